@@ -1,0 +1,125 @@
+"""Owns the table of networks by name, how one is built, and the way in for a network of the user's own.
+
+Refuses to initialize or place parameters. The architectures are in this package, one a file.
+"""
+
+import functools
+import importlib
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from rethink.models.mlp import MLP
+from rethink.models.tiny import TinyConv
+from rethink.regularization.batch_norm import BatchNorm
+from rethink.settings import UserError, pick, unknown
+
+Builder = Callable[..., nn.Module]  # (*, num_classes, norm, kernel_init, and any other field of the module)
+
+MODELS: dict[str, Builder] = {
+    "mlp_1x512": functools.partial(MLP, hidden_sizes=(512,)),
+    "mlp_3x512": functools.partial(MLP, hidden_sizes=(512, 512, 512)),
+    "mlp_tiny": functools.partial(MLP, hidden_sizes=(16,)),
+    "conv_tiny": TinyConv,
+}
+
+# The paper does not state its initialization. Truncated normal, but for Glorot's; of variance 1 / fan-in (LeCun et
+# al., 1998; Flax's default), 2 / fan-in (He et al., 2015), 2 / (fan-in + fan-out) (Glorot & Bengio, 2010).
+INITIALIZERS = {
+    "lecun_normal": nn.initializers.lecun_normal(),
+    "he_normal": nn.initializers.he_normal(),
+    "glorot_uniform": nn.initializers.glorot_uniform(),
+}
+
+
+def build_model(
+    name: str, *, num_classes: int, norm: BatchNorm, init: str, kwargs: Mapping[str, Any]
+) -> nn.Module:
+    """Returns an unbound module with `__call__(images, *, train)`, images float32 [batch, height, width, channels].
+
+    Args:
+      name: one of `MODELS`, or "package.module:ClassName" for a Linen module that can be imported. That one is given
+        `num_classes`, and `norm` and `kernel_init` if it has fields of these names.
+      num_classes: width of the logits.
+      norm: the batch norm that the network calls.
+      init: one of `INITIALIZERS`: the distribution of every kernel.
+      kwargs: further fields of the module.
+
+    Raises:
+      UserError: unknown name or initializer, nothing to import there, no Linen module, or fields that it does not have.
+    """
+    kernel_init = pick(INITIALIZERS, init, "model.init")
+    given = {"num_classes": num_classes, "norm": norm, "kernel_init": kernel_init}
+    if ":" in name:
+        builder = import_module_class(name)
+        fields = inspect.signature(builder).parameters
+        given = {key: value for key, value in given.items() if key == "num_classes" or key in fields}
+    elif name in MODELS:
+        builder = MODELS[name]
+    else:
+        raise UserError(f"{unknown('model.name', name, MODELS)} Or package.module:ClassName, a Linen module of your own.")
+    taken = sorted(set(given) & set(kwargs))
+    if taken:
+        raise UserError(f"model.kwargs sets {', '.join(taken)}, which the config sets elsewhere: remove it there.")
+    signature = inspect.signature(builder)
+    try:
+        signature.bind(**given, **kwargs)
+    except TypeError as error:
+        fields = [field for field in signature.parameters if field not in (*given, "parent", "name")]
+        raise UserError(
+            f"model.name='{name}' cannot be built with model.kwargs={dict(kwargs)}: {error}. "
+            f"It is given {', '.join(given)}; further fields: {', '.join(fields) or 'none'}."
+        ) from error
+    return builder(**given, **kwargs)
+
+
+def import_module_class(path: str) -> type[nn.Module]:
+    """Returns the Linen module class at "package.module:ClassName".
+
+    Raises:
+      UserError: the path is malformed, the module is not found, or what is there is not a Linen module that takes `train`.
+    """
+    module_name, _, class_name = path.partition(":")
+    if not all(part.isidentifier() for part in (*module_name.split("."), class_name)):
+        raise UserError(f"model.name='{path}' is malformed: write package.module:ClassName.")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"model.name='{path}' cannot be imported: {error}. Install it, or add its folder to PYTHONPATH."
+        ) from error
+    if not hasattr(module, class_name):
+        classes = [name for name, value in vars(module).items() if inspect.isclass(value) and issubclass(value, nn.Module)]
+        raise UserError(unknown("model.name", path, [f"{module_name}:{name}" for name in classes]))
+    found = getattr(module, class_name)
+    if not (inspect.isclass(found) and issubclass(found, nn.Module)):
+        raise UserError(f"model.name='{path}' is not a class of flax.linen.Module: {found!r}.")
+    if "train" not in inspect.signature(found.__call__).parameters:
+        raise UserError(f"model.name='{path}' has no argument train: define __call__(self, images, *, train).")
+    return found
+
+
+def check_input(model: nn.Module, image_shape: tuple[int, int, int], num_classes: int) -> None:
+    """Checks, without computing anything, that the model maps images [batch, *image_shape] to its logits.
+
+    Raises:
+      UserError: the architecture cannot take this size, or what comes back is not float32 [batch, num_classes].
+    """
+    images = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32)
+    keys = {name: jax.random.key(0) for name in ("params", "dropout")}
+    logits, _ = jax.eval_shape(functools.partial(model.init_with_output, train=False), keys, images)
+    if logits.shape != (2, num_classes) or logits.dtype != jnp.float32:
+        raise UserError(
+            f"The model maps images of {image_shape} to {logits.dtype}{list(logits.shape)} for a batch of 2; "
+            f"it must return logits float32[2, {num_classes}]."
+        )
+
+
+def count_parameters(params: Any) -> int:
+    """Returns the number of trainable parameters in a pytree of arrays or of their shapes (`jax.eval_shape`)."""
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))

@@ -1,0 +1,52 @@
+"""Owns the order of examples: (seed, epoch, step) -> rows of the data set, and the padding of evaluation batches.
+
+Refuses state: there is no iterator to save. A checkpoint needs the step alone.
+"""
+
+import functools
+import math
+from collections.abc import Iterator
+
+import jax
+import numpy as np
+
+from rethink import randomness
+
+REMAINDERS = ("wrap", "drop")
+
+
+def steps_per_epoch(num_examples: int, batch_size: int, remainder: str) -> int:
+    """Returns the steps that one pass over the data takes: rounded up for `wrap`, down for `drop`."""
+    return math.ceil(num_examples / batch_size) if remainder == "wrap" else num_examples // batch_size
+
+
+@functools.lru_cache(maxsize=2)
+def epoch_order(seed: int, epoch: int, num_examples: int) -> np.ndarray:
+    """Returns the permutation of rows for an epoch, int32 [num_examples]."""
+    key = jax.random.fold_in(randomness.key_for(seed, "order"), np.uint32(epoch))
+    return randomness.permutation(key, num_examples)
+
+
+def train_rows(seed: int, first_step: int, steps: int, *, num_examples: int, batch_size: int, remainder: str):
+    """Returns the rows of `steps` consecutive batches, int32 [steps, batch_size].
+
+    Every batch is full. With `wrap`, an epoch's last batch is completed with the first rows of the same epoch's
+    order, so each example is seen at least once an epoch; with `drop`, the examples left over sit the epoch out.
+    """
+    length = steps_per_epoch(num_examples, batch_size, remainder)
+    rows = np.empty((steps, batch_size), np.int32)
+    for i in range(steps):
+        epoch, position = divmod(first_step + i, length)
+        places = np.arange(position * batch_size, (position + 1) * batch_size) % num_examples
+        rows[i] = epoch_order(seed, epoch, num_examples)[places]
+    return rows
+
+
+def evaluation_rows(num_examples: int, batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yields (rows int32 [batch_size], weights float32 [batch_size]) that cover every example exactly once.
+
+    The last batch is padded with rows from the start, of weight 0.
+    """
+    for start in range(0, num_examples, batch_size):
+        places = np.arange(start, start + batch_size)
+        yield (places % num_examples).astype(np.int32), (places < num_examples).astype(np.float32)

@@ -1,0 +1,108 @@
+"""Owns the randomization tests of the paper's section 2: what is done to labels and to pixels.
+
+Refuses position: every op is a pure function of (key, example id, example), never of where in a stream an example
+stands. So an example is corrupted alike in every epoch, after every restart and on any number of devices.
+All ops act on the raw uint8 image, before any crop.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rethink import randomness
+
+LABELS = ("none", "uniform", "symmetric")
+PIXELS = ("none", "shuffled_pixels", "random_pixels", "gaussian")
+
+
+class Moments(NamedTuple):
+    """Mean and standard deviation per channel of the clean training images, float32 [channels], in 0..255."""
+
+    mean: np.ndarray
+    std: np.ndarray
+
+
+def measure_moments(images: np.ndarray) -> Moments:
+    """Returns the moments of uint8 images [n, height, width, channels], from exact integer counts of each value."""
+    values = np.arange(256, dtype=np.float64)
+    counts = np.stack([np.bincount(images[..., c].ravel(), minlength=256) for c in range(images.shape[-1])])
+    weights = counts / counts.sum(axis=1, keepdims=True)
+    mean = weights @ values
+    variance = weights @ values**2 - mean**2
+    return Moments(mean.astype(np.float32), np.sqrt(np.maximum(variance, 0)).astype(np.float32))
+
+
+@functools.partial(jax.jit, static_argnames=("kind", "num_classes"))
+def corrupt_labels(
+    key: jax.Array, ids: jax.Array, labels: jax.Array, probability: jax.Array, *, kind: str, num_classes: int
+) -> tuple[jax.Array, jax.Array]:
+    """Redraws each label with the given probability.
+
+    `uniform` draws over all classes, so the true one may come again (the paper's "random" and "partially corrupted
+    labels"); `symmetric` draws over the other classes only (the convention of the noisy-label literature).
+    The same uniform number is compared with every probability, so the sets of redrawn examples are nested.
+
+    Args:
+      key: a stream of `randomness.key_for`.
+      ids: uint32 [n], labels: int32 [n], probability: float32 scalar in 0..1.
+
+    Returns:
+      (given labels int32 [n], redrawn bool [n]). A redrawn label may equal the true one under `uniform`.
+    """
+    if kind == "none":
+        return labels, jnp.zeros(labels.shape, bool)
+
+    def corrupt_one(example_key, label):
+        coin, draw = jax.random.split(example_key)
+        redrawn = jax.random.uniform(coin, (), jnp.float32) < probability
+        if kind == "uniform":
+            other = jax.random.randint(draw, (), 0, num_classes, jnp.int32)
+        else:
+            other = (label + 1 + jax.random.randint(draw, (), 0, num_classes - 1, jnp.int32)) % num_classes
+        return jnp.where(redrawn, other, label).astype(jnp.int32), redrawn
+
+    return jax.vmap(corrupt_one)(randomness.example_keys(key, ids), labels)
+
+
+@functools.partial(jax.jit, static_argnames=("kind", "channels_together"))
+def corrupt_images(
+    key: jax.Array, ids: jax.Array, images: jax.Array, moments: Moments, *, kind: str, channels_together: bool
+) -> jax.Array:
+    """Destroys the structure of images.
+
+    `shuffled_pixels` applies one permutation to every image, `random_pixels` another one to each image, `gaussian`
+    replaces an image by draws with the data set's mean and variance per channel, rounded and clipped to 0..255.
+
+    Args:
+      key: a stream of `randomness.key_for`.
+      ids: uint32 [n], images: uint8 [n, height, width, channels].
+      moments: of the clean training images; only `gaussian` reads them.
+      channels_together: the channels of a pixel move together; otherwise every value moves by itself.
+
+    Returns:
+      uint8 [n, height, width, channels].
+    """
+    if kind == "none":
+        return images
+    shape = images.shape[1:]
+    if kind == "gaussian":
+
+        def draw_one(example_key):
+            noise = jax.random.normal(example_key, shape, jnp.float32)
+            return jnp.clip(jnp.round(moments.mean + moments.std * noise), 0, 255).astype(jnp.uint8)
+
+        return jax.vmap(draw_one)(randomness.example_keys(key, ids))
+
+    places = shape[0] * shape[1] if channels_together else shape[0] * shape[1] * shape[2]
+    pixels = images.reshape(len(images), places, -1)
+    order = functools.partial(jax.random.permutation, x=jnp.arange(places, dtype=jnp.int32))
+    if kind == "shuffled_pixels":
+        moved = pixels[:, order(key)]
+    else:
+        moved = jax.vmap(lambda example_key, pixel: pixel[order(example_key)])(
+            randomness.example_keys(key, ids), pixels
+        )
+    return moved.reshape(images.shape)

@@ -1,0 +1,46 @@
+"""Owns how encoded bytes become a stored image: decoded, and brought to one size where the config asks for it.
+
+Refuses randomness and any change of values: crops and colours of training are augmentation.
+"""
+
+import io
+
+import numpy as np
+import PIL
+from PIL import Image
+
+from rethink import settings
+
+DECODER = f"Pillow {PIL.__version__}"
+
+
+def decode(encoded: bytes, image_size: int, where: str) -> np.ndarray:
+    """Returns the image, uint8 [height, width, channels]; grey stays one channel, palettes become RGB.
+
+    Args:
+      encoded: PNG or JPEG bytes.
+      image_size: > 0 resizes the shorter side to this (bilinear) and crops the centre square; 0 keeps the size.
+      where: names the example in an error.
+
+    Raises:
+      UserError: the bytes don't decode.
+    """
+    try:
+        image = Image.open(io.BytesIO(encoded))
+        if image.mode not in ("L", "RGB"):
+            image = image.convert("RGB")
+        if image_size:
+            image = _resize(image, image_size)
+        pixels = np.asarray(image)
+    except (OSError, ValueError, SyntaxError) as error:
+        raise settings.UserError(f"{where} does not decode ({error}): prepare the data set again.") from error
+    return pixels[..., None] if pixels.ndim == 2 else pixels
+
+
+def _resize(image: Image.Image, size: int) -> Image.Image:
+    """Returns the central size x size square of the image with its shorter side scaled to `size`."""
+    if min(image.size) != size:
+        scale = size / min(image.size)
+        image = image.resize([max(size, round(side * scale)) for side in image.size], Image.Resampling.BILINEAR)
+    left, top = ((side - size) // 2 for side in image.size)
+    return image.crop((left, top, left + size, top + size))

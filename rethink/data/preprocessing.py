@@ -1,0 +1,55 @@
+"""Owns the deterministic view of an image: centre crop, scale to 0..1, whitening.
+
+Refuses randomness: random crops and the like are augmentation, in regularization/explicit.py.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from rethink import settings
+
+WHITEN = ("none", "per_image")
+
+
+def crop_size(image_shape: tuple[int, int, int], crop: int) -> tuple[int, int]:
+    """Returns (height, width) after a centre crop to `crop` pixels a side; crop 0 keeps the image as it is.
+
+    Raises:
+      UserError: the image is smaller than the crop.
+    """
+    height, width, _ = image_shape
+    if crop > min(height, width):
+        raise settings.UserError(
+            f"preprocess.crop={crop} is larger than the images ({height}x{width}): "
+            f"set --config.preprocess.crop to at most {min(height, width)}, or 0 for no crop."
+        )
+    return (crop, crop) if crop else (height, width)
+
+
+def centre_crop(images: jax.Array, crop: int) -> jax.Array:
+    """Returns the central crop x crop pixels of images [..., height, width, channels]; crop 0 returns all of them."""
+    height, width = images.shape[-3:-1]
+    rows, columns = (crop, crop) if crop else (height, width)
+    top, left = (height - rows) // 2, (width - columns) // 2
+    return images[..., top : top + rows, left : left + columns, :]
+
+
+def whiten(images: jax.Array) -> jax.Array:
+    """Per-image whitening: (x - mean) / max(std, 1 / sqrt(N)) over the N values of each image.
+
+    Args:
+      images: float32 [batch, height, width, channels].
+
+    Source: Zhang et al. (2017), appendix A ("per_image_whitening" of TensorFlow).
+    """
+    axes = (-3, -2, -1)
+    count = images.shape[-3] * images.shape[-2] * images.shape[-1]
+    mean = jnp.mean(images, axes, keepdims=True)
+    std = jnp.std(images, axes, keepdims=True)
+    return (images - mean) / jnp.maximum(std, 1.0 / jnp.sqrt(jnp.float32(count)))
+
+
+def view(images: jax.Array, *, crop: int, whitening: str) -> jax.Array:
+    """Returns what the model sees: float32 [batch, crop, crop, channels] of uint8 [batch, height, width, channels]."""
+    scaled = centre_crop(images, crop).astype(jnp.float32) / 255
+    return whiten(scaled) if whitening == "per_image" else scaled

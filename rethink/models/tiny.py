@@ -1,0 +1,35 @@
+"""Owns the smallest convolutional network with batch norm, for tests and first tries that take seconds.
+
+Refuses to be a model of the paper. The tiny MLP is `mlp.MLP` with one hidden layer of 16.
+"""
+
+import flax.linen as nn
+import jax
+
+from rethink.models import layers
+from rethink.regularization.batch_norm import BatchNorm
+
+
+class TinyConv(nn.Module):
+    """Conv 3x3 - norm - ReLU - global mean pool - linear.
+
+    Attributes:
+      num_classes: width of the output.
+      norm: batch norm after the convolution; without it the convolution has a bias.
+      kernel_init: of every kernel; biases start at zero.
+      features: number of filters.
+    """
+
+    num_classes: int
+    norm: BatchNorm
+    kernel_init: layers.Initializer
+    features: int = 8
+
+    @nn.compact
+    def __call__(self, images: jax.Array, *, train: bool) -> jax.Array:
+        """Returns logits float32 [batch, num_classes] of images float32 [batch, height, width, channels]."""
+        layers.require_images(images, smallest=1, model="conv_tiny")
+        bias = not self.norm.replaces_bias
+        x = layers.convolution(images, self.features, 3, use_bias=bias, kernel_init=self.kernel_init)
+        x = nn.relu(self.norm(x, train=train)).mean(axis=(1, 2))
+        return nn.Dense(self.num_classes, kernel_init=self.kernel_init)(x)

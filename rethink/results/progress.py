@@ -1,0 +1,217 @@
+"""Owns the live view of one run: a header, a bar on a terminal or plain lines elsewhere, and the closing table.
+
+Refuses to compute a metric or to write a file: what it shows, others measured and recorded.
+"""
+
+import math
+import sys
+from collections import deque
+from collections.abc import Mapping, Sequence
+from time import monotonic
+from typing import Any, TextIO
+
+from rich.box import ROUNDED
+from rich.console import Console, Group
+from rich.live import Live
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+REDRAW_SECONDS = 0.2  # the least time between two drawings of the bar
+WINDOW_SECONDS = 30.0  # the rate is taken over this much of the recent past
+LINE_SECONDS = 30.0  # without a terminal, train rows make a line this often
+SHOWN = {  # row kind -> what the view calls a figure: what the row calls it
+    "train": {"loss": "loss", "train": "accuracy"},
+    "evaluation": {"loss": "train_loss", "train": "train_accuracy", "test": "test_accuracy"},
+}
+COLOURS = {"fitted": "green", "done": "green", "interrupted": "yellow", "diverged": "red", "failed": "red"}
+ACCURACIES = {  # label of a closing row -> field of the evaluation row
+    "train accuracy, given labels": "train_accuracy",
+    "  untouched part": "train_accuracy_untouched",
+    "  corrupted part, given labels": "train_accuracy_corrupted_given",
+    "  corrupted part, true labels": "train_accuracy_corrupted_true",
+}
+
+
+class Progress:
+    """Shows a run while the `with` block lasts; leaves the terminal in order however the block ends.
+
+    A bar on a terminal, plain lines without escape codes on any other stream. Not for use from several threads.
+    """
+
+    def __init__(self, *, header: Mapping[str, str], total_steps: int, first_step: int, batch_size: int,
+                 steps_per_epoch: int, stream: TextIO | None = None) -> None:
+        """
+        Args:
+          header: what runs on what, shown first, in this order.
+          total_steps: the step at which the run ends if nothing ends it before.
+          first_step: the step it starts from: 0, or that of the restored checkpoint.
+          batch_size: images per step over all devices.
+          steps_per_epoch: steps.
+          stream: where to write; None is `sys.stdout` as it is now.
+        """
+        self._header = dict(header)
+        self._total_steps, self._batch_size, self._steps_per_epoch = total_steps, batch_size, steps_per_epoch
+        self._step = first_step
+        self._figures: dict[str, float | None] = {}
+        self._samples: deque[tuple[float, int]] = deque()  # (seconds, step); none before the first step is compiled
+        self._next_redraw = self._last_line = -math.inf
+        stream = sys.stdout if stream is None else stream
+        terminal = Console(file=stream, highlight=False)
+        self._plain = None if stream.isatty() and not terminal.is_dumb_terminal else stream
+        self._console = terminal
+        self._live = Live(get_renderable=self._bar, console=terminal, auto_refresh=False)
+
+    def __enter__(self) -> "Progress":
+        if self._plain:
+            self._write(f"{key}: {value}" for key, value in self._header.items())
+            self._last_line = monotonic()
+        else:
+            self._console.print(Panel(_grid(self._header.items()), box=ROUNDED, border_style="dim", expand=False))
+            self._live.start(refresh=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self._plain:
+            self._live.stop()  # draws the last state, shows the cursor; does nothing when stopped already
+
+    def advance(self, step: int) -> None:
+        """Takes note that `step` steps are done; to be called after every dispatch, mostly a comparison of times."""
+        self._step = step
+        now = monotonic()
+        if now >= self._next_redraw:
+            self._sample(now)
+            self._redraw(now)
+
+    def show(self, row: Mapping[str, Any]) -> None:
+        """Takes in a train or evaluation row. Without a terminal: a line for every evaluation, and now and then one
+        for a train row."""
+        self._figures.update({name: row[field] for name, field in SHOWN[row["kind"]].items()})
+        self._step = max(self._step, row["step"])
+        now = monotonic()
+        if self._samples:  # a row at hand means that its steps are done, which a dispatch does not
+            self._sample(now)
+        if not self._plain:
+            if now >= self._next_redraw:
+                self._redraw(now)
+        elif row["kind"] == "evaluation" or now - self._last_line >= LINE_SECONDS:
+            self._last_line = now
+            self._write(["  ".join([self._steps(), *self._measured(), *self._left()])])
+
+    def note(self, text: str) -> None:
+        """Prints `text` above the bar, as it is."""
+        if self._plain:
+            self._write([text])
+        else:
+            self._console.print(Text(text))
+
+    def finish(self, *, fate: str, rows: Sequence[tuple[str, str]]) -> None:
+        """Ends the bar and prints the closing table: the fate, then `rows` of (label, value)."""
+        if self._plain:
+            width = max((len(label) for label, _ in rows), default=0)
+            self._write([f"fate: {fate}", *(f"{label:<{width}}  {value}" for label, value in rows)])
+            return
+        self._live.stop()
+        title = Text(fate, style=f"bold {COLOURS.get(fate, 'default')}")
+        self._console.print(Panel(_grid(rows), title=title, title_align="left", box=ROUNDED, expand=False))
+
+    def _write(self, lines) -> None:
+        print("\n".join(lines), file=self._plain, flush=True)
+
+    def _redraw(self, now: float) -> None:
+        self._next_redraw = now + REDRAW_SECONDS
+        if not self._plain:
+            self._live.refresh()
+
+    def _sample(self, now: float) -> None:
+        """Adds (now, step) to the window; samples closer than `REDRAW_SECONDS` replace one another."""
+        samples = self._samples
+        if len(samples) > 1 and now - samples[-2][0] < REDRAW_SECONDS:
+            samples.pop()
+        samples.append((now, self._step))
+        while len(samples) > 2 and samples[1][0] <= now - WINDOW_SECONDS:
+            samples.popleft()
+
+    def _steps_per_second(self) -> float | None:
+        """Rate over the window by the wall clock, evaluations included, compilation and resumed steps not."""
+        if not self._samples:
+            return None
+        (begin, first), (end, last) = self._samples[0], self._samples[-1]
+        return (last - first) / (end - begin) if end > begin and last > first else None
+
+    def _steps(self) -> str:
+        return f"step {self._step}/{self._total_steps}"
+
+    def _measured(self) -> list[str]:
+        """Epoch, loss, accuracies and images per second, each as text; what is not known yet is left out."""
+        known = {name: value for name, value in self._figures.items() if value is not None}
+        texts = [f"epoch {self._step / self._steps_per_epoch:.1f}"]
+        texts += [f"loss {loss(known['loss'])}"] if "loss" in known else []
+        texts += [f"{name} {percent(known[name])}" for name in ("train", "test") if name in known]
+        rate = self._steps_per_second()
+        texts += [f"{rate * self._batch_size:,.0f} images/s"] if rate else []
+        return texts
+
+    def _left(self) -> list[str]:
+        rate = self._steps_per_second()
+        return [f"left {duration(max(self._total_steps - self._step, 0) / rate)}"] if rate else []
+
+    def _bar(self) -> Group:
+        line = Table.grid(padding=(0, 2, 0, 0), expand=True)
+        line.add_column(ratio=1)
+        line.add_column(no_wrap=True)
+        state = self._left() if self._samples else ["waiting for the first step"]
+        bar = ProgressBar(total=self._total_steps, completed=self._step)
+        line.add_row(bar, Text("  ".join([self._steps(), *state])))
+        return Group(line, Text("  ".join(self._measured()), style="cyan"))
+
+
+def closing_rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The (label, value) rows of the closing table; accuracies in percent, what is null is left out.
+
+    Args:
+      summary: `steps`, `epochs`, `seconds`, `num_classes`, `evaluation` (the last evaluation row or None) and
+        `steps_to_train_accuracy` ({"0.9": step or None, ...}, None where it was not reached).
+    """
+    last = summary["evaluation"] or {}
+    rows = [(label, percent(last[field])) for label, field in ACCURACIES.items() if last.get(field) is not None]
+    if last.get("test_accuracy") is not None:
+        rows.append(("test accuracy", f"{percent(last['test_accuracy'])} (chance {percent(1 / summary['num_classes'])})"))
+    if last.get("generalization_gap") is not None:
+        rows.append(("generalization gap", f"{100 * last['generalization_gap']:.2f} points"))
+    for threshold, step in sorted(summary["steps_to_train_accuracy"].items(), key=lambda item: float(item[0])):
+        reached = "not reached" if step is None else f"{step:,}"
+        rows.append((f"steps to {100 * float(threshold):g}% train accuracy", reached))
+    rows.append(("steps", f"{summary['steps']:,} ({summary['epochs']:.1f} epochs)"))
+    return [*rows, ("time", duration(summary["seconds"]))]
+
+
+def percent(fraction: float) -> str:
+    """0.1042 -> '10.42%'."""
+    return f"{100 * fraction:.2f}%"
+
+
+def loss(value: float) -> str:
+    """Three decimals where they say enough, else scientific; nan and inf as they are."""
+    return f"{value:.2e}" if 0 < abs(value) < 0.01 or 1000 <= abs(value) < math.inf else f"{value:.3f}"
+
+
+def duration(seconds: float) -> str:
+    """The two largest units that matter: 12.3s, 45s, 4m10s, 1h02m, 2d03h."""
+    if seconds < 20:
+        return f"{seconds:.1f}s"
+    seconds = round(seconds)
+    for size, unit, part, name in ((86400, "d", 3600, "h"), (3600, "h", 60, "m"), (60, "m", 1, "s")):
+        if seconds >= size:
+            return f"{seconds // size}{unit}{seconds % size // part:02d}{name}"
+    return f"{seconds}s"
+
+
+def _grid(rows) -> Table:
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column()
+    for label, value in rows:
+        grid.add_row(Text(str(label)), Text(str(value)))
+    return grid
