@@ -14,8 +14,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from rethink.models.alexnet import AlexNet
+from rethink.models.inception import Inception
 from rethink.models.mlp import MLP
 from rethink.models.tiny import TinyConv
+from rethink.models.wide_resnet import WideResNet
 from rethink.regularization.batch_norm import BatchNorm
 from rethink.settings import UserError, pick, unknown
 
@@ -24,6 +27,9 @@ Builder = Callable[..., nn.Module]  # (*, num_classes, norm, kernel_init, and an
 MODELS: dict[str, Builder] = {
     "mlp_1x512": functools.partial(MLP, hidden_sizes=(512,)),
     "mlp_3x512": functools.partial(MLP, hidden_sizes=(512, 512, 512)),
+    "alexnet": AlexNet,
+    "inception": Inception,
+    "wide_resnet": WideResNet,
     "mlp_tiny": functools.partial(MLP, hidden_sizes=(16,)),
     "conv_tiny": TinyConv,
 }
@@ -37,9 +43,7 @@ INITIALIZERS = {
 }
 
 
-def build_model(
-    name: str, *, num_classes: int, norm: BatchNorm, init: str, kwargs: Mapping[str, Any]
-) -> nn.Module:
+def build_model(name: str, *, num_classes: int, norm: BatchNorm, init: str, kwargs: Mapping[str, Any]) -> nn.Module:
     """Returns an unbound module with `__call__(images, *, train)`, images float32 [batch, height, width, channels].
 
     Args:
@@ -62,7 +66,9 @@ def build_model(
     elif name in MODELS:
         builder = MODELS[name]
     else:
-        raise UserError(f"{unknown('model.name', name, MODELS)} Or package.module:ClassName, a Linen module of your own.")
+        raise UserError(
+            f"{unknown('model.name', name, MODELS)} Or package.module:ClassName, a Linen module of your own."
+        )
     taken = sorted(set(given) & set(kwargs))
     if taken:
         raise UserError(f"model.kwargs sets {', '.join(taken)}, which the config sets elsewhere: remove it there.")
@@ -82,7 +88,7 @@ def import_module_class(path: str) -> type[nn.Module]:
     """Returns the Linen module class at "package.module:ClassName".
 
     Raises:
-      UserError: the path is malformed, the module is not found, or what is there is not a Linen module that takes `train`.
+      UserError: the path is malformed, nothing is found there, or what is found is no Linen module that takes `train`.
     """
     module_name, _, class_name = path.partition(":")
     if not all(part.isidentifier() for part in (*module_name.split("."), class_name)):
@@ -94,7 +100,9 @@ def import_module_class(path: str) -> type[nn.Module]:
             f"model.name='{path}' cannot be imported: {error}. Install it, or add its folder to PYTHONPATH."
         ) from error
     if not hasattr(module, class_name):
-        classes = [name for name, value in vars(module).items() if inspect.isclass(value) and issubclass(value, nn.Module)]
+        classes = [
+            name for name, value in vars(module).items() if inspect.isclass(value) and issubclass(value, nn.Module)
+        ]
         raise UserError(unknown("model.name", path, [f"{module_name}:{name}" for name in classes]))
     found = getattr(module, class_name)
     if not (inspect.isclass(found) and issubclass(found, nn.Module)):

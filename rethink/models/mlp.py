@@ -33,5 +33,5 @@ class MLP(nn.Module):
         layers.require_images(images, smallest=1, model="mlp")
         x = images.reshape(len(images), -1)
         for size in self.hidden_sizes:
-            x = nn.relu(layers.dense(x, size, norm=self.norm, kernel_init=self.kernel_init, train=train))
+            x = layers.dense_norm_relu(x, size, norm=self.norm, kernel_init=self.kernel_init, train=train)
         return nn.Dense(self.num_classes, kernel_init=self.kernel_init)(x)

@@ -29,7 +29,6 @@ class TinyConv(nn.Module):
     def __call__(self, images: jax.Array, *, train: bool) -> jax.Array:
         """Returns logits float32 [batch, num_classes] of images float32 [batch, height, width, channels]."""
         layers.require_images(images, smallest=1, model="conv_tiny")
-        bias = not self.norm.replaces_bias
-        x = layers.convolution(images, self.features, 3, use_bias=bias, kernel_init=self.kernel_init)
-        x = nn.relu(self.norm(x, train=train)).mean(axis=(1, 2))
+        x = layers.conv_norm_relu(images, self.features, 3, norm=self.norm, kernel_init=self.kernel_init, train=train)
+        x = x.mean(axis=(1, 2))
         return nn.Dense(self.num_classes, kernel_init=self.kernel_init)(x)

@@ -1,4 +1,4 @@
-"""Owns batch normalization (Ioffe & Szegedy, 2015), the implicit regularizer of the paper's section 3: all its settings.
+"""Owns batch normalization (Ioffe & Szegedy, 2015), an implicit regularizer of the paper's section 3: all its settings.
 
 Refuses to know the architectures that call it and where they run: the name of the device axis is handed in.
 """

@@ -6,17 +6,18 @@ Refuses to train, to smooth and to measure: it draws what the rows say, and no p
 import math
 import os
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 DPI = 150
 SIZE = (4.8, 5.4)  # inches, width and height; the type still reads when scaled to a column of 3.3 inches
-MARKED_POINTS = 25  # a curve of fewer points marks each of them
+MARKS = 20  # a curve of more points marks only some of them
 LOG_SPAN = 10.0  # losses that span more than this factor get a logarithmic axis
 STYLE = {
     "font.size": 10, "axes.titlesize": 10, "legend.fontsize": 9, "lines.linewidth": 1.6, "lines.markersize": 3.5,
-    "axes.spines.right": False, "axes.grid": True, "grid.color": "#e6e6e6", "grid.linewidth": 0.6,
+    "axes.spines.right": False, "axes.spines.top": False, "axes.axisbelow": True,
+    "axes.grid": True, "grid.color": "#e6e6e6", "grid.linewidth": 0.6, "legend.handlelength": 3.0,
     "pdf.fonttype": 42,  # TrueType, which journals take and editors can search
 }
 METADATA = {  # nothing that changes from one drawing to the next
@@ -27,7 +28,8 @@ METADATA = {  # nothing that changes from one drawing to the next
 DURING = {"label": "train, during training", "color": "#56B4E9", "linewidth": 0.8, "zorder": 1}
 TRAIN = {"label": "train, given labels", "color": "#0072B2", "marker": "o"}
 TEST = {"label": "test", "color": "#D55E00", "marker": "s"}
-CORRUPTED = {"label": "corrupted part, true labels", "color": "#009E73", "marker": "^", "linestyle": "-."}
+CORRUPTED = {"label": "corrupted part, true labels", "color": "#009E73", "marker": "^", "linestyle": "-.",
+             "markersize": 6, "markerfacecolor": "none"}  # hollow: it often lies on the test curve
 CHANCE = {"label": "chance", "color": "#555555", "linewidth": 1.0, "linestyle": "--", "zorder": 1.5}
 
 
@@ -60,7 +62,10 @@ def _draw(rows: Sequence[Mapping[str, Any]], title: str, num_classes: int):
               _curve(upper, rows, "evaluation", "train_loss", TRAIN),
               _curve(upper, rows, "evaluation", "test_loss", TEST)]
     positive = [value for values in losses for value in values if value > 0]
-    upper.set_yscale("log" if positive and max(positive) > LOG_SPAN * min(positive) else "linear")
+    if positive and max(positive) > LOG_SPAN * min(positive):
+        upper.set_yscale("log")
+    elif positive:
+        upper.set_ylim(0, 1.08 * max(positive))  # from zero: noise about a constant loss shall not look like a fall
     upper.set_ylabel("loss")
 
     _curve(lower, rows, "train", "accuracy", DURING, scale=100)
@@ -71,10 +76,11 @@ def _draw(rows: Sequence[Mapping[str, Any]], title: str, num_classes: int):
     lower.set(ylabel="accuracy (%)", xlabel="step", ylim=(-3, 103))
 
     last_step = max((row["step"] for row in rows), default=0)
+    lower.locator_params(axis="x", nbins=5)
     lower.set_xlim(-0.02 * max(last_step, 1), 1.02 * max(last_step, 1))
     _epoch_axis(upper, rows)
-    entries = {text: line for axes in (upper, lower) for line, text in zip(*axes.get_legend_handles_labels())}
-    figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=2, frameon=False)
+    entries = {line.get_label(): line for line in [*upper.lines, *lower.lines]}
+    figure.legend(handles=list(entries.values()), loc="outside lower center", ncols=2, frameon=False)
     return figure
 
 
@@ -85,8 +91,8 @@ def _curve(axes, rows: Sequence[Mapping[str, Any]], kind: str, field: str, look:
     values = [_finite(row.get(field)) * scale for row in chosen]
     drawn = sum(not math.isnan(value) for value in values)
     if drawn:
-        mark = look.get("marker", "o") if drawn == 1 else look.get("marker") if drawn < MARKED_POINTS else None
-        axes.plot([row["step"] for row in chosen], values, **{**look, "marker": mark})
+        marks = {"marker": look.get("marker", "o")} if drawn == 1 else {"markevery": math.ceil(len(values) / MARKS)}
+        axes.plot([row["step"] for row in chosen], values, **{**look, **marks})
     return values
 
 
@@ -96,12 +102,10 @@ def _finite(value: float | None) -> float:
 
 def _epoch_axis(axes, rows: Sequence[Mapping[str, Any]]) -> None:
     """A second axis on top, in epochs, where a row tells how many steps an epoch has."""
-    axes.spines["top"].set_visible(False)
     steps_per_epoch = next((row["step"] / row["epoch"] for row in reversed(rows) if row["epoch"]), None)
     if steps_per_epoch:
-        to_epochs: Callable = lambda steps: steps / steps_per_epoch
-        to_steps: Callable = lambda epochs: epochs * steps_per_epoch
-        axes.secondary_xaxis("top", functions=(to_epochs, to_steps)).set_xlabel("epoch")
+        ways = (lambda steps: steps / steps_per_epoch, lambda epochs: epochs * steps_per_epoch)
+        axes.secondary_xaxis("top", functions=ways, zorder=3).set_xlabel("epoch")
 
 
 def _write(figure, stem: Path, suffix: str) -> Path:

@@ -6,11 +6,10 @@ Refuses to compute a metric or to write a file: what it shows, others measured a
 import math
 import sys
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from time import monotonic
 from typing import Any, TextIO
 
-from rich.box import ROUNDED
 from rich.console import Console, Group
 from rich.live import Live
 from rich.panel import Panel
@@ -35,40 +34,30 @@ ACCURACIES = {  # label of a closing row -> field of the evaluation row
 
 
 class Progress:
-    """Shows a run while the `with` block lasts; leaves the terminal in order however the block ends.
-
-    A bar on a terminal, plain lines without escape codes on any other stream. Not for use from several threads.
-    """
+    """Shows a run while the `with` block lasts, and leaves the terminal in order however the block ends: a bar on a
+    terminal, plain lines without escape codes on any other stream. Not for use from several threads."""
 
     def __init__(self, *, header: Mapping[str, str], total_steps: int, first_step: int, batch_size: int,
                  steps_per_epoch: int, stream: TextIO | None = None) -> None:
-        """
-        Args:
-          header: what runs on what, shown first, in this order.
-          total_steps: the step at which the run ends if nothing ends it before.
-          first_step: the step it starts from: 0, or that of the restored checkpoint.
-          batch_size: images per step over all devices.
-          steps_per_epoch: steps.
-          stream: where to write; None is `sys.stdout` as it is now.
-        """
-        self._header = dict(header)
-        self._total_steps, self._batch_size, self._steps_per_epoch = total_steps, batch_size, steps_per_epoch
-        self._step = first_step
+        """`header` says what runs on what and is shown first; the run goes from `first_step` (0, or that of the
+        checkpoint) to `total_steps`, `batch_size` images a step over all devices; `stream` None is `sys.stdout`."""
+        self._header, self._step, self._total_steps = dict(header), first_step, total_steps
+        self._batch_size, self._steps_per_epoch = batch_size, steps_per_epoch
         self._figures: dict[str, float | None] = {}
         self._samples: deque[tuple[float, int]] = deque()  # (seconds, step); none before the first step is compiled
         self._next_redraw = self._last_line = -math.inf
         stream = sys.stdout if stream is None else stream
-        terminal = Console(file=stream, highlight=False)
-        self._plain = None if stream.isatty() and not terminal.is_dumb_terminal else stream
-        self._console = terminal
-        self._live = Live(get_renderable=self._bar, console=terminal, auto_refresh=False)
+        self._console = console = Console(file=stream, highlight=False)
+        self._plain = None if stream.isatty() and console.is_terminal and not console.is_dumb_terminal else stream
+        self._live = Live(get_renderable=self._bar, console=console, auto_refresh=False,  # what goes to a file stays so
+                          redirect_stdout=sys.stdout.isatty(), redirect_stderr=sys.stderr.isatty())
 
     def __enter__(self) -> "Progress":
         if self._plain:
             self._write(f"{key}: {value}" for key, value in self._header.items())
             self._last_line = monotonic()
         else:
-            self._console.print(Panel(_grid(self._header.items()), box=ROUNDED, border_style="dim", expand=False))
+            self._console.print(_panel(self._header.items()))
             self._live.start(refresh=True)
         return self
 
@@ -85,19 +74,17 @@ class Progress:
             self._redraw(now)
 
     def show(self, row: Mapping[str, Any]) -> None:
-        """Takes in a train or evaluation row. Without a terminal: a line for every evaluation, and now and then one
-        for a train row."""
+        """Takes in a row. Without a terminal it makes a line: of an evaluation always, of a train row now and then."""
         self._figures.update({name: row[field] for name, field in SHOWN[row["kind"]].items()})
         self._step = max(self._step, row["step"])
         now = monotonic()
         if self._samples:  # a row at hand means that its steps are done, which a dispatch does not
             self._sample(now)
-        if not self._plain:
-            if now >= self._next_redraw:
-                self._redraw(now)
-        elif row["kind"] == "evaluation" or now - self._last_line >= LINE_SECONDS:
+        if now >= self._next_redraw:
+            self._redraw(now)
+        if self._plain and (row["kind"] == "evaluation" or now - self._last_line >= LINE_SECONDS):
             self._last_line = now
-            self._write(["  ".join([self._steps(), *self._measured(), *self._left()])])
+            self._write(["  ".join([f"step {self._step}/{self._total_steps}", *self._measured(), *self._left()])])
 
     def note(self, text: str) -> None:
         """Prints `text` above the bar, as it is."""
@@ -113,10 +100,9 @@ class Progress:
             self._write([f"fate: {fate}", *(f"{label:<{width}}  {value}" for label, value in rows)])
             return
         self._live.stop()
-        title = Text(fate, style=f"bold {COLOURS.get(fate, 'default')}")
-        self._console.print(Panel(_grid(rows), title=title, title_align="left", box=ROUNDED, expand=False))
+        self._console.print(_panel(rows, title=Text(fate, style=f"bold {COLOURS.get(fate, 'default')}")))
 
-    def _write(self, lines) -> None:
+    def _write(self, lines: Iterable[str]) -> None:
         print("\n".join(lines), file=self._plain, flush=True)
 
     def _redraw(self, now: float) -> None:
@@ -140,18 +126,13 @@ class Progress:
         (begin, first), (end, last) = self._samples[0], self._samples[-1]
         return (last - first) / (end - begin) if end > begin and last > first else None
 
-    def _steps(self) -> str:
-        return f"step {self._step}/{self._total_steps}"
-
     def _measured(self) -> list[str]:
         """Epoch, loss, accuracies and images per second, each as text; what is not known yet is left out."""
         known = {name: value for name, value in self._figures.items() if value is not None}
         texts = [f"epoch {self._step / self._steps_per_epoch:.1f}"]
         texts += [f"loss {loss(known['loss'])}"] if "loss" in known else []
         texts += [f"{name} {percent(known[name])}" for name in ("train", "test") if name in known]
-        rate = self._steps_per_second()
-        texts += [f"{rate * self._batch_size:,.0f} images/s"] if rate else []
-        return texts
+        return [*texts, f"{rate * self._batch_size:,.0f} images/s"] if (rate := self._steps_per_second()) else texts
 
     def _left(self) -> list[str]:
         rate = self._steps_per_second()
@@ -161,9 +142,9 @@ class Progress:
         line = Table.grid(padding=(0, 2, 0, 0), expand=True)
         line.add_column(ratio=1)
         line.add_column(no_wrap=True)
-        state = self._left() if self._samples else ["waiting for the first step"]
-        bar = ProgressBar(total=self._total_steps, completed=self._step)
-        line.add_row(bar, Text("  ".join([self._steps(), *state])))
+        left = self._left() if self._samples else ["waiting for the first step"]
+        bar = ProgressBar(total=self._total_steps, completed=self._step, complete_style="cyan", finished_style="green")
+        line.add_row(bar, Text("  ".join([f"step {self._step}/{self._total_steps}", *left])))
         return Group(line, Text("  ".join(self._measured()), style="cyan"))
 
 
@@ -177,7 +158,8 @@ def closing_rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     last = summary["evaluation"] or {}
     rows = [(label, percent(last[field])) for label, field in ACCURACIES.items() if last.get(field) is not None]
     if last.get("test_accuracy") is not None:
-        rows.append(("test accuracy", f"{percent(last['test_accuracy'])} (chance {percent(1 / summary['num_classes'])})"))
+        chance = percent(1 / summary["num_classes"])
+        rows.append(("test accuracy", f"{percent(last['test_accuracy'])} (chance {chance})"))
     if last.get("generalization_gap") is not None:
         rows.append(("generalization gap", f"{100 * last['generalization_gap']:.2f} points"))
     for threshold, step in sorted(summary["steps_to_train_accuracy"].items(), key=lambda item: float(item[0])):
@@ -188,8 +170,8 @@ def closing_rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def percent(fraction: float) -> str:
-    """0.1042 -> '10.42%'."""
-    return f"{100 * fraction:.2f}%"
+    """0.1042 -> '10.42%'; only a whole 1.0 is '100.00%', one miss in 50,000 is not."""
+    return "99.99%" if 0.9999 < fraction < 1 else f"{100 * fraction:.2f}%"
 
 
 def loss(value: float) -> str:
@@ -198,7 +180,7 @@ def loss(value: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """The two largest units that matter: 12.3s, 45s, 4m10s, 1h02m, 2d03h."""
+    """Whole seconds from 20 s on, the two largest units from a minute on: 12.3s, 45s, 4m10s, 1h02m, 2d03h."""
     if seconds < 20:
         return f"{seconds:.1f}s"
     seconds = round(seconds)
@@ -208,10 +190,10 @@ def duration(seconds: float) -> str:
     return f"{seconds}s"
 
 
-def _grid(rows) -> Table:
+def _panel(rows: Iterable[tuple[str, str]], title: Text | None = None) -> Panel:
+    """A framed table of (label, value) rows."""
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(style="dim", no_wrap=True)
-    grid.add_column()
     for label, value in rows:
-        grid.add_row(Text(str(label)), Text(str(value)))
-    return grid
+        grid.add_row(Text(label), Text(str(value)))
+    return Panel(grid, title=title, title_align="left", expand=False)

@@ -1,0 +1,52 @@
+"""Owns the paper's small Inception for CIFAR10 (figure 3 of the appendix): ten modules of parallel convolutions.
+
+Refuses Inception V3, the paper's network for ImageNet.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from rethink.models import layers
+from rethink.regularization.batch_norm import BatchNorm
+
+# Filters of the 1x1 and the 3x3 convolution of each module; one number is a downsampling module's 3x3/2 convolution.
+MODULES = ((32, 32), (32, 48), 80, (112, 48), (96, 64), (80, 80), (48, 96), 96, (176, 160), (176, 160))
+
+
+class Inception(nn.Module):
+    """Conv 3x3 of 96 filters, the modules, global mean pool, linear; every convolution is conv - norm - ReLU.
+
+    A module joins a 1x1 and a 3x3 convolution; a downsampling module a 3x3/2 convolution and a 3x3/2 max pool.
+    1,649,402 parameters with images of 3 channels and 10 classes, if the norm has a shift and no scale; as many
+    without norm, as the convolutions then have biases.
+
+    Attributes:
+      num_classes: width of the output.
+      norm: batch norm after each convolution.
+      kernel_init: of every kernel; biases start at zero.
+      modules: as `MODULES`, the paper's.
+    """
+
+    num_classes: int
+    norm: BatchNorm
+    kernel_init: layers.Initializer
+    modules: tuple[int | tuple[int, int], ...] = MODULES
+
+    @nn.compact
+    def __call__(self, images: jax.Array, *, train: bool) -> jax.Array:
+        """Returns logits float32 [batch, num_classes] of images float32 [batch, height, width, channels]."""
+        layers.require_images(images, smallest=1, model="inception")
+        shared = {"norm": self.norm, "kernel_init": self.kernel_init, "train": train}
+        x = layers.conv_norm_relu(images, 96, 3, **shared)
+        for filters in self.modules:
+            if isinstance(filters, int):
+                branches = [layers.conv_norm_relu(x, filters, 3, stride=2, **shared), layers.max_pool(x)]
+            else:
+                pointwise, spatial = filters
+                branches = [
+                    layers.conv_norm_relu(x, pointwise, 1, **shared),
+                    layers.conv_norm_relu(x, spatial, 3, **shared),
+                ]
+            x = jnp.concatenate(branches, axis=-1)
+        return nn.Dense(self.num_classes, kernel_init=self.kernel_init)(x.mean(axis=(1, 2)))

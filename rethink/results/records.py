@@ -1,0 +1,189 @@
+"""Owns a run directory: lock, manifest, metrics, timings, fate. Hands out sub-folders to others.
+
+Refuses to be shared: one process writes. Files are replaced whole or grow by whole lines; nothing is half written.
+
+    manifest.json    config, versions, devices, fingerprints, plan, fate, summary
+    metrics.jsonl    rows of training and evaluation; no clock in it
+    timings.jsonl    seconds since launch at each row
+    corruption.npz   per training example: id, true label, given label, redrawn
+    figures/         learning_curve.png and .pdf
+    checkpoints/     for resuming
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import pathlib
+import platform
+import socket
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from rethink import settings
+
+FINISHED = ("fitted", "done", "diverged")
+_PACKAGES = ("rethink", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "tensorflow-datasets", "pillow")
+
+
+class Run:
+    """A run directory that this process holds; from `open_run`."""
+
+    def __init__(self, folder: pathlib.Path, manifest: dict[str, Any]):
+        self.folder = folder
+        self.manifest = manifest
+        self._launch = time.monotonic()
+
+    @property
+    def finished(self) -> bool:
+        """Whether an earlier launch with this very config came to its end."""
+        return self.manifest["fate"] in FINISHED and self.manifest["config"] == self.manifest["finished_config"]
+
+    def update(self, **values: Any) -> None:
+        """Sets entries of the manifest and writes it."""
+        self.manifest.update(values)
+        _write_json(self.folder / "manifest.json", self.manifest)
+
+    def end(self, fate: str, **values: Any) -> None:
+        """Writes how the run ended."""
+        finished = self.manifest["config"] if fate in FINISHED else None
+        self.update(fate=fate, finished_config=finished, **values)
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Appends a row to the metrics, and its time to the timings."""
+        _append_line(self.folder / "metrics.jsonl", row)
+        seconds = round(time.monotonic() - self._launch, 3)
+        _append_line(self.folder / "timings.jsonl", {"kind": row["kind"], "step": row["step"], "seconds": seconds})
+
+    def rewind(self, step: int) -> None:
+        """Drops the rows after `step`: a resumed run writes them again."""
+        for name in ("metrics.jsonl", "timings.jsonl"):
+            path = self.folder / name
+            kept = [row for row in read_rows(path) if row["step"] <= step]
+            _replace(path, "".join(json.dumps(row) + "\n" for row in kept).encode())
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Returns the rows of the metrics."""
+        return read_rows(self.folder / "metrics.jsonl")
+
+    def save_arrays(self, name: str, **arrays: np.ndarray) -> None:
+        """Writes NAME.npz."""
+        draft = self.folder / f".{name}.npz"
+        np.savez_compressed(draft, **arrays)
+        os.replace(draft, self.folder / f"{name}.npz")
+
+    def subfolder(self, name: str) -> pathlib.Path:
+        """Returns a folder of the run, made if need be."""
+        folder = self.folder / name
+        folder.mkdir(exist_ok=True)
+        return folder
+
+
+@contextlib.contextmanager
+def open_run(workdir: str, config: ConfigDict) -> Iterator[Run]:
+    """Takes hold of a run directory; an exception inside ends the run as `failed`, Ctrl-C as `interrupted`.
+
+    Raises:
+      UserError: the directory can't be written, is in use, or belongs to a run with another config.
+    """
+    folder = pathlib.Path(workdir).expanduser().absolute()
+    with contextlib.ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(_lock(folder))
+            run = Run(folder, _manifest(folder, config))
+        except OSError as error:
+            raise settings.UserError(
+                f"--workdir={workdir} can't be written ({error.strerror}): choose another with --workdir=DIR."
+            ) from error
+        try:
+            yield run
+        except KeyboardInterrupt:
+            run.end("interrupted")
+            raise
+        except Exception as error:
+            run.end("failed", error=f"{type(error).__name__}: {error}")
+            raise
+
+
+def read_rows(path: pathlib.Path) -> list[dict[str, Any]]:
+    """Returns the whole lines of a .jsonl file; a last line without its end, from a kill, is left out."""
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+
+
+def _manifest(folder: pathlib.Path, config: ConfigDict) -> dict[str, Any]:
+    """Returns the manifest of an earlier launch, checked against `config`, or a new one."""
+    now = json.loads(settings.to_json(config))
+    path = folder / "manifest.json"
+    if not path.exists():
+        if any(entry.name != "lock" and not entry.name.startswith(".") for entry in folder.iterdir()):
+            raise settings.UserError(
+                f"--workdir={folder} holds files but no run (no manifest.json): choose an empty or a new directory."
+            )
+        return {"config": now, "fate": "new", "finished_config": None}
+    manifest = json.loads(path.read_text())
+    changed = settings.changes(config, manifest["config"])
+    if changed:
+        raise settings.UserError(
+            f"--workdir={folder} belongs to another run ({'; '.join(changed)}): "
+            "choose another --workdir, or go back to its values."
+        )
+    return {**manifest, "config": now}
+
+
+@contextlib.contextmanager
+def _lock(folder: pathlib.Path) -> Iterator[None]:
+    """Holds the directory against other writers. The kernel lets go when the process dies, so no lock is ever stale."""
+    with open(folder / "lock", "a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise settings.UserError(
+                f"--workdir={folder} is in use by {file.read().strip() or 'another process'}: "
+                "wait for it, or choose another --workdir."
+            ) from None
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        file.flush()
+        yield
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions of Python and of the packages that a result depends on."""
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found
+
+
+def _append_line(path: pathlib.Path, row: Mapping[str, Any]) -> None:
+    with open(path, "a") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+def _write_json(path: pathlib.Path, value: Any) -> None:
+    _replace(path, (json.dumps(value, indent=2) + "\n").encode())
+
+
+def _replace(path: pathlib.Path, content: bytes) -> None:
+    """Replaces a file whole: readers see the old content or the new."""
+    handle, draft = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(draft, path)
+    except BaseException:
+        os.unlink(draft)
+        raise

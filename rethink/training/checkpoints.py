@@ -1,0 +1,51 @@
+"""Owns saving and restoring: a checkpoint is the state and the loop's history, nothing else.
+
+Refuses pickle: arrays by Orbax, the history as JSON.
+"""
+
+import dataclasses
+import pathlib
+from typing import Any
+
+import orbax.checkpoint as ocp
+
+from rethink.training.loop import History
+from rethink.training.state import TrainState
+
+
+class Checkpoints:
+    """The checkpoints of one run; a context manager, left only when the last save has ended."""
+
+    def __init__(self, folder: pathlib.Path, keep: int):
+        options = ocp.CheckpointManagerOptions(max_to_keep=keep, enable_async_checkpointing=True)
+        self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self._manager.close()
+
+    def save(self, state: TrainState, history: History) -> None:
+        """Saves in the background.
+
+        Args:
+          state: unreplicated host arrays.
+        """
+        content = ocp.args.Composite(
+            state=ocp.args.StandardSave(state), history=ocp.args.JsonSave(dataclasses.asdict(history))
+        )
+        self._manager.save(history.step, args=content, force=True)
+
+    def restore(self, like: TrainState) -> tuple[TrainState, History] | None:
+        """Returns the newest checkpoint, None where there is none.
+
+        Args:
+          like: host arrays of the shapes and types to restore.
+        """
+        step = self._manager.latest_step()
+        if step is None:
+            return None
+        content = ocp.args.Composite(state=ocp.args.StandardRestore(like), history=ocp.args.JsonRestore())
+        restored = self._manager.restore(step, args=content)
+        return restored["state"], History(**restored["history"])

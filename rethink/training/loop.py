@@ -1,0 +1,191 @@
+"""Owns the only training loop: what happens at which step, and when a run ends. It yields events; others act on them.
+
+Refuses to know data sets, devices and files: it is handed two programs and a plan. Everything that it yields is a
+function of the plan and the history, so a resumed run yields what an uninterrupted one would.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from rethink import settings
+from rethink.training.state import TrainState
+
+THRESHOLDS = (0.9, 0.95, 0.99, 0.999, 1.0)
+
+Sums = dict[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """When things happen, in steps. `stop_accuracy` 0 means: run the full schedule."""
+
+    total_steps: int
+    steps_per_epoch: int
+    steps_per_call: int
+    evaluate_every: int
+    checkpoint_every: int
+    log_every: int
+    stop_accuracy: float
+
+
+@dataclasses.dataclass
+class History:
+    """What the loop remembers between steps; JSON values only, saved with each checkpoint.
+
+    Attributes:
+      step: updates made.
+      window: sums of `loss`, `correct`, `count` since the last training row.
+      evaluation: the last evaluation row, None before the first.
+      steps_to_train_accuracy: threshold -> first evaluated step that reached it, None where none has.
+    """
+
+    step: int = 0
+    window: dict[str, float] = dataclasses.field(default_factory=lambda: dict.fromkeys(("loss", "correct", "count"), 0.0))
+    evaluation: dict[str, Any] | None = None
+    steps_to_train_accuracy: dict[str, int | None] = dataclasses.field(
+        default_factory=lambda: {str(threshold): None for threshold in THRESHOLDS}
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Event:
+    """What happened at `step`.
+
+    kind: "advance" (steps were dispatched), "train" or "evaluation" (`row` is due in the metrics), "checkpoint" (`state`
+    is due to be saved), "end" (`fate` is fitted, done or diverged; `row` may say more).
+    """
+
+    kind: str
+    step: int
+    row: dict[str, Any] | None = None
+    state: TrainState | None = None
+    fate: str | None = None
+
+
+def train(
+    plan: Plan,
+    state: TrainState,
+    history: History,
+    *,
+    train_call: Callable[[TrainState, int, int], tuple[TrainState, Any]],
+    evaluate: Callable[[TrainState, str], Sums],
+    fetch: Callable[[Any], Sums],
+    learning_rate: Callable[[int], float],
+) -> Iterator[Event]:
+    """Trains from `history.step` on and yields what happens; `history` is kept up to date in place.
+
+    Args:
+      state: donated to the first call; the state to keep is the one of the "checkpoint" events, until the next event.
+      train_call: (state, first step, steps) -> (state, sums with an axis of steps, still on the devices).
+      evaluate: (state, "train" or "test") -> sums over the split.
+      fetch: brings a call's sums to the host, each [steps].
+      learning_rate: step -> the rate of that update.
+    """
+    if history.evaluation is None:
+        yield _evaluation_event(plan, history, state, evaluate)
+    pending: list[Any] = []
+    while (fate := _fate(plan, history)) is None:
+        before = history.step
+        steps = next_call(plan, before)
+        state, sums = train_call(state, before, steps)
+        pending.append(sums)
+        history.step = step = before + steps
+        yield Event("advance", step)
+
+        evaluation_due = step == plan.total_steps or settings.due(plan.evaluate_every, before, step)
+        checkpoint_due = settings.due(plan.checkpoint_every, before, step)
+        log_due = settings.due(plan.log_every, before, step) or evaluation_due
+        if log_due or checkpoint_due:
+            bad_step = _add_to_window(history, [fetch(sums) for sums in pending])
+            pending.clear()
+            if bad_step is not None:
+                row = {"step": bad_step, "learning_rate": float(learning_rate(bad_step - 1))}
+                yield Event("end", step, row=row, fate="diverged")
+                return
+        if log_due:
+            yield Event("train", step, row=_train_row(plan, history, learning_rate))
+        if evaluation_due:
+            yield _evaluation_event(plan, history, state, evaluate)
+        if checkpoint_due or _fate(plan, history):
+            yield Event("checkpoint", step, state=state)
+    yield Event("end", history.step, fate=fate)
+
+
+def next_call(plan: Plan, step: int) -> int:
+    """Returns how many steps the call from `step` makes: up to the next point of the fixed grid.
+
+    The grid is the multiples of `steps_per_call` counted from each evaluation, the evaluations, and the end.
+    """
+    evaluated = step // plan.evaluate_every * plan.evaluate_every
+    call_end = evaluated + ((step - evaluated) // plan.steps_per_call + 1) * plan.steps_per_call
+    return min(call_end, evaluated + plan.evaluate_every, plan.total_steps) - step
+
+
+def evaluation_row(plan: Plan, step: int, train: Sums, test: Sums) -> dict[str, Any]:
+    """Returns the metrics of an evaluation; accuracies are fractions, None where there are no such examples."""
+    train_accuracy = _ratio(train["correct"], train["count"])
+    test_accuracy = _ratio(test["correct"], test["count"])
+    return {
+        "kind": "evaluation",
+        "step": step,
+        "epoch": step / plan.steps_per_epoch,
+        "train_loss": _ratio(train["loss"], train["count"]),
+        "train_accuracy": train_accuracy,
+        "train_accuracy_untouched": _ratio(train["untouched_correct"], train["count"] - train["corrupted_count"]),
+        "train_accuracy_corrupted_given": _ratio(train["corrupted_given"], train["corrupted_count"]),
+        "train_accuracy_corrupted_true": _ratio(train["corrupted_true"], train["corrupted_count"]),
+        "test_loss": _ratio(test["loss"], test["count"]),
+        "test_accuracy": test_accuracy,
+        "generalization_gap": train_accuracy - test_accuracy,
+    }
+
+
+def _evaluation_event(plan: Plan, history: History, state: TrainState, evaluate: Callable) -> Event:
+    row = evaluation_row(plan, history.step, evaluate(state, "train"), evaluate(state, "test"))
+    history.evaluation = row
+    for threshold, reached in history.steps_to_train_accuracy.items():
+        if reached is None and row["train_accuracy"] >= float(threshold):
+            history.steps_to_train_accuracy[threshold] = history.step
+    return Event("evaluation", history.step, row=row)
+
+
+def _train_row(plan: Plan, history: History, learning_rate: Callable[[int], float]) -> dict[str, Any]:
+    """Returns the means over the window and empties it; the learning rate is the last update's."""
+    window = history.window
+    row = {
+        "kind": "train",
+        "step": history.step,
+        "epoch": history.step / plan.steps_per_epoch,
+        "loss": _ratio(window["loss"], window["count"]),
+        "accuracy": _ratio(window["correct"], window["count"]),
+        "learning_rate": float(learning_rate(history.step - 1)),
+    }
+    history.window = dict.fromkeys(window, 0.0)
+    return row
+
+
+def _add_to_window(history: History, calls: list[Sums]) -> int | None:
+    """Adds the sums of calls to the window; returns the first step whose loss is not finite, None where all are.
+
+    Step by step in order, so that it makes no difference where a checkpoint divided the window.
+    """
+    sums = {name: np.concatenate([call[name] for call in calls]).astype(np.float64) for name in history.window}
+    for name, values in sums.items():
+        history.window[name] = float(np.cumsum(np.concatenate([[history.window[name]], values]))[-1])
+    bad = np.flatnonzero(~np.isfinite(sums["loss"]))
+    return history.step - len(sums["loss"]) + int(bad[0]) + 1 if len(bad) else None
+
+
+def _fate(plan: Plan, history: History) -> str | None:
+    """Returns how the run has ended, None where it goes on. Only what an evaluation at this step saw can stop it."""
+    seen = history.evaluation
+    if plan.stop_accuracy and seen and seen["step"] == history.step and seen["train_accuracy"] >= plan.stop_accuracy:
+        return "fitted"
+    return "done" if history.step >= plan.total_steps else None
+
+
+def _ratio(numerator: Any, count: Any) -> float | None:
+    return float(numerator) / float(count) if count else None

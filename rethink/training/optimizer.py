@@ -1,0 +1,41 @@
+"""Owns the update rule: the learning-rate schedule and the optax chain of a config.
+
+Refuses penalties: weight decay is a regularizer, in regularization/explicit.py.
+"""
+
+from collections.abc import Callable
+
+import optax
+from ml_collections import ConfigDict
+
+from rethink import settings
+
+OPTIMIZERS: dict[str, Callable[[optax.Schedule, ConfigDict], optax.GradientTransformation]] = {
+    "sgd": lambda rate, config: optax.sgd(rate, momentum=config.momentum, nesterov=config.nesterov),
+    "rmsprop": lambda rate, config: optax.rmsprop(rate, momentum=config.momentum, nesterov=config.nesterov),
+    "adam": lambda rate, config: optax.adam(rate),
+    "adamw": lambda rate, config: optax.adamw(rate),
+}
+SCHEDULES = ("exponential", "cosine", "constant")
+DECAY_UNITS = ("epochs", "steps")
+
+
+def make_schedule(config: ConfigDict, *, steps_per_epoch: int, total_steps: int) -> optax.Schedule:
+    """Returns step -> learning rate for the config section `optimizer`.
+
+    `exponential` is a staircase: the rate falls by `decay_factor` at the end of each period, not within it
+    (Zhang et al. 2017, appendix A: a factor of 0.95 per training epoch).
+    """
+    if config.schedule == "constant":
+        return optax.constant_schedule(config.learning_rate)
+    if config.schedule == "cosine":
+        return optax.cosine_decay_schedule(config.learning_rate, total_steps)
+    period = config.decay_every * (steps_per_epoch if config.decay_unit == "epochs" else 1)
+    return optax.exponential_decay(
+        config.learning_rate, transition_steps=max(1, round(period)), decay_rate=config.decay_factor, staircase=True
+    )
+
+
+def make_optimizer(config: ConfigDict, schedule: optax.Schedule) -> optax.GradientTransformation:
+    """Returns the optax transformation that the config section `optimizer` names."""
+    return settings.pick(OPTIMIZERS, config.name, "optimizer.name")(schedule, config)

@@ -1,0 +1,91 @@
+"""Owns where things run: devices, pmap, replication, placement. The only file that names any of them.
+
+Refuses to know what runs: it maps functions written for one device, and splits host arrays between devices.
+"""
+
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from flax import jax_utils
+from ml_collections import ConfigDict
+
+from rethink import settings
+
+AXIS = "devices"
+STEPS_PER_CALL = {"cpu": 1}  # XLA on CPU runs convolutions inside a loop about 30 times slower than outside
+ACCELERATOR_STEPS_PER_CALL = 32
+
+
+def start(config: ConfigDict) -> None:
+    """Applies the config section `hardware`; to be called before anything is computed."""
+    if config.cpu_devices > 1:
+        jax.config.update("jax_num_cpu_devices", config.cpu_devices)
+    if config.compilation_cache:
+        folder = pathlib.Path(config.compilation_cache).expanduser()
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
+def describe() -> dict[str, Any]:
+    """Returns what the run has: platform, kind and number of devices, processes."""
+    return {
+        "platform": jax.default_backend(),
+        "kind": jax.devices()[0].device_kind,
+        "devices": jax.device_count(),
+        "processes": jax.process_count(),
+    }
+
+
+def check_batch(batch_size: int) -> None:
+    """Checks that a global training batch divides by the devices.
+
+    Raises:
+      UserError: it does not.
+    """
+    devices = jax.device_count()
+    if batch_size % devices:
+        near = max(devices, batch_size // devices * devices)
+        raise settings.UserError(
+            f"train.batch_size={batch_size} does not divide by the {devices} devices: try --config.train.batch_size={near}."
+        )
+
+
+def whole_batch(batch_size: int) -> int:
+    """Returns the batch size rounded up to a multiple of the devices."""
+    return -(-batch_size // jax.device_count()) * jax.device_count()
+
+
+def steps_per_call(wanted: int) -> int:
+    """Returns the steps in one dispatch: `wanted`, or, where that is 0, what suits the platform."""
+    return wanted or STEPS_PER_CALL.get(jax.default_backend(), ACCELERATOR_STEPS_PER_CALL)
+
+
+def map_devices(function: Callable, *, donate_state: bool) -> Callable:
+    """Returns `function` run on every device at once over axis `AXIS`; every argument has a leading axis of devices."""
+    return jax.pmap(function, axis_name=AXIS, donate_argnums=(0,) if donate_state else ())
+
+
+def replicate(tree: Any) -> Any:
+    """Returns host arrays, each copied to every local device, with a leading axis of devices."""
+    return jax_utils.replicate(jax.tree.map(np.asarray, tree), axis_name=AXIS)
+
+
+def split(array: np.ndarray, axis: int) -> np.ndarray:
+    """Returns this process's part of a global batch, split between its devices along a new leading axis.
+
+    Args:
+      array: `axis` is the global batch; it must divide by the number of devices.
+    """
+    devices = jax.device_count()
+    shape = array.shape
+    parts = array.reshape(*shape[:axis], devices, shape[axis] // devices, *shape[axis + 1 :])
+    first = jax.process_index() * jax.local_device_count()
+    return np.moveaxis(parts, axis, 0)[first : first + jax.local_device_count()]
+
+
+def fetch(tree: Any) -> Any:
+    """Returns a replicated tree as host arrays, from the first local device; waits for it."""
+    return jax.device_get(jax.tree.map(lambda leaf: leaf.addressable_data(0)[0], tree))

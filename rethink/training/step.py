@@ -1,0 +1,121 @@
+"""Owns one step of training and of evaluation, for ONE device's part of a batch, and many steps in one call.
+
+Refuses to know devices, feeds and data sets: it gets an axis name to reduce over, and a function that yields a batch.
+Sums leave a step, never means: (sum, count) pairs are divided once, on the host.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+
+from rethink.training.state import TrainState
+
+Sums = dict[str, jax.Array]
+
+
+class Batch(NamedTuple):
+    """One device's examples, after corruption and before the view.
+
+    images: uint8 [batch, height, width, channels]; labels (as given), true_labels: int32 [batch]; ids: uint32 [batch].
+    """
+
+    images: jax.Array
+    labels: jax.Array
+    true_labels: jax.Array
+    ids: jax.Array
+
+
+def make_train_step(
+    model: nn.Module, tx: optax.GradientTransformation, view: Callable[[jax.Array], jax.Array], axis_name: str
+) -> Callable[[TrainState, Batch], tuple[TrainState, Sums]]:
+    """Returns (state, batch) -> (state, sums): one update on the mean cross-entropy of the global batch.
+
+    Every device's part must be of the same size. Sums are `loss`, `correct`, `count` over the global batch.
+    """
+
+    def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Sums]:
+        def loss_of(params):
+            variables = {"params": params, "batch_stats": state.batch_stats}
+            logits, changed = model.apply(variables, view(batch.images), train=True, mutable=["batch_stats"])
+            losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels)
+            sums = {
+                "loss": jnp.sum(losses),
+                "correct": jnp.sum((jnp.argmax(logits, -1) == batch.labels).astype(jnp.float32)),
+                "count": jnp.float32(len(batch.labels)),
+            }
+            return jnp.mean(losses), (sums, changed.get("batch_stats", {}))
+
+        grads, (sums, batch_stats) = jax.grad(loss_of, has_aux=True)(state.params)
+        # Statistics of single devices are averaged, so that the state is the same everywhere.
+        grads, batch_stats = jax.lax.pmean((grads, batch_stats), axis_name)
+        updates, opt_state = tx.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        state = TrainState(state.step + 1, params, batch_stats, opt_state)
+        return state, jax.lax.psum(sums, axis_name)
+
+    return train_step
+
+
+def make_evaluation_step(
+    model: nn.Module, view: Callable[[jax.Array], jax.Array], axis_name: str
+) -> Callable[[TrainState, Batch, jax.Array], Sums]:
+    """Returns (state, batch, weights float32 [batch]) -> sums over the global batch; padding has weight 0.
+
+    `untouched` are the examples whose given label is the true one, `corrupted` the others.
+    """
+
+    def evaluation_step(state: TrainState, batch: Batch, weights: jax.Array) -> Sums:
+        variables = {"params": state.params, "batch_stats": state.batch_stats}
+        logits = model.apply(variables, view(batch.images), train=False)
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels)
+        predicted = jnp.argmax(logits, -1)
+        given, true = predicted == batch.labels, predicted == batch.true_labels
+        corrupted = batch.labels != batch.true_labels
+        sums = {
+            "loss": jnp.sum(weights * losses),
+            "correct": jnp.sum(weights * given),
+            "count": jnp.sum(weights),
+            "untouched_correct": jnp.sum(weights * (given & ~corrupted)),
+            "corrupted_given": jnp.sum(weights * (given & corrupted)),
+            "corrupted_true": jnp.sum(weights * (true & corrupted)),
+            "corrupted_count": jnp.sum(weights * corrupted),
+        }
+        return jax.lax.psum(sums, axis_name)
+
+    return evaluation_step
+
+
+def make_train_call(train_step: Callable, batch_of: Callable[[Any, Any], Batch]) -> Callable:
+    """Returns (state, data, items) -> (state, sums): one step for each of items' leading axis, in one dispatch.
+
+    Args:
+      train_step: from `make_train_step`.
+      batch_of: (data, item) -> Batch; how the feed makes a batch on the device.
+
+    Sums have a leading axis of steps. A single step is called without a loop: XLA on CPU runs convolutions in loops
+    many times slower.
+    """
+
+    def train_call(state: TrainState, data: Any, items: Any) -> tuple[TrainState, Sums]:
+        def one(state, item):
+            return train_step(state, batch_of(data, item))
+
+        if len(jax.tree.leaves(items)[0]) > 1:
+            return jax.lax.scan(one, state, items)
+        state, sums = one(state, jax.tree.map(lambda leaf: leaf[0], items))
+        return state, jax.tree.map(lambda leaf: leaf[None], sums)
+
+    return train_call
+
+
+def make_evaluation_call(evaluation_step: Callable, batch_of: Callable[[Any, Any], Batch]) -> Callable:
+    """Returns (state, data, item, weights) -> sums, for one batch."""
+
+    def evaluation_call(state: TrainState, data: Any, item: Any, weights: jax.Array) -> Sums:
+        return evaluation_step(state, batch_of(data, item), weights)
+
+    return evaluation_call

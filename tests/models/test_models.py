@@ -1,0 +1,225 @@
+"""The table of networks: parameter counts of the paper, inputs they take, modules of the user's own, errors."""
+
+import dataclasses
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rethink import models
+from rethink.models import layers
+from rethink.regularization.batch_norm import NONE, BatchNorm
+from rethink.settings import UserError
+
+SCALE_AND_SHIFT = BatchNorm("per_device", True, True, 0.9, 1e-3, "running", None)
+SHIFT = dataclasses.replace(SCALE_AND_SHIFT, scale=False)
+
+
+def build(name, norm=NONE, num_classes=10, init="lecun_normal", **kwargs):
+    return models.build_model(name, num_classes=num_classes, norm=norm, init=init, kwargs=kwargs)
+
+
+def shapes(model, image_shape):
+    images = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32)
+    return jax.eval_shape(lambda key, x: model.init(key, x, train=False), jax.random.key(0), images)
+
+
+@pytest.mark.parametrize(
+    "name, norm, side, count",
+    [
+        ("mlp_1x512", NONE, 28, 1_209_866),
+        ("mlp_3x512", NONE, 28, 1_735_178),
+        ("alexnet", NONE, 28, 1_387_786),
+        ("inception", SHIFT, 28, 1_649_402),
+        ("inception", NONE, 28, 1_649_402),
+        ("wide_resnet", SCALE_AND_SHIFT, 32, 369_498),
+        ("mlp_tiny", NONE, 28, 2352 * 16 + 16 + 16 * 10 + 10),
+        ("conv_tiny", SCALE_AND_SHIFT, 28, 27 * 8 + 16 + 8 * 10 + 10),
+    ],
+)
+def test_parameter_counts(name, norm, side, count):
+    assert models.count_parameters(shapes(build(name, norm), (side, side, 3))["params"]) == count
+
+
+@pytest.mark.parametrize("name", models.MODELS)
+def test_a_shift_takes_the_place_of_each_bias_and_a_scale_comes_on_top(name):
+    def count(norm):
+        return models.count_parameters(shapes(build(name, norm), (8, 8, 3))["params"])
+
+    without = dataclasses.replace(SHIFT, shift=False)
+    assert count(without) < count(SHIFT) < count(SCALE_AND_SHIFT)
+    assert count(SHIFT) - count(without) == count(SCALE_AND_SHIFT) - count(SHIFT)
+    if name != "wide_resnet":  # there a norm comes before its convolution, so that their widths differ
+        assert count(SHIFT) == count(NONE)
+
+
+@pytest.mark.parametrize("name", models.MODELS)
+def test_statistics_exist_only_with_a_norm(name):
+    assert "batch_stats" not in shapes(build(name, NONE), (8, 8, 3))
+    assert "batch_stats" in shapes(build(name, SHIFT), (8, 8, 3))
+
+
+@pytest.mark.parametrize("image_shape", [(28, 28, 1), (9, 12, 3), (1, 1, 2)])
+@pytest.mark.parametrize("name", models.MODELS)
+def test_other_sizes_channels_and_classes(name, image_shape):
+    models.check_input(build(name, SHIFT, num_classes=7), image_shape, 7)
+
+
+@pytest.mark.parametrize(
+    "name, kwargs",
+    [
+        ("alexnet", {"features": (4, 5), "hidden_sizes": (8,)}),
+        ("inception", {"modules": ((4, 5), 6, (3, 4))}),
+        ("wide_resnet", {"depth": 10}),
+    ],
+)
+def test_networks_compute_finite_logits_that_depend_on_every_parameter(name, kwargs):
+    norm = dataclasses.replace(SCALE_AND_SHIFT, evaluation="batch")
+    model = build(name, norm, num_classes=3, **kwargs)
+    images = jax.random.normal(jax.random.key(1), (4, 8, 8, 3))
+
+    @jax.jit
+    def initialize_and_differentiate(key):
+        variables = model.init(key, images, train=False)
+        weights = jnp.arange(12.0).reshape(4, 3)
+
+        def weighted_sum(params):
+            return (weights * model.apply({**variables, "params": params}, images, train=False)).sum()
+
+        return jax.grad(weighted_sum)(variables["params"])
+
+    for path, gradient in jax.tree_util.tree_leaves_with_path(initialize_and_differentiate(jax.random.key(0))):
+        assert np.isfinite(gradient).all() and np.abs(gradient).max() > 0, path
+
+
+def test_initializers_draw_other_kernels_of_the_stated_variance():
+    stds = {}
+    for init in models.INITIALIZERS:
+        initialize = jax.jit(functools.partial(build("mlp_1x512", init=init).init, train=False))
+        params = initialize(jax.random.key(0), jnp.zeros((1, 16, 16, 1)))["params"]
+        stds[init] = float(params["Dense_0"]["kernel"].std())
+    expected = {"lecun_normal": 1 / 256, "he_normal": 2 / 256, "glorot_uniform": 2 / (256 + 512)}
+    assert stds == pytest.approx({init: variance**0.5 for init, variance in expected.items()}, rel=0.02)
+
+
+def test_a_one_by_one_convolution_is_a_matrix_product_with_the_same_draws_and_result():
+    class Both(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            return layers.convolution(x, 5, 1, stride=2, use_bias=True, kernel_init=nn.initializers.lecun_normal())
+
+    x = jax.random.normal(jax.random.key(1), (2, 5, 6, 3))
+    variables = Both().init(jax.random.key(0), x)
+    kernel, bias = variables["params"]["Dense_0"]["kernel"], variables["params"]["Dense_0"]["bias"]
+    convolution = nn.Conv(5, (1, 1), strides=2)
+    expected = convolution.apply({"params": {"kernel": kernel[None, None], "bias": bias}}, x)
+    np.testing.assert_allclose(Both().apply(variables, x), expected, atol=1e-5)
+
+
+def test_equal_settings_build_equal_models():
+    assert build("alexnet", SHIFT) == build("alexnet", SHIFT) and hash(build("alexnet")) == hash(build("alexnet"))
+    assert build("alexnet", SHIFT) != build("alexnet")
+
+
+def test_kwargs_reach_the_fields():
+    assert build("wide_resnet", depth=10, width=2).width == 2
+    assert build("mlp_1x512", hidden_sizes=(4, 5)).hidden_sizes == (4, 5)
+
+
+OWN_MODULE = """
+import flax.linen as nn
+from flax import linen
+
+class Own(nn.Module):
+    num_classes: int
+    width: int = 3
+    @nn.compact
+    def __call__(self, images, *, train):
+        return nn.Dense(self.num_classes)(nn.Dense(self.width)(images.reshape(len(images), -1)))
+
+class WithNorm(nn.Module):
+    num_classes: int
+    norm: object
+    kernel_init: object
+    @nn.compact
+    def __call__(self, images, *, train):
+        return self.norm(nn.Dense(self.num_classes, kernel_init=self.kernel_init)(images.mean((1, 2))), train=train)
+
+class TooNarrow(Own):
+    @nn.compact
+    def __call__(self, images, *, train):
+        return nn.Dense(self.num_classes - 1)(images.mean((1, 2)))
+
+class NoTrain(nn.Module):
+    num_classes: int
+    def __call__(self, images):
+        return images
+
+class NotLinen:
+    pass
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    (tmp_path / "own_package").mkdir()
+    (tmp_path / "own_package" / "nets.py").write_text(OWN_MODULE)
+    (tmp_path / "own_package" / "broken.py").write_text("import no_such_dependency\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    return "own_package.nets"
+
+
+def test_a_module_of_the_users_own(own):
+    model = build(f"{own}:Own", num_classes=4, width=5)
+    models.check_input(model, (6, 6, 1), 4)
+    assert models.count_parameters(shapes(model, (6, 6, 1))["params"]) == 36 * 5 + 5 + 5 * 4 + 4
+
+
+def test_a_module_of_the_users_own_is_given_the_norm_if_it_has_the_field(own):
+    model = build(f"{own}:WithNorm", SHIFT)
+    assert model.norm is SHIFT
+    assert "batch_stats" in shapes(model, (6, 6, 1))
+
+
+@pytest.mark.parametrize(
+    "name, kwargs, words",
+    [
+        ("inceptoin", {}, ["model.name", "inception", "wide_resnet", "package.module:ClassName"]),
+        ("own_package.nets:Onw", {}, ["model.name", "own_package.nets:Own"]),
+        ("own_package.net:Own", {}, ["model.name", "own_package.net", "PYTHONPATH"]),
+        ("own_package.broken:Own", {}, ["model.name", "no_such_dependency"]),
+        ("own_package.nets:", {}, ["model.name", "package.module:ClassName"]),
+        ("/tmp/nets.py:Own", {}, ["model.name", "package.module:ClassName"]),
+        ("own_package.nets:NotLinen", {}, ["model.name", "flax.linen.Module"]),
+        ("own_package.nets:NoTrain", {}, ["model.name", "train"]),
+        ("own_package.nets:Own", {"depth": 3}, ["model.kwargs", "depth", "width"]),
+        ("mlp_1x512", {"width": 3}, ["model.kwargs", "width", "hidden_sizes"]),
+        ("mlp_1x512", {"num_classes": 3}, ["model.kwargs", "num_classes"]),
+        ("wide_resnet", {"depth": 27}, ["model.kwargs.depth=27", "28"]),
+    ],
+)
+def test_mistakes_are_named_with_their_remedy(own, name, kwargs, words):
+    with pytest.raises(UserError) as caught:
+        models.build_model(name, num_classes=10, norm=NONE, init="lecun_normal", kwargs=kwargs)
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+def test_an_unknown_initializer_is_named():
+    with pytest.raises(UserError, match="model.init='lecun'.*lecun_normal"):
+        build("mlp_tiny", init="lecun")
+
+
+@pytest.mark.parametrize("name", models.MODELS)
+def test_images_that_no_network_can_take(name):
+    with pytest.raises(UserError, match="0x5x3.*smallest that works is 1x1"):
+        models.check_input(build(name), (0, 5, 3), 10)
+    with pytest.raises(UserError, match="height, width, channels"):
+        models.check_input(build(name), (28, 28), 10)
+
+
+def test_logits_of_another_width_are_refused(own):
+    with pytest.raises(UserError, match=r"float32\[2, 4\]"):
+        models.check_input(build(f"{own}:TooNarrow", num_classes=4), (6, 6, 1), 4)

@@ -1,0 +1,225 @@
+"""The live view: what it prints on a terminal and elsewhere, what its rates count, what its closing table says."""
+
+import io
+import re
+import time
+
+import pytest
+
+from rethink.results import progress
+from rethink.results.progress import Progress, closing_rows
+
+ESCAPE = "\x1b"
+TRAIN = {"kind": "train", "step": 391, "epoch": 1.0, "loss": 2.47, "accuracy": 0.104, "learning_rate": 0.01}
+EVALUATION = {
+    "kind": "evaluation", "step": 782, "epoch": 2.0, "train_loss": 2.31, "train_accuracy": 0.1042,
+    "train_accuracy_untouched": None, "train_accuracy_corrupted_given": 0.1042, "train_accuracy_corrupted_true": 0.0975,
+    "test_loss": 2.3, "test_accuracy": 0.0998, "generalization_gap": 0.0044,
+}
+SUMMARY = {
+    "fate": "fitted", "steps": 672, "epochs": 56.0, "evaluation": EVALUATION, "num_classes": 10, "seconds": 250.0,
+    "steps_to_train_accuracy": {"0.9": 391, "0.95": 1391, "0.99": None, "0.999": None, "1.0": None},
+}
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+class Clock:
+    seconds = 1000.0
+
+    def __call__(self):
+        return self.seconds
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(progress, "monotonic", clock)
+    return clock
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch):
+    for name in ("FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "100")
+
+
+def view(stream, first_step=0, total_steps=39100):
+    return Progress(header={"config": "digits_random", "devices": "8 x [cpu]"}, total_steps=total_steps,
+                    first_step=first_step, batch_size=128, steps_per_epoch=391, stream=stream)
+
+
+def visible(text):
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_plain_output_holds_every_figure_and_no_escape_code(clock, monkeypatch, force):
+    if force:  # colour asked for by the environment does not turn a log file into a terminal
+        monkeypatch.setenv("FORCE_COLOR", "1")
+    stream = io.StringIO()
+    with view(stream) as live:
+        live.advance(1)
+        clock.seconds += 10
+        live.advance(782)
+        live.show(EVALUATION)
+        live.note("checkpoint restored at step [1200]")
+        live.finish(fate="fitted", rows=closing_rows(SUMMARY))
+    text = stream.getvalue()
+    assert ESCAPE not in text and "\r" not in text
+    lines = text.splitlines()
+    assert lines[:2] == ["config: digits_random", "devices: 8 x [cpu]"]
+    line = next(line for line in lines if line.startswith("step "))
+    assert line == "step 782/39100  epoch 2.0  loss 2.310  train 10.42%  test 9.98%  9,997 images/s  left 8m11s"
+    assert "checkpoint restored at step [1200]" in lines
+    assert "fate: fitted" in lines
+    assert any(re.fullmatch(r"steps to 90% train accuracy +391", line) for line in lines)
+
+
+def test_plain_output_has_a_line_for_every_evaluation_and_one_in_a_while_for_train_rows(clock):
+    stream = io.StringIO()
+    with view(stream) as live:
+        for second in range(100):
+            clock.seconds += 1
+            live.advance(second + 1)
+            live.show({**TRAIN, "step": second + 1})
+        lines = stream.getvalue().splitlines()[2:]
+        assert [line.split("/")[0] for line in lines] == ["step 30", "step 60", "step 90"]
+        live.show(EVALUATION)
+        live.show(EVALUATION)
+    assert len(stream.getvalue().splitlines()) == 2 + 3 + 2
+
+
+def test_terminal_output_shows_header_bar_figures_and_closing_table(clock):
+    stream = Terminal()
+    with view(stream) as live:
+        assert "digits_random" in visible(stream.getvalue())
+        assert "waiting for the first step" in stream.getvalue()
+        live.advance(1)
+        clock.seconds += 10
+        live.show(EVALUATION)
+        live.note("a note with [brackets]")
+        drawn = visible(stream.getvalue())
+        assert "━━━" in drawn and "step 782/39100" in drawn and "left 8m11s" in drawn
+        assert "loss 2.310  train 10.42%  test 9.98%  9,997 images/s" in drawn
+        assert "a note with [brackets]" in drawn
+        live.finish(fate="fitted", rows=closing_rows(SUMMARY))
+    assert ESCAPE in stream.getvalue()
+    tail = visible(stream.getvalue())[len(drawn):]
+    assert "fitted" in tail and "9.98% (chance 10.00%)" in tail
+
+
+def test_terminal_redraws_by_time_and_not_by_step(clock):
+    stream = Terminal()
+    with view(stream) as live:
+        live.advance(1)
+        size = len(stream.getvalue())
+        for step in range(2, 1000):
+            live.advance(step)
+            live.show({**TRAIN, "step": step})
+        assert len(stream.getvalue()) == size
+        clock.seconds += 1
+        live.advance(1000)
+        assert len(stream.getvalue()) > size
+
+
+def test_bar_closes_when_the_run_fails():
+    stream = Terminal()
+    with pytest.raises(ZeroDivisionError), view(stream) as live:
+        live.advance(1)
+        assert stream.getvalue().rfind("\x1b[?25l") > stream.getvalue().rfind("\x1b[?25h")  # the cursor is hidden
+        raise ZeroDivisionError
+    assert stream.getvalue().rfind("\x1b[?25h") > stream.getvalue().rfind("\x1b[?25l")
+
+
+def test_images_per_second_leave_out_resumed_steps_and_compilation(clock):
+    stream = io.StringIO()
+    with view(stream, first_step=20000) as live:
+        live.show({**EVALUATION, "step": 20000})
+        clock.seconds += 60  # the first step compiles
+        live.advance(20001)
+        for _ in range(10):
+            clock.seconds += 1
+            live.advance(live._step + 10)
+        live.show({**EVALUATION, "step": 20101})
+    assert "  1,280 images/s  " in stream.getvalue()
+    assert f"left {(39100 - 20101) // 10 // 60}m" in stream.getvalue()
+
+
+def test_images_per_second_follow_the_recent_past(clock):
+    stream = io.StringIO()
+    with view(stream) as live:
+        for rate in (1000, 10):
+            for _ in range(100):
+                clock.seconds += 1
+                live.advance(live._step + rate)
+        live.show({**EVALUATION, "step": live._step})
+        assert len(live._samples) < 50
+    assert "  1,280 images/s  " in stream.getvalue()
+
+
+def test_first_step_alone_has_no_rate(clock):
+    stream = io.StringIO()
+    with view(stream, first_step=20000) as live:
+        live.advance(20001)
+        live.show({**EVALUATION, "step": 20001})
+    assert "images/s" not in stream.getvalue() and "left" not in stream.getvalue()
+
+
+@pytest.mark.parametrize("stream", [io.StringIO, Terminal])
+def test_advance_is_cheap(stream):
+    with view(stream(), total_steps=100_000) as live:
+        begin = time.perf_counter()
+        for step in range(100_000):
+            live.advance(step)
+        assert time.perf_counter() - begin < 5
+
+
+def test_default_stream_is_the_standard_output_of_the_moment(capsys):
+    with view(None) as live:
+        live.note("here")
+    assert "here" in capsys.readouterr().out
+
+
+def test_missing_figures_are_left_out(clock):
+    stream = io.StringIO()
+    with view(stream) as live:
+        live.show({**EVALUATION, "test_accuracy": None, "train_loss": float("nan")})
+    assert "loss nan" in stream.getvalue() and "test" not in stream.getvalue()
+
+
+def test_closing_rows():
+    rows = dict(closing_rows(SUMMARY))
+    assert rows["train accuracy, given labels"] == "10.42%"
+    assert rows["  corrupted part, given labels"] == "10.42%"
+    assert rows["  corrupted part, true labels"] == "9.75%"
+    assert "  untouched part" not in rows  # null: there are no untouched examples
+    assert rows["test accuracy"] == "9.98% (chance 10.00%)"
+    assert rows["generalization gap"] == "0.44 points"
+    reached = [rows[f"steps to {level}% train accuracy"] for level in ("90", "95", "99", "99.9", "100")]
+    assert reached == ["391", "1,391", "not reached", "not reached", "not reached"]
+    assert rows["steps"] == "672 (56.0 epochs)"
+    assert rows["time"] == "4m10s"
+
+
+def test_closing_rows_without_an_evaluation():
+    labels = [label for label, _ in closing_rows({**SUMMARY, "evaluation": None})]
+    assert not any(label.startswith(("train accuracy", "test", "generalization", " ")) for label in labels)
+    assert {"steps", "time", "steps to 100% train accuracy"} <= set(labels)
+
+
+def test_hundred_percent_means_every_example():
+    assert progress.percent(1.0) == "100.00%"
+    assert progress.percent(49_999 / 50_000) == "99.99%"
+    assert progress.percent(0.1042) == "10.42%"
+
+
+@pytest.mark.parametrize("seconds, text", [(12.34, "12.3s"), (45.2, "45s"), (59.8, "1m00s"), (250, "4m10s"),
+                                           (3725, "1h02m"), (2 * 86400 + 3 * 3600, "2d03h")])
+def test_duration(seconds, text):
+    assert progress.duration(seconds) == text
