@@ -19,8 +19,8 @@ Fields that matter (all of them, with their defaults: configs/base.py):
   --config.train.total_epochs=100.0
   --config.stop.train_accuracy=1.0       end when all is fitted; 0 runs the full schedule
 
-A second launch of the same command resumes the run, or says that it has ended. Exit status: 0 done, 1 or 2 a mistake
-in the command, 3 diverged, 130 interrupted.
+A second launch of the same command resumes the run, or says that it has ended. Exit status: 0 done, 2 a mistake in the
+command, 3 diverged, 130 interrupted.
 """
 
 import logging
@@ -29,31 +29,33 @@ import sys
 
 import absl.logging
 from absl import app, flags
-from ml_collections import config_flags
 
-from rethink import experiment, settings
+from rethink import command_line, experiment, settings
 
-_DEFAULT = pathlib.Path(__file__).parent / "configs" / "digits_random.py"
-_CONFIG = config_flags.DEFINE_config_file("config", str(_DEFAULT), "Config file, with its arguments after a colon.")
-_WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run. Default: runs/NAME-HASH, by the config.")
-
-
-def main(argv: list[str]) -> None:
-    if len(argv) > 1:
-        raise settings.UserError(f"'{argv[1]}' is not a flag: did you mean --config={argv[1]}?")
-    config = _CONFIG.value
-    sys.exit(experiment.run(config, _WORKDIR.value or f"runs/{config.name}-{settings.digest(config)}"))
+DEFAULT = pathlib.Path(__file__).parent / "configs" / "digits_random.py"
 
 
 def launch() -> None:
-    """Runs `main`; a user's mistake ends in one line and exit status 2."""
-    logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    logging.getLogger("rethink").setLevel(logging.INFO)
+    """Reads the flags and runs the experiment; a user's mistake ends in one line and exit status 2."""
+    log = logging.getLogger("rethink")
+    log.addHandler(logging.StreamHandler())
+    log.setLevel(logging.INFO)
+    log.propagate = False
     absl.logging.set_verbosity(absl.logging.ERROR)
     try:
-        app.run(main, flags_parser=app.parse_flags_with_usage)
+        config_flag = command_line.define_config(sys.argv[1:], str(DEFAULT))
+        workdir = flags.DEFINE_string("workdir", None, "Directory of the run. Default: runs/NAME-HASH, by the config.")
+
+        def main(arguments: list[str]) -> int:
+            if len(arguments) > 1:
+                raise settings.UserError(f"'{arguments[1]}' is no flag: did you mean --config={arguments[1]}?")
+            config = config_flag.value
+            return experiment.run(config, workdir.value or f"runs/{config.name}-{settings.digest(config)}")
+
+        app.run(main, flags_parser=command_line.parse)
     except settings.UserError as error:
-        sys.exit(f"Error: {error}")
+        print(f"Error: {error}", file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
 

@@ -96,7 +96,7 @@ def get_config() -> ConfigDict:
 
 
 def paper_config(arguments: str | None, *, name: str, model: str) -> ConfigDict:
-    """Returns the paper's protocol for CIFAR10 (appendix A) with a model and, if asked for, in its smoke variant."""
+    """Returns the paper's protocol for CIFAR10 (appendix A); `arguments` as in `apply_arguments`."""
     config = get_config()
     config.name = name
     config.data.name = "cifar10"
@@ -104,20 +104,41 @@ def paper_config(arguments: str | None, *, name: str, model: str) -> ConfigDict:
     return apply_arguments(config, arguments, model=model)
 
 
+def digits_config(arguments: str | None, *, name: str) -> ConfigDict:
+    """Returns the embedded digits, trained until all are fitted; `arguments` as in `apply_arguments`."""
+    config = get_config()
+    config.name = name
+    apply_arguments(config, arguments, model="mlp_1x512")
+    # With 12 steps an epoch, x0.95 an epoch would end learning long before random labels are fitted: a constant rate.
+    config.optimizer.learning_rate = 0.1
+    config.optimizer.schedule = "constant"
+    config.train.total_epochs = min(config.train.total_epochs, 200.0)
+    config.stop.train_accuracy = 1.0
+    return config
+
+
 def apply_arguments(config: ConfigDict, arguments: str | None, *, model: str) -> ConfigDict:
     """Applies `MODEL,smoke` in any order: sets the model with its learning rate, and shortens the run."""
     words = [word for word in (arguments or "").split(",") if word]
-    smoke = "smoke" in words
     names = [word for word in words if word != "smoke"] or [model]
     if len(names) > 1:
         raise ValueError(f"one model at most after the colon, and 'smoke'; given: '{arguments}'")
     config.model.name = names[0]
     config.optimizer.learning_rate = LEARNING_RATES.get(names[0], 0.01)
     config.name += f"-{names[0].replace(':', '.')}"
-    if smoke:
+    if "smoke" in words:
         config.name += "-smoke"
         config.data.train_examples = 512
         config.train.total_epochs = 3.0
         config.log.every_steps = 1
         config.checkpoint.every_epochs = 1.0
     return config
+
+
+def is_number(word: str) -> bool:
+    """Returns whether an argument is a number."""
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True

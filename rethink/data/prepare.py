@@ -25,8 +25,7 @@ from rethink.settings import UserError, unknown
 
 Examples = Iterator[tuple[int, dict[str, Any]]]  # (key, features); TFDS stores them in the order of the hashed keys
 
-# What differs between the two binary versions of CIFAR: the files of each split; the file of class names of each label,
-# in the order of the labels' bytes in a record.
+# The two binary versions of CIFAR: the files of each split; the file of class names of each label, in a record's order.
 CIFAR_FILES = {
     "cifar10": {"train": [f"data_batch_{i}.bin" for i in range(1, 6)], "test": ["test_batch.bin"]},
     "cifar100": {"train": ["train.bin"], "test": ["test.bin"]},
@@ -79,7 +78,7 @@ def _mnist_examples(images_path, labels_path) -> Examples:
 
 
 def _read_idx(path) -> np.ndarray:
-    """Returns the uint8 array of a gzipped idx file: 2 zero bytes, type, rank, the sizes as big-endian int32, the data."""
+    """Returns the uint8 array of a gzipped idx file: 2 zero bytes, type, rank, sizes as big-endian int32, data."""
     with gzip.open(path) as file:
         content = file.read()
     rank = content[3]
@@ -98,8 +97,8 @@ def prepare(name: str, data_dir: str) -> None:
     that fails or is killed is never taken for a finished one.
 
     Raises:
-      UserError: the name is unknown, there is no network, a file is not the registered one, TensorFlow is missing, files
-        must be fetched by hand, or the directory cannot be written.
+      UserError: the name is unknown, there is no network, a file is not the registered one, TensorFlow is missing,
+        files must be downloaded by hand, or the directory cannot be written or holds an unfinished copy.
     """
     import tensorflow_datasets as tfds  # half a second that only a run with TFDS data should spend
 
@@ -107,7 +106,7 @@ def prepare(name: str, data_dir: str) -> None:
     with _tame_tfds():
         try:
             builder = tfds.builder(name, data_dir=data_dir)
-        except (ValueError, AssertionError, ImportError) as error:
+        except (ValueError, AssertionError) as error:
             rest = "These need no TensorFlow; any other TFDS image classification set works too."
             raise UserError(f"{unknown('data.name', name, READERS)} {rest}") from error
         if builder.is_prepared():
@@ -132,11 +131,11 @@ def prepare(name: str, data_dir: str) -> None:
                 raise
             raise UserError(f"data.name='{name}' {message}") from error
         if not builder.is_prepared():  # TFDS touches no directory that is already there
-            raise UserError(f"data.name='{name}' is an unfinished copy in {builder.data_path}: remove it and run again.")
+            raise UserError(f"data.name='{name}' is an unfinished copy in {builder.data_dir}: remove it and run again.")
 
 
 def _manual_dir(builder) -> str:
-    """Where TFDS looks for original files before it downloads; one for each set, for the two MNISTs name theirs alike."""
+    """Where TFDS looks for original files before it downloads. One for each set: both MNISTs name their files alike."""
     return os.path.join(builder.data_dir_root, "downloads", "manual", builder.name)
 
 
@@ -157,14 +156,13 @@ def _explain(error: Exception, builder) -> str | None:
         return f"has files that you must download yourself: {' '.join(str(error).split())}"
     full = any(os.strerror(code) in first_line for code in (errno.ENOSPC, errno.EDQUOT))  # array_record: RuntimeError
     if full or isinstance(error, OSError):
-        return (
-            f"could not be written in {builder.data_dir_root} ({first_line}): make space or give write permission there, or "
-            "point --config.data.dir at another directory."
-        )
+        where = f"could not be written in {builder.data_dir_root} ({first_line})"
+        return f"{where}: make space there or allow writing, or point --config.data.dir at another directory."
     return None
 
 
 def _explain_network(error: Exception, first_line: str, builder) -> str:
+    """The end of one line for a download that failed: where, why, and the four ways on."""
     request = getattr(error, "request", None)
     reason = f"{type(error).__name__} at {urllib.parse.urlsplit(request.url).hostname}" if request else first_line
     by_hand = ""
@@ -172,12 +170,13 @@ def _explain_network(error: Exception, first_line: str, builder) -> str:
         files = ", ".join(info.filename for info in builder.url_infos.values())
         by_hand = f"put {files} into {_manual_dir(builder)}, or "
     return (
-        f"is not prepared in {builder.data_dir_root} and could not be downloaded ({reason}): connect to a network and run "
-        f"again, or {by_hand}copy a prepared TFDS directory there, or point --config.data.dir at one."
+        f"is not prepared in {builder.data_dir_root} and could not be downloaded ({reason}): connect to a network and "
+        f"run again, or {by_hand}copy a prepared TFDS directory there, or point --config.data.dir at one."
     )
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yields the error, and what it was raised from, back to the first."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
@@ -185,15 +184,15 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 @contextlib.contextmanager
 def _tame_tfds() -> Iterator[None]:
-    """Keeps TFDS and the libraries below it from chatting, from progress bars in a log file, and from waiting for ever."""
+    """Keeps TFDS and what it uses from chatting, from progress bars in a log file, and from waiting for ever."""
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core.download import downloader
 
-    loggers = {logging.getLogger(name): logging.getLogger(name).level for name in ("absl", "urllib3")}
+    levels = {logger: logger.level for logger in map(logging.getLogger, ("absl", "urllib3"))}
     retries, open_url = downloader.MAX_RETRIES, downloader._open_url
     tfds.display_progress_bar(sys.stderr.isatty())
     try:
-        for logger in loggers:
+        for logger in levels:
             logger.setLevel(logging.ERROR)
         downloader.MAX_RETRIES = RETRIES
         downloader._open_url = functools.partial(open_url, timeout=TIMEOUT_SECONDS)
@@ -201,5 +200,5 @@ def _tame_tfds() -> Iterator[None]:
             yield
     finally:
         downloader.MAX_RETRIES, downloader._open_url = retries, open_url
-        for logger, level in loggers.items():
+        for logger, level in levels.items():
             logger.setLevel(level)

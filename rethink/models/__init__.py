@@ -101,9 +101,12 @@ def import_module_class(path: str) -> type[nn.Module]:
         ) from error
     if not hasattr(module, class_name):
         classes = [
-            name for name, value in vars(module).items() if inspect.isclass(value) and issubclass(value, nn.Module)
+            key for key, value in vars(module).items() if inspect.isclass(value) and issubclass(value, nn.Module)
         ]
-        raise UserError(unknown("model.name", path, [f"{module_name}:{name}" for name in classes]))
+        raise UserError(
+            f"model.name='{path}': {module_name} has no '{class_name}'. "
+            f"Its Linen modules: {', '.join(classes) or 'none'}."
+        )
     found = getattr(module, class_name)
     if not (inspect.isclass(found) and issubclass(found, nn.Module)):
         raise UserError(f"model.name='{path}' is not a class of flax.linen.Module: {found!r}.")
@@ -119,6 +122,7 @@ def check_input(model: nn.Module, image_shape: tuple[int, int, int], num_classes
       UserError: the architecture cannot take this size, or what comes back is not float32 [batch, num_classes].
     """
     images = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32)
+    # Abstract evaluation draws nothing: these keys stand for any.
     keys = {name: jax.random.key(0) for name in ("params", "dropout")}
     logits, _ = jax.eval_shape(functools.partial(model.init_with_output, train=False), keys, images)
     if logits.shape != (2, num_classes) or logits.dtype != jnp.float32:

@@ -188,7 +188,7 @@ def test_a_module_of_the_users_own_is_given_the_norm_if_it_has_the_field(own):
     "name, kwargs, words",
     [
         ("inceptoin", {}, ["model.name", "inception", "wide_resnet", "package.module:ClassName"]),
-        ("own_package.nets:Onw", {}, ["model.name", "own_package.nets:Own"]),
+        ("own_package.nets:Onw", {}, ["model.name", "'Onw'", "Own, WithNorm"]),
         ("own_package.net:Own", {}, ["model.name", "own_package.net", "PYTHONPATH"]),
         ("own_package.broken:Own", {}, ["model.name", "no_such_dependency"]),
         ("own_package.nets:", {}, ["model.name", "package.module:ClassName"]),

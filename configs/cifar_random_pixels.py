@@ -1,0 +1,16 @@
+"""CIFAR10 with true labels and another permutation of the pixels for each image.
+
+    python main.py --config=configs/cifar_random_pixels.py
+
+Time: not measured yet.
+Expect: 100% train accuracy, test accuracy near chance.
+"""
+
+from configs import base
+
+
+def get_config(arguments=None):
+    config = base.paper_config(arguments, name="cifar_random_pixels", model="mlp_3x512")
+    config.corruption.pixels = "random_pixels"
+    config.stop.train_accuracy = 1.0
+    return config
