@@ -82,5 +82,9 @@ def _unknown_field(given: str, fields: list[str]) -> str:
     names = {field.rpartition(".")[2]: field for field in fields}
     near = [names[match] for match in difflib.get_close_matches(name, names, n=1, cutoff=0.7)]
     inside = [field for field in fields if section and field.rpartition(".")[0] == section]
-    hint = f"; did you mean config.{near[0]}?" if near else f"; config.{section} has: {', '.join(inside)}." if inside else "."
+    hint = "."
+    if near:
+        hint = f"; did you mean config.{near[0]}?"
+    elif inside:
+        hint = f"; config.{section} has: {', '.join(inside)}."
     return f"--config.{given} is no field{hint} All fields are in configs/base.py."

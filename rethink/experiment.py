@@ -6,7 +6,6 @@ training together.
 
 import dataclasses
 import functools
-import pathlib
 import time
 from collections.abc import Callable
 from typing import Any
@@ -33,7 +32,7 @@ def run(config: ConfigDict, workdir: str) -> int:
     with records.open_run(workdir, config) as record:
         if record.finished:
             print(f"Nothing to do: the run in {record.folder} has ended. For another choose another --workdir.")
-            return _close(record, screen=None)
+            return _close(record)
         return KINDS[config.kind](config, record)
 
 
@@ -45,9 +44,8 @@ def train(config: ConfigDict, record: records.Run) -> int:
     with checkpoints.Checkpoints(record.subfolder("checkpoints"), config.checkpoint.keep) as saved:
         restored = saved.restore(setup.start)
         start, history = restored or (setup.start, loop.History())
-        record.rewind(history.step if restored else -1)
+        record.begin(history.step if restored else -1, setup.facts)
         record.save_arrays("corruption", **setup.corruption)
-        record.update(fate="running", **setup.facts)
         screen = progress.Progress(
             header={**setup.header, "Directory": str(record.folder)},
             total_steps=plan.total_steps,
@@ -85,20 +83,18 @@ def train(config: ConfigDict, record: records.Run) -> int:
     }
     stem = record.subfolder("figures") / "learning_curve"
     figures.learning_curve(record.rows(), stem, title=config.name, num_classes=setup.num_classes)
-    record.end(event.fate, summary=summary, diverged_at=event.row)
-    return _close(record, screen)
+    record.end(event.fate, summary=summary, end=event.row)
+    return _close(record)
 
 
-def _close(record: records.Run, screen: progress.Progress | None) -> int:
+def _close(record: records.Run) -> int:
     """Shows the closing table of an ended run; returns its exit status."""
     manifest = record.manifest
-    rows = progress.closing_rows(manifest["summary"])
-    screen = screen or progress.Progress(header={}, total_steps=1, first_step=0, batch_size=1, steps_per_epoch=1)
-    screen.finish(fate=manifest["fate"], rows=rows)
+    progress.show_closing_table(manifest["fate"], progress.closing_rows(manifest["summary"]))
     print(f"Records and figures: {record.folder}")
     if manifest["fate"] != "diverged":
         return EXIT_DONE
-    where = manifest["diverged_at"]
+    where = manifest["end"]
     print(
         f"The loss became infinite or NaN at step {where['step']}, learning rate {where['learning_rate']:g}: "
         "try a smaller --config.optimizer.learning_rate."

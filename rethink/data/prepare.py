@@ -188,17 +188,16 @@ def _tame_tfds() -> Iterator[None]:
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core.download import downloader
 
-    levels = {logger: logger.level for logger in map(logging.getLogger, ("absl", "urllib3"))}
-    retries, open_url = downloader.MAX_RETRIES, downloader._open_url
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # and left so: threads that retry outlive the first's failure
+    absl = logging.getLogger("absl")
+    level, retries, open_url = absl.level, downloader.MAX_RETRIES, downloader._open_url
     tfds.display_progress_bar(sys.stderr.isatty())
     try:
-        for logger in levels:
-            logger.setLevel(logging.ERROR)
+        absl.setLevel(logging.ERROR)
         downloader.MAX_RETRIES = RETRIES
         downloader._open_url = functools.partial(open_url, timeout=TIMEOUT_SECONDS)
         with contextlib.redirect_stdout(io.StringIO()):
             yield
     finally:
         downloader.MAX_RETRIES, downloader._open_url = retries, open_url
-        for logger, level in levels.items():
-            logger.setLevel(level)
+        absl.setLevel(level)

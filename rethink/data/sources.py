@@ -59,7 +59,7 @@ def _subset(split: Split, config: ConfigDict) -> Split:
     have, wanted = len(split.labels), config.train_examples
     if wanted > have:
         raise settings.UserError(
-            f"data.train_examples={wanted} is more than {config.name} has ({have}): set it to at most {have}, or 0 for all."
+            f"data.train_examples={wanted} is more than {config.name} has: set it to at most {have}, or 0 for all."
         )
     if not wanted:
         return split
@@ -187,7 +187,8 @@ def _split_files(builder, split: str, config: ConfigDict) -> tuple[list[pathlib.
     missing = [path.name for path in files if not path.exists()]
     if missing or not splits[split].num_examples:
         what = f"lacks {missing[0]}" if missing else "is empty"
-        raise settings.UserError(f"data.name='{config.name}': split '{split}' in {builder.data_dir} {what}: prepare it again.")
+        where = f"data.name='{config.name}', split '{split}' in {builder.data_dir}"
+        raise settings.UserError(f"{where} {what}: prepare it again.")
     return files, splits[split].num_examples
 
 

@@ -15,9 +15,18 @@ SIZE = (4.8, 5.4)  # inches, width and height; the type still reads when scaled 
 MARKS = 20  # a curve of more points marks only some of them
 LOG_SPAN = 10.0  # losses that span more than this factor get a logarithmic axis
 STYLE = {
-    "font.size": 10, "axes.titlesize": 10, "legend.fontsize": 9, "lines.linewidth": 1.6, "lines.markersize": 3.5,
-    "axes.spines.right": False, "axes.spines.top": False, "axes.axisbelow": True,
-    "axes.grid": True, "grid.color": "#e6e6e6", "grid.linewidth": 0.6, "legend.handlelength": 3.0,
+    "font.size": 10,
+    "axes.titlesize": 10,
+    "legend.fontsize": 9,
+    "lines.linewidth": 1.6,
+    "lines.markersize": 3.5,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "grid.color": "#e6e6e6",
+    "grid.linewidth": 0.6,
+    "legend.handlelength": 3.0,
     "pdf.fonttype": 42,  # TrueType, which journals take and editors can search
 }
 METADATA = {  # nothing that changes from one drawing to the next
@@ -28,8 +37,14 @@ METADATA = {  # nothing that changes from one drawing to the next
 DURING = {"label": "train, during training", "color": "#56B4E9", "linewidth": 0.8, "zorder": 1}
 TRAIN = {"label": "train, given labels", "color": "#0072B2", "marker": "o"}
 TEST = {"label": "test", "color": "#D55E00", "marker": "s"}
-CORRUPTED = {"label": "corrupted part, true labels", "color": "#009E73", "marker": "^", "linestyle": "-.",
-             "markersize": 6, "markerfacecolor": "none"}  # hollow: it often lies on the test curve
+CORRUPTED = {
+    "label": "corrupted part, true labels",
+    "color": "#009E73",
+    "marker": "^",
+    "linestyle": "-.",
+    "markersize": 6,
+    "markerfacecolor": "none",
+}  # hollow: it often lies on the test curve
 CHANCE = {"label": "chance", "color": "#555555", "linewidth": 1.0, "linestyle": "--", "zorder": 1.5}
 
 
@@ -58,9 +73,11 @@ def _draw(rows: Sequence[Mapping[str, Any]], title: str, num_classes: int):
     figure.suptitle(textwrap.fill(title, 56), fontsize=STYLE["axes.titlesize"], parse_math=False)
     upper, lower = figure.subplots(2, 1, sharex=True)
 
-    losses = [_curve(upper, rows, "train", "loss", DURING),
-              _curve(upper, rows, "evaluation", "train_loss", TRAIN),
-              _curve(upper, rows, "evaluation", "test_loss", TEST)]
+    losses = [
+        _curve(upper, rows, "train", "loss", DURING),
+        _curve(upper, rows, "evaluation", "train_loss", TRAIN),
+        _curve(upper, rows, "evaluation", "test_loss", TEST),
+    ]
     positive = [value for values in losses for value in values if value > 0]
     if positive and max(positive) > LOG_SPAN * min(positive):
         upper.set_yscale("log")
@@ -84,8 +101,9 @@ def _draw(rows: Sequence[Mapping[str, Any]], title: str, num_classes: int):
     return figure
 
 
-def _curve(axes, rows: Sequence[Mapping[str, Any]], kind: str, field: str, look: Mapping[str, Any],
-           scale: float = 1) -> list[float]:
+def _curve(
+    axes, rows: Sequence[Mapping[str, Any]], kind: str, field: str, look: Mapping[str, Any], scale: float = 1
+) -> list[float]:
     """Draws one field of the rows of one kind; returns its values, nan for what is null or not finite."""
     chosen = [row for row in rows if row["kind"] == kind]
     values = [_finite(row.get(field)) * scale for row in chosen]

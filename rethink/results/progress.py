@@ -37,8 +37,16 @@ class Progress:
     """Shows a run while the `with` block lasts, and leaves the terminal in order however the block ends: a bar on a
     terminal, plain lines without escape codes on any other stream. Not for use from several threads."""
 
-    def __init__(self, *, header: Mapping[str, str], total_steps: int, first_step: int, batch_size: int,
-                 steps_per_epoch: int, stream: TextIO | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        header: Mapping[str, str],
+        total_steps: int,
+        first_step: int,
+        batch_size: int,
+        steps_per_epoch: int,
+        stream: TextIO | None = None,
+    ) -> None:
         """`header` says what runs on what and is shown first; the run goes from `first_step` (0, or that of the
         checkpoint) to `total_steps`, `batch_size` images a step over all devices; `stream` None is `sys.stdout`."""
         self._header, self._step, self._total_steps = dict(header), first_step, total_steps
@@ -48,9 +56,14 @@ class Progress:
         self._next_redraw = self._last_line = -math.inf
         stream = sys.stdout if stream is None else stream
         self._console = console = Console(file=stream, highlight=False)
-        self._plain = None if stream.isatty() and console.is_terminal and not console.is_dumb_terminal else stream
-        self._live = Live(get_renderable=self._bar, console=console, auto_refresh=False,  # what goes to a file stays so
-                          redirect_stdout=sys.stdout.isatty(), redirect_stderr=sys.stderr.isatty())
+        self._plain = None if _is_terminal(console, stream) else stream
+        self._live = Live(
+            get_renderable=self._bar,
+            console=console,
+            auto_refresh=False,  # what goes to a file stays so
+            redirect_stdout=sys.stdout.isatty(),
+            redirect_stderr=sys.stderr.isatty(),
+        )
 
     def __enter__(self) -> "Progress":
         if self._plain:
@@ -92,15 +105,6 @@ class Progress:
             self._write([text])
         else:
             self._console.print(Text(text))
-
-    def finish(self, *, fate: str, rows: Sequence[tuple[str, str]]) -> None:
-        """Ends the bar and prints the closing table: the fate, then `rows` of (label, value)."""
-        if self._plain:
-            width = max((len(label) for label, _ in rows), default=0)
-            self._write([f"fate: {fate}", *(f"{label:<{width}}  {value}" for label, value in rows)])
-            return
-        self._live.stop()
-        self._console.print(_panel(rows, title=Text(fate, style=f"bold {COLOURS.get(fate, 'default')}")))
 
     def _write(self, lines: Iterable[str]) -> None:
         print("\n".join(lines), file=self._plain, flush=True)
@@ -146,6 +150,22 @@ class Progress:
         bar = ProgressBar(total=self._total_steps, completed=self._step, complete_style="cyan", finished_style="green")
         line.add_row(bar, Text("  ".join([f"step {self._step}/{self._total_steps}", *left])))
         return Group(line, Text("  ".join(self._measured()), style="cyan"))
+
+
+def show_closing_table(fate: str, rows: Sequence[tuple[str, str]], stream: TextIO | None = None) -> None:
+    """Prints how a run ended: the fate, then `rows` of (label, value); `stream` None is `sys.stdout`."""
+    stream = sys.stdout if stream is None else stream
+    console = Console(file=stream, highlight=False)
+    if _is_terminal(console, stream):
+        console.print(_panel(rows, title=Text(fate, style=f"bold {COLOURS.get(fate, 'default')}")))
+    else:
+        width = max((len(label) for label, _ in rows), default=0)
+        print("\n".join([f"fate: {fate}", *(f"{label:<{width}}  {value}" for label, value in rows)]), file=stream)
+
+
+def _is_terminal(console: Console, stream: TextIO) -> bool:
+    """Whether to draw: what goes to a file stays plain, whatever FORCE_COLOR says."""
+    return stream.isatty() and console.is_terminal and not console.is_dumb_terminal
 
 
 def closing_rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:

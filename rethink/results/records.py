@@ -45,6 +45,28 @@ class Run:
         """Whether an earlier launch with this very config came to its end."""
         return self.manifest["fate"] in FINISHED and self.manifest["config"] == self.manifest["finished_config"]
 
+    def begin(self, step: int, facts: Mapping[str, Any]) -> None:
+        """Starts writing, from `step` on: later rows of an earlier launch are dropped, as they come again.
+
+        Args:
+          step: of the restored checkpoint, or -1 for a new run.
+          facts: entries of the manifest; of a resumed run the fingerprints must be what they were.
+
+        Raises:
+          UserError: the data, the labels or the order are not those of the earlier launch.
+        """
+        before = self.manifest.get("fingerprints", {}) if step >= 0 else {}
+        for name, value in facts["fingerprints"].items():
+            if before.get(name, value) != value:
+                raise settings.UserError(
+                    f"--workdir={self.folder}: the fingerprint of its {name} has changed, so the data are not those it "
+                    "was trained on: bring them back, or choose another --workdir."
+                )
+        for file in ("metrics.jsonl", "timings.jsonl"):
+            kept = [row for row in read_rows(self.folder / file) if row["step"] <= step]
+            _replace(self.folder / file, "".join(json.dumps(row) + "\n" for row in kept).encode())
+        self.update(fate="running", **facts)
+
     def update(self, **values: Any) -> None:
         """Sets entries of the manifest and writes it."""
         self.manifest.update(values)
@@ -60,13 +82,6 @@ class Run:
         _append_line(self.folder / "metrics.jsonl", row)
         seconds = round(time.monotonic() - self._launch, 3)
         _append_line(self.folder / "timings.jsonl", {"kind": row["kind"], "step": row["step"], "seconds": seconds})
-
-    def rewind(self, step: int) -> None:
-        """Drops the rows after `step`: a resumed run writes them again."""
-        for name in ("metrics.jsonl", "timings.jsonl"):
-            path = self.folder / name
-            kept = [row for row in read_rows(path) if row["step"] <= step]
-            _replace(path, "".join(json.dumps(row) + "\n" for row in kept).encode())
 
     def rows(self) -> list[dict[str, Any]]:
         """Returns the rows of the metrics."""
@@ -108,7 +123,8 @@ def open_run(workdir: str, config: ConfigDict) -> Iterator[Run]:
             run.end("interrupted")
             raise
         except Exception as error:
-            run.end("failed", error=f"{type(error).__name__}: {error}")
+            if run.manifest["fate"] != "new":  # what never began leaves nothing behind
+                run.end("failed", error=f"{type(error).__name__}: {error}")
             raise
 
 

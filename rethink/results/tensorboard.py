@@ -48,8 +48,11 @@ class EventWriter:
         from tensorboardX.proto.event_pb2 import Event
         from tensorboardX.proto.summary_pb2 import Summary
 
-        values = [Summary.Value(tag=f"{row['kind']}/{field}", simple_value=float(value))
-                  for field, value in row.items() if field not in AXES and isinstance(value, Real)]
+        values = [
+            Summary.Value(tag=f"{row['kind']}/{field}", simple_value=float(value))
+            for field, value in row.items()
+            if field not in AXES and isinstance(value, Real)
+        ]
         self._file.write_event(Event(wall_time=time.time(), step=int(row["step"]), summary=Summary(value=values)))
         self._file.flush()
 

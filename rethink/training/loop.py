@@ -43,7 +43,7 @@ class History:
     """
 
     step: int = 0
-    window: dict[str, float] = dataclasses.field(default_factory=lambda: dict.fromkeys(("loss", "correct", "count"), 0.0))
+    window: dict[str, float] = dataclasses.field(default_factory=lambda: {"loss": 0.0, "correct": 0.0, "count": 0.0})
     evaluation: dict[str, Any] | None = None
     steps_to_train_accuracy: dict[str, int | None] = dataclasses.field(
         default_factory=lambda: {str(threshold): None for threshold in THRESHOLDS}
@@ -54,15 +54,18 @@ class History:
 class Event:
     """What happened at `step`.
 
-    kind: "advance" (steps were dispatched), "train" or "evaluation" (`row` is due in the metrics), "checkpoint" (`state`
-    is due to be saved), "end" (`fate` is fitted, done or diverged; `row` may say more).
+    Attributes:
+      kind: "advance" (steps were dispatched), "train" or "evaluation" (`row` is due in the metrics), "checkpoint"
+        (`state` is due to be saved), "end".
+      row: of an end by divergence, the `step` whose loss is not finite and the `learning_rate` before it.
+      fate: of an end: "fitted", "done" or "diverged".
     """
 
     kind: str
     step: int
-    row: dict[str, Any] | None = None
+    row: dict[str, Any] = dataclasses.field(default_factory=dict)
     state: TrainState | None = None
-    fate: str | None = None
+    fate: str = ""
 
 
 def train(

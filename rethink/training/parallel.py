@@ -49,7 +49,8 @@ def check_batch(batch_size: int) -> None:
     if batch_size % devices:
         near = max(devices, batch_size // devices * devices)
         raise settings.UserError(
-            f"train.batch_size={batch_size} does not divide by the {devices} devices: try --config.train.batch_size={near}."
+            f"train.batch_size={batch_size} does not divide by the {devices} devices: "
+            f"try --config.train.batch_size={near}."
         )
 
 

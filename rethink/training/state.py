@@ -24,7 +24,9 @@ class TrainState(flax.struct.PyTreeNode):
     opt_state: Any
 
 
-def init_state(model: nn.Module, tx: optax.GradientTransformation, seed: int, input_shape: tuple[int, ...]) -> TrainState:
+def init_state(
+    model: nn.Module, tx: optax.GradientTransformation, seed: int, input_shape: tuple[int, ...]
+) -> TrainState:
     """Returns the state before the first step, as host arrays.
 
     Args:

@@ -238,12 +238,11 @@ def test_a_file_that_is_not_served_is_named(tmp_path, served):
 
 
 @pytest.mark.parametrize("name", ["cifar10", "mnist"])
-def test_no_network(name, tmp_path, capfd):
+def test_no_network(name, tmp_path):
     message = refusal(name, tmp_path)
     assert f"is not prepared in {tmp_path} and could not be downloaded (ProxyError at " in message
     assert f"{downloaded(tmp_path, name)}" in message
     assert "--config.data.dir" in message
-    assert capfd.readouterr().err == ""
     assert not version_dir(tmp_path, name).exists()
 
 
@@ -361,6 +360,26 @@ def test_a_set_that_needs_tensorflow(tmp_path, monkeypatch):
 
 def test_a_set_that_must_be_downloaded_by_hand(tmp_path):
     assert "ILSVRC2012_img_train.tar" in refusal("imagenet2012", tmp_path)
+
+
+REFUSED = """
+import sys
+from rethink.data import prepare
+
+try:
+    prepare.prepare("mnist", sys.argv[1])
+except prepare.UserError as error:
+    print(error)
+"""
+
+
+def test_no_network_takes_two_lines_to_tell(tmp_path):
+    finished = run(REFUSED, str(tmp_path))
+    assert finished.stderr == ""
+    assert [line.split(" in ")[0] for line in finished.stdout.splitlines()] == [
+        "Preparing mnist",
+        "data.name='mnist' is not prepared",
+    ]
 
 
 def test_importing_does_not_import_tfds():

@@ -19,10 +19,19 @@ def train(step, loss=2.3):
 
 
 def evaluation(step, train_loss=2.3, test_loss=2.4, corrupted_true=0.1):
-    return {"kind": "evaluation", "step": step, "epoch": step / 100, "train_loss": train_loss, "train_accuracy": 0.5,
-            "train_accuracy_untouched": None, "train_accuracy_corrupted_given": 0.4,
-            "train_accuracy_corrupted_true": corrupted_true, "test_loss": test_loss, "test_accuracy": 0.25,
-            "generalization_gap": 0.25}
+    return {
+        "kind": "evaluation",
+        "step": step,
+        "epoch": step / 100,
+        "train_loss": train_loss,
+        "train_accuracy": 0.5,
+        "train_accuracy_untouched": None,
+        "train_accuracy_corrupted_given": 0.4,
+        "train_accuracy_corrupted_true": corrupted_true,
+        "test_loss": test_loss,
+        "test_accuracy": 0.25,
+        "generalization_gap": 0.25,
+    }
 
 
 ROWS = [row for step in range(100, 1100, 100) for row in (train(step - 50), train(step), evaluation(step))]
@@ -143,8 +152,10 @@ def test_the_users_style_stays_out_and_comes_back(tmp_path):
 
 
 def test_matplotlib_is_imported_only_to_draw_and_pyplot_never(tmp_path):
-    code = ("import sys, pathlib; from rethink.results.figures import learning_curve;"
-            "assert 'matplotlib' not in sys.modules;"
-            f"learning_curve([], pathlib.Path({str(tmp_path)!r}) / 'a', title='', num_classes=2);"
-            "assert 'matplotlib.figure' in sys.modules and 'matplotlib.pyplot' not in sys.modules")
+    code = (
+        "import sys, pathlib; from rethink.results.figures import learning_curve;"
+        "assert 'matplotlib' not in sys.modules;"
+        f"learning_curve([], pathlib.Path({str(tmp_path)!r}) / 'a', title='', num_classes=2);"
+        "assert 'matplotlib.figure' in sys.modules and 'matplotlib.pyplot' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)

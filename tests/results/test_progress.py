@@ -7,17 +7,30 @@ import time
 import pytest
 
 from rethink.results import progress
-from rethink.results.progress import Progress, closing_rows
+from rethink.results.progress import Progress, closing_rows, show_closing_table
 
 ESCAPE = "\x1b"
 TRAIN = {"kind": "train", "step": 391, "epoch": 1.0, "loss": 2.47, "accuracy": 0.104, "learning_rate": 0.01}
 EVALUATION = {
-    "kind": "evaluation", "step": 782, "epoch": 2.0, "train_loss": 2.31, "train_accuracy": 0.1042,
-    "train_accuracy_untouched": None, "train_accuracy_corrupted_given": 0.1042, "train_accuracy_corrupted_true": 0.0975,
-    "test_loss": 2.3, "test_accuracy": 0.0998, "generalization_gap": 0.0044,
+    "kind": "evaluation",
+    "step": 782,
+    "epoch": 2.0,
+    "train_loss": 2.31,
+    "train_accuracy": 0.1042,
+    "train_accuracy_untouched": None,
+    "train_accuracy_corrupted_given": 0.1042,
+    "train_accuracy_corrupted_true": 0.0975,
+    "test_loss": 2.3,
+    "test_accuracy": 0.0998,
+    "generalization_gap": 0.0044,
 }
 SUMMARY = {
-    "fate": "fitted", "steps": 672, "epochs": 56.0, "evaluation": EVALUATION, "num_classes": 10, "seconds": 250.0,
+    "fate": "fitted",
+    "steps": 672,
+    "epochs": 56.0,
+    "evaluation": EVALUATION,
+    "num_classes": 10,
+    "seconds": 250.0,
     "steps_to_train_accuracy": {"0.9": 391, "0.95": 1391, "0.99": None, "0.999": None, "1.0": None},
 }
 
@@ -50,8 +63,14 @@ def environment(monkeypatch):
 
 
 def view(stream, first_step=0, total_steps=39100):
-    return Progress(header={"config": "digits_random", "devices": "8 x [cpu]"}, total_steps=total_steps,
-                    first_step=first_step, batch_size=128, steps_per_epoch=391, stream=stream)
+    return Progress(
+        header={"config": "digits_random", "devices": "8 x [cpu]"},
+        total_steps=total_steps,
+        first_step=first_step,
+        batch_size=128,
+        steps_per_epoch=391,
+        stream=stream,
+    )
 
 
 def visible(text):
@@ -69,7 +88,7 @@ def test_plain_output_holds_every_figure_and_no_escape_code(clock, monkeypatch, 
         live.advance(782)
         live.show(EVALUATION)
         live.note("checkpoint restored at step [1200]")
-        live.finish(fate="fitted", rows=closing_rows(SUMMARY))
+        show_closing_table("fitted", closing_rows(SUMMARY), stream)
     text = stream.getvalue()
     assert ESCAPE not in text and "\r" not in text
     lines = text.splitlines()
@@ -108,9 +127,9 @@ def test_terminal_output_shows_header_bar_figures_and_closing_table(clock):
         assert "━━━" in drawn and "step 782/39100" in drawn and "left 8m11s" in drawn
         assert "loss 2.310  train 10.42%  test 9.98%  9,997 images/s" in drawn
         assert "a note with [brackets]" in drawn
-        live.finish(fate="fitted", rows=closing_rows(SUMMARY))
+        show_closing_table("fitted", closing_rows(SUMMARY), stream)
     assert ESCAPE in stream.getvalue()
-    tail = visible(stream.getvalue())[len(drawn):]
+    tail = visible(stream.getvalue())[len(drawn) :]
     assert "fitted" in tail and "9.98% (chance 10.00%)" in tail
 
 
@@ -219,7 +238,16 @@ def test_hundred_percent_means_every_example():
     assert progress.percent(0.1042) == "10.42%"
 
 
-@pytest.mark.parametrize("seconds, text", [(12.34, "12.3s"), (45.2, "45s"), (59.8, "1m00s"), (250, "4m10s"),
-                                           (3725, "1h02m"), (2 * 86400 + 3 * 3600, "2d03h")])
+@pytest.mark.parametrize(
+    "seconds, text",
+    [
+        (12.34, "12.3s"),
+        (45.2, "45s"),
+        (59.8, "1m00s"),
+        (250, "4m10s"),
+        (3725, "1h02m"),
+        (2 * 86400 + 3 * 3600, "2d03h"),
+    ],
+)
 def test_duration(seconds, text):
     assert progress.duration(seconds) == text

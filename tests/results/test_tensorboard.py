@@ -10,8 +10,14 @@ import pytest
 from rethink.results.tensorboard import EventWriter
 
 TRAIN = {"kind": "train", "step": 391, "epoch": 1.0, "loss": 2.31, "accuracy": 0.104, "learning_rate": 0.01}
-EVALUATION = {"kind": "evaluation", "step": 782, "epoch": 2.0, "train_accuracy": 1, "train_accuracy_untouched": None,
-              "test_loss": float("nan")}
+EVALUATION = {
+    "kind": "evaluation",
+    "step": 782,
+    "epoch": 2.0,
+    "train_accuracy": 1,
+    "train_accuracy_untouched": None,
+    "test_loss": float("nan"),
+}
 
 
 def masked_crc(data):
@@ -31,12 +37,12 @@ def read_events(path):
 
     data, events = path.read_bytes(), []
     while data:
-        length, = struct.unpack("<Q", data[:8])
-        body = data[12:12 + length]
+        (length,) = struct.unpack("<Q", data[:8])
+        body = data[12 : 12 + length]
         assert struct.unpack("<I", data[8:12]) == (masked_crc(data[:8]),)
-        assert struct.unpack("<I", data[12 + length:16 + length]) == (masked_crc(body),)
+        assert struct.unpack("<I", data[12 + length : 16 + length]) == (masked_crc(body),)
         events.append(Event.FromString(body))
-        data = data[16 + length:]
+        data = data[16 + length :]
     return events
 
 
@@ -68,7 +74,7 @@ def test_rows_come_back_as_scalars(tmp_path):
 
 def test_file_begins_with_the_version_that_tensorboard_asks_for(tmp_path):
     EventWriter(tmp_path, first_step=0).close()
-    path, = tmp_path.iterdir()
+    (path,) = tmp_path.iterdir()
     assert "tfevents" in path.name and read_events(path)[0].file_version == "brain.Event:2"
 
 

@@ -1,0 +1,39 @@
+"""Installs the laboratory. What each dependency is for stands in BUILD_NOTES.md."""
+
+import pathlib
+
+from setuptools import find_packages, setup
+
+TEST = ["pytest", "hypothesis", "ruff", "mypy"]
+
+setup(
+    name="rethink",
+    version="0.1.0",
+    description="A laboratory for what neural networks memorize and what they learn (Zhang et al., 2017).",
+    long_description=pathlib.Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=["rethink", "rethink.*"]),
+    install_requires=[
+        "absl-py",
+        "array_record",
+        "flax>=0.12",
+        "importlib_resources",
+        "jax>=0.10",
+        "matplotlib>=3.9",
+        "ml_collections>=1.1",
+        "numpy>=2",
+        "optax>=0.2.8",
+        "orbax-checkpoint>=0.12",
+        "pillow>=11",
+        "rich>=13",
+        "scikit-learn>=1.5",
+        "tensorboardX>=2.6",
+        "tensorflow-datasets>=4.9.10",
+    ],
+    extras_require={
+        "tf": ["tensorflow-cpu>=2.21; platform_system == 'Linux'", "tensorflow>=2.21; platform_system != 'Linux'"],
+        "test": TEST,
+    },
+)
