@@ -33,6 +33,8 @@ setup(
         "tensorflow-datasets>=4.9.10",
     ],
     extras_require={
+        "cuda": ["jax[cuda12]"],
+        "tpu": ["jax[tpu]"],
         "tf": ["tensorflow-cpu>=2.21; platform_system == 'Linux'", "tensorflow>=2.21; platform_system != 'Linux'"],
         "test": TEST,
     },

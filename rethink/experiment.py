@@ -129,10 +129,10 @@ def set_up(config: ConfigDict) -> Setup:
     """Returns everything that a training run needs: data corrupted and placed, network, programs, plan."""
     parallel.start(config.hardware)
     parallel.check_batch(config.train.batch_size)
-    data = sources.load(config.data)
-    num_examples = len(data.train.labels)
-    crop = preprocessing.crop_size(data.train.images.shape[1:], config.preprocess.crop)
-    input_shape = (*crop, data.train.images.shape[-1])
+    data = sources.open_set(config.data)
+    num_examples = len(data.train.ids)
+    crop = preprocessing.crop_size(data.train.image_shape, config.preprocess.crop)
+    input_shape = (*crop, data.train.image_shape[-1])
     model = models.build_model(
         config.model.name,
         num_classes=data.num_classes,
@@ -225,12 +225,13 @@ def make_plan(config: ConfigDict, num_examples: int) -> loop.Plan:
 
 def _corrupt(config: ConfigDict, data: sources.DataSet) -> tuple[corruption.Corrupted, corruption.Corrupted]:
     """Returns the train and the test split, corrupted as the config says."""
+    train_split = data.train.load()
     gaussian = config.corruption.pixels == "gaussian"
-    moments = corruption.measure_moments(data.train.images if gaussian else data.train.images[:1])
+    moments = corruption.measure_moments(train_split.images if gaussian else train_split.images[:1])
     recipe = functools.partial(corruption.make_recipe, config.corruption, config.seed, data.num_classes)
     return (
-        corruption.corrupt_split(data.train, recipe(train=True), moments),
-        corruption.corrupt_split(data.test, recipe(train=False), moments),
+        corruption.corrupt_split(train_split, recipe(train=True), moments),
+        corruption.corrupt_split(data.test.load(), recipe(train=False), moments),
     )
 
 
@@ -244,7 +245,7 @@ def _header(
 ) -> dict[str, str]:
     """Returns what runs on what, label -> text."""
     hardware = parallel.describe()
-    height, width, channels = data.train.images.shape[1:]
+    height, width, channels = data.train.image_shape
     changed = (train_split.labels != train_split.true_labels).mean()
     asked = config.corruption
     labels = "true" if asked.labels == "none" else f"{asked.labels}, p = {asked.label_probability:g}"
@@ -252,7 +253,7 @@ def _header(
     return {
         "Run": config.name,
         "Devices": f"{hardware['devices']} x {hardware['kind']}, {plan.steps_per_call} step(s) a dispatch",
-        "Data": f"{data.name}: {len(data.train.labels):,} train, {len(data.test.labels):,} test, "
+        "Data": f"{data.name}: {len(data.train.ids):,} train, {len(data.test.ids):,} test, "
         f"{height}x{width}x{channels}, {data.num_classes} classes, {feed}",
         "Labels": f"{labels} ({changed:.2%} differ from the true ones)",
         "Pixels": asked.pixels if asked.pixels != "none" else "true",

@@ -84,5 +84,5 @@ def _write(folder: pathlib.Path, source: dict[str, Any], arrays: Arrays) -> None
 
 def _checksum(array: np.ndarray) -> str:
     digest = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())
-    digest.update(np.ascontiguousarray(array))
+    digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()

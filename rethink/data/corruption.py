@@ -178,7 +178,8 @@ def corrupt_split(split: Split, recipe: Recipe, moments: Moments) -> Corrupted:
 
     def corrupt_chunk(start: int) -> tuple[np.ndarray, ...]:
         rows = slice(start, start + CHUNK)
-        return jax.device_get(recipe.apply(split.ids[rows], split.images[rows], split.labels[rows], moments))
+        ids, images, labels = (jnp.asarray(part[rows]) for part in (split.ids, split.images, split.labels))
+        return jax.device_get(recipe.apply(ids, images, labels, moments))
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         chunks = list(pool.map(corrupt_chunk, range(0, len(split.labels), CHUNK)))

@@ -26,7 +26,7 @@ def decode(encoded: bytes, image_size: int, where: str) -> np.ndarray:
       UserError: the bytes don't decode.
     """
     try:
-        image = Image.open(io.BytesIO(encoded))
+        image: Image.Image = Image.open(io.BytesIO(encoded))
         if image.mode not in ("L", "RGB"):
             image = image.convert("RGB")
         if image_size:

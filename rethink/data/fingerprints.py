@@ -47,5 +47,5 @@ def order_fingerprint(rows: Iterable[np.ndarray]) -> str:
     """Returns the SHA-256 of a sequence of int32 row numbers, in their order."""
     digest = hashlib.sha256()
     for row in rows:
-        digest.update(np.ascontiguousarray(row, "<i4"))
+        digest.update(np.ascontiguousarray(row, "<i4").data)
     return digest.hexdigest()

@@ -90,7 +90,7 @@ class Run:
     def save_arrays(self, name: str, **arrays: np.ndarray) -> None:
         """Writes NAME.npz."""
         draft = self.folder / f".{name}.npz"
-        np.savez_compressed(draft, **arrays)
+        np.savez_compressed(draft, allow_pickle=False, **arrays)
         os.replace(draft, self.folder / f"{name}.npz")
 
     def subfolder(self, name: str) -> pathlib.Path:

@@ -129,8 +129,8 @@ def next_call(plan: Plan, step: int) -> int:
 
 def evaluation_row(plan: Plan, step: int, train: Sums, test: Sums) -> dict[str, Any]:
     """Returns the metrics of an evaluation; accuracies are fractions, None where there are no such examples."""
-    train_accuracy = _ratio(train["correct"], train["count"])
-    test_accuracy = _ratio(test["correct"], test["count"])
+    train_accuracy = float(train["correct"] / train["count"])
+    test_accuracy = float(test["correct"] / test["count"])
     return {
         "kind": "evaluation",
         "step": step,
