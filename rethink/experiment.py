@@ -4,20 +4,17 @@ Refuses maths: what is computed stands in the rooms that this file connects. The
 training together.
 """
 
-import dataclasses
-import functools
+import contextlib
 import time
 from collections.abc import Callable
-from typing import Any
 
-import optax
 from ml_collections import ConfigDict
 
-from rethink import models, settings
-from rethink.data import batches, corruption, fingerprints, preprocessing, sources
+from rethink import assembly, models, settings
+from rethink.data import batches, corruption, preprocessing
 from rethink.regularization import batch_norm
 from rethink.results import figures, progress, records
-from rethink.training import checkpoints, feeds, loop, optimizer, parallel, state, step
+from rethink.training import checkpoints, loop, optimizer, parallel
 
 EXIT_DONE, EXIT_DIVERGED = 0, 3
 
@@ -33,29 +30,30 @@ def run(config: ConfigDict, workdir: str) -> int:
         if record.finished:
             print(f"Nothing to do: the run in {record.folder} has ended. For another choose another --workdir.")
             return _close(record)
+        parallel.start(config.hardware)
         return KINDS[config.kind](config, record)
 
 
 def train(config: ConfigDict, record: records.Run) -> int:
     """Trains one network on one corrupted data set (paper, sections 2 and 3)."""
     launch = time.monotonic()
-    setup = set_up(config)
+    setup = assembly.set_up(config)
     plan = setup.plan
-    with checkpoints.Checkpoints(record.subfolder("checkpoints"), config.checkpoint.keep) as saved:
+    folder = record.subfolder("checkpoints")
+    with contextlib.closing(setup.feed), checkpoints.Checkpoints(folder, config.checkpoint.keep) as saved:
         restored = saved.restore(setup.start)
         start, history = restored or (setup.start, loop.History())
-        record.begin(history.step if restored else -1, setup.facts)
-        record.save_arrays("corruption", **setup.corruption)
-        screen = progress.Progress(
+        record.begin(history.step if restored else -1, setup.facts, {"order": setup.order_fingerprint})
+        with progress.Progress(
             header={**setup.header, "Directory": str(record.folder)},
             total_steps=plan.total_steps,
             first_step=history.step,
             batch_size=config.train.batch_size,
             steps_per_epoch=plan.steps_per_epoch,
-        )
-        with screen:
+        ) as screen:
             if restored:
                 screen.note(f"Resumed at step {history.step:,}.")
+            counted = _record_census(setup, record)
             events = loop.train(
                 plan,
                 parallel.replicate(start),
@@ -66,6 +64,7 @@ def train(config: ConfigDict, record: records.Run) -> int:
                 learning_rate=setup.schedule,
             )
             for event in events:
+                counted = counted or _record_census(setup, record)
                 if event.kind == "advance":
                     screen.advance(event.step)
                 elif event.kind == "checkpoint":
@@ -87,6 +86,18 @@ def train(config: ConfigDict, record: records.Run) -> int:
     return _close(record)
 
 
+def _record_census(setup: assembly.Setup, record: records.Run) -> bool:
+    """Records labels and fingerprints as soon as every example has been seen; returns whether that is so."""
+    if not all(census.full for census in setup.census.values()):
+        return False
+    found = {name: census.fingerprints(parallel.gather) for name, census in setup.census.items()}
+    record.check_fingerprints(
+        {**found["train"], "test_images": found["test"]["images"], "test_labels": found["test"]["labels"]}
+    )
+    record.save_arrays("corruption", **setup.census["train"].labels(parallel.gather))
+    return True
+
+
 def _close(record: records.Run) -> int:
     """Shows the closing table of an ended run; returns its exit status."""
     manifest = record.manifest
@@ -102,173 +113,11 @@ def _close(record: records.Run) -> int:
     return EXIT_DIVERGED
 
 
-@dataclasses.dataclass(frozen=True)
-class Setup:
-    """A training run before its first step.
-
-    Attributes:
-      start: the state to start from, host arrays.
-      train_call, evaluate: the programs, as `loop.train` takes them.
-      corruption: what is kept of each training example.
-      facts: entries of the manifest.
-      header: what the screen says first.
-    """
-
-    plan: loop.Plan
-    schedule: optax.Schedule
-    start: state.TrainState
-    train_call: Callable
-    evaluate: Callable
-    num_classes: int
-    corruption: dict[str, Any]
-    facts: dict[str, Any]
-    header: dict[str, str]
-
-
-def set_up(config: ConfigDict) -> Setup:
-    """Returns everything that a training run needs: data corrupted and placed, network, programs, plan."""
-    parallel.start(config.hardware)
-    parallel.check_batch(config.train.batch_size)
-    data = sources.open_set(config.data)
-    num_examples = len(data.train.ids)
-    crop = preprocessing.crop_size(data.train.image_shape, config.preprocess.crop)
-    input_shape = (*crop, data.train.image_shape[-1])
-    model = models.build_model(
-        config.model.name,
-        num_classes=data.num_classes,
-        norm=batch_norm.from_config(config.batch_norm, parallel.AXIS),
-        init=config.model.init,
-        kwargs=config.model.kwargs,
-    )
-    models.check_input(model, input_shape, data.num_classes)
-
-    train_split, test_split = _corrupt(config, data)
-    plan = make_plan(config, num_examples)
-    schedule = optimizer.make_schedule(
-        config.optimizer, steps_per_epoch=plan.steps_per_epoch, total_steps=plan.total_steps
-    )
-    tx = optimizer.make_optimizer(config.optimizer, schedule)
-    start = state.init_state(model, tx, config.seed, input_shape)
-    train_rows = functools.partial(
-        batches.train_rows,
-        config.seed,
-        num_examples=num_examples,
-        batch_size=config.train.batch_size,
-        remainder=config.data.remainder,
-    )
-    feed = feeds.ResidentFeed(
-        {"train": train_split, "test": test_split},
-        train_rows=train_rows,
-        evaluation_batch=parallel.whole_batch(config.evaluate.batch_size),
-        evaluation_rows=batches.evaluation_rows,
-    )
-    view = functools.partial(preprocessing.view, crop=config.preprocess.crop, whitening=config.preprocess.whiten)
-    train_call, evaluate = feeds.programs(
-        feed,
-        step.make_train_step(model, tx, view, parallel.AXIS),
-        step.make_evaluation_step(model, view, parallel.AXIS),
-    )
-    parameters = models.count_parameters(start.params)
-    return Setup(
-        plan=plan,
-        schedule=schedule,
-        start=start,
-        train_call=train_call,
-        evaluate=evaluate,
-        num_classes=data.num_classes,
-        corruption={
-            "ids": train_split.ids,
-            "true_labels": train_split.true_labels,
-            "given_labels": train_split.labels,
-            "redrawn": train_split.redrawn,
-        },
-        facts={
-            "versions": records.versions(),
-            "hardware": parallel.describe(),
-            "data": {"name": data.name, "decoder": data.decoder, "feed": feed.name, "train_examples": num_examples},
-            "parameters": parameters,
-            "plan": dataclasses.asdict(plan),
-            "fingerprints": {
-                "images": fingerprints.fingerprint(train_split.ids, train_split.images),
-                "labels": fingerprints.fingerprint(train_split.ids, train_split.labels),
-                "order": fingerprints.order_fingerprint([train_rows(0, plan.steps_per_epoch)]),
-                "test_images": fingerprints.fingerprint(test_split.ids, test_split.images),
-                "test_labels": fingerprints.fingerprint(test_split.ids, test_split.labels),
-            },
-        },
-        header=_header(config, data, plan, parameters, feed.name, train_split),
-    )
-
-
-def make_plan(config: ConfigDict, num_examples: int) -> loop.Plan:
-    """Returns the durations of a config in steps.
-
-    Raises:
-      UserError: there is not a single batch in an epoch.
-    """
-    steps_per_epoch = batches.steps_per_epoch(num_examples, config.train.batch_size, config.data.remainder)
-    if not steps_per_epoch:
-        raise settings.UserError(
-            f"train.batch_size={config.train.batch_size} is more than the {num_examples} training examples, and "
-            f"data.remainder='drop' drops them: set --config.train.batch_size to at most {num_examples}."
-        )
-    return loop.Plan(
-        total_steps=settings.to_steps(config.train.total_epochs, steps_per_epoch),
-        steps_per_epoch=steps_per_epoch,
-        steps_per_call=parallel.steps_per_call(config.train.steps_per_call),
-        evaluate_every=settings.to_steps(config.evaluate.every_epochs, steps_per_epoch),
-        checkpoint_every=settings.to_steps(config.checkpoint.every_epochs, steps_per_epoch),
-        log_every=config.log.every_steps,
-        stop_accuracy=config.stop.train_accuracy,
-    )
-
-
-def _corrupt(config: ConfigDict, data: sources.DataSet) -> tuple[corruption.Corrupted, corruption.Corrupted]:
-    """Returns the train and the test split, corrupted as the config says."""
-    train_split = data.train.load()
-    gaussian = config.corruption.pixels == "gaussian"
-    moments = corruption.measure_moments(train_split.images if gaussian else train_split.images[:1])
-    recipe = functools.partial(corruption.make_recipe, config.corruption, config.seed, data.num_classes)
-    return (
-        corruption.corrupt_split(train_split, recipe(train=True), moments),
-        corruption.corrupt_split(data.test.load(), recipe(train=False), moments),
-    )
-
-
-def _header(
-    config: ConfigDict,
-    data: sources.DataSet,
-    plan: loop.Plan,
-    parameters: int,
-    feed: str,
-    train_split: corruption.Corrupted,
-) -> dict[str, str]:
-    """Returns what runs on what, label -> text."""
-    hardware = parallel.describe()
-    height, width, channels = data.train.image_shape
-    changed = (train_split.labels != train_split.true_labels).mean()
-    asked = config.corruption
-    labels = "true" if asked.labels == "none" else f"{asked.labels}, p = {asked.label_probability:g}"
-    stop = f", or train accuracy {plan.stop_accuracy:.2%}" if plan.stop_accuracy else ""
-    return {
-        "Run": config.name,
-        "Devices": f"{hardware['devices']} x {hardware['kind']}, {plan.steps_per_call} step(s) a dispatch",
-        "Data": f"{data.name}: {len(data.train.ids):,} train, {len(data.test.ids):,} test, "
-        f"{height}x{width}x{channels}, {data.num_classes} classes, {feed}",
-        "Labels": f"{labels} ({changed:.2%} differ from the true ones)",
-        "Pixels": asked.pixels if asked.pixels != "none" else "true",
-        "Model": f"{config.model.name}, {parameters:,} parameters",
-        "Optimizer": f"{config.optimizer.name}, learning rate {config.optimizer.learning_rate:g}, "
-        f"{config.optimizer.schedule}, batch {config.train.batch_size}",
-        "Ends": f"after {plan.total_steps:,} steps ({config.train.total_epochs:g} epochs){stop}",
-        "Seed": str(config.seed),
-    }
-
-
 KINDS: dict[str, Callable[[ConfigDict, records.Run], int]] = {"train": train}
 
 CHOICES = {
     "kind": tuple(KINDS),
+    "data.feed": assembly.FEEDS,
     "data.remainder": batches.REMAINDERS,
     "corruption.labels": corruption.LABELS,
     "corruption.pixels": corruption.PIXELS,

@@ -5,7 +5,7 @@ Refuses state: there is no iterator to save. A checkpoint needs the step alone.
 
 import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import jax
 import numpy as np
@@ -27,7 +27,9 @@ def epoch_order(seed: int, epoch: int, num_examples: int) -> np.ndarray:
     return randomness.permutation(key, num_examples)
 
 
-def train_rows(seed: int, first_step: int, steps: int, *, num_examples: int, batch_size: int, remainder: str):
+def train_rows(
+    seed: int, first_step: int, steps: int, *, num_examples: int, batch_size: int, remainder: str
+) -> np.ndarray:
     """Returns the rows of `steps` consecutive batches, int32 [steps, batch_size].
 
     Every batch is full. With `wrap`, an epoch's last batch is completed with the first rows of the same epoch's
@@ -40,6 +42,11 @@ def train_rows(seed: int, first_step: int, steps: int, *, num_examples: int, bat
         places = np.arange(position * batch_size, (position + 1) * batch_size) % num_examples
         rows[i] = epoch_order(seed, epoch, num_examples)[places]
     return rows
+
+
+def train_batch(rows_of: Callable[[int, int], np.ndarray], part: slice, step: int) -> np.ndarray:
+    """Returns part of one batch: `rows_of(step, 1)[0][part]`, as a function that other processes can be given."""
+    return rows_of(step, 1)[0][part]
 
 
 def evaluation_rows(num_examples: int, batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -32,10 +32,14 @@ class Moments(NamedTuple):
     std: np.ndarray
 
 
-def measure_moments(images: np.ndarray) -> Moments:
-    """Returns the moments of uint8 images [n, height, width, channels], from exact integer counts of each value."""
+def count_values(images: np.ndarray) -> np.ndarray:
+    """Returns how often each value occurs in each channel of uint8 images [..., channels]: int64 [channels, 256]."""
+    return np.stack([np.bincount(images[..., c].ravel(), minlength=256) for c in range(images.shape[-1])])
+
+
+def measure_moments(counts: np.ndarray) -> Moments:
+    """Returns the moments of the images whose values were counted; counts of parts may be added first."""
     values = np.arange(256, dtype=np.float64)
-    counts = np.stack([np.bincount(images[..., c].ravel(), minlength=256) for c in range(images.shape[-1])])
     weights = counts / counts.sum(axis=1, keepdims=True)
     mean = weights @ values
     variance = weights @ values**2 - mean**2

@@ -31,6 +31,20 @@ class Fingerprint:
         self._sum = (self._sum + sum(int.from_bytes(digest, "little") for digest in digests)) % _MODULUS
         self._count += len(ids)
 
+    def state(self) -> np.ndarray:
+        """Returns the count and the sum, uint8 [40]: what other processes need to add it to theirs."""
+        return np.frombuffer(self._count.to_bytes(8, "little") + self._sum.to_bytes(32, "little"), np.uint8)
+
+    @classmethod
+    def merged(cls, states: np.ndarray) -> "Fingerprint":
+        """Returns the fingerprint of the parts of several processes, uint8 [processes, 40]."""
+        whole = cls()
+        for state in states:
+            content = state.tobytes()
+            whole._count += int.from_bytes(content[:8], "little")
+            whole._sum = (whole._sum + int.from_bytes(content[8:], "little")) % _MODULUS
+        return whole
+
     def hexdigest(self) -> str:
         """Returns 64 hex digits, a SHA-256 over the count and the sum."""
         return hashlib.sha256(f"{self._count}:{self._sum}".encode()).hexdigest()

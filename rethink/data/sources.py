@@ -5,7 +5,6 @@ TFDS sets are opened in tfds_source.py.
 """
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -41,8 +40,8 @@ class SplitSource(Protocol):
     def load(self) -> Split:
         """Returns the whole split."""
 
-    def read(self, rows: Sequence[int]) -> Split:
-        """Returns the examples at `rows`, in their order."""
+    def read(self, rows: np.ndarray) -> Split:
+        """Returns the examples at `rows`, int [n], in their order."""
 
 
 class DataSet(NamedTuple):
@@ -97,9 +96,9 @@ class MemorySplit:
         """Returns the whole split."""
         return self._split
 
-    def read(self, rows: Sequence[int]) -> Split:
+    def read(self, rows: np.ndarray) -> Split:
         """Returns the examples at `rows`, in their order."""
-        return Split(*(part[np.asarray(rows)] for part in self._split))
+        return Split(*(part[rows] for part in self._split))
 
 
 def _open_digits(config: ConfigDict) -> DataSet:

@@ -8,7 +8,7 @@ import functools
 import logging
 import pathlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -98,7 +98,7 @@ class TfdsSplit:
         """(height, width, channels), as the set declares it, or as its first example has it."""
         declared = self._builder.info.features[self.keys[0]].shape
         if self.image_size or None in declared:
-            return self.read([0]).images.shape[1:]
+            return self.read(np.array([0])).images.shape[1:]
         return declared
 
     def load(self) -> Split:
@@ -115,8 +115,8 @@ class TfdsSplit:
             return Split(images, labels, self.ids)
         return Split(images[self.ids], labels[self.ids], self.ids)
 
-    def read(self, rows: Sequence[int]) -> Split:
-        """Returns the examples at `rows`, in their order, by random access.
+    def read(self, rows: np.ndarray) -> Split:
+        """Returns the examples at `rows`, int [n], in their order, by random access.
 
         Raises:
           UserError: the files are tfrecord, which are read from start to end only.
@@ -126,7 +126,7 @@ class TfdsSplit:
                 f"{self.where} holds tfrecord files, which can't be streamed in a random order: "
                 "prepare the set as array_record, or set --config.data.feed=resident."
             )
-        ids = self.ids[np.asarray(rows)]
+        ids = self.ids[rows]
         records = self._data_source.__getitems__([int(i) for i in ids])
         return self._decode(((record[self.keys[0]], int(record[self.keys[1]])) for record in records), ids)
 

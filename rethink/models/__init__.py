@@ -60,7 +60,7 @@ def build_model(name: str, *, num_classes: int, norm: BatchNorm, init: str, kwar
     kernel_init = pick(INITIALIZERS, init, "model.init")
     given = {"num_classes": num_classes, "norm": norm, "kernel_init": kernel_init}
     if ":" in name:
-        builder = import_module_class(name)
+        builder: Builder = import_module_class(name)
         fields = inspect.signature(builder).parameters
         given = {key: value for key, value in given.items() if key == "num_classes" or key in fields}
     elif name in MODELS:
@@ -76,10 +76,10 @@ def build_model(name: str, *, num_classes: int, norm: BatchNorm, init: str, kwar
     try:
         signature.bind(**given, **kwargs)
     except TypeError as error:
-        fields = [field for field in signature.parameters if field not in (*given, "parent", "name")]
+        further = [field for field in signature.parameters if field not in (*given, "parent", "name")]
         raise UserError(
             f"model.name='{name}' cannot be built with model.kwargs={dict(kwargs)}: {error}. "
-            f"It is given {', '.join(given)}; further fields: {', '.join(fields) or 'none'}."
+            f"It is given {', '.join(given)}; further fields: {', '.join(further) or 'none'}."
         ) from error
     return builder(**given, **kwargs)
 

@@ -3,6 +3,8 @@
 Refuses the AlexNet of ImageNet (Krizhevsky et al., 2012), whose two convolutional stages this one keeps.
 """
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -55,7 +57,7 @@ class AlexNet(nn.Module):
     def __call__(self, images: jax.Array, *, train: bool) -> jax.Array:
         """Returns logits float32 [batch, num_classes] of images float32 [batch, height, width, channels]."""
         layers.require_images(images, smallest=1, model="alexnet")
-        shared = {"norm": self.norm, "kernel_init": self.kernel_init, "train": train}
+        shared: dict[str, Any] = {"norm": self.norm, "kernel_init": self.kernel_init, "train": train}
         x = images
         for features in self.features:
             x = layers.max_pool(layers.conv_norm_relu(x, features, 5, **shared))

@@ -3,6 +3,8 @@
 Refuses Inception V3, the paper's network for ImageNet.
 """
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -37,7 +39,7 @@ class Inception(nn.Module):
     def __call__(self, images: jax.Array, *, train: bool) -> jax.Array:
         """Returns logits float32 [batch, num_classes] of images float32 [batch, height, width, channels]."""
         layers.require_images(images, smallest=1, model="inception")
-        shared = {"norm": self.norm, "kernel_init": self.kernel_init, "train": train}
+        shared: dict[str, Any] = {"norm": self.norm, "kernel_init": self.kernel_init, "train": train}
         x = layers.conv_norm_relu(images, 96, 3, **shared)
         for filters in self.modules:
             if isinstance(filters, int):

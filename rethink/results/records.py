@@ -38,6 +38,7 @@ class Run:
     def __init__(self, folder: pathlib.Path, manifest: dict[str, Any]):
         self.folder = folder
         self.manifest = manifest
+        self.begun = False
         self._launch = time.monotonic()
 
     @property
@@ -45,27 +46,39 @@ class Run:
         """Whether an earlier launch with this very config came to its end."""
         return self.manifest["fate"] in FINISHED and self.manifest["config"] == self.manifest["finished_config"]
 
-    def begin(self, step: int, facts: Mapping[str, Any]) -> None:
+    def begin(self, step: int, facts: Mapping[str, Any], fingerprints: Mapping[str, str]) -> None:
         """Starts writing, from `step` on: later rows of an earlier launch are dropped, as they come again.
 
         Args:
           step: of the restored checkpoint, or -1 for a new run.
-          facts: entries of the manifest; of a resumed run the fingerprints must be what they were.
+          facts: entries of the manifest.
+          fingerprints: as far as they are known; see `check_fingerprints`.
+        """
+        if step < 0:
+            self.manifest["fingerprints"] = {}
+        self.check_fingerprints(fingerprints)
+        self.begun = True
+        for stale in ("error", "summary", "end"):  # of an earlier launch
+            self.manifest.pop(stale, None)
+        self.update(fate="running", **facts)
+        for file in ("metrics.jsonl", "timings.jsonl"):
+            kept = [row for row in read_rows(self.folder / file) if row["step"] <= step]
+            _replace(self.folder / file, "".join(json.dumps(row) + "\n" for row in kept).encode())
+
+    def check_fingerprints(self, found: Mapping[str, str]) -> None:
+        """Records fingerprints; those that an earlier launch recorded must be the same.
 
         Raises:
-          UserError: the data, the labels or the order are not those of the earlier launch.
+          UserError: images, labels or order are not those of the earlier launch.
         """
-        before = self.manifest.get("fingerprints", {}) if step >= 0 else {}
-        for name, value in facts["fingerprints"].items():
-            if before.get(name, value) != value:
+        known = self.manifest["fingerprints"]
+        for name, value in found.items():
+            if known.setdefault(name, value) != value:
                 raise settings.UserError(
                     f"--workdir={self.folder}: the fingerprint of its {name} has changed, so the data are not those it "
                     "was trained on: bring them back, or choose another --workdir."
                 )
-        for file in ("metrics.jsonl", "timings.jsonl"):
-            kept = [row for row in read_rows(self.folder / file) if row["step"] <= step]
-            _replace(self.folder / file, "".join(json.dumps(row) + "\n" for row in kept).encode())
-        self.update(fate="running", **facts)
+        self.update(fingerprints=known)
 
     def update(self, **values: Any) -> None:
         """Sets entries of the manifest and writes it."""
@@ -120,10 +133,11 @@ def open_run(workdir: str, config: ConfigDict) -> Iterator[Run]:
         try:
             yield run
         except KeyboardInterrupt:
-            run.end("interrupted")
+            if run.begun:  # a launch that never began leaves everything as it was
+                run.end("interrupted")
             raise
         except Exception as error:
-            if run.manifest["fate"] != "new":  # what never began leaves nothing behind
+            if run.begun:
                 run.end("failed", error=f"{type(error).__name__}: {error}")
             raise
 
@@ -140,7 +154,7 @@ def _manifest(folder: pathlib.Path, config: ConfigDict) -> dict[str, Any]:
     now = json.loads(settings.to_json(config))
     path = folder / "manifest.json"
     if not path.exists():
-        if any(entry.name != "lock" and not entry.name.startswith(".") for entry in folder.iterdir()):
+        if any(_is_foreign(entry) for entry in folder.iterdir()):
             raise settings.UserError(
                 f"--workdir={folder} holds files but no run (no manifest.json): choose an empty or a new directory."
             )
@@ -153,6 +167,13 @@ def _manifest(folder: pathlib.Path, config: ConfigDict) -> dict[str, Any]:
             "choose another --workdir, or go back to its values."
         )
     return {**manifest, "config": now}
+
+
+def _is_foreign(entry: pathlib.Path) -> bool:
+    """Returns whether it is more than a launch leaves that was killed before its manifest: lock, drafts, empty folders."""
+    if entry.name == "lock" or entry.name.startswith("."):
+        return False
+    return not entry.is_dir() or any(entry.iterdir())
 
 
 @contextlib.contextmanager

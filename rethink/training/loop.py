@@ -88,7 +88,10 @@ def train(
       learning_rate: step -> the rate of that update.
     """
     if history.evaluation is None:
-        yield _evaluation_event(plan, history, state, evaluate)
+        event = _evaluation_event(plan, history, state, evaluate, learning_rate)
+        yield event
+        if event.kind == "end":
+            return
     pending: list[Any] = []
     while (fate := _fate(plan, history)) is None:
         before = history.step
@@ -105,13 +108,15 @@ def train(
             bad_step = _add_to_window(history, [fetch(sums) for sums in pending])
             pending.clear()
             if bad_step is not None:
-                row = {"step": bad_step, "learning_rate": float(learning_rate(bad_step - 1))}
-                yield Event("end", step, row=row, fate="diverged")
+                yield _diverged(history, bad_step, learning_rate)
                 return
         if log_due:
             yield Event("train", step, row=_train_row(plan, history, learning_rate))
         if evaluation_due:
-            yield _evaluation_event(plan, history, state, evaluate)
+            event = _evaluation_event(plan, history, state, evaluate, learning_rate)
+            yield event
+            if event.kind == "end":
+                return
         if checkpoint_due or _fate(plan, history):
             yield Event("checkpoint", step, state=state)
     yield Event("end", history.step, fate=fate)
@@ -146,13 +151,24 @@ def evaluation_row(plan: Plan, step: int, train: Sums, test: Sums) -> dict[str, 
     }
 
 
-def _evaluation_event(plan: Plan, history: History, state: TrainState, evaluate: Callable) -> Event:
+def _evaluation_event(
+    plan: Plan, history: History, state: TrainState, evaluate: Callable, learning_rate: Callable[[int], float]
+) -> Event:
+    """Returns the event of an evaluation, and takes it into the history; the end, where the last update made a loss
+    that is not finite: no training step has seen it yet."""
     row = evaluation_row(plan, history.step, evaluate(state, "train"), evaluate(state, "test"))
+    if not np.isfinite(row["train_loss"]):
+        return _diverged(history, history.step, learning_rate)
     history.evaluation = row
     for threshold, reached in history.steps_to_train_accuracy.items():
         if reached is None and row["train_accuracy"] >= float(threshold):
             history.steps_to_train_accuracy[threshold] = history.step
     return Event("evaluation", history.step, row=row)
+
+
+def _diverged(history: History, step: int, learning_rate: Callable[[int], float]) -> Event:
+    row = {"step": step, "learning_rate": float(learning_rate(max(step - 1, 0)))}
+    return Event("end", history.step, row=row, fate="diverged")
 
 
 def _train_row(plan: Plan, history: History, learning_rate: Callable[[int], float]) -> dict[str, Any]:

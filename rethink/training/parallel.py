@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 from flax import jax_utils
+from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
 from rethink import settings
@@ -74,17 +75,47 @@ def replicate(tree: Any) -> Any:
     return jax_utils.replicate(jax.tree.map(np.asarray, tree), axis_name=AXIS)
 
 
-def split(array: np.ndarray, axis: int) -> np.ndarray:
-    """Returns this process's part of a global batch, split between its devices along a new leading axis.
+def own_part(batch_size: int) -> slice:
+    """Returns where this process's part lies in a global batch, which divides by the devices."""
+    share = batch_size // jax.process_count()
+    return slice(jax.process_index() * share, (jax.process_index() + 1) * share)
+
+
+def own_stride() -> slice:
+    """Returns which of any number of things are this process's: one in as many as there are processes."""
+    return slice(jax.process_index(), None, jax.process_count())
+
+
+def spread(tree: Any, axis: int) -> Any:
+    """Returns this process's part of a batch, split between its devices along a new leading axis.
 
     Args:
-      array: `axis` is the global batch; it must divide by the number of devices.
+      tree: host arrays; `axis` of each is the process's part of the batch.
     """
-    devices = jax.device_count()
-    shape = array.shape
-    parts = array.reshape(*shape[:axis], devices, shape[axis] // devices, *shape[axis + 1 :])
-    first = jax.process_index() * jax.local_device_count()
-    return np.moveaxis(parts, axis, 0)[first : first + jax.local_device_count()]
+    devices = jax.local_device_count()
+
+    def spread_one(array: np.ndarray) -> np.ndarray:
+        shape = array.shape
+        parts = array.reshape(*shape[:axis], devices, shape[axis] // devices, *shape[axis + 1 :])
+        return np.moveaxis(parts, axis, 0)
+
+    return jax.tree.map(spread_one, tree)
+
+
+def in_flight_limit() -> int:
+    """Returns how many calls may be under way at once: enough to hide the dispatch and the transfer of the next.
+
+    Several processes with several CPU devices each deadlock in their collectives unless every call is waited for.
+    """
+    crowded = jax.process_count() > 1 and jax.local_device_count() > 1 and jax.default_backend() == "cpu"
+    return 0 if crowded else 2
+
+
+def gather(tree: Any) -> Any:
+    """Returns host arrays of every process, stacked along a new leading axis of processes."""
+    if jax.process_count() == 1:
+        return jax.tree.map(lambda leaf: np.asarray(leaf)[None], tree)
+    return multihost_utils.process_allgather(tree)
 
 
 def fetch(tree: Any) -> Any:

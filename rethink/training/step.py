@@ -40,7 +40,8 @@ def make_train_step(
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Sums]:
         def loss_of(params):
             variables = {"params": params, "batch_stats": state.batch_stats}
-            logits, changed = model.apply(variables, view(batch.images), train=True, mutable=["batch_stats"])
+            outputs: Any = model.apply(variables, view(batch.images), train=True, mutable=["batch_stats"])
+            logits, changed = outputs
             losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels)
             sums = {
                 "loss": jnp.sum(losses),
@@ -70,7 +71,7 @@ def make_evaluation_step(
 
     def evaluation_step(state: TrainState, batch: Batch, weights: jax.Array) -> Sums:
         variables = {"params": state.params, "batch_stats": state.batch_stats}
-        logits = model.apply(variables, view(batch.images), train=False)
+        logits: Any = model.apply(variables, view(batch.images), train=False)
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels)
         predicted = jnp.argmax(logits, -1)
         given, true = predicted == batch.labels, predicted == batch.true_labels
@@ -102,7 +103,8 @@ def make_train_call(train_step: Callable, batch_of: Callable[[Any, Any], Batch])
 
     def train_call(state: TrainState, data: Any, items: Any) -> tuple[TrainState, Sums]:
         def one(state, item):
-            return train_step(state, batch_of(data, item))
+            # Whichever feed made the batch, the step behind the barrier is the same program and gives the same bits.
+            return train_step(state, jax.lax.optimization_barrier(batch_of(data, item)))
 
         if len(jax.tree.leaves(items)[0]) > 1:
             return jax.lax.scan(one, state, items)
@@ -116,6 +118,6 @@ def make_evaluation_call(evaluation_step: Callable, batch_of: Callable[[Any, Any
     """Returns (state, data, item, weights) -> sums, for one batch."""
 
     def evaluation_call(state: TrainState, data: Any, item: Any, weights: jax.Array) -> Sums:
-        return evaluation_step(state, batch_of(data, item), weights)
+        return evaluation_step(state, jax.lax.optimization_barrier(batch_of(data, item)), weights)
 
     return evaluation_call

@@ -1,0 +1,59 @@
+"""Owns the reading of a data set that does not fit in memory: worker processes that decode whole batches, in order.
+
+Refuses devices and corruption: what leaves here are host arrays as stored, each batch the rows that it was asked for.
+"""
+
+import multiprocessing
+from collections.abc import Callable, Generator
+
+import grain
+import jax
+import numpy as np
+from absl import flags
+
+from rethink.data.sources import Split, SplitSource
+
+BUFFER = 2  # batches that each worker keeps ready
+
+
+class BatchSource:
+    """A sequence of batches that grain can index from any process: batch i holds the rows `rows_of(first + i)`."""
+
+    def __init__(self, split: SplitSource, rows_of: Callable[[int], np.ndarray], first: int, last: int):
+        """`rows_of` maps a batch's number to its rows, int32 [batch], and must be picklable, as `split`."""
+        self._split = split
+        self._rows_of = rows_of
+        self._first = first
+        self._last = last
+
+    def __len__(self) -> int:
+        return self._last - self._first
+
+    def __getitem__(self, index: int) -> Split:
+        if multiprocessing.parent_process() is not None:
+            jax.config.update("jax_platforms", "cpu")  # a worker draws the order, and leaves accelerators alone
+        return self._split.read(self._rows_of(self._first + index))
+
+
+def stream(
+    split: SplitSource, rows_of: Callable[[int], np.ndarray], *, first: int, last: int, workers: int
+) -> Generator[Split, None, None]:
+    """Yields batches `first` to `last` (exclusive), in order, decoded ahead of need.
+
+    Args:
+      workers: processes; 0 decodes in a thread of this one.
+    """
+    if not flags.FLAGS.is_parsed():  # grain reads flags of its own; a library's user has none
+        flags.FLAGS.mark_as_parsed()
+    source = grain.MapDataset.source(BatchSource(split, rows_of, first, last))
+    if workers:
+        options = grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=BUFFER)
+        read = grain.ReadOptions(num_threads=1, prefetch_buffer_size=1)
+        batches = iter(source.to_iter_dataset(read).mp_prefetch(options))
+    else:
+        batches = iter(source.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=BUFFER)))
+    try:
+        for batch in batches:
+            yield Split(*(np.array(part) for part in batch))  # out of the memory that is shared with the worker
+    finally:
+        batches.close()

@@ -1,0 +1,181 @@
+"""What a valid config is: ranges, choices, durations, and which configs are the same run."""
+
+import json
+import math
+
+import pytest
+from ml_collections import ConfigDict
+
+from configs import base
+from rethink import settings
+from rethink.settings import Range, UserError
+
+FIELDS = dict(settings.flatten(base.get_config()))
+
+
+def another(value):
+    """A value of the same type that differs."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, ConfigDict):
+        return ConfigDict({"width": 3})
+    return value + ("x" if isinstance(value, str) else 1)
+
+
+def changed(**fields):
+    """The base config with some fields set, written `section__field=value`."""
+    config = base.get_config()
+    config.update_from_flattened_dict({field.replace("__", "."): value for field, value in fields.items()})
+    return config
+
+
+@pytest.mark.parametrize(
+    "interval, inside, outside",
+    [
+        (Range(0, 1), (0, 0.5, 1), (-1e-9, 1 + 1e-9)),
+        (Range(0, 1, low_open=True), (1e-9, 1), (0, -0.0, 2)),
+        (Range(0, 1, high_open=True), (0, 1 - 1e-9), (1, -1)),
+        (Range(0, 1, low_open=True, high_open=True), (0.5,), (0, 1)),
+        (Range(1), (1, 10**9, 1e300), (0, 0.999)),
+        (Range(0, low_open=True), (1e-300, 1), (0, -1)),
+        (Range(0, 2**32, high_open=True), (0, 2**32 - 1), (2**32, -1)),
+    ],
+)
+def test_a_range_has_its_closed_ends_and_no_open_end(interval, inside, outside):
+    assert all(value in interval for value in inside)
+    assert not any(value in interval for value in outside)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_no_range_has_nan_or_infinity(value):
+    assert value not in Range(0)
+    assert value not in Range(0, 1)
+    assert value not in Range(-math.inf, math.inf)
+
+
+def test_a_range_says_what_it_allows():
+    assert str(Range(0, low_open=True)) == "a finite number above 0"
+    assert str(Range(1)) == "a finite number of at least 1"
+    assert str(Range(0, 1)) == "in [0, 1]"
+    assert str(Range(0, 1, low_open=True, high_open=True)) == "in (0, 1)"
+
+
+def test_the_defaults_are_valid():
+    settings.validate(base.get_config(), {"data.remainder": ("wrap", "drop")})
+
+
+@pytest.mark.parametrize("table", ["RANGES", "MAY_CHANGE"])
+def test_the_tables_name_fields_that_there_are(table):
+    assert set(getattr(settings, table)) <= set(FIELDS)
+
+
+@pytest.mark.parametrize("field", settings.RANGES)
+def test_a_value_out_of_range_is_refused_by_the_name_of_its_field(field):
+    interval = settings.RANGES[field]
+    config = base.get_config()
+    config.update_from_flattened_dict({field: type(FIELDS[field])(interval.low - 1)})
+    with pytest.raises(UserError) as error:
+        settings.validate(config, {})
+    assert f"{field}={interval.low - 1}" in str(error.value)
+    assert str(interval) in str(error.value)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, 1.5])
+def test_a_probability_that_is_none_is_refused(value):
+    with pytest.raises(UserError, match="corruption.label_probability="):
+        settings.validate(changed(corruption__label_probability=value), {})
+
+
+def test_a_choice_that_there_is_not_is_refused_with_the_nearest():
+    choices = {"corruption.pixels": ("none", "shuffled_pixels", "gaussian")}
+    settings.validate(changed(corruption__pixels="gaussian"), choices)
+    with pytest.raises(UserError) as error:
+        settings.validate(changed(corruption__pixels="gausian"), choices)
+    assert str(error.value) == (
+        "corruption.pixels='gausian' is unknown; did you mean 'gaussian'? Choices: none, shuffled_pixels, gaussian."
+    )
+
+
+def test_unknown_names_nothing_where_nothing_is_near():
+    assert settings.unknown("kind", "zzz", ("train", "kernel")) == "kind='zzz' is unknown. Choices: train, kernel."
+
+
+def test_pick_takes_from_a_table_or_lists_it():
+    table = {"sgd": 1, "adam": 2}
+    assert settings.pick(table, "adam", "optimizer.name") == 2
+    with pytest.raises(
+        UserError, match=r"optimizer\.name='adm' is unknown; did you mean 'adam'\? Choices: sgd, adam\."
+    ):
+        settings.pick(table, "adm", "optimizer.name")
+
+
+def test_flatten_yields_every_leaf_once_and_an_empty_section_as_a_leaf():
+    config = ConfigDict({"b": 1, "a": {"y": 2, "x": {"z": 3}, "empty": {}}})
+    leaves = list(settings.flatten(config))
+    assert len(leaves) == 4
+    assert dict(leaves) == {"b": 1, "a.y": 2, "a.x.z": 3, "a.empty": ConfigDict()}
+
+
+def test_due_is_true_where_a_multiple_lies_between():
+    for every in (1, 2, 3, 7):
+        for before in range(20):
+            for now in range(before, 25):
+                wanted = any(step % every == 0 for step in range(before + 1, now + 1))
+                assert settings.due(every, before, now) == wanted, (every, before, now)
+
+
+def test_durations_become_steps_and_at_least_one():
+    assert settings.to_steps(3.0, 391) == 1173
+    assert settings.to_steps(0.5, 391) in (195, 196)
+    assert settings.to_steps(0.26, 10) == 3
+    assert settings.to_steps(1e-9, 391) == 1
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_the_digest_changes_with_every_field_that_makes_another_run(field):
+    config = base.get_config()
+    with config.unlocked():
+        config.update_from_flattened_dict({field: another(FIELDS[field])})
+    assert dict(settings.flatten(config)) != FIELDS
+    same = settings.digest(config) == settings.digest(base.get_config())
+    assert same == (field in settings.MAY_CHANGE)
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_changes_names_every_field_that_makes_another_run(field):
+    before = json.loads(settings.to_json(base.get_config()))
+    config = base.get_config()
+    with config.unlocked():
+        config.update_from_flattened_dict({field: another(FIELDS[field])})
+    lines = settings.changes(config, before)
+    assert bool(lines) == (field not in settings.MAY_CHANGE)
+    assert all(line.startswith(field) for line in lines)
+
+
+def test_changes_shows_before_and_now():
+    before = json.loads(settings.to_json(base.get_config()))
+    assert settings.changes(base.get_config(), before) == []
+    assert settings.changes(changed(seed=7, name="other"), before) == ["seed: 0 -> 7"]
+
+
+def test_changes_tells_of_a_field_that_one_side_lacks():
+    before = json.loads(settings.to_json(base.get_config()))
+    del before["preprocess.crop"]
+    assert settings.changes(base.get_config(), {**before, "gone": 1}) == [
+        "gone: 1 -> None",
+        "preprocess.crop: None -> 0",
+    ]
+
+
+def test_the_digest_is_of_values_and_not_of_the_order_of_fields():
+    config = ConfigDict({"a": 1, "b": {"c": (1, 2)}})
+    turned = ConfigDict({"b": {"c": (1, 2)}, "a": 1})
+    assert settings.digest(config) == settings.digest(turned)
+    assert len(settings.digest(config)) == 8
+    int(settings.digest(config), 16)
+
+
+def test_the_json_of_a_config_reads_back_as_its_flat_fields():
+    flat = json.loads(settings.to_json(base.get_config()))
+    assert flat.pop("model.kwargs") == {}
+    assert flat == {field: value for field, value in FIELDS.items() if field != "model.kwargs"}

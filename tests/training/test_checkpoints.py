@@ -1,0 +1,98 @@
+"""Checkpoints: what is restored is what was saved, bit for bit, and only the newest are kept."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from rethink.training import checkpoints, loop
+from rethink.training.state import TrainState
+
+TX = optax.chain(optax.scale_by_adam(), optax.trace(0.9), optax.scale_by_schedule(optax.constant_schedule(0.1)))
+
+
+def make_state(step):
+    """Returns host arrays of several types; the floats have bits that text or a wider type would lose."""
+    draw = np.random.default_rng(step)
+    odd = np.array([0.0, -0.0, np.nan, np.inf, -np.inf, 1e-45, 0.1, 1 / 3], np.float32)
+    params = {"Dense_0": {"kernel": draw.standard_normal((5, 3), np.float32), "bias": odd}}
+    opt_state = jax.tree.map(np.asarray, TX.init(jax.tree.map(jnp.asarray, params)))
+    opt_state = jax.tree.map(lambda leaf: np.asarray(9 * draw.random(leaf.shape), leaf.dtype), opt_state)
+    return TrainState(
+        step=np.asarray(step, np.int32),
+        params=params,
+        batch_stats={"BatchNorm_0": {"mean": draw.standard_normal(3, np.float32).astype(jnp.bfloat16)}},
+        opt_state=opt_state,
+    )
+
+
+def make_history(step):
+    history = loop.History(step=step, window={"loss": 0.1 + 0.2, "correct": 1 / 3, "count": 7.0})
+    history.evaluation = {"kind": "evaluation", "step": step, "train_accuracy": 0.1, "train_accuracy_untouched": None}
+    history.steps_to_train_accuracy["0.9"] = step
+    return history
+
+
+def assert_same_bits(found, expected):
+    assert jax.tree.structure(found) == jax.tree.structure(expected)
+    for got, wanted in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        got, wanted = np.asarray(got), np.asarray(wanted)
+        assert (got.dtype, got.shape, got.tobytes()) == (wanted.dtype, wanted.shape, wanted.tobytes())
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    return folder
+
+
+def test_a_folder_without_a_checkpoint_restores_none(folder):
+    with checkpoints.Checkpoints(folder, keep=2) as saved:
+        assert saved.restore(make_state(0)) is None
+
+
+@pytest.mark.parametrize("batch_stats", [True, False])
+def test_a_restored_state_has_the_same_bits_types_and_history(folder, batch_stats):
+    expected = make_state(7) if batch_stats else make_state(7).replace(batch_stats={})
+    like = jax.tree.map(np.zeros_like, expected)
+    with checkpoints.Checkpoints(folder, keep=2) as saved:
+        saved.save(expected, make_history(7))
+    with checkpoints.Checkpoints(folder, keep=2) as saved:
+        found, history = saved.restore(like)
+    assert_same_bits(found, expected)
+    assert history == make_history(7)
+    assert isinstance(history, loop.History) and isinstance(history.step, int)
+
+
+def test_only_the_newest_checkpoints_are_kept_and_the_newest_is_restored(folder):
+    with checkpoints.Checkpoints(folder, keep=2) as saved:
+        for step in (1, 2, 9, 10):
+            saved.save(make_state(step), make_history(step))
+    assert sorted(int(path.name) for path in folder.iterdir()) == [9, 10]
+    with checkpoints.Checkpoints(folder, keep=2) as saved:
+        found, history = saved.restore(make_state(0))
+    assert history.step == 10
+    assert_same_bits(found, make_state(10))
+
+
+def test_a_checkpoint_does_not_follow_the_history_that_goes_on(folder):
+    history = make_history(1)
+    with checkpoints.Checkpoints(folder, keep=1) as saved:
+        saved.save(make_state(1), history)
+        before = dataclasses.asdict(history)
+        history.step, history.window["loss"] = 2, 99.0
+        history.steps_to_train_accuracy["1.0"] = 2
+    with checkpoints.Checkpoints(folder, keep=1) as saved:
+        assert dataclasses.asdict(saved.restore(make_state(0))[1]) == before
+
+
+def test_a_save_that_was_cut_off_is_no_checkpoint(folder):
+    with checkpoints.Checkpoints(folder, keep=2) as saved:
+        saved.save(make_state(1), make_history(1))
+    (folder / "2.orbax-checkpoint-tmp").mkdir()
+    with checkpoints.Checkpoints(folder, keep=2) as saved:
+        assert saved.restore(make_state(0))[1].step == 1

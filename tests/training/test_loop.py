@@ -1,0 +1,321 @@
+"""The training loop with made-up programs: what happens at which step, what is recorded, how a run ends."""
+
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rethink.training import loop
+
+PLAN = loop.Plan(
+    total_steps=20,
+    steps_per_epoch=10,
+    steps_per_call=1,
+    evaluate_every=10,
+    checkpoint_every=10,
+    log_every=5,
+    stop_accuracy=0.0,
+)
+BATCH = 8.0
+
+
+@st.composite
+def plans(draw):
+    def count(most):
+        return draw(st.integers(1, most))
+
+    return loop.Plan(
+        total_steps=count(60),
+        steps_per_epoch=count(15),
+        steps_per_call=count(12),
+        evaluate_every=count(25),
+        checkpoint_every=count(25),
+        log_every=count(25),
+        stop_accuracy=0.0,
+    )
+
+
+def rate(step):
+    return 0.1 * 0.97**step
+
+
+class Programs:
+    """Stands in for the network: the state is the number of updates, and every figure is a function of it."""
+
+    def __init__(self, *, accuracy=lambda step: 0.25, bad=(), bad_from=math.inf):
+        self.accuracy, self.bad, self.bad_from = accuracy, dict(bad), bad_from
+        self.fetched, self.calls = 0, []
+
+    def loss(self, step):
+        return self.bad.get(step, np.float32(2 + math.sin(1.7 * step)))
+
+    def train_call(self, state, first_step, steps):
+        assert state == first_step
+        self.calls.append((first_step, steps))
+        made = range(first_step + 1, first_step + steps + 1)
+        sums = {
+            "loss": np.array([BATCH * self.loss(step) for step in made], np.float32),
+            "correct": np.array([step % 7 for step in made], np.float32),
+            "count": np.full(steps, BATCH, np.float32),
+        }
+        return state + steps, sums
+
+    def evaluate(self, state, split):
+        right = self.accuracy(state) if split == "train" else 0.125
+        loss = math.nan if state >= self.bad_from else 1.5
+        parts = {"untouched_correct": 1.0, "corrupted_given": 1.0, "corrupted_true": 1.0, "corrupted_count": 2.0}
+        return {"loss": 64 * loss, "correct": 64 * right, "count": 64.0, **parts}
+
+    def fetch(self, sums):
+        self.fetched += len(sums["loss"])
+        return sums
+
+    def events(self, plan, *, state=0, history=None):
+        """Yields the events; the state is that of `history`."""
+        return loop.train(
+            plan,
+            state,
+            loop.History() if history is None else history,
+            train_call=self.train_call,
+            evaluate=self.evaluate,
+            fetch=self.fetch,
+            learning_rate=rate,
+        )
+
+
+def run(plan, **kwargs):
+    return list(Programs(**kwargs).events(plan))
+
+
+def rows(events):
+    return [event.row for event in events if event.kind in ("train", "evaluation")]
+
+
+def boundaries(plan, step=0):
+    found = []
+    while step < plan.total_steps:
+        step += loop.next_call(plan, step)
+        found.append(step)
+    return found
+
+
+@given(plans())
+@settings(max_examples=200, deadline=None)
+def test_calls_are_whole_unless_an_evaluation_or_the_end_cuts_them(plan):
+    grid = boundaries(plan)
+    evaluations = set(range(plan.evaluate_every, plan.total_steps + 1, plan.evaluate_every))
+    assert evaluations | {plan.total_steps} <= set(grid)
+    for before, now in zip([0, *grid], grid, strict=False):
+        assert 1 <= now - before <= plan.steps_per_call
+        assert now - before == plan.steps_per_call or now in evaluations | {plan.total_steps}
+
+
+@given(plans())
+@settings(max_examples=200, deadline=None)
+def test_the_grid_of_calls_is_the_same_from_each_of_its_steps(plan):
+    grid = boundaries(plan)
+    for step in grid:
+        assert boundaries(plan, step) == [later for later in grid if later > step]
+
+
+def test_a_run_that_is_extended_comes_back_to_the_grid_of_the_longer_one():
+    plan = dataclasses.replace(PLAN, total_steps=40, evaluate_every=10, steps_per_call=4)
+    assert boundaries(plan, 25) == [28, 30, 34, 38, 40]
+    assert set(boundaries(plan, 25)) <= set(boundaries(plan))
+
+
+def test_the_loop_makes_the_calls_of_the_grid():
+    plan = dataclasses.replace(PLAN, total_steps=25, steps_per_call=4)
+    programs = Programs()
+    list(programs.events(plan))
+    assert programs.calls == [(0, 4), (4, 4), (8, 2), (10, 4), (14, 4), (18, 2), (20, 4), (24, 1)]
+
+
+def test_events_come_in_order():
+    plan = dataclasses.replace(PLAN, total_steps=5, evaluate_every=2, checkpoint_every=4, log_every=3)
+    assert [(event.kind, event.step) for event in run(plan)] == [
+        ("evaluation", 0),
+        ("advance", 1),
+        ("advance", 2),
+        ("train", 2),  # before each evaluation, so that no window reaches across one
+        ("evaluation", 2),
+        ("advance", 3),
+        ("train", 3),
+        ("advance", 4),
+        ("train", 4),
+        ("evaluation", 4),
+        ("checkpoint", 4),
+        ("advance", 5),
+        ("train", 5),
+        ("evaluation", 5),
+        ("checkpoint", 5),  # the end is always saved
+        ("end", 5),
+    ]
+
+
+def test_checkpoints_hold_the_state_of_their_step():
+    plan = dataclasses.replace(PLAN, checkpoint_every=3, steps_per_call=4)
+    saved = [(event.step, event.state) for event in run(plan) if event.kind == "checkpoint"]
+    assert saved == [(4, 4), (8, 8), (10, 10), (14, 14), (18, 18), (20, 20)]
+
+
+@given(plans())
+@settings(max_examples=100, deadline=None)
+def test_evaluations_are_at_the_start_at_the_cadence_and_at_the_end(plan):
+    steps = [event.step for event in run(plan) if event.kind == "evaluation"]
+    assert steps == sorted({*range(0, plan.total_steps + 1, plan.evaluate_every), plan.total_steps})
+
+
+def test_nothing_is_fetched_before_a_row_is_due():
+    programs = Programs()
+    for event in programs.events(PLAN):
+        if event.kind == "advance":
+            assert programs.fetched == (event.step - 1) // PLAN.log_every * PLAN.log_every
+    assert programs.fetched == PLAN.total_steps
+
+
+def test_train_rows_are_means_over_their_window():
+    programs = Programs()
+    found = [event.row for event in programs.events(PLAN) if event.kind == "train"]
+    assert [row["step"] for row in found] == [5, 10, 15, 20]
+    for row in found:
+        window = range(row["step"] - 4, row["step"] + 1)
+        assert row["epoch"] == row["step"] / 10
+        assert row["loss"] == pytest.approx(np.mean([programs.loss(step) for step in window]), rel=1e-6)
+        assert row["accuracy"] == sum(step % 7 for step in window) / (5 * BATCH)
+        assert row["learning_rate"] == rate(row["step"] - 1)  # that of the last update
+
+
+@given(plans())
+@settings(max_examples=60, deadline=None)
+def test_a_run_goes_on_from_any_checkpoint_as_if_uninterrupted(plan):
+    history, saved, seen = loop.History(), [], []
+    for event in Programs().events(plan, history=history):
+        if event.kind == "checkpoint":
+            saved.append((len(seen), event.state, json.dumps(dataclasses.asdict(history))))
+        else:
+            seen.append((event.kind, event.step, event.row, event.fate))
+    for before, state, text in saved:
+        restored = loop.History(**json.loads(text))
+        events = list(Programs().events(plan, state=state, history=restored))
+        again = [(event.kind, event.step, event.row, event.fate) for event in events if event.kind != "checkpoint"]
+        assert again == seen[before:]
+        assert restored == history
+
+
+@given(plans(), st.integers(1, 25))
+@settings(max_examples=60, deadline=None)
+def test_rows_do_not_depend_on_where_checkpoints_cut(plan, checkpoint_every):
+    other = dataclasses.replace(plan, checkpoint_every=checkpoint_every)
+    assert rows(run(plan)) == rows(run(other))
+
+
+def test_a_run_stops_at_the_fit_and_saves_it():
+    plan = dataclasses.replace(PLAN, total_steps=100, stop_accuracy=1.0, checkpoint_every=1000)
+    events = run(plan, accuracy=lambda step: min(step / 30, 1))
+    assert [(event.kind, event.step) for event in events[-3:]] == [("evaluation", 30), ("checkpoint", 30), ("end", 30)]
+    assert events[-1].fate == "fitted"
+
+
+def test_a_run_without_a_stop_goes_through_its_schedule():
+    events = run(PLAN, accuracy=lambda step: 1.0)
+    assert (events[-1].step, events[-1].fate) == (PLAN.total_steps, "done")
+
+
+def test_a_run_that_fits_at_its_last_step_is_fitted():
+    plan = dataclasses.replace(PLAN, stop_accuracy=1.0)
+    assert run(plan, accuracy=lambda step: step / 20)[-1].fate == "fitted"
+
+
+def test_only_an_evaluation_at_its_own_step_stops_a_run():
+    first = Programs(accuracy=lambda step: 0.8)
+    history = loop.History()
+    for event in first.events(PLAN, history=history):
+        if event.kind == "advance" and event.step == 15:
+            break
+    plan = dataclasses.replace(PLAN, stop_accuracy=0.5)  # that the evaluation at 10 had reached
+    events = list(first.events(plan, state=15, history=history))
+    assert (events[-1].step, events[-1].fate) == (20, "fitted")
+
+
+def test_the_first_evaluated_step_at_each_accuracy_is_recorded():
+    reached = {0: 0.1, 10: 0.93, 20: 0.91, 30: 0.96, 40: 0.9989}
+    history = loop.History()
+    plan = dataclasses.replace(PLAN, total_steps=40)
+    list(Programs(accuracy=reached.get).events(plan, history=history))
+    assert history.steps_to_train_accuracy == {"0.9": 10, "0.95": 30, "0.99": 40, "0.999": None, "1.0": None}
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("steps_per_call", [1, 4])
+def test_a_run_that_diverges_names_the_first_bad_step_and_saves_nothing_of_it(value, steps_per_call):
+    plan = dataclasses.replace(PLAN, checkpoint_every=2, log_every=9, steps_per_call=steps_per_call)
+    events = run(plan, bad={7: value, 8: math.nan, 9: math.nan})
+    assert events[-1].kind == "end" and events[-1].fate == "diverged"
+    assert events[-1].row == {"step": 7, "learning_rate": rate(6)}
+    assert all(event.step < 7 for event in events if event.kind in ("checkpoint", "train", "evaluation"))
+
+
+def test_a_bad_step_is_found_before_the_checkpoint_that_falls_on_it():
+    plan = dataclasses.replace(PLAN, checkpoint_every=4, log_every=1000)
+    events = run(plan, bad={8: math.nan})
+    assert [(event.kind, event.step) for event in events[-2:]] == [("advance", 8), ("end", 8)]
+    assert events[-1].row["step"] == 8
+    assert [event.step for event in events if event.kind == "checkpoint"] == [4]
+
+
+def test_a_last_update_that_ruins_the_parameters_is_no_success():
+    events = run(PLAN, bad_from=20)  # the loss of every step is finite, the one after the last update is not
+    assert events[-1].fate == "diverged"
+    assert events[-1].row == {"step": 20, "learning_rate": rate(19)}
+    assert [event.step for event in events if event.kind == "checkpoint"] == [10]
+    assert [event.step for event in events if event.kind == "evaluation"] == [0, 10]  # no row holds a NaN
+
+
+def test_a_network_that_starts_with_an_infinite_loss_makes_no_step():
+    events = run(PLAN, bad_from=0)
+    assert [(event.kind, event.fate, event.row["step"]) for event in events] == [("end", "diverged", 0)]
+
+
+SUMS = {
+    "loss": 120.0,
+    "correct": 30.0,
+    "count": 40.0,
+    "untouched_correct": 9.0,
+    "corrupted_given": 21.0,
+    "corrupted_true": 3.0,
+    "corrupted_count": 28.0,
+}
+TEST_SUMS = {"loss": 25.0, "correct": 5.0, "count": 20.0}
+
+
+def test_an_evaluation_divides_each_sum_by_its_own_count():
+    assert loop.evaluation_row(PLAN, 25, SUMS, {**SUMS, **TEST_SUMS}) == {
+        "kind": "evaluation",
+        "step": 25,
+        "epoch": 2.5,
+        "train_loss": 3.0,
+        "train_accuracy": 0.75,
+        "train_accuracy_untouched": 9 / 12,
+        "train_accuracy_corrupted_given": 21 / 28,
+        "train_accuracy_corrupted_true": 3 / 28,
+        "test_loss": 1.25,
+        "test_accuracy": 0.25,
+        "generalization_gap": 0.5,
+    }
+
+
+@pytest.mark.parametrize(
+    "corrupted_count, missing",
+    [
+        (0.0, {"train_accuracy_corrupted_given", "train_accuracy_corrupted_true"}),
+        (40.0, {"train_accuracy_untouched"}),
+    ],
+)
+def test_the_accuracy_of_no_examples_is_none(corrupted_count, missing):
+    row = loop.evaluation_row(PLAN, 0, {**SUMS, "corrupted_count": corrupted_count}, {**SUMS, **TEST_SUMS})
+    assert {name for name, value in row.items() if value is None} == missing

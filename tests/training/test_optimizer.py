@@ -1,0 +1,111 @@
+"""Learning-rate schedules at exact steps, and the first update of each optimizer by hand."""
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from configs import base
+from rethink.settings import UserError
+from rethink.training import optimizer
+
+STEPS_PER_EPOCH, TOTAL_STEPS = 12, 120
+
+
+def section(**changes):
+    config = base.get_config().optimizer
+    config.learning_rate = 0.1
+    config.update(changes)
+    return config
+
+
+def schedule(**changes):
+    return optimizer.make_schedule(section(**changes), steps_per_epoch=STEPS_PER_EPOCH, total_steps=TOTAL_STEPS)
+
+
+@pytest.mark.parametrize(
+    "changes, period",
+    [
+        ({}, 12),  # the paper's: x0.95 once in an epoch
+        ({"decay_every": 2.0}, 24),
+        ({"decay_every": 0.5}, 6),
+        ({"decay_every": 5.0, "decay_unit": "steps"}, 5),
+        ({"decay_every": 0.01}, 1),  # never more than once a step
+    ],
+)
+def test_the_exponential_staircase_falls_at_the_end_of_each_period_and_not_within_it(changes, period):
+    rates = np.asarray(schedule(**changes)(np.arange(TOTAL_STEPS))).tolist()
+    assert rates == pytest.approx([0.1 * 0.95 ** (step // period) for step in range(TOTAL_STEPS)], rel=1e-5)
+    assert len(set(rates)) == -(-TOTAL_STEPS // period)
+
+
+def test_the_decay_factor_is_the_one_of_the_config():
+    assert float(schedule(decay_factor=0.5)(STEPS_PER_EPOCH * 2)) == pytest.approx(0.025)
+
+
+def test_a_constant_rate_does_not_change():
+    constant = schedule(schedule="constant")
+    assert [float(constant(step)) for step in (0, 1, 1000, 100_000)] == pytest.approx([0.1] * 4)
+
+
+def test_a_cosine_starts_at_the_rate_is_half_at_half_time_and_ends_at_zero():
+    cosine = schedule(schedule="cosine")
+    assert float(cosine(0)) == pytest.approx(0.1)
+    assert float(cosine(TOTAL_STEPS // 2)) == pytest.approx(0.05)
+    assert float(cosine(TOTAL_STEPS)) == pytest.approx(0.0, abs=1e-8)
+    assert np.all(np.diff(cosine(np.arange(TOTAL_STEPS + 1))) < 0)
+
+
+GRADIENT = np.array([0.5, -2.0, 0.01])
+
+
+@pytest.mark.parametrize(
+    "changes, update",
+    [
+        ({"name": "sgd"}, -0.1 * GRADIENT),
+        ({"name": "sgd", "nesterov": True}, -0.1 * 1.9 * GRADIENT),
+        ({"name": "adam"}, -0.1 * np.sign(GRADIENT)),
+        ({"name": "adamw"}, -0.1 * np.sign(GRADIENT)),
+        ({"name": "rmsprop"}, -0.1 * np.sign(GRADIENT) / np.sqrt(0.1)),
+    ],
+)
+def test_the_first_update_is_that_of_the_optimizer_that_is_named(changes, update):
+    tx = optimizer.make_optimizer(section(schedule="constant", **changes), schedule(schedule="constant"))
+    params = jnp.zeros(3)  # where a decay of the weights has nothing to do
+    found, _ = tx.update(jnp.float32(GRADIENT), tx.init(params), params)
+    np.testing.assert_allclose(found, update, rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", optimizer.OPTIMIZERS)
+def test_every_optimizer_goes_down_a_slope(name):
+    tx = optimizer.make_optimizer(section(name=name), optax.constant_schedule(0.01))
+    params = jnp.array([1.0, -2.0])
+    opt_state = tx.init(params)
+    for _ in range(20):
+        updates, opt_state = tx.update(2 * params, opt_state, params)
+        params = optax.apply_updates(params, updates)
+    assert float(jnp.sum(params**2)) < 4.9  # from 5
+
+
+@pytest.mark.parametrize("name", ["sgd", "rmsprop"])
+def test_momentum_carries_the_last_update_on(name):
+    tx = optimizer.make_optimizer(section(name=name), optax.constant_schedule(0.1))
+    params = jnp.zeros(3)
+    first, opt_state = tx.update(jnp.float32(GRADIENT), tx.init(params), params)
+    second, _ = tx.update(jnp.zeros(3), opt_state, params)
+    np.testing.assert_allclose(second, 0.9 * first, rtol=1e-5)
+
+
+def test_updates_follow_the_schedule_from_the_first_step_on():
+    tx = optimizer.make_optimizer(section(momentum=0.0), schedule())
+    params, rates = jnp.zeros(()), []
+    opt_state = tx.init(params)
+    for _ in range(2 * STEPS_PER_EPOCH + 1):
+        update, opt_state = tx.update(jnp.ones(()), opt_state, params)
+        rates.append(-float(update))
+    assert rates == pytest.approx([0.1] * 12 + [0.095] * 12 + [0.09025], rel=1e-5)
+
+
+def test_an_unknown_optimizer_is_refused_with_the_choices():
+    with pytest.raises(UserError, match=r"^optimizer.name='sdg' is unknown; did you mean 'sgd'\? Choices: .*adam"):
+        optimizer.make_optimizer(section(name="sdg"), optax.constant_schedule(0.1))

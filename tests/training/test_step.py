@@ -1,0 +1,242 @@
+"""One step of training and of evaluation, on devices simulated by vmap: against NumPy, padded, in one call or many."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from rethink.regularization.batch_norm import NONE, BatchNorm
+from rethink.training import state, step
+from rethink.training.step import Batch
+
+AXIS = "devices"
+CLASSES, SHAPE = 3, (2, 2, 1)
+RATE, MOMENTUM = 0.1, 0.9
+
+
+class Linear(nn.Module):
+    """Logits that are linear in the image."""
+
+    @nn.compact
+    def __call__(self, images, *, train):
+        return nn.Dense(CLASSES)(images.reshape(len(images), -1))
+
+
+class Normed(nn.Module):
+    """Linear behind a batch norm on the image itself, whose statistics are those of the images."""
+
+    norm: BatchNorm
+
+    @nn.compact
+    def __call__(self, images, *, train):
+        return nn.Dense(CLASSES)(self.norm(images, train=train).reshape(len(images), -1))
+
+
+def normed(kind):
+    axis = AXIS if kind == "across_devices" else None
+    return Normed(BatchNorm(kind, True, True, momentum=0.9, epsilon=1e-3, evaluation="running", axis_name=axis))
+
+
+def view(images):
+    return images.astype(jnp.float32) / 255
+
+
+def make_batch(seed, size):
+    draw = np.random.default_rng(seed)
+    labels, true_labels = draw.integers(0, CLASSES, (2, size)).astype(np.int32)
+    images = draw.integers(0, 256, (size, *SHAPE), np.uint8)
+    return Batch(images, labels, true_labels, np.arange(size, dtype=np.uint32))
+
+
+def on_devices(function, devices):
+    """Returns (state, *whole batches) -> what the devices return, stacked: each has the state and its part."""
+    mapped = jax.jit(lambda state, *parts: jax.vmap(lambda *part: function(state, *part), axis_name=AXIS)(*parts))
+
+    def call(state, *wholes):
+        parts = jax.tree.map(lambda leaf: leaf.reshape(devices, -1, *leaf.shape[1:]), wholes)
+        return jax.device_get(mapped(state, *parts))
+
+    return call
+
+
+def on_one_device(function):
+    """Returns (state, *batches) -> what a single device returns."""
+    return lambda *inputs: first(on_devices(function, 1)(*inputs))
+
+
+def first(tree):
+    return jax.tree.map(lambda leaf: leaf[0], tree)
+
+
+def assert_close(found, expected, rtol):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=rtol, atol=1e-7), found, expected)
+
+
+def trainer(model):
+    """Returns (its train step, its state before the first)."""
+    tx = optax.sgd(RATE, momentum=MOMENTUM)
+    return step.make_train_step(model, tx, view, AXIS), state.init_state(model, tx, 0, SHAPE)
+
+
+def gradient_by_hand(weights, bias, batch):
+    """Returns (dL/dW, dL/db, losses, logits) of the mean cross-entropy in float64."""
+    x = (batch.images.astype(np.float64) / 255).reshape(len(batch.labels), -1)
+    logits = x @ weights + bias
+    probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    losses = -np.log(probabilities[np.arange(len(x)), batch.labels])
+    error = (probabilities - np.eye(CLASSES)[batch.labels]) / len(x)
+    return x.T @ error, error.sum(0), losses, logits
+
+
+@pytest.mark.parametrize("devices", [1, 2, 4])
+def test_a_step_is_that_of_sgd_with_momentum_on_the_whole_batch(devices):
+    train_step, now = trainer(Linear())
+    train_step = on_devices(train_step, devices)
+    weights, bias = (np.float64(now.params["Dense_0"][name]) for name in ("kernel", "bias"))
+    weights_trace, bias_trace = np.zeros_like(weights), np.zeros_like(bias)
+    for i in range(3):
+        batch = make_batch(i, 8)
+        gradient, bias_gradient, losses, logits = gradient_by_hand(weights, bias, batch)
+        weights_trace = MOMENTUM * weights_trace + gradient
+        bias_trace = MOMENTUM * bias_trace + bias_gradient
+        weights, bias = weights - RATE * weights_trace, bias - RATE * bias_trace
+
+        states, sums = train_step(now, batch)
+        now = first(states)
+        assert_close(now.params["Dense_0"], {"kernel": weights, "bias": bias}, rtol=1e-5)
+        assert now.step == i + 1
+        for device in range(devices):  # all hold the same state and the sums of the whole batch, no means
+            jax.tree.map(np.testing.assert_array_equal, jax.tree.map(lambda leaf, d=device: leaf[d], states), now)
+            assert sums["loss"][device] == pytest.approx(losses.sum(), rel=1e-5)
+            assert sums["correct"][device] == (logits.argmax(1) == batch.labels).sum()
+            assert sums["count"][device] == 8
+
+
+def test_training_learns_the_labels_as_given_and_not_the_true_ones():
+    train_step, now = trainer(Linear())
+    train_step = on_devices(train_step, 1)
+    batch = make_batch(0, 8)
+    other_truth = batch._replace(true_labels=(batch.true_labels + 1) % CLASSES)
+    other_labels = batch._replace(labels=(batch.labels + 1) % CLASSES)
+    kernels = [train_step(now, b)[0].params["Dense_0"]["kernel"] for b in (batch, other_truth, other_labels)]
+    np.testing.assert_array_equal(kernels[0], kernels[1])
+    assert np.any(kernels[0] != kernels[2])
+
+
+@pytest.mark.parametrize("model", [Linear(), normed("across_devices")], ids=["linear", "normed"])
+@pytest.mark.parametrize("devices", [1, 2])
+def test_padding_of_weight_zero_changes_no_sum(model, devices):
+    _, now = trainer(model)
+    evaluation_step = step.make_evaluation_step(model, view, AXIS)
+    batch, junk = make_batch(1, 6), make_batch(2, 2)
+    padded = Batch(*(np.concatenate(pair) for pair in zip(batch, junk, strict=True)))
+    weights = np.array([1, 1, 1, 1, 1, 1, 0, 0], np.float32)
+    expected = on_one_device(evaluation_step)(now, batch, np.ones(6, np.float32))
+    found = first(on_devices(evaluation_step, devices)(now, padded, weights))
+    assert found["count"] == 6
+    assert_close(found, expected, rtol=1e-6)
+
+
+class Oracle(nn.Module):
+    """Predicts the class that the image's first pixel names."""
+
+    @nn.compact
+    def __call__(self, images, *, train):
+        assert not train  # evaluation mode
+        return 5.0 * jax.nn.one_hot(jnp.round(255 * images[:, 0, 0, 0]).astype(jnp.int32), CLASSES)
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_an_evaluation_counts_each_part_by_its_own_labels(devices):
+    predicted = [0, 0, 1, 1, 2, 2, 0, 1]
+    labels = [0, 1, 1, 1, 0, 2, 2, 1]
+    true_labels = [0, 1, 1, 0, 2, 0, 0, 1]  # rows 3, 4, 5, 6 are corrupted
+    weights = [1, 1, 1, 1, 1, 1, 1, 0]
+    images = np.zeros((8, *SHAPE), np.uint8)
+    images[:, 0, 0, 0] = predicted
+    batch = Batch(images, np.int32(labels), np.int32(true_labels), np.arange(8, dtype=np.uint32))
+    evaluation_step = step.make_evaluation_step(Oracle(), view, AXIS)
+    now = state.TrainState(step=0, params={}, batch_stats={}, opt_state=())
+    sums = first(on_devices(evaluation_step, devices)(now, batch, np.float32(weights)))
+    right, wrong = -np.log(np.exp(5) / (np.exp(5) + 2)), -np.log(1 / (np.exp(5) + 2))
+    assert sums.pop("loss") == pytest.approx(4 * right + 3 * wrong, rel=1e-6)
+    assert {name: float(value) for name, value in sums.items()} == {
+        "correct": 4,  # rows 0, 2, 3, 5
+        "count": 7,
+        "untouched_correct": 2,  # rows 0, 2 of 0, 1, 2
+        "corrupted_given": 2,  # rows 3, 5 of 3, 4, 5, 6
+        "corrupted_true": 2,  # rows 4, 6
+        "corrupted_count": 4,
+    }
+
+
+def row_of(data, item):
+    return jax.tree.map(lambda leaf: leaf[item], data)
+
+
+def calls_of(train_step, now, data, items, size):
+    """Returns (state, sums of each step) after the steps of `items`, `size` of them in a call."""
+    train_call = jax.jit(
+        jax.vmap(step.make_train_call(train_step, row_of), axis_name=AXIS, axis_size=1, in_axes=(None, None, None))
+    )
+    sums = []
+    for begin in range(0, len(items), size):
+        now, made = first(train_call(now, data, items[begin : begin + size]))
+        sums.append(made)
+    return now, {name: np.concatenate([made[name] for made in sums]) for name in sums[0]}
+
+
+@pytest.mark.parametrize("model", [Linear(), normed("per_device")], ids=["linear", "normed"])
+def test_steps_in_one_call_equal_the_same_steps_one_by_one(model):
+    train_step, now = trainer(model)
+    data = make_batch(0, 24)
+    items = np.random.default_rng(1).permutation(24).reshape(4, 6)
+    one_by_one, sums = calls_of(train_step, now, data, items, 1)
+    together, sums_together = calls_of(train_step, now, data, items, 4)
+    assert_close(together, one_by_one, rtol=1e-4)
+    assert_close(sums_together, sums, rtol=1e-5)
+    assert together.step == 4 and sums_together["loss"].shape == (4,)
+    learned = (one_by_one.params, one_by_one.batch_stats), (now.params, now.batch_stats)
+    assert all(jax.tree.leaves(jax.tree.map(lambda a, b: np.any(a != b), *learned)))
+
+
+def test_a_call_of_a_single_step_has_no_loop():
+    train_step, now = trainer(Linear())
+    train_call = jax.vmap(step.make_train_call(train_step, row_of), axis_name=AXIS, axis_size=1, in_axes=None)
+    data, items = make_batch(0, 24), np.arange(24).reshape(4, 6)
+    assert "scan" in str(jax.make_jaxpr(train_call)(now, data, items))
+    assert "scan" not in str(jax.make_jaxpr(train_call)(now, data, items[:1]))
+
+
+@pytest.mark.parametrize("kind, devices", [("per_device", 1), ("per_device", 2), ("across_devices", 2)])
+def test_a_step_moves_the_running_statistics_alike_on_every_device(kind, devices):
+    train_step, now = trainer(normed(kind))
+    batch = make_batch(0, 8)
+    parts = (np.float64(batch.images) / 255).reshape(1 if kind == "across_devices" else devices, -1, *SHAPE)
+    mean = parts.mean((1, 2, 3)).mean(0)  # those of single devices are averaged
+    variance = parts.var((1, 2, 3)).mean(0)
+    states, _ = on_devices(train_step, devices)(now, batch)
+    for device in range(devices):
+        statistics = states.batch_stats["BatchNorm_0"]
+        np.testing.assert_allclose(statistics["mean"][device], 0.1 * mean, rtol=1e-5)
+        np.testing.assert_allclose(statistics["var"][device], 0.9 + 0.1 * variance, rtol=1e-5)
+
+
+def test_evaluation_uses_the_running_statistics_and_not_those_of_its_batch():
+    model = normed("per_device")
+    _, now = trainer(model)
+    evaluate = on_one_device(step.make_evaluation_step(model, view, AXIS))
+    batch, other = make_batch(0, 4), make_batch(1, 4)
+    both = Batch(*(np.concatenate(pair) for pair in zip(batch, other, strict=True)))
+    apart = [evaluate(now, part, np.ones(4, np.float32))["loss"] for part in (batch, other)]
+    assert evaluate(now, both, np.ones(8, np.float32))["loss"] == pytest.approx(sum(apart), rel=1e-6)
+    moved = now.replace(batch_stats=jax.tree.map(lambda leaf: leaf + 1, now.batch_stats))
+    assert evaluate(moved, batch, np.ones(4, np.float32))["loss"] != apart[0]
+
+
+def test_a_network_without_a_norm_has_no_statistics():
+    train_step, now = trainer(Normed(NONE))
+    assert now.batch_stats == {}
+    assert on_devices(train_step, 2)(now, make_batch(0, 8))[0].batch_stats == {}
