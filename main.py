@@ -43,14 +43,21 @@ def launch() -> None:
     log.propagate = False
     absl.logging.set_verbosity(absl.logging.ERROR)
     try:
-        config_flag = command_line.define_config(sys.argv[1:], str(DEFAULT))
+        config = command_line.define_config(sys.argv[1:], str(DEFAULT))
         workdir = flags.DEFINE_string("workdir", None, "Directory of the run. Default: runs/NAME-HASH, by the config.")
+        profile = flags.DEFINE_string("profile_steps", None, "FIRST,LAST: writes a profiler's trace of these steps.")
+        coordinator = flags.DEFINE_string("coordinator", None, "HOST:PORT of the first of several processes.")
+        count = flags.DEFINE_integer("num_processes", None, "How many processes share the run.")
+        index = flags.DEFINE_integer("process_id", None, "Which of them this is, from 0.")
 
         def main(arguments: list[str]) -> int:
-            if len(arguments) > 1:
-                raise settings.UserError(f"'{arguments[1]}' is no flag: did you mean --config={arguments[1]}?")
-            config = config_flag.value
-            return experiment.run(config, workdir.value or f"runs/{config.name}-{settings.digest(config)}")
+            command_line.refuse_rest(arguments)
+            launched = experiment.Launch(
+                processes=command_line.read_processes(coordinator.value, count.value, index.value),
+                profile_steps=command_line.read_steps(profile.value),
+            )
+            name = f"{config.value.name}-{settings.digest(config.value)}"
+            return experiment.run(config.value, workdir.value or f"runs/{name}", launched)
 
         app.run(main, flags_parser=command_line.parse)
     except settings.UserError as error:

@@ -92,6 +92,8 @@ def get_config() -> ConfigDict:
 
     config.log = ConfigDict()
     config.log.every_steps = 50  # steps that a training row of metrics.jsonl averages over
+    config.log.tensorboard = True  # TensorBoard event files of the same rows
+    config.log.patience_hours = 2.0  # a run that will take longer says so, and what to choose instead
 
     config.checkpoint = ConfigDict()
     config.checkpoint.every_epochs = 5.0

@@ -6,9 +6,11 @@ models and training together.
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import jax
 import numpy as np
 import optax
 from ml_collections import ConfigDict
@@ -21,7 +23,7 @@ from rethink.results import records
 from rethink.training import feeds, loop, optimizer, parallel, state, step
 
 FEEDS = ("auto", "resident", "streamed")
-GIB = 2**30
+MIB, GIB = 2**20, 2**30
 
 Censuses = dict[str, Census]
 
@@ -107,7 +109,7 @@ def set_up(config: ConfigDict) -> Setup:
             "plan": dataclasses.asdict(plan),
         },
         order_fingerprint=fingerprints.order_fingerprint([_train_rows(config, data)(0, plan.steps_per_epoch)]),
-        header=_header(config, data, plan, parameters, f"{feed_name} ({reason})"),
+        header=_header(config, data, plan, start, f"{feed_name} ({reason})"),
     )
 
 
@@ -136,11 +138,16 @@ def make_plan(config: ConfigDict, num_examples: int) -> loop.Plan:
 
 def choose_feed(config: ConfigDict, data: sources.DataSet) -> tuple[str, str]:
     """Returns ("resident" or "streamed", why): as the config says, or by the size of both splits as uint8."""
-    size = (len(data.train.ids) + len(data.test.ids)) * int(np.prod(data.train.image_shape)) / GIB
+    size = _stored_size(data) / GIB
     if config.feed != "auto":
         return config.feed, f"{size:.2f} GiB"
     fits = size <= config.resident_limit_gib
     return "resident" if fits else "streamed", f"{size:.2f} GiB, limit {config.resident_limit_gib:g}"
+
+
+def _stored_size(data: sources.DataSet) -> int:
+    """Returns the bytes of both splits' images as uint8."""
+    return (len(data.train.ids) + len(data.test.ids)) * math.prod(data.train.image_shape)
 
 
 def _resident_feed(config: ConfigDict, data: sources.DataSet, plan: loop.Plan, census: Censuses) -> feeds.ResidentFeed:
@@ -239,9 +246,15 @@ def _evaluation_rows(config: ConfigDict, num_examples: int) -> list[tuple[np.nda
     return [(rows[part], weights[part]) for rows, weights in batches.evaluation_rows(num_examples, batch_size)]
 
 
-def _header(config: ConfigDict, data: sources.DataSet, plan: loop.Plan, parameters: int, feed: str) -> dict[str, str]:
+def _header(
+    config: ConfigDict, data: sources.DataSet, plan: loop.Plan, start: state.TrainState, feed: str
+) -> dict[str, str]:
     """Returns what runs on what, label -> text."""
     hardware = parallel.describe()
+    parameters = models.count_parameters(start.params)
+    # Parameters, statistics and optimizer state, and a gradient for each parameter.
+    state_size = sum(leaf.nbytes for leaf in jax.tree.leaves((start, start.params))) / MIB
+    data_size = _stored_size(data) / MIB if feed.startswith("resident") else 0
     shape = "x".join(map(str, data.train.image_shape))
     asked = config.corruption
     stop = f", or at train accuracy {plan.stop_accuracy:.2%}" if plan.stop_accuracy else ""
@@ -255,6 +268,7 @@ def _header(config: ConfigDict, data: sources.DataSet, plan: loop.Plan, paramete
         "Labels": "true" if asked.labels == "none" else f"{asked.labels}, redrawn with p = {asked.label_probability:g}",
         "Pixels": "true" if asked.pixels == "none" else asked.pixels,
         "Model": f"{config.model.name}, {parameters:,} parameters, batch norm {config.batch_norm.kind}",
+        "Memory": f"{state_size:,.0f} MiB of state and {data_size:,.0f} MiB of data on each device, and activations",
         "Optimizer": f"{config.optimizer.name}, learning rate {config.optimizer.learning_rate:g}, "
         f"{config.optimizer.schedule}, batch {config.train.batch_size}",
         "Ends": f"after {plan.total_steps:,} steps ({config.train.total_epochs:g} epochs){stop}",

@@ -8,12 +8,14 @@ import pathlib
 import re
 import runpy
 import traceback
+from typing import Any
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from rethink import settings
 from rethink.settings import UserError
+from rethink.training import parallel
 
 _OVERRIDE = re.compile(r"--?(?:no)?config\.([^=]+)")
 
@@ -22,22 +24,23 @@ def define_config(argv: list[str], default: str) -> flags.FlagHolder[ConfigDict]
     """Defines `--config` and its overrides, with the names in `argv` checked first.
 
     Raises:
-      UserError: the config file is missing or fails, or an override names no field.
+      UserError: the config file is missing or fails, or has not the fields of base.py beside `default`; an override
+        names no field, or stands before `--config`.
     """
-    path = default
-    for argument, following in zip(argv, [*argv[1:], ""], strict=True):
+    path, early = default, []
+    for argument, following in zip(argv, [*argv, ""][1:], strict=True):
         if re.fullmatch(r"--?config(=.*)?", argument):
             path = argument.partition("=")[2] or following
+            if early:
+                raise UserError(f"{early[0]} stands before --config={path}, which it changes: put --config first.")
+        elif _OVERRIDE.match(argument):
+            early.append(argument)
     config = _load(path, pathlib.Path(default).parent)
     fields = dict(settings.flatten(config))
     for argument in argv:
         match = _OVERRIDE.match(argument)
-        if not match or match[1] in fields:
-            continue
-        inside = [field for field in fields if field.startswith(f"{match[1]}.")]
-        if inside:
-            raise UserError(f"config.{match[1]} is a section: set one of its fields, {', '.join(inside)}.")
-        raise UserError(_unknown_field(match[1], list(fields)))
+        if match:
+            _check_override(match[1], fields)
     return config_flags.DEFINE_config_file("config", default, "Config file; its arguments follow a colon.")
 
 
@@ -59,6 +62,35 @@ def parse(argv: list[str]) -> list[str]:
         ) from error
 
 
+def refuse_rest(arguments: list[str]) -> None:
+    """Refuses what is left of the command line beside the program's name."""
+    if len(arguments) > 1:
+        raise UserError(f"'{arguments[1]}' is no flag: did you mean --config={arguments[1]}?")
+
+
+def read_processes(coordinator: str | None, count: int | None, index: int | None) -> parallel.Processes | None:
+    """Returns how the processes of the run find each other, None where the flags are not given."""
+    if coordinator is None and count is None and index is None:
+        return None
+    if coordinator is None or count is None or index is None:
+        raise UserError("--coordinator=HOST:PORT, --num_processes=N and --process_id=I go together: give all three.")
+    if not re.fullmatch(r"\S+:\d+", coordinator):
+        raise UserError(f"--coordinator={coordinator} is no address: type HOST:PORT, such as localhost:12345.")
+    if not 0 <= index < count:
+        raise UserError(f"--process_id={index} is out of range: with --num_processes={count} it is 0 to {count - 1}.")
+    return parallel.Processes(coordinator, count, index)
+
+
+def read_steps(text: str | None) -> tuple[int, int] | None:
+    """Returns (first, last) of "FIRST,LAST", None for None."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+),(\d+)", text)
+    if not match or not 0 < int(match[1]) < int(match[2]):
+        raise UserError(f"--profile_steps={text} is no range of steps: type FIRST,LAST, such as 20,30.")
+    return int(match[1]), int(match[2])
+
+
 def _load(path: str, configs: pathlib.Path) -> ConfigDict:
     """Returns the config of a file, given as FILE or FILE:ARGUMENTS; `configs` is where the project's own are."""
     file, *arguments = path.split(":", 1)
@@ -68,16 +100,50 @@ def _load(path: str, configs: pathlib.Path) -> ConfigDict:
     try:
         config = runpy.run_path(file)["get_config"](*arguments)
     except Exception as error:
-        place = traceback.extract_tb(error.__traceback__)[-1]
+        frames = traceback.extract_tb(error.__traceback__)
+        place = ([frame for frame in frames if frame.filename == file] or frames)[-1]
         where = "" if isinstance(error, ValueError) else f" ({type(error).__name__}, {place.filename}:{place.lineno})"
-        raise UserError(f"--config={path}: {error}{where}") from error
+        raise UserError(f"--config={path}: {' '.join(str(error).split())}{where}") from error
     if not isinstance(config, ConfigDict):
         raise UserError(f"--config={path}: get_config must return a ConfigDict, not {type(config).__name__}.")
+    _check_schema(path, config, runpy.run_path(str(configs / "base.py"))["get_config"]())
     return config
 
 
-def _unknown_field(given: str, fields: list[str]) -> str:
-    """Returns one line for a field that does not exist, with the one whose last name is spelt most alike."""
+def _check_schema(path: str, config: ConfigDict, schema: ConfigDict) -> None:
+    """Checks that a config has every field of the schema, and no other: one that nothing reads is a mistake."""
+    fields, known = dict(settings.flatten(config)), dict(settings.flatten(schema))
+    for field in fields:
+        if field not in known and not _free_section(field, known):
+            raise UserError(f"--config={path}: config.{field} {_no_field(field, list(known))}")
+    for field, value in known.items():
+        if field not in fields and not isinstance(value, ConfigDict):
+            raise UserError(f"--config={path}: config.{field} is missing: begin with base.get_config().")
+
+
+def _check_override(field: str, fields: dict[str, Any]) -> None:
+    """Checks that an override names a field."""
+    free = _free_section(field, fields)
+    if free:
+        raise UserError(
+            f"config.{free} takes names of your own: set them in a config file, config.{free}.NAME = VALUE."
+        )
+    if field in fields:
+        return
+    inside = [other for other in fields if other.startswith(f"{field}.")]
+    if inside:
+        raise UserError(f"config.{field} is a section: set one of its fields, {', '.join(inside)}.")
+    raise UserError(f"--config.{field} {_no_field(field, list(fields))}")
+
+
+def _free_section(field: str, fields: dict[str, Any]) -> str | None:
+    """Returns the empty section that is `field` or holds it: there, any name may be added."""
+    empty = (name for name, value in fields.items() if isinstance(value, ConfigDict))
+    return next((name for name in empty if f"{field}.".startswith(f"{name}.")), None)
+
+
+def _no_field(given: str, fields: list[str]) -> str:
+    """Returns the end of a line about a field that there is not: the one spelt most alike, or the section's fields."""
     section, _, name = given.rpartition(".")
     names = {field.rpartition(".")[2]: field for field in fields}
     near = [names[match] for match in difflib.get_close_matches(name, names, n=1, cutoff=0.7)]
@@ -87,4 +153,4 @@ def _unknown_field(given: str, fields: list[str]) -> str:
         hint = f"; did you mean config.{near[0]}?"
     elif inside:
         hint = f"; config.{section} has: {', '.join(inside)}."
-    return f"--config.{given} is no field{hint} All fields are in configs/base.py."
+    return f"is no field{hint} All fields are in configs/base.py."

@@ -41,7 +41,7 @@ def load_or_make(root: str, name: str, source: dict[str, Any], make: Callable[[]
     if folder.exists():
         try:
             return _read(folder)
-        except (OSError, ValueError, KeyError) as error:
+        except Exception as error:  # on damaged bytes NumPy's reader raises anything: TokenError, EOFError, ...
             _log.warning("Cache entry %s is damaged (%s): made again.", folder, error)
     arrays = make()
     try:

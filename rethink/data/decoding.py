@@ -12,23 +12,29 @@ from PIL import Image
 from rethink import settings
 
 DECODER = f"Pillow {PIL.__version__}"
+MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # Pillow's, by number of channels
 
 
-def decode(encoded: bytes, image_size: int, where: str) -> np.ndarray:
-    """Returns the image, uint8 [height, width, channels]; grey stays one channel, palettes become RGB.
+def decode(encoded: bytes, *, channels: int | None, image_size: int, where: str) -> np.ndarray:
+    """Returns the image, uint8 [height, width, channels].
 
     Args:
       encoded: PNG or JPEG bytes.
+      channels: as the set declares them, whatever is stored: ImageNet has grey JPEGs among its colours. None keeps
+        grey as one channel and makes RGB of all else.
       image_size: > 0 resizes the shorter side to this (bilinear) and crops the centre square; 0 keeps the size.
       where: names the example in an error.
 
     Raises:
-      UserError: the bytes don't decode.
+      UserError: the bytes don't decode, or have more than 8 bits a value.
     """
     try:
         image: Image.Image = Image.open(io.BytesIO(encoded))
-        if image.mode not in ("L", "RGB"):
-            image = image.convert("RGB")
+        if image.mode.startswith(("I", "F")):
+            raise ValueError(f"values of mode '{image.mode}', which 8 bits don't hold")
+        mode = MODES[channels or (1 if image.mode in ("1", "L", "LA") else 3)]
+        if image.mode != mode:
+            image = image.convert(mode)
         if image_size:
             image = _resize(image, image_size)
         pixels = np.asarray(image)

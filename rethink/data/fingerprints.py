@@ -5,6 +5,7 @@ in any order and the parts of several processes end at the same value.
 """
 
 import hashlib
+import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -26,7 +27,7 @@ class Fingerprint:
     def add(self, ids: np.ndarray, contents: np.ndarray) -> None:
         """Adds examples: ids uint32 [n], contents [n, ...] of any dtype."""
         ids = np.ascontiguousarray(ids, "<u4")
-        rows = np.ascontiguousarray(contents).reshape(len(ids), -1).view(np.uint8)
+        rows = np.ascontiguousarray(contents).reshape(len(ids), math.prod(contents.shape[1:])).view(np.uint8)
         digests = (hashlib.sha256(name.tobytes() + row.tobytes()).digest() for name, row in zip(ids, rows, strict=True))
         self._sum = (self._sum + sum(int.from_bytes(digest, "little") for digest in digests)) % _MODULUS
         self._count += len(ids)

@@ -46,7 +46,7 @@ def _read_cifar(builder, dl_manager) -> dict[str, Examples]:
     """Returns the examples of each split of `builder`, CIFAR-10 or CIFAR-100, and sets its class names."""
     (url,) = builder.url_infos
     with tarfile.open(dl_manager.download(url)) as archive:
-        files = {os.path.basename(m.name): file.read() for m in archive if (file := archive.extractfile(m))}
+        files = {os.path.basename(m.name): content.read() for m in archive if (content := archive.extractfile(m))}
     names = CIFAR_NAMES[builder.name]
     for label, file in names.items():
         builder.info.features[label].names = files[file].decode().split()

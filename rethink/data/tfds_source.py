@@ -5,6 +5,7 @@ Refuses TensorFlow, but for directories of tfrecord files. With prepare.py the o
 
 import dataclasses
 import functools
+import itertools
 import logging
 import pathlib
 import re
@@ -96,10 +97,14 @@ class TfdsSplit:
     @functools.cached_property
     def image_shape(self) -> tuple[int, int, int]:
         """(height, width, channels), as the set declares it, or as its first example has it."""
-        declared = self._builder.info.features[self.keys[0]].shape
-        if self.image_size or None in declared:
-            return self.read(np.array([0])).images.shape[1:]
-        return declared
+        height, width, channels = self._declared_shape
+        if self.image_size:
+            height = width = self.image_size
+        if None not in (height, width, channels):
+            return height, width, channels
+        if self._random_access:
+            return self.read(np.zeros(1, np.int32)).images.shape[1:]
+        return self._decode(itertools.islice(self._records(), 1), np.zeros(1, np.uint32)).images.shape[1:]
 
     def load(self) -> Split:
         """Returns the whole split, decoded once and kept in the cache."""
@@ -138,6 +143,11 @@ class TfdsSplit:
         import tensorflow_datasets as tfds
 
         return tfds.builder_from_directory(self.directory)
+
+    @property
+    def _declared_shape(self) -> tuple[int | None, int | None, int | None]:
+        """(height, width, channels); None where images differ."""
+        return self._builder.info.features[self.keys[0]].shape
 
     @property
     def _random_access(self) -> bool:
@@ -181,10 +191,11 @@ class TfdsSplit:
 
     def _decode(self, records: Iterator[tuple[bytes, int]], ids: np.ndarray) -> Split:
         """Returns the decoded examples, all of the size of the first."""
+        channels = self._declared_shape[-1]
         images, labels = np.empty(0, np.uint8), np.empty(len(ids), np.int32)
         for i, (encoded, label) in enumerate(records):
             where = f"{self.where}, example {ids[i]}"
-            image = decoding.decode(encoded, self.image_size, where)
+            image = decoding.decode(encoded, channels=channels, image_size=self.image_size, where=where)
             if i == 0:
                 images = np.empty((len(ids), *image.shape), np.uint8)
             if image.shape != images.shape[1:]:

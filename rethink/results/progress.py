@@ -19,6 +19,11 @@ from rich.text import Text
 
 REDRAW_SECONDS = 0.2  # the least time between two drawings of the bar
 WINDOW_SECONDS = 30.0  # the rate is taken over this much of the recent past
+MEASURE_SECONDS = 10.0  # of steps that an estimate of the whole is based on
+ADVICE = (
+    "Shorter: a subset (--config.data.train_examples=1000), a smaller model (--config=FILE:mlp_1x512), "
+    "fewer epochs (--config.train.total_epochs=10), or a GPU or TPU."
+)
 LINE_SECONDS = 30.0  # without a terminal, train rows make a line this often
 SHOWN = {  # row kind -> what the view calls a figure: what the row calls it
     "train": {"loss": "loss", "train": "accuracy"},
@@ -45,12 +50,21 @@ class Progress:
         first_step: int,
         batch_size: int,
         steps_per_epoch: int,
+        patience_seconds: float | None = None,
         stream: TextIO | None = None,
     ) -> None:
-        """`header` says what runs on what and is shown first; the run goes from `first_step` (0, or that of the
-        checkpoint) to `total_steps`, `batch_size` images a step over all devices; `stream` None is `sys.stdout`."""
+        """Takes what does not change.
+
+        Args:
+          header: says what runs on what; shown first.
+          total_steps, first_step: the run goes from `first_step` (0, or that of the checkpoint) to `total_steps`.
+          batch_size: images a step, over all devices.
+          patience_seconds: a run that will take longer says so; None never does.
+          stream: None is `sys.stdout`.
+        """
         self._header, self._step, self._total_steps = dict(header), first_step, total_steps
         self._batch_size, self._steps_per_epoch = batch_size, steps_per_epoch
+        self._patience = patience_seconds
         self._figures: dict[str, float | None] = {}
         self._samples: deque[tuple[float, int]] = deque()  # (seconds, step); none before the first step is compiled
         self._next_redraw = self._last_line = -math.inf
@@ -78,12 +92,23 @@ class Progress:
         if not self._plain:
             self._live.stop()  # draws the last state, shows the cursor; does nothing when stopped already
 
+    def _warn_if_long(self) -> None:
+        """Says once that the run will take longer than the user may want to wait, and what to choose instead."""
+        rate = self._steps_per_second()
+        if self._patience is None or not rate or self._samples[-1][0] - self._samples[0][0] < MEASURE_SECONDS:
+            return
+        left, patience = (self._total_steps - self._step) / rate, self._patience
+        self._patience = None
+        if left > patience:
+            self.note(f"At this rate the run takes {duration(left)}. {ADVICE}")
+
     def advance(self, step: int) -> None:
         """Takes note that `step` steps are done; to be called after every dispatch, mostly a comparison of times."""
         self._step = step
         now = monotonic()
         if now >= self._next_redraw:
             self._sample(now)
+            self._warn_if_long()
             self._redraw(now)
 
     def show(self, row: Mapping[str, Any]) -> None:

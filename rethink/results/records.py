@@ -170,7 +170,7 @@ def _manifest(folder: pathlib.Path, config: ConfigDict) -> dict[str, Any]:
 
 
 def _is_foreign(entry: pathlib.Path) -> bool:
-    """Returns whether it is more than a launch leaves that was killed before its manifest: lock, drafts, empty folders."""
+    """Returns whether it is no lock, draft or empty folder: these are left by a launch that is killed at its start."""
     if entry.name == "lock" or entry.name.startswith("."):
         return False
     return not entry.is_dir() or any(entry.iterdir())

@@ -5,6 +5,7 @@ of a call: `data`, which stays on the devices, and the `items` of its steps.
 """
 
 import collections
+import itertools
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
@@ -95,16 +96,16 @@ class StreamedFeed:
         self.batch_of = batch_of
         self._train_stream = train_stream
         self._evaluation_stream = evaluation_stream
-        self._open: Generator[Any, None, None] = (nothing for nothing in ())
+        self._open: Generator[Any, None, None] | None = None
         self._next_step = -1
 
     def train(self, first_step: int, steps: int) -> tuple[tuple[()], Any]:
         """Returns (no data, parts [devices, steps, batch, ...])."""
-        if first_step != self._next_step:
+        if self._open is None or first_step != self._next_step:
             self.close()
             self._open = self._train_stream(first_step)
         self._next_step = first_step + steps
-        parts = [next(self._open) for _ in range(steps)]
+        parts = list(itertools.islice(self._open, steps))
         return (), parallel.spread(jax.tree.map(lambda *leaves: np.stack(leaves), *parts), 1)
 
     def evaluation(self, split: str) -> Iterator[tuple[tuple[()], Any, np.ndarray]]:
@@ -114,7 +115,8 @@ class StreamedFeed:
 
     def close(self) -> None:
         """Ends the worker processes of training."""
-        self._open.close()
+        if self._open:
+            self._open.close()
 
 
 def _gather(data: Batch, item: jax.Array) -> Batch:

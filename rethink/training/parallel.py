@@ -3,6 +3,8 @@
 Refuses to know what runs: it maps functions written for one device, and splits host arrays between devices.
 """
 
+import dataclasses
+import os
 import pathlib
 from collections.abc import Callable
 from typing import Any
@@ -20,14 +22,71 @@ STEPS_PER_CALL = {"cpu": 1}  # XLA on CPU runs convolutions inside a loop about 
 ACCELERATOR_STEPS_PER_CALL = 32
 
 
-def start(config: ConfigDict) -> None:
-    """Applies the config section `hardware`; to be called before anything is computed."""
+@dataclasses.dataclass(frozen=True)
+class Processes:
+    """How the processes of a run find each other: address "host:port" of the first, their number, and which this is."""
+
+    coordinator: str
+    count: int
+    index: int
+
+
+# What a launcher sets in the environment: the number of processes of a job. jax.distributed finds the rest by itself.
+LAUNCHERS = ("SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE")
+TPU_POD = "TPU_WORKER_HOSTNAMES"
+
+
+def start(config: ConfigDict, processes: Processes | None) -> None:
+    """Applies the config section `hardware` and joins the other processes; before anything is computed.
+
+    Args:
+      processes: None where there is one, or where a launcher (TPU pod, Slurm, Open MPI) says how many.
+
+    Raises:
+      UserError: the other processes are not there.
+    """
     if config.cpu_devices > 1:
         jax.config.update("jax_num_cpu_devices", config.cpu_devices)
+    if processes or _launched():
+        jax.config.update("jax_enable_preemption_service", False)  # it would swallow SIGTERM
+        place = vars(processes) if processes else {}
+        names = {"coordinator": "coordinator_address", "count": "num_processes", "index": "process_id"}
+        try:
+            jax.distributed.initialize(**{names[field]: value for field, value in place.items()})
+        except (RuntimeError, ValueError) as error:
+            raise settings.UserError(
+                f"The processes of this run did not find each other ({str(error).splitlines()[0]}): "
+                "check --coordinator, --num_processes and --process_id, and that all of them were started."
+            ) from error
     if config.compilation_cache:
         folder = pathlib.Path(config.compilation_cache).expanduser()
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
+def _launched() -> bool:
+    """Returns whether a launcher has started more than one process."""
+    counts = [os.environ.get(name, "1") for name in LAUNCHERS]
+    return any(count.isdigit() and int(count) > 1 for count in counts) or "," in os.environ.get(TPU_POD, "")
+
+
+def is_first() -> bool:
+    """Returns whether this is the process that writes."""
+    return jax.process_index() == 0
+
+
+def from_first(tree: Any) -> Any:
+    """Returns the first process's host arrays, the same shapes everywhere."""
+    if jax.process_count() == 1:
+        return tree
+    return jax.tree.map(np.asarray, multihost_utils.broadcast_one_to_all(tree))
+
+
+def text_from_first(text: str) -> str:
+    """Returns the first process's text."""
+    content = np.frombuffer(text.encode(), np.uint8)
+    length = int(from_first(np.array(len(content))))
+    return from_first(np.resize(content, length)).tobytes().decode()
 
 
 def describe() -> dict[str, Any]:
@@ -116,6 +175,30 @@ def gather(tree: Any) -> Any:
     if jax.process_count() == 1:
         return jax.tree.map(lambda leaf: np.asarray(leaf)[None], tree)
     return multihost_utils.process_allgather(tree)
+
+
+class Profiler:
+    """Writes a trace of the steps from `first` to `last` for TensorBoard or Perfetto; a context manager."""
+
+    def __init__(self, folder: pathlib.Path, first: int, last: int):
+        self._folder, self._first, self._last = folder, first, last
+        self._running = False
+
+    def __enter__(self) -> "Profiler":
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        if self._running:
+            jax.profiler.stop_trace()
+
+    def advance(self, step: int) -> None:
+        """Takes note that the dispatch of `step` steps is done; a trace begins and ends with whole dispatches."""
+        if not self._running and self._first <= step < self._last:
+            jax.profiler.start_trace(str(self._folder))
+            self._running = True
+        elif self._running and step >= self._last:
+            jax.profiler.stop_trace()
+            self._running = False
 
 
 def fetch(tree: Any) -> Any:

@@ -1,0 +1,102 @@
+"""Encoded bytes to stored images: exact values, one size where it is asked for, and errors that name the example."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rethink.data.decoding import decode
+from rethink.settings import UserError
+
+RNG = np.random.default_rng(0)
+PIXELS = RNG.integers(0, 256, (12, 17, 3)).astype(np.uint8)
+
+
+def encode(image, form="PNG", **options):
+    """Returns the bytes of a Pillow image, or of an array."""
+    buffer = io.BytesIO()
+    (Image.fromarray(image) if isinstance(image, np.ndarray) else image).save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+def smooth(height, width):
+    """An RGB image that JPEG and resizing hardly change: red grows downwards, green to the right."""
+    down, right = np.meshgrid(np.linspace(0, 255, height), np.linspace(0, 255, width), indexing="ij")
+    return np.stack([down, right, np.full_like(down, 90)], axis=-1).round().astype(np.uint8)
+
+
+def test_png_comes_back_exactly():
+    np.testing.assert_array_equal(decode(encode(PIXELS), 0, "x"), PIXELS, strict=True)
+
+
+def test_jpeg_comes_back_nearly():
+    seen = decode(encode(smooth(40, 60), "JPEG", quality=95), 0, "x")
+    assert (seen.shape, seen.dtype) == ((40, 60, 3), np.uint8)
+    assert abs(seen.astype(int) - smooth(40, 60)).mean() < 3
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG"])
+def test_grey_stays_one_channel(form):
+    grey = smooth(20, 30)[..., 0]
+    seen = decode(encode(grey, form), 0, "x")
+    assert (seen.shape, seen.dtype) == ((20, 30, 1), np.uint8)
+    assert abs(seen[..., 0].astype(int) - grey).max() <= (0 if form == "PNG" else 8)
+
+
+def test_a_palette_becomes_rgb():
+    few = Image.fromarray(PIXELS).quantize(16)
+    seen = decode(encode(few), 0, "x")
+    np.testing.assert_array_equal(seen, np.asarray(few.convert("RGB")), strict=True)
+    assert len(np.unique(seen.reshape(-1, 3), axis=0)) > 4
+
+
+def test_transparency_is_dropped_and_the_colours_kept():
+    alpha = RNG.integers(0, 256, (12, 17, 1)).astype(np.uint8)
+    np.testing.assert_array_equal(decode(encode(np.concatenate([PIXELS, alpha], -1)), 0, "x"), PIXELS, strict=True)
+
+
+@pytest.mark.parametrize(
+    "height, width, size", [(48, 64, 32), (64, 48, 32), (20, 31, 32), (31, 31, 7), (5, 200, 8), (33, 33, 33), (1, 9, 4)]
+)
+def test_a_size_makes_every_image_a_square_of_it(height, width, size):
+    assert decode(encode(smooth(height, width)), size, "x").shape == (size, size, 3)
+    assert decode(encode(smooth(height, width)[..., 0]), size, "x").shape == (size, size, 1)
+
+
+@pytest.mark.parametrize("height, width", [(12, 12), (12, 17), (12, 18), (21, 12)])
+def test_where_the_shorter_side_fits_the_centre_is_cut_out_exactly(height, width):
+    image = RNG.integers(0, 256, (height, width, 3)).astype(np.uint8)
+    top, left = (height - 12) // 2, (width - 12) // 2
+    np.testing.assert_array_equal(decode(encode(image), 12, "x"), image[top : top + 12, left : left + 12])
+
+
+def test_the_shorter_side_is_scaled_and_the_longer_cut():
+    seen = decode(encode(smooth(80, 160)), 40, "x").astype(int)
+    assert seen[0, :, 0].max() < 8 and seen[-1, :, 0].min() > 247  # all of the shorter side
+    assert (
+        abs(seen[:, 0, 1].mean() - 255 / 4) < 4 and abs(seen[:, -1, 1].mean() - 255 * 3 / 4) < 4
+    )  # half of the longer
+    np.testing.assert_array_equal(seen[..., 2], 90)
+
+
+@pytest.mark.parametrize("size", [0, 8])
+@pytest.mark.parametrize(
+    "encoded", [b"", b"garbage", encode(PIXELS)[:100], encode(PIXELS)[:-300], encode(smooth(40, 60), "JPEG")[:300]]
+)
+def test_bytes_that_do_not_decode_are_refused_by_name(encoded, size):
+    with pytest.raises(UserError) as error:
+        decode(encoded, size, "data.name='some', split 'train', example 7")
+    assert str(error.value).startswith("data.name='some', split 'train', example 7 does not decode (")
+    assert "\n" not in str(error.value)
+
+
+def test_a_damaged_image_never_raises_anything_else():
+    encoded = encode(PIXELS)
+    for place in range(0, len(encoded), 3):
+        damaged = bytearray(encoded)
+        damaged[place] ^= 1 << place % 8
+        try:
+            assert decode(bytes(damaged), 0, "x").dtype == np.uint8
+        except UserError:
+            pass

@@ -1,0 +1,325 @@
+"""A run directory: who may write, what is kept, dropped and refused, and how a run's end is recorded."""
+
+import contextlib
+import json
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from configs import base
+from rethink import settings
+from rethink.results import records
+from rethink.settings import UserError
+
+FACTS = {"parameters": 1210, "versions": records.versions()}
+FINGERPRINTS = {"labels": "aa11", "order": "bb22"}
+
+HOLD = """
+import sys, time
+from configs import base
+from rethink.results import records
+with records.open_run(sys.argv[1], base.get_config()) as run:
+    run.begin(-1, {}, {})
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def workdir(tmp_path):
+    return str(tmp_path / "runs" / "one")
+
+
+def make_config(**fields):
+    config = base.get_config()
+    config.update_from_flattened_dict({field.replace("__", "."): value for field, value in fields.items()})
+    return config
+
+
+def open_run(workdir, **fields):
+    return records.open_run(workdir, make_config(**fields))
+
+
+def manifest(workdir):
+    return json.loads(pathlib.Path(workdir, "manifest.json").read_text())
+
+
+def content(workdir):
+    """Returns the bytes of every file of the run but the lock."""
+    files = (path for path in pathlib.Path(workdir).rglob("*") if path.is_file())
+    return {str(path): path.read_bytes() for path in files if path.name != "lock"}
+
+
+def write_rows(workdir, steps, fate="interrupted"):
+    with open_run(workdir) as run:
+        run.begin(-1, FACTS, FINGERPRINTS)
+        for step in steps:
+            run.append({"kind": "train", "step": step, "loss": 0.1 * step})
+        run.end(fate)
+
+
+@contextlib.contextmanager
+def holder(workdir):
+    """Yields another process that holds the run directory."""
+    command = [sys.executable, "-c", HOLD, workdir]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=pathlib.Path(__file__).parents[2])
+    try:
+        assert process.stdout.readline() == "held\n"
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def test_a_second_writer_is_refused_and_told_who_holds_the_run(workdir):
+    with (
+        open_run(workdir),
+        pytest.raises(UserError, match=f"is in use by process {os.getpid()} on {re.escape(socket.gethostname())}: "),
+        open_run(workdir),
+    ):
+        pass
+
+
+def test_a_process_that_was_killed_holds_nothing(workdir):
+    with holder(workdir) as process:
+        with pytest.raises(UserError, match=f"process {process.pid} on "), open_run(workdir):
+            pass
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        with open_run(workdir) as run:
+            assert run.manifest["fate"] == "running"  # as it was left
+
+
+def test_the_refused_writer_changes_nothing(workdir):
+    with open_run(workdir) as run:
+        run.begin(-1, FACTS, FINGERPRINTS)
+        before = content(workdir)
+        with pytest.raises(UserError), open_run(workdir, seed=5):
+            pass
+        assert content(workdir) == before
+        assert os.path.getsize(f"{workdir}/lock") > 0  # it still names the holder
+
+
+def test_a_run_is_let_go_when_it_ends(workdir):
+    for _ in range(2):
+        with open_run(workdir):
+            pass
+
+
+def test_two_runs_side_by_side_are_no_obstacle(workdir):
+    with open_run(workdir), open_run(f"{workdir}-other"):
+        pass
+
+
+def test_the_manifest_says_what_ran_and_how_it_ended(workdir):
+    config = make_config(seed=3)
+    with records.open_run(workdir, config) as run:
+        run.begin(-1, FACTS, FINGERPRINTS)
+        assert manifest(workdir)["fate"] == "running"
+        run.end("done", summary={"steps": 9})
+    found = manifest(workdir)
+    assert found["config"] == found["finished_config"] == json.loads(settings.to_json(config))
+    assert (found["fate"], found["summary"], found["fingerprints"]) == ("done", {"steps": 9}, FINGERPRINTS)
+    assert found["parameters"] == 1210
+    assert {"python", "jax", "flax", "numpy"} <= set(found["versions"])
+
+
+@pytest.mark.parametrize("fate, finished", [("fitted", True), ("done", True), ("diverged", True), ("failed", False)])
+def test_only_a_run_that_came_to_its_end_is_finished(workdir, fate, finished):
+    write_rows(workdir, [1], fate)
+    with open_run(workdir) as run:
+        assert run.finished == finished
+    with open_run(workdir, train__total_epochs=500.0) as run:  # more was asked for
+        assert not run.finished
+
+
+def test_a_manifest_is_replaced_whole_or_not_at_all(workdir, monkeypatch):
+    with open_run(workdir) as run:
+        run.begin(-1, FACTS, FINGERPRINTS)
+        before = content(workdir)
+        replace = os.replace
+
+        def full(source, target):
+            assert os.path.basename(source).startswith(".") and os.path.getsize(source) > 0
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(os, "replace", full)
+        with pytest.raises(OSError, match="No space"):
+            run.update(fate="done")
+        assert content(workdir) == before  # no draft stays either
+        monkeypatch.setattr(os, "replace", replace)
+
+
+def test_another_config_is_refused_with_each_field_and_both_values(workdir):
+    write_rows(workdir, [1])
+    before = content(workdir)
+    with (
+        pytest.raises(UserError, match="belongs to another run") as error,
+        open_run(workdir, seed=7, corruption__labels="uniform", train__total_epochs=500.0),
+    ):
+        pass
+    assert "(corruption.labels: 'none' -> 'uniform'; seed: 0 -> 7)" in str(error.value)
+    assert "\n" not in str(error.value)
+    assert content(workdir) == before
+
+
+def test_fields_that_do_not_make_another_run_may_change(workdir):
+    write_rows(workdir, [1])
+    with open_run(workdir, train__total_epochs=500.0, checkpoint__keep=5, data__dir="elsewhere") as run:
+        run.begin(1, FACTS, FINGERPRINTS)
+    assert manifest(workdir)["config"]["train.total_epochs"] == 500.0
+
+
+def test_a_directory_with_foreign_files_is_refused_and_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").write_text("all my work")
+    with pytest.raises(UserError, match=r"holds files but no run \(no manifest.json\): choose"), open_run(tmp_path):
+        pass
+    assert (tmp_path / "thesis.tex").read_text() == "all my work"
+    (tmp_path / "thesis.tex").rename(tmp_path / "sub.tex")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "sub.tex").rename(tmp_path / "folder" / "thesis.tex")
+    with pytest.raises(UserError, match="holds files but no run"), open_run(tmp_path):
+        pass
+
+
+def test_what_a_launch_leaves_that_is_killed_at_its_start_is_no_obstacle(workdir):
+    with open_run(workdir) as run:
+        run.subfolder("checkpoints")
+        (run.folder / ".manifest.json-x1y2").write_text('{"conf')
+    with open_run(workdir, seed=8) as run:
+        run.begin(-1, FACTS, FINGERPRINTS)
+    assert manifest(workdir)["config"]["seed"] == 8
+
+
+def test_half_a_line_of_a_killed_writer_is_dropped(workdir):
+    write_rows(workdir, [1, 2])
+    with open(f"{workdir}/metrics.jsonl", "a") as file:
+        file.write('{"kind": "train", "st')
+    with open_run(workdir) as run:
+        assert [row["step"] for row in run.rows()] == [1, 2]
+        run.begin(2, FACTS, FINGERPRINTS)
+        run.append({"kind": "train", "step": 3})
+    lines = pathlib.Path(workdir, "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("step, kept", [(-1, []), (0, [0]), (5, [0, 4]), (9, [0, 4, 9])])
+def test_rows_after_the_checkpoint_are_dropped_as_they_come_again(workdir, step, kept):
+    write_rows(workdir, [0, 4, 9])
+    before = content(workdir)[f"{workdir}/metrics.jsonl"].splitlines(keepends=True)
+    with open_run(workdir) as run:
+        run.begin(step, FACTS, FINGERPRINTS)
+        assert [row["step"] for row in run.rows()] == kept
+        timings = records.read_rows(run.folder / "timings.jsonl")
+        assert [row["step"] for row in timings] == kept
+    assert content(workdir)[f"{workdir}/metrics.jsonl"] == b"".join(before[: len(kept)])  # byte for byte
+
+
+def test_metrics_hold_no_clock_and_timings_do(workdir):
+    row = {"kind": "train", "step": 1, "loss": 1 / 3}
+    with open_run(workdir) as run:
+        run.begin(-1, FACTS, FINGERPRINTS)
+        run.append(row)
+        assert run.rows() == [row]
+        (timing,) = records.read_rows(run.folder / "timings.jsonl")
+    assert (timing["kind"], timing["step"]) == ("train", 1) and timing["seconds"] >= 0
+
+
+@pytest.mark.parametrize(
+    "error, fate, message",
+    [
+        (KeyboardInterrupt(), "interrupted", None),
+        (ValueError("shapes (3,) (4,)"), "failed", "ValueError: shapes (3,) (4,)"),
+        (UserError("no such file"), "failed", "UserError: no such file"),
+    ],
+)
+def test_a_run_that_breaks_off_says_how(workdir, error, fate, message):
+    with pytest.raises(type(error)), open_run(workdir) as run:
+        run.begin(-1, FACTS, FINGERPRINTS)
+        raise error
+    assert (manifest(workdir)["fate"], manifest(workdir).get("error")) == (fate, message)
+    with open_run(workdir) as run:
+        assert not run.finished
+
+
+def test_a_run_that_goes_on_does_not_keep_the_error_of_an_earlier_launch(workdir):
+    with pytest.raises(ValueError), open_run(workdir) as run:
+        run.begin(-1, FACTS, FINGERPRINTS)
+        raise ValueError("broken")
+    with open_run(workdir) as run:
+        run.begin(-1, FACTS, FINGERPRINTS)
+        run.end("done", summary={})
+    assert "error" not in manifest(workdir)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, UserError, RuntimeError])
+def test_a_launch_that_never_began_leaves_nothing_so_that_the_corrected_one_works(workdir, error):
+    with pytest.raises(error), open_run(workdir, model__name="mpl"):
+        raise error("wrong")
+    assert content(workdir) == {}
+    with open_run(workdir, model__name="mlp_tiny") as run:
+        run.begin(-1, FACTS, FINGERPRINTS)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, UserError])
+@pytest.mark.parametrize("fate", ["interrupted", "done"])
+def test_a_launch_that_never_began_leaves_an_earlier_one_as_it_was(workdir, error, fate):
+    write_rows(workdir, [1], fate)
+    before = content(workdir)
+    with pytest.raises(error), open_run(workdir, data__dir="missing"):
+        raise error("wrong")
+    assert content(workdir) == before
+
+
+def test_a_resumed_run_is_refused_where_the_data_have_changed(workdir):
+    write_rows(workdir, [1, 2])
+    before = content(workdir)
+    with pytest.raises(UserError, match="fingerprint of its labels has changed"), open_run(workdir) as run:
+        run.begin(1, FACTS, {**FINGERPRINTS, "labels": "cc33"})
+    assert content(workdir) == before
+
+
+def test_a_run_that_starts_over_takes_the_data_as_they_are(workdir):
+    write_rows(workdir, [])
+    with open_run(workdir) as run:
+        run.begin(-1, FACTS, {**FINGERPRINTS, "labels": "cc33"})
+    assert manifest(workdir)["fingerprints"]["labels"] == "cc33"
+
+
+def test_fingerprints_that_are_known_later_are_checked_later(workdir):
+    with open_run(workdir) as run:
+        run.begin(-1, FACTS, {"order": "bb22"})
+        run.check_fingerprints({"labels": "aa11"})
+    assert manifest(workdir)["fingerprints"] == FINGERPRINTS
+    with pytest.raises(UserError, match="fingerprint of its labels has changed"), open_run(workdir) as run:
+        run.begin(1, FACTS, {"order": "bb22"})
+        run.check_fingerprints({"labels": "cc33"})
+    assert manifest(workdir)["fingerprints"] == FINGERPRINTS
+
+
+@pytest.mark.parametrize("place", ["file", "file/below", "file/below/it"])
+def test_a_workdir_below_a_regular_file_is_refused(tmp_path, place):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"can't be written \(.+\): choose another with --workdir=DIR"):
+        with open_run(str(tmp_path / place)):
+            pass
+
+
+def test_arrays_and_sub_folders_are_kept_beside_the_manifest(workdir):
+    ids = np.arange(3, dtype=np.uint32)
+    with open_run(workdir) as run:
+        run.begin(-1, FACTS, FINGERPRINTS)
+        run.save_arrays("corruption", ids=ids)
+        assert run.subfolder("figures") == run.subfolder("figures")
+    with np.load(f"{workdir}/corruption.npz", allow_pickle=False) as found:
+        assert found["ids"].dtype == np.uint32 and found["ids"].tolist() == [0, 1, 2]
+    names = {"manifest.json", "metrics.jsonl", "timings.jsonl", "corruption.npz", "figures", "lock"}
+    assert set(os.listdir(workdir)) == names  # no draft
