@@ -19,6 +19,7 @@ setup(
         "absl-py",
         "array_record",
         "flax>=0.12",
+        "grain>=0.2.18",
         "importlib_resources",
         "jax>=0.10",
         "matplotlib>=3.9",

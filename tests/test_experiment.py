@@ -32,8 +32,8 @@ class Net(nn.Module):
 
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory):
-    """A directory where the runs of this module share their compiled programs."""
-    return str(tmp_path_factory.mktemp("compiled"))
+    """A directory where the runs of all tests share their compiled programs."""
+    return str(tmp_path_factory.getbasetemp() / "compiled")
 
 
 @pytest.fixture
@@ -163,7 +163,7 @@ def test_true_labels_are_learned_and_generalize(launch, make_config, tmp_path):
 
 
 def test_random_labels_are_fitted_and_do_not_generalize(launch, make_config, tmp_path):
-    config = make_config(model="mlp_1x512", data__train_examples=200, train__total_epochs=100.0)
+    config = make_config(data__train_examples=128, train__total_epochs=1000.0, evaluate__every_epochs=50.0)
     assert launch(config, tmp_path) == 0
     found = manifest(tmp_path)
     assert found["fate"] == "fitted"
@@ -205,7 +205,7 @@ def assert_equal_runs(one, other):
 @pytest.mark.parametrize(
     "model, fields",
     [
-        ("mlp_tiny", {"train__steps_per_call": 5}),
+        ("mlp_tiny", {"train__steps_per_call": 6}),
         ("conv_tiny", {"batch_norm__kind": "across_devices", "corruption__pixels": "gaussian"}),
     ],
 )
@@ -215,7 +215,6 @@ def test_an_interrupted_run_goes_on_as_if_it_were_uninterrupted(
     config = make_config(model=model, checkpoint__every_epochs=0.5, optimizer__schedule="cosine", **fields)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     assert launch(config, whole) == 0
-    resumed = []
     for step in (8, 21):
         interrupt_at(monkeypatch, step)
         with pytest.raises(KeyboardInterrupt):
@@ -223,8 +222,7 @@ def test_an_interrupted_run_goes_on_as_if_it_were_uninterrupted(
         assert manifest(parts)["fate"] == "interrupted"
     capsys.readouterr()
     assert launch(config, parts) == 0
-    resumed = capsys.readouterr().out
-    assert "Resumed at step 20." in resumed if model == "mlp_tiny" else "Resumed at step 18." in resumed
+    assert "Resumed at step 18." in capsys.readouterr().out
     assert manifest(parts)["fate"] == "done"
     assert_equal_runs(parts, whole)
 

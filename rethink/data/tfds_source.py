@@ -100,7 +100,7 @@ class TfdsSplit:
         height, width, channels = self._declared_shape
         if self.image_size:
             height = width = self.image_size
-        if None not in (height, width, channels):
+        if height and width and channels:
             return height, width, channels
         if self._random_access:
             return self.read(np.zeros(1, np.int32)).images.shape[1:]

@@ -6,11 +6,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rethink.data.decoding import decode
+from rethink.data import decoding
 from rethink.settings import UserError
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (12, 17, 3)).astype(np.uint8)
+
+
+def decode(encoded, image_size=0, where="x", channels=None):
+    return decoding.decode(encoded, channels=channels, image_size=image_size, where=where)
 
 
 def encode(image, form="PNG", **options):
@@ -27,52 +31,81 @@ def smooth(height, width):
 
 
 def test_png_comes_back_exactly():
-    np.testing.assert_array_equal(decode(encode(PIXELS), 0, "x"), PIXELS, strict=True)
+    np.testing.assert_array_equal(decode(encode(PIXELS)), PIXELS, strict=True)
 
 
 def test_jpeg_comes_back_nearly():
-    seen = decode(encode(smooth(40, 60), "JPEG", quality=95), 0, "x")
+    seen = decode(encode(smooth(40, 60), "JPEG", quality=95))
     assert (seen.shape, seen.dtype) == ((40, 60, 3), np.uint8)
     assert abs(seen.astype(int) - smooth(40, 60)).mean() < 3
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG"])
-def test_grey_stays_one_channel(form):
+def test_grey_stays_one_channel_where_the_set_declares_none(form):
     grey = smooth(20, 30)[..., 0]
-    seen = decode(encode(grey, form), 0, "x")
+    seen = decode(encode(grey, form))
     assert (seen.shape, seen.dtype) == ((20, 30, 1), np.uint8)
     assert abs(seen[..., 0].astype(int) - grey).max() <= (0 if form == "PNG" else 8)
 
 
+def test_black_and_white_is_grey():
+    mask = PIXELS[..., 0] > 100
+    seen = decode(encode(Image.fromarray(mask)))
+    np.testing.assert_array_equal(seen, np.uint8(255) * mask[..., None], strict=True)
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG"])
+def test_grey_becomes_colour_in_a_set_of_colours(form):
+    seen = decode(encode(PIXELS[..., 0], form), channels=3)
+    np.testing.assert_array_equal(seen, np.repeat(decode(encode(PIXELS[..., 0], form)), 3, axis=-1), strict=True)
+    assert decode(encode(PIXELS[..., 0], form), channels=3, image_size=8).shape == (8, 8, 3)
+
+
+def test_colour_becomes_grey_in_a_grey_set():
+    seen = decode(encode(smooth(20, 30)), channels=1)
+    weights = np.array([0.299, 0.587, 0.114])
+    np.testing.assert_allclose(seen[..., 0], smooth(20, 30) @ weights, atol=1)
+
+
+def test_transparency_is_kept_in_a_set_that_declares_it():
+    four = RNG.integers(0, 256, (12, 17, 4)).astype(np.uint8)
+    np.testing.assert_array_equal(decode(encode(four), channels=4), four, strict=True)
+
+
+def test_values_that_8_bits_do_not_hold_are_refused():
+    with pytest.raises(UserError, match="8 bits"):
+        decode(encode(PIXELS[..., 0].astype(np.uint16) * 256))
+
+
 def test_a_palette_becomes_rgb():
     few = Image.fromarray(PIXELS).quantize(16)
-    seen = decode(encode(few), 0, "x")
+    seen = decode(encode(few))
     np.testing.assert_array_equal(seen, np.asarray(few.convert("RGB")), strict=True)
     assert len(np.unique(seen.reshape(-1, 3), axis=0)) > 4
 
 
 def test_transparency_is_dropped_and_the_colours_kept():
     alpha = RNG.integers(0, 256, (12, 17, 1)).astype(np.uint8)
-    np.testing.assert_array_equal(decode(encode(np.concatenate([PIXELS, alpha], -1)), 0, "x"), PIXELS, strict=True)
+    np.testing.assert_array_equal(decode(encode(np.concatenate([PIXELS, alpha], -1))), PIXELS, strict=True)
 
 
 @pytest.mark.parametrize(
     "height, width, size", [(48, 64, 32), (64, 48, 32), (20, 31, 32), (31, 31, 7), (5, 200, 8), (33, 33, 33), (1, 9, 4)]
 )
 def test_a_size_makes_every_image_a_square_of_it(height, width, size):
-    assert decode(encode(smooth(height, width)), size, "x").shape == (size, size, 3)
-    assert decode(encode(smooth(height, width)[..., 0]), size, "x").shape == (size, size, 1)
+    assert decode(encode(smooth(height, width)), size).shape == (size, size, 3)
+    assert decode(encode(smooth(height, width)[..., 0]), size).shape == (size, size, 1)
 
 
 @pytest.mark.parametrize("height, width", [(12, 12), (12, 17), (12, 18), (21, 12)])
 def test_where_the_shorter_side_fits_the_centre_is_cut_out_exactly(height, width):
     image = RNG.integers(0, 256, (height, width, 3)).astype(np.uint8)
     top, left = (height - 12) // 2, (width - 12) // 2
-    np.testing.assert_array_equal(decode(encode(image), 12, "x"), image[top : top + 12, left : left + 12])
+    np.testing.assert_array_equal(decode(encode(image), 12), image[top : top + 12, left : left + 12])
 
 
 def test_the_shorter_side_is_scaled_and_the_longer_cut():
-    seen = decode(encode(smooth(80, 160)), 40, "x").astype(int)
+    seen = decode(encode(smooth(80, 160)), 40).astype(int)
     assert seen[0, :, 0].max() < 8 and seen[-1, :, 0].min() > 247  # all of the shorter side
     assert (
         abs(seen[:, 0, 1].mean() - 255 / 4) < 4 and abs(seen[:, -1, 1].mean() - 255 * 3 / 4) < 4
@@ -97,6 +130,6 @@ def test_a_damaged_image_never_raises_anything_else():
         damaged = bytearray(encoded)
         damaged[place] ^= 1 << place % 8
         try:
-            assert decode(bytes(damaged), 0, "x").dtype == np.uint8
+            assert decode(bytes(damaged)).dtype == np.uint8
         except UserError:
             pass

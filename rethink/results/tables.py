@@ -1,0 +1,105 @@
+"""Owns tables of runs: one row a run directory, from its records alone.
+
+Refuses to compute a metric: a figure that no run recorded is blank.
+
+    python -m rethink.results.tables runs/* > docs/runs.csv
+    python -m rethink.results.tables --markdown runs/*
+"""
+
+import argparse
+import csv
+import json
+import pathlib
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from rethink import settings
+
+COLUMNS = (
+    "run",
+    "model",
+    "labels",
+    "pixels",
+    "train examples",
+    "seed",
+    "fate",
+    "steps",
+    "train accuracy %",
+    "test accuracy %",
+    "steps to 99%",
+    "steps to 100%",
+    "seconds",
+    "devices",
+)
+
+
+def run_row(folder: pathlib.Path) -> dict[str, Any]:
+    """Returns the row of a run that has ended; accuracies in percent, steps that were not reached as text.
+
+    Raises:
+      UserError: there is no run, or it has not ended.
+    """
+    path = folder / "manifest.json"
+    if not path.exists():
+        raise settings.UserError(f"{folder} holds no run (no manifest.json): name run directories.")
+    manifest = json.loads(path.read_text())
+    config, summary = manifest["config"], manifest.get("summary")
+    if not summary:
+        raise settings.UserError(f"{folder} has not ended (fate: {manifest['fate']}): leave it out, or finish it.")
+    evaluation, reached = summary["evaluation"], summary["steps_to_train_accuracy"]
+    labels = config["corruption.labels"]
+    hardware = manifest["hardware"]
+    return {
+        "run": config["name"],
+        "model": config["model.name"],
+        "labels": "true" if labels == "none" else f"{labels} p={config['corruption.label_probability']:g}",
+        "pixels": "true" if config["corruption.pixels"] == "none" else config["corruption.pixels"],
+        "train examples": manifest["data"]["train_examples"],
+        "seed": config["seed"],
+        "fate": manifest["fate"],
+        "steps": summary["steps"],
+        "train accuracy %": f"{100 * evaluation['train_accuracy']:.2f}",
+        "test accuracy %": f"{100 * evaluation['test_accuracy']:.2f}",
+        "steps to 99%": _steps(reached["0.99"]),
+        "steps to 100%": _steps(reached["1.0"]),
+        "seconds": round(summary["seconds"]),
+        "devices": f"{hardware['devices']} x {hardware['kind']}",
+    }
+
+
+def write_csv(rows: Sequence[dict[str, Any]], stream: Any) -> None:
+    """Writes rows with a header."""
+    writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+
+
+def to_markdown(rows: Sequence[dict[str, Any]]) -> str:
+    """Returns rows as a Markdown table."""
+    lines = [COLUMNS, ["---"] * len(COLUMNS), *([str(row[column]) for column in COLUMNS] for row in rows)]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def _steps(steps: int | None) -> str:
+    return "not reached" if steps is None else str(steps)
+
+
+def main() -> None:
+    """Prints the runs named on the command line as CSV or Markdown."""
+    parser = argparse.ArgumentParser(description="A table of runs that have ended, one row each, as CSV.")
+    parser.add_argument("folders", nargs="+", type=pathlib.Path, metavar="WORKDIR")
+    parser.add_argument("--markdown", action="store_true", help="Markdown instead of CSV")
+    arguments = parser.parse_args()
+    try:
+        rows = [run_row(folder) for folder in arguments.folders]
+    except settings.UserError as error:
+        sys.exit(f"Error: {error}")
+    if arguments.markdown:
+        print(to_markdown(rows))
+    else:
+        write_csv(rows, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()
