@@ -225,7 +225,7 @@ def _moments(config: ConfigDict, data: sources.DataSet, count_values: Callable[[
     """Returns the moments of the clean training images, where the corruption asks for them."""
     if config.corruption.pixels == "gaussian":
         return corruption.measure_moments(count_values())
-    return corruption.Moments(*np.zeros((2, data.train.image_shape[-1]), np.float32))
+    return corruption.make_moments(*np.zeros((2, data.train.image_shape[-1])))
 
 
 def _train_rows(config: ConfigDict, data: sources.DataSet) -> Callable[[int, int], np.ndarray]:

@@ -228,6 +228,30 @@ def test_a_file_that_is_no_config_is_refused(command, tmp_path):
     assert "get_config" in mistake(command, f"--config={tmp_path / 'empty.py'}")
 
 
+def test_the_processes_of_a_run_are_named_all_or_not_at_all():
+    assert command_line.read_processes(None, None, None) is None
+    found = command_line.read_processes("localhost:12345", 4, 3)
+    assert (found.coordinator, found.count, found.index) == ("localhost:12345", 4, 3)
+    for given in (("localhost:1", None, None), (None, 2, 0), (None, None, 0), ("localhost:1", 2, None)):
+        with pytest.raises(UserError, match="go together: give all three"):
+            command_line.read_processes(*given)
+    with pytest.raises(UserError, match="--coordinator=localhost is no address: type HOST:PORT"):
+        command_line.read_processes("localhost", 2, 0)
+    for index in (-1, 2):
+        with pytest.raises(
+            UserError, match=f"--process_id={index} is out of range: with --num_processes=2 it is 0 to 1"
+        ):
+            command_line.read_processes("localhost:1", 2, index)
+
+
+def test_the_steps_of_a_profile_are_a_range():
+    assert command_line.read_steps(None) is None
+    assert command_line.read_steps("20,30") == (20, 30)
+    for text in ("", "20", "30,20", "20,20", "0,10", "a,b", "1,2,3", "-1,5"):
+        with pytest.raises(UserError, match="is no range of steps: type FIRST,LAST, such as 20,30"):
+            command_line.read_steps(text)
+
+
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory):
     """Command line -> (status, stdout, stderr, folder), each run by main.py; there is no network."""

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.special
 from ml_collections import ConfigDict
 
 from rethink import randomness
@@ -26,10 +27,22 @@ CHUNK = 4096  # examples corrupted in one call
 
 
 class Moments(NamedTuple):
-    """Mean and standard deviation per channel of the clean training images, float32 [channels], in 0..255."""
+    """Mean and standard deviation per channel of the clean training images, float64 [channels], in 0..255.
+
+    quantiles: uint8 [2**16, channels], the pixel value at each quantile of that Gaussian, rounded and clipped. Drawn by
+    number, a pixel needs no arithmetic whose last bit could differ between programs and platforms.
+    """
 
     mean: np.ndarray
     std: np.ndarray
+    quantiles: np.ndarray
+
+
+def make_moments(mean: np.ndarray, std: np.ndarray) -> Moments:
+    """Returns the moments with their quantiles, at the middle of each of 2**16 equal steps of probability."""
+    normal = scipy.special.ndtri((np.arange(2**16) + 0.5) / 2**16)
+    quantiles = np.clip(np.round(mean + std * normal[:, None]), 0, 255).astype(np.uint8)
+    return Moments(mean, std, quantiles)
 
 
 def count_values(images: np.ndarray) -> np.ndarray:
@@ -43,7 +56,7 @@ def measure_moments(counts: np.ndarray) -> Moments:
     weights = counts / counts.sum(axis=1, keepdims=True)
     mean = weights @ values
     variance = weights @ values**2 - mean**2
-    return Moments(mean.astype(np.float32), np.sqrt(np.maximum(variance, 0)).astype(np.float32))
+    return make_moments(mean, np.sqrt(np.maximum(variance, 0)))
 
 
 @functools.partial(jax.jit, static_argnames=("kind", "num_classes"))
@@ -102,8 +115,8 @@ def corrupt_images(
     if kind == "gaussian":
 
         def draw_one(example_key):
-            noise = jax.random.normal(example_key, shape, jnp.float32)
-            return jnp.clip(jnp.round(moments.mean + moments.std * noise), 0, 255).astype(jnp.uint8)
+            numbers = jax.random.bits(example_key, shape, jnp.uint16)
+            return jnp.asarray(moments.quantiles)[numbers, jnp.arange(shape[-1], dtype=jnp.int32)]
 
         return jax.vmap(draw_one)(randomness.example_keys(key, ids))
 

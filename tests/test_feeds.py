@@ -1,0 +1,138 @@
+"""Two ways to feed, one result: a streamed run equals a resident one, and several processes equal one."""
+
+import json
+import pathlib
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+
+from configs import cifar_random
+from rethink import assembly, experiment
+from rethink.data import sources
+from rethink.results import figures
+
+ROOT = pathlib.Path(__file__).parents[1]
+CONDITIONS = {
+    "labels": {"labels": "uniform"},
+    "shuffled_pixels": {"pixels": "shuffled_pixels"},
+    "random_pixels": {"pixels": "random_pixels", "labels": "symmetric"},
+    "gaussian": {"pixels": "gaussian"},
+}
+
+
+def small_config(data_dir, condition):
+    config = cifar_random.get_config("mlp_tiny")
+    config.data.dir = str(data_dir)
+    config.data.name = "mnist"
+    config.data.train_split = "test"  # 10,000 images; a subset of them is read
+    config.data.train_examples = 300
+    config.corruption.update({"labels": "none", **CONDITIONS[condition]})
+    config.train.total_epochs = 2.0
+    config.evaluate.batch_size = 128
+    config.data.workers = 0
+    return config
+
+
+def last_state(workdir):
+    newest = max((workdir / "checkpoints").iterdir(), key=lambda path: int(path.name))
+    return ocp.StandardCheckpointer().restore(newest / "state")["params"]
+
+
+def differences(one, other):
+    """Returns the largest difference of two parameter trees, relative to the largest parameter."""
+    import jax
+
+    pairs = list(zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True))
+    scale = max(np.abs(a).max() for a, _ in pairs)
+    return max(np.abs(np.asarray(a) - np.asarray(b)).max() for a, b in pairs) / scale
+
+
+def fingerprints(workdir):
+    return json.loads((workdir / "manifest.json").read_text())["fingerprints"]
+
+
+@pytest.mark.parametrize("condition", CONDITIONS)
+def test_a_streamed_run_equals_a_resident_one_bit_for_bit(real_data, tmp_path, monkeypatch, condition):
+    monkeypatch.setattr(figures, "learning_curve", lambda *_, **__: [])
+    for feed in ("resident", "streamed"):
+        config = small_config(real_data, condition)
+        config.data.feed = feed
+        assert experiment.run(config, str(tmp_path / feed), experiment.Launch()) == 0
+    assert differences(last_state(tmp_path / "resident"), last_state(tmp_path / "streamed")) == 0
+    for name in ("metrics.jsonl",):
+        assert (tmp_path / "resident" / name).read_bytes() == (tmp_path / "streamed" / name).read_bytes()
+    assert fingerprints(tmp_path / "resident") == fingerprints(tmp_path / "streamed")
+    labels = [np.load(tmp_path / feed / "corruption.npz") for feed in ("resident", "streamed")]
+    for column in ("ids", "true_labels", "given_labels", "redrawn"):
+        np.testing.assert_array_equal(labels[0][column], labels[1][column])
+
+
+def test_the_feed_is_chosen_by_size_against_the_limit():
+    config = cifar_random.get_config("mlp_tiny")
+    config.data.name = "digits"
+    data = sources.open_set(config.data)
+    gib = 1797 * 64 / 2**30
+    config.data.resident_limit_gib = gib * 1.01
+    assert assembly.choose_feed(config.data, data)[0] == "resident"
+    config.data.resident_limit_gib = gib * 0.99
+    assert assembly.choose_feed(config.data, data)[0] == "streamed"
+    config.data.feed = "resident"
+    assert assembly.choose_feed(config.data, data)[0] == "resident"
+
+
+def run_processes(count, *arguments):
+    """Runs main.py in `count` processes that share the run; returns their outputs."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "main.py", "--config=configs/digits_random.py:" + arguments[0], *arguments[1:]]
+    several = [f"--coordinator=localhost:{port}", f"--num_processes={count}"] if count > 1 else []
+    running = [
+        subprocess.Popen(
+            command + (several + [f"--process_id={index}"] if several else []),
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for index in range(count)
+    ]
+    try:
+        return [process.communicate(timeout=240)[0] for process in running], [process.returncode for process in running]
+    finally:
+        for process in running:
+            process.kill()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("model", "norm", "feed"),
+    [
+        ("mlp_tiny", "none", "resident"),
+        ("conv_tiny", "across_devices", "resident"),
+        ("mlp_tiny", "none", "streamed"),
+    ],
+)
+def test_two_processes_of_one_device_equal_one_process_of_two(tmp_path, model, norm, feed):
+    fields = [f"--config.batch_norm.kind={norm}", f"--config.data.feed={feed}", "--config.data.workers=0"]
+    fields += ["--config.train.total_epochs=2.0", "--config.corruption.pixels=gaussian"]
+    one = run_processes(1, model, *fields, "--config.hardware.cpu_devices=2", f"--workdir={tmp_path}/one")
+    two = run_processes(2, model, *fields, f"--workdir={tmp_path}/two")
+    assert one[1] == [0] and two[1] == [0, 0], (one, two)
+    assert fingerprints(tmp_path / "one") == fingerprints(tmp_path / "two")
+    assert differences(last_state(tmp_path / "one"), last_state(tmp_path / "two")) < 1e-5
+    assert "Run:" not in two[0][1]  # only the first process reports
+    labels = [np.load(tmp_path / name / "corruption.npz")["given_labels"] for name in ("one", "two")]
+    np.testing.assert_array_equal(*labels)
+
+
+@pytest.mark.slow
+def test_all_processes_end_when_the_first_one_refuses_the_directory(tmp_path):
+    (tmp_path / "foreign.txt").write_text("not a run")
+    outputs, codes = run_processes(2, "mlp_tiny", f"--workdir={tmp_path}")
+    assert codes == [2, 2], outputs
+    assert all("holds files but no run" in output for output in outputs)
