@@ -6,7 +6,6 @@ Refuses maths: what is computed stands in the rooms that this file and assembly.
 import contextlib
 import dataclasses
 import json
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -63,7 +62,6 @@ def train(config: ConfigDict, record: records.Run | None, launch: Launch) -> int
     Args:
       record: None in the processes that don't write.
     """
-    began = time.monotonic()
     setup = assembly.set_up(config)
     with contextlib.ExitStack() as stack:
         stack.callback(setup.feed.close)
@@ -106,7 +104,7 @@ def train(config: ConfigDict, record: records.Run | None, launch: Launch) -> int
         "evaluation": history.evaluation,
         "steps_to_train_accuracy": history.steps_to_train_accuracy,
         "num_classes": setup.num_classes,
-        "seconds": round(time.monotonic() - began, 1),
+        "seconds": record.seconds(),
     }
     stem = record.subfolder("figures") / "learning_curve"
     figures.learning_curve(record.rows(), stem, title=config.name, num_classes=setup.num_classes)

@@ -4,7 +4,7 @@ Refuses to be shared: one process writes. Files are replaced whole or grow by wh
 
     manifest.json    config, versions, devices, fingerprints, plan, fate, summary
     metrics.jsonl    rows of training and evaluation; no clock in it
-    timings.jsonl    seconds since launch at each row
+    timings.jsonl    seconds of running at each row
     corruption.npz   per training example: id, true label, given label, redrawn
     figures/         learning_curve.png and .pdf
     checkpoints/     for resuming
@@ -40,6 +40,7 @@ class Run:
         self.manifest = manifest
         self.begun = False
         self._launch = time.monotonic()
+        self._before = 0.0
 
     @property
     def finished(self) -> bool:
@@ -61,9 +62,11 @@ class Run:
         for stale in ("error", "summary", "end"):  # of an earlier launch
             self.manifest.pop(stale, None)
         self.update(fate="running", **facts)
+        kept: list[dict[str, Any]] = []
         for file in ("metrics.jsonl", "timings.jsonl"):
             kept = [row for row in read_rows(self.folder / file) if row["step"] <= step]
             _replace(self.folder / file, "".join(json.dumps(row) + "\n" for row in kept).encode())
+        self._before = kept[-1]["seconds"] if kept else 0.0
 
     def check_fingerprints(self, found: Mapping[str, str]) -> None:
         """Records fingerprints; those that an earlier launch recorded must be the same.
@@ -93,8 +96,12 @@ class Run:
     def append(self, row: Mapping[str, Any]) -> None:
         """Appends a row to the metrics, and its time to the timings."""
         _append_line(self.folder / "metrics.jsonl", row)
-        seconds = round(time.monotonic() - self._launch, 3)
-        _append_line(self.folder / "timings.jsonl", {"kind": row["kind"], "step": row["step"], "seconds": seconds})
+        timing = {"kind": row["kind"], "step": row["step"], "seconds": self.seconds()}
+        _append_line(self.folder / "timings.jsonl", timing)
+
+    def seconds(self) -> float:
+        """Returns the time since launch, after that of the earlier launches up to where this one went on."""
+        return round(self._before + time.monotonic() - self._launch, 3)
 
     def rows(self) -> list[dict[str, Any]]:
         """Returns the rows of the metrics."""

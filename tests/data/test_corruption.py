@@ -10,7 +10,7 @@ from scipy import stats
 
 from rethink import randomness
 from rethink.data import corruption
-from rethink.data.corruption import Moments
+from rethink.data.corruption import make_moments
 from rethink.data.sources import Split
 
 N, K = 50_000, 10
@@ -332,7 +332,7 @@ def test_moments_are_those_of_numpy_in_float64(channels):
     moments = corruption.measure_moments(corruption.count_values(images))
     exact = images.astype(np.float64)
     for measured, wanted in ((moments.mean, exact.mean(axis=(0, 1, 2))), (moments.std, exact.std(axis=(0, 1, 2)))):
-        assert (measured.dtype, measured.shape) == (np.float32, (channels,))
+        assert (measured.dtype, measured.shape) == (np.float64, (channels,))
         np.testing.assert_allclose(measured, wanted, rtol=np.finfo(np.float32).eps)
 
 

@@ -51,7 +51,8 @@ class Programs:
         self.fetched, self.calls = 0, []
 
     def loss(self, step):
-        return self.bad.get(step, np.float32(2 + math.sin(1.7 * step)))
+        # Of very different sizes, so that their sum depends on the order of the additions.
+        return self.bad.get(step, np.float32((2 + math.sin(1.7 * step)) * 10.0 ** (step * 7 % 17 - 8)))
 
     def train_call(self, state, first_step, steps):
         assert state == first_step

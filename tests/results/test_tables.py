@@ -1,0 +1,68 @@
+"""Tables of runs: what a row says, and that nothing but a run that has ended makes one."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+
+import pytest
+
+from rethink.results import tables
+from rethink.settings import UserError
+
+MANIFEST = {
+    "config": {
+        "name": "cifar_random-mlp_1x512",
+        "model.name": "mlp_1x512",
+        "corruption.labels": "uniform",
+        "corruption.label_probability": 0.5,
+        "corruption.pixels": "none",
+        "seed": 3,
+    },
+    "fate": "done",
+    "data": {"train_examples": 1000},
+    "hardware": {"devices": 2, "kind": "cpu"},
+    "summary": {
+        "steps": 391,
+        "evaluation": {"train_accuracy": 0.98765, "test_accuracy": 0.1},
+        "steps_to_train_accuracy": {"0.99": 300, "1.0": None},
+        "seconds": 12.4,
+    },
+}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "manifest.json").write_text(json.dumps(MANIFEST))
+    return tmp_path
+
+
+def test_a_row_says_what_ran_and_how_it_ended(folder):
+    row = tables.run_row(folder)
+    assert row["labels"] == "uniform p=0.5" and row["pixels"] == "true"
+    assert row["train accuracy %"] == "98.77" and row["test accuracy %"] == "10.00"
+    assert row["steps to 99%"] == "300" and row["steps to 100%"] == "not reached"
+    assert row["train examples"] == 1000 and row["devices"] == "2 x cpu"
+
+
+def test_csv_and_markdown_hold_the_same_cells(folder):
+    row = tables.run_row(folder)
+    stream = io.StringIO()
+    tables.write_csv([row, row], stream)
+    read = list(csv.DictReader(io.StringIO(stream.getvalue())))
+    assert read == [{name: str(value) for name, value in row.items()}] * 2
+    lines = tables.to_markdown([{**row, "run": "a|b"}]).splitlines()
+    assert len(lines) == 3 and lines[2].startswith("| a\\|b | mlp_1x512 |")
+
+
+def test_a_run_that_has_not_ended_is_named(folder):
+    (folder / "manifest.json").write_text(json.dumps({**MANIFEST, "fate": "running", "summary": None}))
+    with pytest.raises(UserError, match="has not ended"):
+        tables.run_row(folder)
+
+
+def test_the_command_refuses_what_is_no_run_in_one_line(tmp_path):
+    command = [sys.executable, "-m", "rethink.results.tables", str(tmp_path)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode and ended.stderr.startswith("Error: ") and ended.stderr.count("\n") == 1
