@@ -27,7 +27,8 @@ def define_config(argv: list[str], default: str) -> flags.FlagHolder[ConfigDict]
       UserError: the config file is missing or fails, or has not the fields of base.py beside `default`; an override
         names no field, or stands before `--config`.
     """
-    path, early = default, []
+    path = default
+    early: list[str] = []
     for argument, following in zip(argv, [*argv, ""][1:], strict=True):
         if re.fullmatch(r"--?config(=.*)?", argument):
             path = argument.partition("=")[2] or following

@@ -113,6 +113,11 @@ def test_the_shorter_side_is_scaled_and_the_longer_cut():
     np.testing.assert_array_equal(seen[..., 2], 90)
 
 
+def test_a_smaller_image_is_an_average_of_all_pixels():
+    board = np.indices((64, 64)).sum(axis=0) % 2 * np.uint8(255)
+    assert abs(decode(encode(board.astype(np.uint8)), 16).astype(int) - 127).max() < 16
+
+
 @pytest.mark.parametrize("size", [0, 8])
 @pytest.mark.parametrize(
     "encoded", [b"", b"garbage", encode(PIXELS)[:100], encode(PIXELS)[:-300], encode(smooth(40, 60), "JPEG")[:300]]
