@@ -25,6 +25,7 @@ command, 3 diverged, 130 interrupted.
 
 import logging
 import pathlib
+import signal
 import sys
 
 import absl.logging
@@ -42,6 +43,7 @@ def launch() -> None:
     log.setLevel(logging.INFO)
     log.propagate = False
     absl.logging.set_verbosity(absl.logging.ERROR)
+    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))  # a scheduler's way to say Ctrl-C
     try:
         config = command_line.define_config(sys.argv[1:], str(DEFAULT))
         workdir = flags.DEFINE_string("workdir", None, "Directory of the run. Default: runs/NAME-HASH, by the config.")

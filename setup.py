@@ -30,6 +30,7 @@ setup(
         "pillow>=11",
         "rich>=13",
         "scikit-learn>=1.5",
+        "scipy",
         "tensorboardX>=2.6",
         "tensorflow-datasets>=4.9.10",
     ],

@@ -69,7 +69,7 @@ def get_config() -> ConfigDict:
     config.batch_norm.evaluation = "running"  # statistics in evaluation: "running" or "batch"
 
     config.optimizer = ConfigDict()
-    config.optimizer.name = "sgd"  # "sgd", "adam", "adamw", "rmsprop"
+    config.optimizer.name = "sgd"  # "sgd", "adam", "rmsprop"
     config.optimizer.learning_rate = 0.01  # initial
     config.optimizer.momentum = 0.9  # of sgd and rmsprop
     config.optimizer.nesterov = False

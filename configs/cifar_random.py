@@ -2,7 +2,7 @@
 
     python main.py --config=configs/cifar_random.py
 
-Time: not measured yet.
+Time: 6 minutes for 42 epochs on 2 cores (Intel Xeon), shared with other work; mlp_1x512 8 minutes for 100.
 Expect: 100% train accuracy (99.3% in the paper for mlp_1x512), test accuracy at chance (10%).
 """
 

@@ -2,7 +2,7 @@
 
     python main.py --config=configs/cifar_random_pixels.py
 
-Time: not measured yet.
+Time: 2.5 minutes for 15 epochs on 2 cores (Intel Xeon), shared with other work.
 Expect: 100% train accuracy, test accuracy near chance.
 """
 

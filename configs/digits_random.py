@@ -2,7 +2,7 @@
 
     python main.py
 
-Time: not measured yet.
+Time: 4 to 10 s on 2 cores (Intel Xeon), shared with other work.
 Expect: 100% train accuracy on labels that mean nothing, test accuracy at chance (10%).
 """
 

@@ -15,7 +15,7 @@ import numpy as np
 import optax
 from ml_collections import ConfigDict
 
-from rethink import models, settings
+from rethink import models, randomness, settings
 from rethink.data import batches, corruption, fingerprints, preprocessing, sources, streaming
 from rethink.data.census import Census
 from rethink.regularization import batch_norm
@@ -24,6 +24,8 @@ from rethink.training import feeds, loop, optimizer, parallel, state, step
 
 FEEDS = ("auto", "resident", "streamed")
 MIB, GIB = 2**20, 2**30
+
+BATCHES_PER_WORKER = 16  # an evaluation that is shorter is not worth the start of a process
 
 Censuses = dict[str, Census]
 
@@ -57,7 +59,7 @@ class Setup:
 def set_up(config: ConfigDict) -> Setup:
     """Returns everything that a training run needs: data opened (resident: corrupted and placed), network, programs."""
     parallel.check_batch(config.train.batch_size)
-    data = sources.open_set(config.data)
+    data = _open_data(config)
     plan = make_plan(config, len(data.train.ids))
     crop = preprocessing.crop_size(data.train.image_shape, config.preprocess.crop)
     input_shape = (*crop, data.train.image_shape[-1])
@@ -79,13 +81,16 @@ def set_up(config: ConfigDict) -> Setup:
 
     feed_name, reason = choose_feed(config.data, data)
     census = {"train": Census(), "test": Census()}
-    make_feed = _resident_feed if feed_name == "resident" else _streamed_feed
-    feed: feeds.Feed = make_feed(config, data, plan, census)
+    feed: feeds.Feed
+    if feed_name == "resident":
+        feed = _resident_feed(config, data, census)
+    else:
+        feed = _streamed_feed(config, data, plan.total_steps, census)
     view = functools.partial(preprocessing.view, crop=config.preprocess.crop, whitening=config.preprocess.whiten)
     train_call, evaluate = feeds.programs(
         feed,
-        step.make_train_step(model, tx, view, parallel.AXIS),
-        step.make_evaluation_step(model, view, parallel.AXIS),
+        step.make_train_step(model, tx, view, key=randomness.key_for(config.seed, "dropout"), axis_name=parallel.AXIS),
+        step.make_evaluation_step(model, view, axis_name=parallel.AXIS),
     )
     return Setup(
         plan=plan,
@@ -109,8 +114,15 @@ def set_up(config: ConfigDict) -> Setup:
             "plan": dataclasses.asdict(plan),
         },
         order_fingerprint=fingerprints.order_fingerprint([_train_rows(config, data)(0, plan.steps_per_epoch)]),
-        header=_header(config, data, plan, start, f"{feed_name} ({reason})"),
+        header=_header(config, data, plan, start, feed_name, reason),
     )
+
+
+def _open_data(config: ConfigDict) -> sources.DataSet:
+    """Returns the data set, opened by the first process before the others: only one prepares what is not there yet."""
+    with parallel.all_or_none():
+        data = sources.open_set(config.data) if parallel.is_first() else None
+    return data or sources.open_set(config.data)
 
 
 def make_plan(config: ConfigDict, num_examples: int) -> loop.Plan:
@@ -150,7 +162,7 @@ def _stored_size(data: sources.DataSet) -> int:
     return (len(data.train.ids) + len(data.test.ids)) * math.prod(data.train.image_shape)
 
 
-def _resident_feed(config: ConfigDict, data: sources.DataSet, plan: loop.Plan, census: Censuses) -> feeds.ResidentFeed:
+def _resident_feed(config: ConfigDict, data: sources.DataSet, census: Censuses) -> feeds.ResidentFeed:
     """Returns a feed of splits that are read and corrupted now."""
     raw = {"train": data.train.load(), "test": data.test.load()}
     moments = _moments(config, data, lambda: corruption.count_values(raw["train"].images))
@@ -168,7 +180,7 @@ def _resident_feed(config: ConfigDict, data: sources.DataSet, plan: loop.Plan, c
     )
 
 
-def _streamed_feed(config: ConfigDict, data: sources.DataSet, plan: loop.Plan, census: Censuses) -> feeds.StreamedFeed:
+def _streamed_feed(config: ConfigDict, data: sources.DataSet, total_steps: int, census: Censuses) -> feeds.StreamedFeed:
     """Returns a feed that reads as it goes; the census fills up in the first pass over each split."""
     splits = {"train": data.train, "test": data.test}
     rows = {name: _evaluation_rows(config, len(split.ids)) for name, split in splits.items()}
@@ -177,12 +189,18 @@ def _streamed_feed(config: ConfigDict, data: sources.DataSet, plan: loop.Plan, c
         """Yields (batch, weights) over a split."""
         numbers = [batch for batch, _ in rows[name]]
         parts = streaming.stream(
-            splits[name], numbers.__getitem__, first=0, last=len(numbers), workers=config.data.workers
+            splits[name],
+            numbers.__getitem__,
+            first=0,
+            last=len(numbers),
+            workers=min(config.data.workers, len(numbers) // BATCHES_PER_WORKER),
         )
         yield from zip(parts, (weights for _, weights in rows[name]), strict=True)
 
     def count_values() -> np.ndarray:
-        counts = sum(corruption.count_values(part.images[weights > 0]) for part, weights in read("train"))
+        counts = np.zeros((data.train.image_shape[-1], 256), np.int64)
+        for part, weights in read("train"):
+            counts += corruption.count_values(part.images[weights > 0])
         return parallel.gather(counts).sum(axis=0)
 
     moments = _moments(config, data, count_values)
@@ -190,7 +208,7 @@ def _streamed_feed(config: ConfigDict, data: sources.DataSet, plan: loop.Plan, c
 
     def evaluation_stream(name: str) -> Iterator[tuple[sources.Split, np.ndarray]]:
         for part, weights in read(name):
-            if not census[name].full:
+            if weights.any() and not census[name].full:  # a process's share of the last batch may be all padding
                 there = sources.Split(*(values[weights > 0] for values in part))
                 census[name].add(corruption.corrupt_split(there, recipes[name], moments))
             yield part, weights
@@ -203,7 +221,7 @@ def _streamed_feed(config: ConfigDict, data: sources.DataSet, plan: loop.Plan, c
                 batches.train_batch, _train_rows(config, data), parallel.own_part(config.train.batch_size)
             ),
             first=first_step,
-            last=plan.total_steps,
+            last=total_steps,
             workers=config.data.workers,
         ),
         evaluation_stream=evaluation_stream,
@@ -247,16 +265,19 @@ def _evaluation_rows(config: ConfigDict, num_examples: int) -> list[tuple[np.nda
 
 
 def _header(
-    config: ConfigDict, data: sources.DataSet, plan: loop.Plan, start: state.TrainState, feed: str
+    config: ConfigDict, data: sources.DataSet, plan: loop.Plan, start: state.TrainState, feed: str, reason: str
 ) -> dict[str, str]:
     """Returns what runs on what, label -> text."""
     hardware = parallel.describe()
     parameters = models.count_parameters(start.params)
     # Parameters, statistics and optimizer state, and a gradient for each parameter.
     state_size = sum(leaf.nbytes for leaf in jax.tree.leaves((start, start.params))) / MIB
-    data_size = _stored_size(data) / MIB if feed.startswith("resident") else 0
+    data_size = _stored_size(data) / MIB if feed == "resident" else 0
     shape = "x".join(map(str, data.train.image_shape))
     asked = config.corruption
+    labels = "true" if asked.labels == "none" else f"{asked.labels}, redrawn with p = {asked.label_probability:g}"
+    if asked.labels != "none" and asked.test_labels:
+        labels += ", TEST LABELS TOO"
     stop = f", or at train accuracy {plan.stop_accuracy:.2%}" if plan.stop_accuracy else ""
     return {
         "Run": f"{config.name}, seed {config.seed}",
@@ -264,8 +285,8 @@ def _header(
         f"{plan.steps_per_call} step(s) a dispatch",
         "Data": f"{data.name}: {len(data.train.ids):,} train, {len(data.test.ids):,} test, {shape}, "
         f"{data.num_classes} classes",
-        "Feed": feed,
-        "Labels": "true" if asked.labels == "none" else f"{asked.labels}, redrawn with p = {asked.label_probability:g}",
+        "Feed": f"{feed} ({reason})",
+        "Labels": labels,
         "Pixels": "true" if asked.pixels == "none" else asked.pixels,
         "Model": f"{config.model.name}, {parameters:,} parameters, batch norm {config.batch_norm.kind}",
         "Memory": f"{state_size:,.0f} MiB of state and {data_size:,.0f} MiB of data on each device, and activations",

@@ -4,6 +4,8 @@ Refuses to judge values beyond their type: ranges and choices are in settings.py
 """
 
 import difflib
+import logging
+import os
 import pathlib
 import re
 import runpy
@@ -17,6 +19,7 @@ from rethink import settings
 from rethink.settings import UserError
 from rethink.training import parallel
 
+_log = logging.getLogger(__name__)
 _OVERRIDE = re.compile(r"--?(?:no)?config\.([^=]+)")
 
 
@@ -29,19 +32,20 @@ def define_config(argv: list[str], default: str) -> flags.FlagHolder[ConfigDict]
     """
     path = default
     early: list[str] = []
+    overrides: dict[str, str] = {}
     for argument, following in zip(argv, [*argv, ""][1:], strict=True):
         if re.fullmatch(r"--?config(=.*)?", argument):
             path = argument.partition("=")[2] or following
             if early:
                 raise UserError(f"{early[0]} stands before --config={path}, which it changes: put --config first.")
-        elif _OVERRIDE.match(argument):
+        elif match := _OVERRIDE.match(argument):
             early.append(argument)
-    config = _load(path, pathlib.Path(default).parent)
-    fields = dict(settings.flatten(config))
-    for argument in argv:
-        match = _OVERRIDE.match(argument)
-        if match:
-            _check_override(match[1], fields)
+            overrides[match[1]] = argument.partition("=")[2] or following
+    configs = pathlib.Path(default).parent
+    fields = dict(settings.flatten(_load(path, configs)))
+    for field in overrides:
+        _check_override(field, fields)
+    _warn_of_model(path, configs, fields, overrides)
     return config_flags.DEFINE_config_file("config", default, "Config file; its arguments follow a colon.")
 
 
@@ -96,7 +100,7 @@ def _load(path: str, configs: pathlib.Path) -> ConfigDict:
     """Returns the config of a file, given as FILE or FILE:ARGUMENTS; `configs` is where the project's own are."""
     file, *arguments = path.split(":", 1)
     if not pathlib.Path(file).is_file():
-        choices = sorted(f"configs/{other.name}" for other in configs.glob("*.py") if other.stem != "base")
+        choices = sorted(os.path.relpath(other) for other in configs.glob("*.py") if other.stem != "base")
         raise UserError(settings.unknown("--config", file, choices))
     try:
         config = runpy.run_path(file)["get_config"](*arguments)
@@ -135,6 +139,28 @@ def _check_override(field: str, fields: dict[str, Any]) -> None:
     if inside:
         raise UserError(f"config.{field} is a section: set one of its fields, {', '.join(inside)}.")
     raise UserError(f"--config.{field} {_no_field(field, list(fields))}")
+
+
+def _warn_of_model(path: str, configs: pathlib.Path, fields: dict[str, Any], overrides: dict[str, str]) -> None:
+    """Says which fields an override of the model's name leaves at what suits another model, and how they come along."""
+    name = overrides.get("model.name", fields["model.name"])
+    brings = runpy.run_path(str(configs / "base.py"))["MODELS"].get(name, {})
+    if name == fields["model.name"] or not brings:
+        return
+    given = f"{path.partition(':')[0]}:{name}"
+    try:
+        brought = dict(settings.flatten(_load(given, configs)))
+    except UserError:  # a file of the user's own that takes no model
+        return
+    kept = [field for field in brings if field not in overrides and brought[field] != fields[field]]
+    if kept:
+        _log.warning(
+            "model.name=%s by override keeps %s; --config=%s brings %s.",
+            name,
+            " and ".join(f"{field}={fields[field]}" for field in kept),
+            given,
+            " and ".join(str(brought[field]) for field in kept),
+        )
 
 
 def _free_section(field: str, fields: dict[str, Any]) -> str | None:

@@ -7,8 +7,9 @@ import contextlib
 import dataclasses
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import NamedTuple
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from rethink import assembly, models, settings
@@ -16,7 +17,6 @@ from rethink.data import batches, corruption, preprocessing
 from rethink.regularization import batch_norm
 from rethink.results import figures, progress, records, tensorboard
 from rethink.training import checkpoints, loop, optimizer, parallel
-from rethink.training.state import TrainState
 
 EXIT_DONE, EXIT_DIVERGED = 0, 3
 
@@ -29,6 +29,13 @@ class Launch:
     profile_steps: tuple[int, int] | None = None
 
 
+class Census(NamedTuple):
+    """What is kept of the examples: fingerprints by name; labels before and after, by split."""
+
+    fingerprints: dict[str, str]
+    labels: dict[str, dict[str, np.ndarray]]
+
+
 def run(config: ConfigDict, workdir: str, launch: Launch) -> int:
     """Runs the experiment of a config in a directory, or goes on with it; returns the exit status.
 
@@ -37,23 +44,22 @@ def run(config: ConfigDict, workdir: str, launch: Launch) -> int:
     """
     settings.validate(config, CHOICES)
     parallel.start(config.hardware, launch.processes)
-    kind = KINDS[config.kind]
-    if not parallel.is_first():
-        verdict = parallel.text_from_first("")
-        if verdict:
-            raise settings.UserError(f"The first process does not start: {verdict}")
-        return kind(config, None, launch)
     with contextlib.ExitStack() as stack:
-        try:
-            record = stack.enter_context(records.open_run(workdir, config))
-        except settings.UserError as error:
-            parallel.text_from_first(str(error))
-            raise
-        parallel.text_from_first("the run has ended." if record.finished else "")
-        if record.finished:
-            print(f"Nothing to do: {record.folder} holds this run, and it has ended. For another choose --workdir=DIR.")
-            return _close(record)
-        return kind(config, record, launch)
+        record = None
+        with parallel.all_or_none():
+            _check_same_config(config)
+            if parallel.is_first():
+                record = stack.enter_context(records.open_run(workdir, config))
+        ended = _close(record) if record and record.finished else ""
+        status = parallel.gather_text(str(ended))[0]
+        return int(status) if status else KINDS[config.kind](config, record, launch)
+
+
+def _check_same_config(config: ConfigDict) -> None:
+    """Checks that all processes of a run were given the same config, places apart."""
+    digests = parallel.gather_text(settings.digest(config))
+    if len(set(digests)) > 1:
+        raise settings.UserError("The processes of this run have different configs: start them with the same flags.")
 
 
 def train(config: ConfigDict, record: records.Run | None, launch: Launch) -> int:
@@ -62,20 +68,26 @@ def train(config: ConfigDict, record: records.Run | None, launch: Launch) -> int
     Args:
       record: None in the processes that don't write.
     """
-    setup = assembly.set_up(config)
     with contextlib.ExitStack() as stack:
+        with parallel.all_or_none():
+            setup = assembly.set_up(config)
         stack.callback(setup.feed.close)
-        saved = None
-        if record:
-            folder = record.subfolder("checkpoints")
-            saved = stack.enter_context(checkpoints.Checkpoints(folder, config.checkpoint.keep))
-        start, history = _restore(saved, setup.start)
-        reporter = Reporter(config, setup, record, saved, history, stack) if record and saved else None
-        if record and launch.profile_steps:
-            profiler = stack.enter_context(parallel.Profiler(record.subfolder("profile"), *launch.profile_steps))
-        else:
-            profiler = None
-        counted = False
+        census = _take_census(setup)
+        saved = reporter = profiler = None
+        with parallel.all_or_none():
+            if record:
+                folder = record.subfolder("checkpoints")
+                saved = stack.enter_context(checkpoints.Checkpoints(folder, config.checkpoint.keep))
+                start, history = saved.restore(setup.start) or (setup.start, loop.History())
+                _check_length(history.step, setup.plan.total_steps, launch.profile_steps)
+                reporter = Reporter(config, setup, record, saved, history, census, stack)
+                if launch.profile_steps:
+                    folder = record.subfolder("profile")
+                    profiler = stack.enter_context(parallel.Profiler(folder, *launch.profile_steps))
+            else:
+                start, history = setup.start, loop.History()
+        start = parallel.from_first(start)
+        history = loop.History(**json.loads(parallel.gather_text(json.dumps(dataclasses.asdict(history)))[0]))
         event = None
         for event in loop.train(
             setup.plan,
@@ -86,15 +98,14 @@ def train(config: ConfigDict, record: records.Run | None, launch: Launch) -> int
             fetch=parallel.fetch,
             learning_rate=setup.schedule,
         ):
-            if not counted and all(census.full for census in setup.census.values()):
-                counted = True
-                fingerprints, labels = _take_census(setup)
-                if reporter:
-                    reporter.count(fingerprints, labels)
+            if census is None:
+                census = _take_census(setup)
+                if census and reporter:
+                    reporter.count(census)
             if profiler and event.kind == "advance":
                 profiler.advance(event.step)
             if reporter:
-                reporter.take(event)
+                reporter.take(event, history)
     assert event is not None
     if not record:
         return EXIT_DIVERGED if event.fate == "diverged" else EXIT_DONE
@@ -106,9 +117,9 @@ def train(config: ConfigDict, record: records.Run | None, launch: Launch) -> int
         "num_classes": setup.num_classes,
         "seconds": record.seconds(),
     }
+    record.end(event.fate, summary=summary, end=event.row)
     stem = record.subfolder("figures") / "learning_curve"
     figures.learning_curve(record.rows(), stem, title=config.name, num_classes=setup.num_classes)
-    record.end(event.fate, summary=summary, end=event.row)
     return _close(record)
 
 
@@ -122,12 +133,16 @@ class Reporter:
         record: records.Run,
         saved: checkpoints.Checkpoints,
         history: loop.History,
+        census: Census | None,
         stack: contextlib.ExitStack,
     ):
         """Begins (or goes on) writing; what must be closed at the end is put on the stack."""
         resumed = history.step > 0
-        record.begin(history.step if resumed else -1, setup.facts, {"order": setup.order_fingerprint})
-        self._record, self._saved, self._history = record, saved, history
+        fingerprints = {"order": setup.order_fingerprint, **(census.fingerprints if census else {})}
+        record.begin(history.step if resumed else -1, setup.facts, fingerprints)
+        self._record, self._saved = record, saved
+        if census:
+            self.count(census)
         self._tensorboard = None
         if config.log.tensorboard:
             writer = tensorboard.EventWriter(record.subfolder("tensorboard"), first_step=history.step)
@@ -145,17 +160,18 @@ class Reporter:
         if resumed:
             self._screen.note(f"Resumed at step {history.step:,}.")
 
-    def count(self, fingerprints: dict[str, str], labels: dict[str, Any]) -> None:
+    def count(self, census: Census) -> None:
         """Records the census of the data."""
-        self._record.check_fingerprints(fingerprints)
-        self._record.save_arrays("corruption", **labels)
+        self._record.check_fingerprints(census.fingerprints)
+        self._record.save_arrays("corruption", **census.labels["train"])
+        self._record.save_arrays("corruption_test", **census.labels["test"])
 
-    def take(self, event: loop.Event) -> None:
-        """Acts on one event."""
+    def take(self, event: loop.Event, history: loop.History) -> None:
+        """Acts on one event; `history` is the loop's, as of now."""
         if event.kind == "advance":
             self._screen.advance(event.step)
         elif event.kind == "checkpoint":
-            self._saved.save(parallel.fetch(event.state), self._history)
+            self._saved.save(parallel.fetch(event.state), history)
         elif event.kind != "end":
             self._record.append(event.row)
             self._screen.show(event.row)
@@ -163,19 +179,28 @@ class Reporter:
                 self._tensorboard.write(event.row)
 
 
-def _restore(saved: checkpoints.Checkpoints | None, start: TrainState) -> tuple[TrainState, loop.History]:
-    """Returns the newest checkpoint, or the start; read by the first process for all."""
-    restored = saved.restore(start) if saved else None
-    state, history = restored or (start, loop.History())
-    text = parallel.text_from_first(json.dumps(dataclasses.asdict(history)))
-    return parallel.from_first(state), loop.History(**json.loads(text))
+def _check_length(step: int, total_steps: int, profile_steps: tuple[int, int] | None) -> None:
+    """Checks that a run is not asked to end before where it is, and that the steps to profile lie ahead."""
+    if step > total_steps:
+        raise settings.UserError(
+            f"train.total_epochs makes {total_steps:,} steps, and the run in this directory has made {step:,}: "
+            "ask for at least as many, or choose another --workdir."
+        )
+    if profile_steps and not step <= profile_steps[0] < profile_steps[1] <= total_steps:
+        raise settings.UserError(
+            f"--profile_steps={profile_steps[0]},{profile_steps[1]}: the steps to come are {step} to {total_steps}."
+        )
 
 
-def _take_census(setup: assembly.Setup) -> tuple[dict[str, str], dict[str, Any]]:
-    """Returns the fingerprints, and the labels of the training examples, over all processes."""
+def _take_census(setup: assembly.Setup) -> Census | None:
+    """Returns what is kept of the examples of all processes, None before every one of them was seen."""
+    if not all(census.full for census in setup.census.values()):
+        return None
     found = {name: census.fingerprints(parallel.gather) for name, census in setup.census.items()}
-    fingerprints = {**found["train"], **{f"test_{name}": value for name, value in found["test"].items()}}
-    return fingerprints, setup.census["train"].labels(parallel.gather)
+    return Census(
+        fingerprints={**found["train"], **{f"test_{name}": value for name, value in found["test"].items()}},
+        labels={name: census.labels(parallel.gather) for name, census in setup.census.items()},
+    )
 
 
 def _close(record: records.Run) -> int:

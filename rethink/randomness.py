@@ -2,13 +2,16 @@
 
 Refuses draws on devices: it hands out keys, callers draw from them and name the dtype of what they draw, so that a
 global x64 switch changes nothing. The generator is named too (Threefry, 2 x 32 bits), so that
-`jax_default_prng_impl` changes nothing either.
+`jax_default_prng_impl` changes nothing either. What is drawn depends on `jax_threefry_partitionable`, which a key does
+not carry: this module switches it on when it is imported.
 """
 
 import zlib
 
 import jax
 import numpy as np
+
+jax.config.update("jax_threefry_partitionable", True)
 
 SEED_LIMIT = 2**32  # seeds are 0 <= seed < this
 
@@ -32,6 +35,10 @@ def example_keys(key: jax.Array, ids: jax.Array) -> jax.Array:
 
 
 def permutation(key: jax.Array, count: int) -> np.ndarray:
-    """Returns a permutation of 0..count-1 on the host, int32 [count], drawn on the CPU: the same on every backend."""
-    with jax.default_device(jax.local_devices(backend="cpu")[0]):
+    """Returns a permutation of 0..count-1 on the host, int32 [count], the same whatever draws it: the CPU if it may."""
+    try:
+        device = jax.local_devices(backend="cpu")[0]
+    except RuntimeError:  # JAX_PLATFORMS leaves the CPU out
+        device = None
+    with jax.default_device(device):
         return np.asarray(jax.random.permutation(key, np.arange(count, dtype=np.int32)))

@@ -8,6 +8,7 @@ import difflib
 import hashlib
 import json
 import math
+import pathlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -41,17 +42,20 @@ class Range:
 
 
 POSITIVE = Range(0, low_open=True)
-COUNT = Range(1)
 COUNT_OR_NONE = Range(0)
+# Upper ends that no run comes near: beyond them lie misprints that would exhaust memory or time without a word.
+EPOCHS = Range(0, 10**6, low_open=True)
+BATCH = Range(1, 2**20)
+PROCESSES = 256
 
 RANGES: dict[str, Range] = {
     "seed": Range(0, 2**32, high_open=True),
     "data.train_examples": COUNT_OR_NONE,
     "data.split_seed": Range(0, 2**32, high_open=True),
     "data.test_fraction": Range(0, 1, low_open=True, high_open=True),
-    "data.image_size": COUNT_OR_NONE,
+    "data.image_size": Range(0, 2**12),
     "data.resident_limit_gib": POSITIVE,
-    "data.workers": COUNT_OR_NONE,
+    "data.workers": Range(0, PROCESSES),
     "corruption.label_probability": Range(0, 1),
     "preprocess.crop": COUNT_OR_NONE,
     "batch_norm.momentum": Range(0, 1, high_open=True),
@@ -60,21 +64,21 @@ RANGES: dict[str, Range] = {
     "optimizer.momentum": Range(0, 1, high_open=True),
     "optimizer.decay_factor": Range(0, 1, low_open=True),
     "optimizer.decay_every": POSITIVE,
-    "train.batch_size": COUNT,
-    "train.total_epochs": POSITIVE,
-    "train.steps_per_call": COUNT_OR_NONE,
+    "train.batch_size": BATCH,
+    "train.total_epochs": EPOCHS,
+    "train.steps_per_call": Range(0, 10**4),
     "stop.train_accuracy": Range(0, 1),
-    "evaluate.every_epochs": POSITIVE,
-    "evaluate.batch_size": COUNT,
-    "log.every_steps": COUNT,
+    "evaluate.every_epochs": EPOCHS,
+    "evaluate.batch_size": BATCH,
+    "log.every_steps": Range(1, 10**9),
     "log.patience_hours": POSITIVE,
-    "checkpoint.every_epochs": POSITIVE,
-    "checkpoint.keep": COUNT,
-    "hardware.cpu_devices": COUNT,
+    "checkpoint.every_epochs": EPOCHS,
+    "checkpoint.keep": Range(1, 1000),
+    "hardware.cpu_devices": Range(1, PROCESSES),
 }
 
-# What a run may change when it is resumed: where things are and how often they happen, not what is computed.
-MAY_CHANGE = (
+# Where things are and how often they happen, not what is computed.
+_FREE = (
     "name",
     "data.dir",
     "data.cache_dir",
@@ -84,7 +88,6 @@ MAY_CHANGE = (
     "train.total_epochs",
     "stop.train_accuracy",
     "evaluate.every_epochs",
-    "evaluate.batch_size",
     "log.every_steps",
     "log.tensorboard",
     "log.patience_hours",
@@ -96,7 +99,7 @@ MAY_CHANGE = (
 
 
 def validate(config: ConfigDict, choices: Mapping[str, Collection[str]]) -> None:
-    """Checks every field that has a range or a closed set of choices.
+    """Checks every field that has a range or a closed set of choices, and that every value can be recorded.
 
     Args:
       choices: field -> what it may be.
@@ -104,9 +107,12 @@ def validate(config: ConfigDict, choices: Mapping[str, Collection[str]]) -> None
     Raises:
       UserError: the first field that is off.
     """
+    to_json(config)
     for field, value in flatten(config):
         if field in choices and value not in choices[field]:
             raise UserError(unknown(field, value, choices[field]))
+        if field in RANGES and not isinstance(value, int | float):
+            raise UserError(f"{field}={value} is no number: it must be {RANGES[field]}.")
         if field in RANGES and value not in RANGES[field]:
             raise UserError(f"{field}={value} is out of range: it must be {RANGES[field]}.")
 
@@ -121,6 +127,16 @@ def flatten(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield field, value
 
 
+def may_change(config: ConfigDict) -> frozenset[str]:
+    """Returns the fields that may change when a run is resumed: those that change nothing of what it computes."""
+    tied = set()
+    if config.optimizer.schedule == "cosine":  # the learning rate of every step depends on the last one
+        tied.add("train.total_epochs")
+    if config.batch_norm.kind == "per_device":  # the statistics are those of a device's part of the batch
+        tied.add("hardware.cpu_devices")
+    return frozenset(_FREE) - tied
+
+
 def changes(config: ConfigDict, before: Mapping[str, Any]) -> list[str]:
     """Returns one `field: before -> now` for each field that makes `config` another run than the one recorded before.
 
@@ -128,21 +144,46 @@ def changes(config: ConfigDict, before: Mapping[str, Any]) -> list[str]:
       before: a flat config, as `dict(flatten(config))` from JSON.
     """
     now = json.loads(to_json(config))
-    fields = [field for field in {**before, **now} if field not in MAY_CHANGE and before.get(field) != now.get(field)]
+    free = may_change(config)
+    fields = [field for field in {**before, **now} if field not in free and before.get(field) != now.get(field)]
     return [f"{field}: {before.get(field)!r} -> {now.get(field)!r}" for field in fields]
 
 
 def to_json(config: ConfigDict) -> str:
-    """Returns the flat config as a JSON object, one field a line."""
+    """Returns the flat config as a JSON object, one field a line.
+
+    Raises:
+      UserError: a value is none of JSON.
+    """
     leaves = {field: dict(value) if isinstance(value, ConfigDict) else value for field, value in flatten(config)}
+    for field, value in leaves.items():
+        try:
+            json.dumps(value)
+        except (TypeError, ValueError) as error:
+            raise UserError(
+                f"{field}={value!r} can't be recorded: give a number, a text, True, False, None, or a tuple of these."
+            ) from error
     return json.dumps(leaves, indent=2)
 
 
 def digest(config: ConfigDict) -> str:
     """Returns 8 hex digits that tell apart configs which make different runs."""
     leaves = json.loads(to_json(config))
-    kept = {field: value for field, value in leaves.items() if field not in MAY_CHANGE}
+    free = may_change(config)
+    kept = {field: value for field, value in leaves.items() if field not in free}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def expand(path: str, field: str) -> pathlib.Path:
+    """Returns a path of the user's with `~` and `~user` replaced; `field` names it in an error.
+
+    Raises:
+      UserError: there is no such user, or no home directory.
+    """
+    try:
+        return pathlib.Path(path).expanduser()
+    except RuntimeError as error:
+        raise UserError(f"{field}='{path}' names a home directory that there is not: write it in full.") from error
 
 
 def to_steps(epochs: float, steps_per_epoch: int) -> int:

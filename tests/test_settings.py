@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import pytest
 from ml_collections import ConfigDict
@@ -11,6 +12,7 @@ from rethink import settings
 from rethink.settings import Range, UserError
 
 FIELDS = dict(settings.flatten(base.get_config()))
+FREE = settings.may_change(base.get_config())
 
 
 def another(value):
@@ -64,9 +66,9 @@ def test_the_defaults_are_valid():
     settings.validate(base.get_config(), {"data.remainder": ("wrap", "drop")})
 
 
-@pytest.mark.parametrize("table", ["RANGES", "MAY_CHANGE"])
-def test_the_tables_name_fields_that_there_are(table):
-    assert set(getattr(settings, table)) <= set(FIELDS)
+def test_the_tables_name_fields_that_there_are():
+    assert set(settings.RANGES) <= set(FIELDS)
+    assert FREE <= set(FIELDS)
 
 
 @pytest.mark.parametrize("field", settings.RANGES)
@@ -138,7 +140,7 @@ def test_the_digest_changes_with_every_field_that_makes_another_run(field):
         config.update_from_flattened_dict({field: another(FIELDS[field])})
     assert dict(settings.flatten(config)) != FIELDS
     same = settings.digest(config) == settings.digest(base.get_config())
-    assert same == (field in settings.MAY_CHANGE)
+    assert same == (field in FREE)
 
 
 @pytest.mark.parametrize("field", FIELDS)
@@ -148,7 +150,7 @@ def test_changes_names_every_field_that_makes_another_run(field):
     with config.unlocked():
         config.update_from_flattened_dict({field: another(FIELDS[field])})
     lines = settings.changes(config, before)
-    assert bool(lines) == (field not in settings.MAY_CHANGE)
+    assert bool(lines) == (field not in FREE)
     assert all(line.startswith(field) for line in lines)
 
 
@@ -167,15 +169,40 @@ def test_changes_tells_of_a_field_that_one_side_lacks():
     ]
 
 
-def test_the_digest_is_of_values_and_not_of_the_order_of_fields():
-    config = ConfigDict({"a": 1, "b": {"c": (1, 2)}})
-    turned = ConfigDict({"b": {"c": (1, 2)}, "a": 1})
-    assert settings.digest(config) == settings.digest(turned)
-    assert len(settings.digest(config)) == 8
-    int(settings.digest(config), 16)
+@pytest.mark.parametrize(
+    "field, tie",
+    [
+        ("train.total_epochs", {"optimizer__schedule": "cosine"}),
+        ("hardware.cpu_devices", {"batch_norm__kind": "per_device"}),
+    ],
+)
+def test_a_duration_or_a_place_that_decides_what_is_computed_makes_another_run(field, tie):
+    config = changed(**tie)
+    other = changed(**tie, **{field.replace(".", "__"): another(FIELDS[field])})
+    assert field in FREE - settings.may_change(config)
+    assert settings.digest(config) != settings.digest(other)
+    assert len(settings.changes(other, json.loads(settings.to_json(config)))) == 1
+
+
+def test_the_digest_is_8_hex_digits():
+    assert re.fullmatch("[0-9a-f]{8}", settings.digest(base.get_config()))
 
 
 def test_the_json_of_a_config_reads_back_as_its_flat_fields():
     flat = json.loads(settings.to_json(base.get_config()))
     assert flat.pop("model.kwargs") == {}
     assert flat == {field: value for field, value in FIELDS.items() if field != "model.kwargs"}
+
+
+def test_a_value_that_json_does_not_hold_is_refused_by_the_name_of_its_field():
+    config = base.get_config()
+    config.model.kwargs = ConfigDict({"activation": print})
+    with pytest.raises(UserError, match="model.kwargs.activation=.* can't be recorded"):
+        settings.validate(config, {})
+
+
+def test_a_path_may_begin_with_a_home_directory_that_there_is(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert settings.expand("~/cache", "data.cache_dir") == tmp_path / "cache"
+    with pytest.raises(UserError, match="data.cache_dir='~nobody-of-that-name/cache'"):
+        settings.expand("~nobody-of-that-name/cache", "data.cache_dir")

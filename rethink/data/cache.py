@@ -32,12 +32,12 @@ def load_or_make(root: str, name: str, source: dict[str, Any], make: Callable[[]
       source: JSON values that determine the arrays; any change makes another entry.
 
     Raises:
-      UserError: the directory can't be written.
+      UserError: the directory can't be written, or has no meaning (`~nobody`).
     """
     if not root:
         return make()
     digest = hashlib.sha256(json.dumps(source, sort_keys=True).encode()).hexdigest()
-    folder = pathlib.Path(root).expanduser() / f"{name.replace('/', '-')}-{digest[:16]}"
+    folder = settings.expand(root, "data.cache_dir") / f"{name.replace('/', '-')}-{digest[:16]}"
     if folder.exists():
         try:
             return _read(folder)

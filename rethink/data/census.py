@@ -17,14 +17,14 @@ class Census:
     """Counts this process's part of a corrupted split, in any order and in pieces.
 
     Attributes:
-      full: set by whoever has added every example.
+      full: whether every example was added; the one who adds them knows, and says so.
     """
 
     def __init__(self):
         self.full = False
         self._images = Fingerprint()
         self._labels = Fingerprint()
-        self._columns: list[np.ndarray] = []
+        self._columns = [np.empty((4, 0), np.int64)]
 
     def add(self, piece: Corrupted) -> None:
         """Adds examples; each once."""

@@ -26,7 +26,7 @@ def decode(encoded: bytes, *, channels: int | None, image_size: int, where: str)
       where: names the example in an error.
 
     Raises:
-      UserError: the bytes don't decode, or have more than 8 bits a value.
+      UserError: the bytes don't decode, are of a huge image, or have more than 8 bits a value.
     """
     try:
         image: Image.Image = Image.open(io.BytesIO(encoded))
@@ -38,7 +38,7 @@ def decode(encoded: bytes, *, channels: int | None, image_size: int, where: str)
         if image_size:
             image = _resize(image, image_size)
         pixels = np.asarray(image)
-    except (OSError, ValueError, SyntaxError) as error:
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise settings.UserError(f"{where} does not decode ({error}): prepare the data set again.") from error
     return pixels[..., None] if pixels.ndim == 2 else pixels
 

@@ -11,6 +11,7 @@ import gzip
 import io
 import logging
 import os
+import pathlib
 import sys
 import tarfile
 import urllib.error
@@ -89,8 +90,8 @@ def _read_idx(path) -> np.ndarray:
 READERS = {"cifar10": _read_cifar, "cifar100": _read_cifar, "mnist": _read_mnist, "fashion_mnist": _read_mnist}
 
 
-def prepare(name: str, data_dir: str) -> None:
-    """Downloads `name` and writes it below `data_dir` as TFDS array_record; nothing to do where it is prepared.
+def prepare(name: str, data_dir: str) -> pathlib.Path:
+    """Returns the directory of `name` below `data_dir`: downloaded and written as TFDS array_record, if it is not yet.
 
     The result is what TFDS itself prepares: same directory, features, class names and order of examples. The sets in
     `READERS` need no TensorFlow; most others do. The directory of the data set appears in one rename, so a preparation
@@ -110,7 +111,7 @@ def prepare(name: str, data_dir: str) -> None:
             rest = "These need no TensorFlow; any other TFDS image classification set works too."
             raise UserError(f"{unknown('data.name', name, READERS)} {rest}") from error
         if builder.is_prepared():
-            return
+            return pathlib.Path(builder.data_dir)
 
     config = tfds.download.DownloadConfig(try_download_gcs=False)
     size = ""
@@ -125,13 +126,14 @@ def prepare(name: str, data_dir: str) -> None:
             builder.download_and_prepare(download_config=config, file_format="array_record")
         except Exception as error:
             if builder.is_prepared():  # another process was faster
-                return
+                return pathlib.Path(builder.data_dir)
             message = _explain(error, builder)
             if message is None:
                 raise
             raise UserError(f"data.name='{name}' {message}") from error
         if not builder.is_prepared():  # TFDS touches no directory that is already there
             raise UserError(f"data.name='{name}' is an unfinished copy in {builder.data_dir}: remove it and run again.")
+    return pathlib.Path(builder.data_dir)
 
 
 def _manual_dir(builder) -> str:

@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from rethink import randomness, settings
 
 EMBEDDED = "digits"
+DIGITS_ONLY = {"train_split": "train", "test_split": "test", "image_size": 0}  # field -> its only value
 
 
 class Split(NamedTuple):
@@ -58,8 +59,14 @@ def open_set(config: ConfigDict) -> DataSet:
     """Opens the data set of the config section `data`, restricted to its `train_examples`.
 
     Raises:
-      UserError: it is not there and can't be prepared, is no image classification set, or has too few examples.
+      UserError: it is not there and can't be prepared, is damaged, is no image classification set, has too few
+        examples, or fields ask of it what it has not.
     """
+    if config.train_split == config.test_split:
+        raise settings.UserError(
+            f"data.train_split and data.test_split are both '{config.test_split}', which would test on what was trained "
+            "on: set --config.data.test_split to another."
+        )
     if config.name == EMBEDDED:
         return _open_digits(config)
     from rethink.data import tfds_source  # TFDS takes a second to import
@@ -103,6 +110,12 @@ class MemorySplit:
 
 def _open_digits(config: ConfigDict) -> DataSet:
     """Returns scikit-learn's handwritten digits, 1,797 images of 8x8x1, split by `split_seed`."""
+    for field, only in DIGITS_ONLY.items():
+        if config[field] != only:
+            raise settings.UserError(
+                f"data.{field}={config[field]!r} has no meaning for the digits: leave it at {only!r}, or choose a TFDS "
+                "set with --config.data.name."
+            )
     import sklearn
     from sklearn.datasets import load_digits
 
@@ -111,6 +124,11 @@ def _open_digits(config: ConfigDict) -> DataSet:
     labels = bunch.target.astype(np.int32)
     order = randomness.permutation(randomness.key_for(config.split_seed, "digits_split"), len(labels))
     num_test = math.ceil(config.test_fraction * len(labels))
+    if not 0 < num_test < len(labels):
+        raise settings.UserError(
+            f"data.test_fraction={config.test_fraction} takes {num_test} of the {len(labels)} digits for testing: "
+            "set it so that some are left on both sides, such as 0.2."
+        )
 
     def take(rows: np.ndarray) -> MemorySplit:
         return MemorySplit(Split(images[rows], labels[rows], rows.astype(np.uint32)))

@@ -3,8 +3,11 @@
 Refuses devices and corruption: what leaves here are host arrays as stored, each batch the rows that it was asked for.
 """
 
+import contextlib
 import multiprocessing
-from collections.abc import Callable, Generator
+import signal
+import threading
+from collections.abc import Callable, Generator, Iterator
 
 import grain
 import jax
@@ -53,7 +56,23 @@ def stream(
     else:
         batches = iter(source.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=BUFFER)))
     try:
-        for batch in batches:
+        with _without_interrupts():
+            batch = next(batches, None)
+        while batch is not None:
             yield Split(*(np.array(part) for part in batch))  # out of the memory that is shared with the worker
+            batch = next(batches, None)
     finally:
         batches.close()
+
+
+@contextlib.contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Starts workers deaf to Ctrl-C, which a terminal sends to them too: this process ends them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

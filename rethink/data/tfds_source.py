@@ -3,6 +3,7 @@
 Refuses TensorFlow, but for directories of tfrecord files. With prepare.py the only importer of TFDS.
 """
 
+import contextlib
 import dataclasses
 import functools
 import itertools
@@ -28,9 +29,11 @@ def open_set(config: ConfigDict) -> DataSet:
     """Opens the newest prepared version of `data.name` below `data.dir`; see `sources.open_set`."""
     import tensorflow_datasets as tfds
 
-    builder = tfds.builder_from_directory(_directory(config))
-    keys = _keys(builder, config)
-    num_classes = builder.info.features[keys[1]].num_classes
+    directory = _directory(config)
+    with _damage(directory):
+        builder = tfds.builder_from_directory(directory)
+        keys = _keys(builder, config)
+        num_classes = builder.info.features[keys[1]].num_classes
 
     def open_split(field: str, *, restricted: bool) -> TfdsSplit:
         name = config[field]
@@ -54,13 +57,9 @@ def open_set(config: ConfigDict) -> DataSet:
             raise settings.UserError(f"{split.where} in {builder.data_dir} {what}: prepare it again.")
         return split
 
-    return DataSet(
-        name=builder.info.full_name,
-        decoder=decoding.DECODER,
-        num_classes=num_classes,
-        train=open_split("train_split", restricted=True),
-        test=open_split("test_split", restricted=False),
-    )
+    train, test = open_split("train_split", restricted=True), open_split("test_split", restricted=False)
+    _check_shapes(config, train.image_shape, test.image_shape)
+    return DataSet(builder.info.full_name, decoding.DECODER, num_classes, train, test)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,7 +131,8 @@ class TfdsSplit:
                 "prepare the set as array_record, or set --config.data.feed=resident."
             )
         ids = self.ids[rows]
-        records = self._data_source.__getitems__([int(i) for i in ids])
+        with _damage(self.directory):
+            records = self._data_source.__getitems__([int(i) for i in ids])
         return self._decode(((record[self.keys[0]], int(record[self.keys[1]])) for record in records), ids)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -166,6 +166,10 @@ class TfdsSplit:
 
     def _records(self) -> Iterator[tuple[bytes, int]]:
         """Yields (encoded image, label) in storage order, the order that example ids count."""
+        with _damage(self.directory):
+            yield from self._read_records()
+
+    def _read_records(self) -> Iterator[tuple[bytes, int]]:
         image, label = self.keys
         if self._random_access:
             for start in range(0, self.count, CHUNK):
@@ -200,7 +204,7 @@ class TfdsSplit:
                 images = np.empty((len(ids), *image.shape), np.uint8)
             if image.shape != images.shape[1:]:
                 raise settings.UserError(
-                    f"{where} is {_size(image)} where another is {_size(images[0])}: "
+                    f"{where} is {_size(image.shape)} where another is {_size(images.shape[1:])}: "
                     "set --config.data.image_size to bring all images to one size."
                 )
             if not 0 <= label < self.num_classes:
@@ -211,8 +215,34 @@ class TfdsSplit:
         return Split(images, labels, ids)
 
 
-def _size(image: np.ndarray) -> str:
-    return "x".join(map(str, image.shape))
+@contextlib.contextmanager
+def _damage(directory: str | pathlib.Path) -> Iterator[None]:
+    """Names the directory in whatever TFDS raises over damaged files, which may be anything."""
+    try:
+        yield
+    except (settings.UserError, MemoryError):
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise settings.UserError(
+            f"The data set in {directory} can't be read ({type(error).__name__}: {reason}): remove that directory and "
+            "prepare it again."
+        ) from error
+
+
+def _check_shapes(config: ConfigDict, train: tuple[int, ...], test: tuple[int, ...]) -> None:
+    """Checks that one network can take the images of both splits."""
+    if train != test:
+        way = "choose a set with as many channels in both"
+        if train[:2] != test[:2]:
+            way = "set --config.data.image_size to bring all images to one size"
+        raise settings.UserError(
+            f"data.name='{config.name}' has images of {_size(train)} for training and {_size(test)} for testing: {way}."
+        )
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))
 
 
 def _directory(config: ConfigDict) -> pathlib.Path:
@@ -224,18 +254,12 @@ def _directory(config: ConfigDict) -> pathlib.Path:
             f"data.name='{config.name}' is no data set's name: type 'digits', a TFDS name such as 'cifar10', "
             "or name/config:1.0.0."
         )
-    root = pathlib.Path(config.dir or tfds.core.constants.DATA_DIR).expanduser()
+    root = settings.expand(config.dir or str(tfds.core.constants.DATA_DIR), "data.dir")
     if config.dir and not root.is_dir():
         raise settings.UserError(
             f"data.dir='{config.dir}' is not a directory: create it, or leave it empty to use TFDS's own."
         )
-    directory = _newest_version(root, config.name)
-    if directory is None:
-        prepare.prepare(config.name, str(root))
-        directory = _newest_version(root, config.name)
-    if directory is None:
-        raise settings.UserError(f"data.name='{config.name}' was prepared in {root} in another version: leave it out.")
-    return directory
+    return _newest_version(root, config.name) or prepare.prepare(config.name, str(root))
 
 
 def _newest_version(root: pathlib.Path, name: str) -> pathlib.Path | None:

@@ -7,6 +7,7 @@ import functools
 import importlib
 import inspect
 import math
+import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -88,7 +89,8 @@ def import_module_class(path: str) -> type[nn.Module]:
     """Returns the Linen module class at "package.module:ClassName".
 
     Raises:
-      UserError: the path is malformed, nothing is found there, or what is found is no Linen module that takes `train`.
+      UserError: the path is malformed, nothing is found there, its import fails, or what is found is no Linen module
+        that takes `train`.
     """
     module_name, _, class_name = path.partition(":")
     if not all(part.isidentifier() for part in (*module_name.split("."), class_name)):
@@ -98,6 +100,11 @@ def import_module_class(path: str) -> type[nn.Module]:
     except ModuleNotFoundError as error:
         raise UserError(
             f"model.name='{path}' cannot be imported: {error}. Install it, or add its folder to PYTHONPATH."
+        ) from error
+    except (Exception, SystemExit) as error:
+        raise UserError(
+            f"model.name='{path}' cannot be imported: {' '.join(str(error).split())} "
+            f"({type(error).__name__}, {_place(error)}): mend it there."
         ) from error
     if not hasattr(module, class_name):
         classes = [
@@ -113,6 +120,14 @@ def import_module_class(path: str) -> type[nn.Module]:
     if "train" not in inspect.signature(found.__call__).parameters:
         raise UserError(f"model.name='{path}' has no argument train: define __call__(self, images, *, train).")
     return found
+
+
+def _place(error: BaseException) -> str:
+    """Returns file:line of what failed: of the wrong syntax, or of the last line that ran."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}"
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{frame.filename}:{frame.lineno}"
 
 
 def check_input(model: nn.Module, image_shape: tuple[int, int, int], num_classes: int) -> None:

@@ -204,7 +204,11 @@ def closing_rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     rows = [(label, percent(last[field])) for label, field in ACCURACIES.items() if last.get(field) is not None]
     if last.get("test_accuracy") is not None:
         chance = percent(1 / summary["num_classes"])
-        rows.append(("test accuracy", f"{percent(last['test_accuracy'])} (chance {chance})"))
+        corrupted = last.get("test_accuracy_true") is not None
+        label = "test accuracy, corrupted labels" if corrupted else "test accuracy"
+        rows.append((label, f"{percent(last['test_accuracy'])} (chance {chance})"))
+        if corrupted:
+            rows.append(("test accuracy, true labels", percent(last["test_accuracy_true"])))
     if last.get("generalization_gap") is not None:
         rows.append(("generalization gap", f"{100 * last['generalization_gap']:.2f} points"))
     for threshold, step in sorted(summary["steps_to_train_accuracy"].items(), key=lambda item: float(item[0])):

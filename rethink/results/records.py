@@ -17,7 +17,6 @@ import os
 import pathlib
 import platform
 import socket
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from importlib import metadata
@@ -29,23 +28,42 @@ from ml_collections import ConfigDict
 from rethink import settings
 
 FINISHED = ("fitted", "done", "diverged")
-_PACKAGES = ("rethink", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "tensorflow-datasets", "pillow")
+_DECIDES_LENGTH = ("train.total_epochs", "stop.train_accuracy")
+_PACKAGES = (
+    "rethink",
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "orbax-checkpoint",
+    "ml_collections",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "tensorflow-datasets",
+    "array_record",
+    "grain",
+    "pillow",
+)
 
 
 class Run:
-    """A run directory that this process holds; from `open_run`."""
+    """A run directory that this process holds; from `open_run`.
 
-    def __init__(self, folder: pathlib.Path, manifest: dict[str, Any]):
+    Attributes:
+      folder: absolute; manifest: as it is written with the next `update`.
+      finished: whether an earlier launch came to the end that this config asks for.
+      begun: whether this launch writes.
+    """
+
+    def __init__(self, folder: pathlib.Path, manifest: dict[str, Any], config: dict[str, Any]):
+        """Takes the manifest of an earlier launch, or a new one, and the flat config of this launch."""
         self.folder = folder
-        self.manifest = manifest
+        self.finished = _is_finished(manifest, config)
+        self.manifest = {**manifest, "config": config}
         self.begun = False
         self._launch = time.monotonic()
         self._before = 0.0
-
-    @property
-    def finished(self) -> bool:
-        """Whether an earlier launch with this very config came to its end."""
-        return self.manifest["fate"] in FINISHED and self.manifest["config"] == self.manifest["finished_config"]
 
     def begin(self, step: int, facts: Mapping[str, Any], fingerprints: Mapping[str, str]) -> None:
         """Starts writing, from `step` on: later rows of an earlier launch are dropped, as they come again.
@@ -54,10 +72,13 @@ class Run:
           step: of the restored checkpoint, or -1 for a new run.
           facts: entries of the manifest.
           fingerprints: as far as they are known; see `check_fingerprints`.
+
+        Raises:
+          UserError: as `check_fingerprints`; the directory is left as it was.
         """
         if step < 0:
             self.manifest["fingerprints"] = {}
-        self.check_fingerprints(fingerprints)
+        self.manifest["fingerprints"] = self._merge_fingerprints(fingerprints)
         self.begun = True
         for stale in ("error", "summary", "end"):  # of an earlier launch
             self.manifest.pop(stale, None)
@@ -74,14 +95,18 @@ class Run:
         Raises:
           UserError: images, labels or order are not those of the earlier launch.
         """
-        known = self.manifest["fingerprints"]
+        self.update(fingerprints=self._merge_fingerprints(found))
+
+    def _merge_fingerprints(self, found: Mapping[str, str]) -> dict[str, str]:
+        """Returns the known fingerprints and those found, which must agree."""
+        known = self.manifest.get("fingerprints", {})
         for name, value in found.items():
-            if known.setdefault(name, value) != value:
+            if known.get(name, value) != value:
                 raise settings.UserError(
                     f"--workdir={self.folder}: the fingerprint of its {name} has changed, so the data are not those it "
                     "was trained on: bring them back, or choose another --workdir."
                 )
-        self.update(fingerprints=known)
+        return {**known, **found}
 
     def update(self, **values: Any) -> None:
         """Sets entries of the manifest and writes it."""
@@ -90,8 +115,7 @@ class Run:
 
     def end(self, fate: str, **values: Any) -> None:
         """Writes how the run ended."""
-        finished = self.manifest["config"] if fate in FINISHED else None
-        self.update(fate=fate, finished_config=finished, **values)
+        self.update(fate=fate, **values)
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Appends a row to the metrics, and its time to the timings."""
@@ -125,14 +149,14 @@ def open_run(workdir: str, config: ConfigDict) -> Iterator[Run]:
     """Takes hold of a run directory; an exception inside ends the run as `failed`, Ctrl-C as `interrupted`.
 
     Raises:
-      UserError: the directory can't be written, is in use, or belongs to a run with another config.
+      UserError: the directory can't be written, is in use, damaged, or belongs to a run with another config.
     """
-    folder = pathlib.Path(workdir).expanduser().absolute()
+    folder = settings.expand(workdir, "--workdir").absolute()
     with contextlib.ExitStack() as stack:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             stack.enter_context(_lock(folder))
-            run = Run(folder, _manifest(folder, config))
+            run = Run(folder, _manifest(folder, config), json.loads(settings.to_json(config)))
         except OSError as error:
             raise settings.UserError(
                 f"--workdir={workdir} can't be written ({error.strerror}): choose another with --workdir=DIR."
@@ -156,24 +180,44 @@ def read_rows(path: pathlib.Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
 
 
+def read_manifest(path: pathlib.Path) -> dict[str, Any]:
+    """Returns the manifest of a run.
+
+    Raises:
+      UserError: what the file holds is none.
+    """
+    try:
+        manifest = json.loads(path.read_text())
+        if isinstance(manifest["config"], dict) and isinstance(manifest["fate"], str):
+            return manifest
+    except (ValueError, TypeError, KeyError):
+        pass
+    raise settings.UserError(f"{path} is damaged: bring it back from a copy, or remove {path.parent} and run again.")
+
+
+def _is_finished(manifest: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
+    """Returns whether the earlier launch of `manifest` came to its end, and `config` asks for no other one."""
+    same = all(manifest["config"].get(field) == config.get(field) for field in _DECIDES_LENGTH)
+    return manifest["fate"] in FINISHED and same
+
+
 def _manifest(folder: pathlib.Path, config: ConfigDict) -> dict[str, Any]:
     """Returns the manifest of an earlier launch, checked against `config`, or a new one."""
-    now = json.loads(settings.to_json(config))
     path = folder / "manifest.json"
     if not path.exists():
         if any(_is_foreign(entry) for entry in folder.iterdir()):
             raise settings.UserError(
                 f"--workdir={folder} holds files but no run (no manifest.json): choose an empty or a new directory."
             )
-        return {"config": now, "fate": "new", "finished_config": None}
-    manifest = json.loads(path.read_text())
+        return {"config": {}, "fate": "new"}
+    manifest = read_manifest(path)
     changed = settings.changes(config, manifest["config"])
     if changed:
         raise settings.UserError(
             f"--workdir={folder} belongs to another run ({'; '.join(changed)}): "
             "choose another --workdir, or go back to its values."
         )
-    return {**manifest, "config": now}
+    return manifest
 
 
 def _is_foreign(entry: pathlib.Path) -> bool:
@@ -220,14 +264,14 @@ def _write_json(path: pathlib.Path, value: Any) -> None:
 
 
 def _replace(path: pathlib.Path, content: bytes) -> None:
-    """Replaces a file whole: readers see the old content or the new."""
-    handle, draft = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    """Replaces a file whole: readers see the old content or the new. One draft's name, as there is one writer."""
+    draft = path.with_name(f".{path.name}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with open(draft, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(draft, path)
     except BaseException:
-        os.unlink(draft)
+        draft.unlink(missing_ok=True)
         raise

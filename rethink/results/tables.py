@@ -8,13 +8,13 @@ Refuses to compute a metric: a figure that no run recorded is blank.
 
 import argparse
 import csv
-import json
 import pathlib
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 from rethink import settings
+from rethink.results import progress, records
 
 COLUMNS = (
     "run",
@@ -38,12 +38,12 @@ def run_row(folder: pathlib.Path) -> dict[str, Any]:
     """Returns the row of a run that has ended; accuracies in percent, steps that were not reached as text.
 
     Raises:
-      UserError: there is no run, or it has not ended.
+      UserError: there is no run, it is damaged, or it has not ended.
     """
     path = folder / "manifest.json"
     if not path.exists():
         raise settings.UserError(f"{folder} holds no run (no manifest.json): name run directories.")
-    manifest = json.loads(path.read_text())
+    manifest = records.read_manifest(path)
     config, summary = manifest["config"], manifest.get("summary")
     if not summary:
         raise settings.UserError(f"{folder} has not ended (fate: {manifest['fate']}): leave it out, or finish it.")
@@ -59,8 +59,8 @@ def run_row(folder: pathlib.Path) -> dict[str, Any]:
         "seed": config["seed"],
         "fate": manifest["fate"],
         "steps": summary["steps"],
-        "train accuracy %": f"{100 * evaluation['train_accuracy']:.2f}",
-        "test accuracy %": f"{100 * evaluation['test_accuracy']:.2f}",
+        "train accuracy %": _percent(evaluation["train_accuracy"]),
+        "test accuracy %": _percent(evaluation["test_accuracy"]),
         "steps to 99%": _steps(reached["0.99"]),
         "steps to 100%": _steps(reached["1.0"]),
         "seconds": round(summary["seconds"]),
@@ -79,6 +79,10 @@ def to_markdown(rows: Sequence[dict[str, Any]]) -> str:
     """Returns rows as a Markdown table."""
     lines = [COLUMNS, ["---"] * len(COLUMNS), *([str(row[column]) for column in COLUMNS] for row in rows)]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def _percent(fraction: float) -> str:
+    return progress.percent(fraction).removesuffix("%")
 
 
 def _steps(steps: int | None) -> str:

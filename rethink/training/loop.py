@@ -147,8 +147,16 @@ def evaluation_row(plan: Plan, step: int, train: Sums, test: Sums) -> dict[str, 
         "train_accuracy_corrupted_true": _ratio(train["corrupted_true"], train["corrupted_count"]),
         "test_loss": _ratio(test["loss"], test["count"]),
         "test_accuracy": test_accuracy,
+        "test_accuracy_true": _true_accuracy(test),
         "generalization_gap": train_accuracy - test_accuracy,
     }
+
+
+def _true_accuracy(sums: Sums) -> float | None:
+    """Returns the accuracy against the true labels, None where all given labels are true."""
+    if not sums["corrupted_count"]:
+        return None
+    return _ratio(sums["untouched_correct"] + sums["corrupted_true"], sums["count"])
 
 
 def _evaluation_event(

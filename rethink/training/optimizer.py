@@ -5,6 +5,7 @@ Refuses penalties: weight decay is a regularizer, in regularization/explicit.py.
 
 from collections.abc import Callable
 
+import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
@@ -14,7 +15,6 @@ OPTIMIZERS: dict[str, Callable[[optax.Schedule, ConfigDict], optax.GradientTrans
     "sgd": lambda rate, config: optax.sgd(rate, momentum=config.momentum, nesterov=config.nesterov),
     "rmsprop": lambda rate, config: optax.rmsprop(rate, momentum=config.momentum, nesterov=config.nesterov),
     "adam": lambda rate, config: optax.adam(rate),
-    "adamw": lambda rate, config: optax.adamw(rate),
 }
 SCHEDULES = ("exponential", "cosine", "constant")
 DECAY_UNITS = ("epochs", "steps")
@@ -31,9 +31,9 @@ def make_schedule(config: ConfigDict, *, steps_per_epoch: int, total_steps: int)
     if config.schedule == "cosine":
         return optax.cosine_decay_schedule(config.learning_rate, total_steps)
     period = config.decay_every * (steps_per_epoch if config.decay_unit == "epochs" else 1)
-    return optax.exponential_decay(
-        config.learning_rate, transition_steps=max(1, round(period)), decay_rate=config.decay_factor, staircase=True
-    )
+    period = max(1, round(period))
+    # In integers: a quotient in floating point falls short of the whole number at some multiples of the period.
+    return lambda step: config.learning_rate * config.decay_factor ** jnp.asarray(step // period, jnp.float32)
 
 
 def make_optimizer(config: ConfigDict, schedule: optax.Schedule) -> optax.GradientTransformation:

@@ -3,10 +3,11 @@
 Refuses to know what runs: it maps functions written for one device, and splits host arrays between devices.
 """
 
+import contextlib
 import dataclasses
 import os
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -31,9 +32,7 @@ class Processes:
     index: int
 
 
-# What a launcher sets in the environment: the number of processes of a job. jax.distributed finds the rest by itself.
-LAUNCHERS = ("SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE")
-TPU_POD = "TPU_WORKER_HOSTNAMES"
+TPU_POD = "TPU_WORKER_HOSTNAMES"  # set on TPU virtual machines: the hosts of the slice, separated by commas
 
 
 def start(config: ConfigDict, processes: Processes | None) -> None:
@@ -59,15 +58,20 @@ def start(config: ConfigDict, processes: Processes | None) -> None:
                 "check --coordinator, --num_processes and --process_id, and that all of them were started."
             ) from error
     if config.compilation_cache:
-        folder = pathlib.Path(config.compilation_cache).expanduser()
+        folder = settings.expand(config.compilation_cache, "hardware.compilation_cache")
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 def _launched() -> bool:
-    """Returns whether a launcher has started more than one process."""
-    counts = [os.environ.get(name, "1") for name in LAUNCHERS]
-    return any(count.isdigit() and int(count) > 1 for count in counts) or "," in os.environ.get(TPU_POD, "")
+    """Returns whether Slurm's srun, Open MPI or a TPU pod has started several processes.
+
+    Only their number is read here; jax.distributed finds out the rest.
+    """
+    environment = os.environ
+    tasks = environment.get("SLURM_NTASKS", "1") if "SLURM_STEP_NODELIST" in environment else "1"
+    ranks = environment.get("OMPI_COMM_WORLD_SIZE", "1")
+    return tasks != "1" or ranks != "1" or "," in environment.get(TPU_POD, "")
 
 
 def is_first() -> bool:
@@ -82,11 +86,39 @@ def from_first(tree: Any) -> Any:
     return jax.tree.map(np.asarray, multihost_utils.broadcast_one_to_all(tree))
 
 
-def text_from_first(text: str) -> str:
-    """Returns the first process's text."""
+def gather(array: np.ndarray) -> np.ndarray:
+    """Returns a host array of every process, the same shape and type everywhere, stacked along a new leading axis."""
+    array = np.asarray(array, order="C")
+    if jax.process_count() == 1 or not array.size:
+        return np.stack([array] * jax.process_count())
+    # As bytes: JAX makes 32 bits of 64.
+    parts = multihost_utils.process_allgather(array.reshape(-1).view(np.uint8))
+    return parts.view(array.dtype).reshape(-1, *array.shape)
+
+
+def gather_text(text: str) -> list[str]:
+    """Returns a text of every process."""
     content = np.frombuffer(text.encode(), np.uint8)
-    length = int(from_first(np.array(len(content))))
-    return from_first(np.resize(content, length)).tobytes().decode()
+    lengths = gather(np.array(len(content)))
+    padded = np.pad(content, (0, int(lengths.max()) - len(content)))
+    return [part[:length].tobytes().decode() for part, length in zip(gather(padded), lengths, strict=True)]
+
+
+@contextlib.contextmanager
+def all_or_none() -> Iterator[None]:
+    """Lets a block succeed in every process or in none, so that none waits for one that has failed.
+
+    Raises:
+      UserError: another process failed; where it was this one, what it raised.
+    """
+    try:
+        yield
+    except Exception as error:
+        gather_text(str(error) or type(error).__name__)
+        raise
+    failures = [text for text in gather_text("") if text]
+    if failures:
+        raise settings.UserError(f"Another process of this run failed: {failures[0]}")
 
 
 def describe() -> dict[str, Any]:
@@ -170,13 +202,6 @@ def in_flight_limit() -> int:
     return 0 if crowded else 2
 
 
-def gather(tree: Any) -> Any:
-    """Returns host arrays of every process, stacked along a new leading axis of processes."""
-    if jax.process_count() == 1:
-        return jax.tree.map(lambda leaf: np.asarray(leaf)[None], tree)
-    return multihost_utils.process_allgather(tree)
-
-
 class Profiler:
     """Writes a trace of the steps from `first` to `last` for TensorBoard or Perfetto; a context manager."""
 
@@ -202,5 +227,5 @@ class Profiler:
 
 
 def fetch(tree: Any) -> Any:
-    """Returns a replicated tree as host arrays, from the first local device; waits for it."""
-    return jax.device_get(jax.tree.map(lambda leaf: leaf.addressable_data(0)[0], tree))
+    """Returns a replicated tree as host arrays of their own, from the first local device; waits for it."""
+    return jax.tree.map(lambda leaf: np.array(leaf.addressable_data(0))[0], tree)

@@ -30,17 +30,27 @@ class Batch(NamedTuple):
 
 
 def make_train_step(
-    model: nn.Module, tx: optax.GradientTransformation, view: Callable[[jax.Array], jax.Array], axis_name: str
+    model: nn.Module,
+    tx: optax.GradientTransformation,
+    view: Callable[[jax.Array], jax.Array],
+    *,
+    key: jax.Array,
+    axis_name: str,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Sums]]:
     """Returns (state, batch) -> (state, sums): one update on the mean cross-entropy of the global batch.
 
     Every device's part must be of the same size. Sums are `loss`, `correct`, `count` over the global batch.
+
+    Args:
+      key: of the model's own randomness in training (Linen's "dropout"), another one for each step and device.
     """
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Sums]:
         def loss_of(params):
             variables = {"params": params, "batch_stats": state.batch_stats}
-            outputs: Any = model.apply(variables, view(batch.images), train=True, mutable=["batch_stats"])
+            here = jax.random.fold_in(jax.random.fold_in(key, state.step), jax.lax.axis_index(axis_name))
+            images, rngs = view(batch.images), {"dropout": here}
+            outputs: Any = model.apply(variables, images, train=True, rngs=rngs, mutable=["batch_stats"])
             logits, changed = outputs
             losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels)
             sums = {
@@ -62,7 +72,7 @@ def make_train_step(
 
 
 def make_evaluation_step(
-    model: nn.Module, view: Callable[[jax.Array], jax.Array], axis_name: str
+    model: nn.Module, view: Callable[[jax.Array], jax.Array], *, axis_name: str
 ) -> Callable[[TrainState, Batch, jax.Array], Sums]:
     """Returns (state, batch, weights float32 [batch]) -> sums over the global batch; padding has weight 0.
 

@@ -105,6 +105,11 @@ def test_uniform_labels_are_uniform_whatever_the_true_class():
     assert stats.chi2_contingency(counts).pvalue > 1e-3
 
 
+def test_which_label_is_drawn_does_not_depend_on_which_are_redrawn():
+    given, redrawn = redraw(0.1)
+    assert stats.chisquare(np.bincount(given[redrawn], minlength=K)).pvalue > 1e-3
+
+
 def test_symmetric_labels_are_uniform_over_the_other_classes():
     given, _ = redraw(1.0, "symmetric")
     shifts = np.bincount((given - LABELS) % K, minlength=K)

@@ -423,15 +423,26 @@ def test_real_sets_are_read_as_a_whole(real_data, name, split, shape, first, eve
 
 def test_real_photographs_of_many_sizes_are_brought_to_one(real_data):
     fields = {"name": "imagenet2012", "dir": str(real_data), "test_split": "validation"}
-    with pytest.raises(
-        UserError, match="example 3 is 256x256x3 where another is 256x341x3: set --config.data.image_size"
-    ):
+    with pytest.raises(UserError, match="set --config.data.image_size to bring all images to one size"):
         sources.open_set(section(**fields)).test.load()
     opened = sources.open_set(section(**fields, image_size=64))
     assert opened.num_classes == 1000
     loaded = opened.test.load()
     assert loaded.images.shape == (100, *opened.test.image_shape) == (100, 64, 64, 3)
     assert len(np.unique(loaded.labels)) == 100
+
+
+def test_splits_of_two_sizes_are_refused_and_brought_to_one_on_request(tmp_path):
+    images = {
+        name: RNG.integers(0, 256, (2, *shape, 3)).astype(np.uint8)
+        for name, shape in {"train": (8, 8), "test": (9, 12)}.items()
+    }
+    write_set(tmp_path, images, dict.fromkeys(images, [0, 1]), shape=(None, None, 3))
+    message = refusal(name="tiny", dir=str(tmp_path))
+    assert "8x8x3" in message and "9x12x3" in message
+    assert "--config.data.image_size" in message
+    _, train, test = load(name="tiny", dir=str(tmp_path), image_size=8)
+    assert train.images.shape == test.images.shape == (2, 8, 8, 3)
 
 
 @pytest.fixture(scope="module")
@@ -478,3 +489,9 @@ def test_tfrecords_without_tensorflow_are_refused_with_a_remedy(tmp_path, monkey
     message = refusal(name="tiny", dir=str(tmp_path))
     assert "tfrecord files, which TensorFlow reads" in message
     assert "pip install -e '.[tf]'" in message
+
+
+def test_testing_on_the_train_split_is_refused(tiny):
+    assert "data.train_split and data.test_split are both 'train'" in refusal(
+        name="tiny", dir=str(tiny), test_split="train"
+    )

@@ -291,7 +291,7 @@ SUMS = {
     "corrupted_true": 3.0,
     "corrupted_count": 28.0,
 }
-TEST_SUMS = {"loss": 25.0, "correct": 5.0, "count": 20.0}
+TEST_SUMS = {"loss": 25.0, "correct": 5.0, "count": 20.0, "corrupted_count": 0.0}
 
 
 def test_an_evaluation_divides_each_sum_by_its_own_count():
@@ -306,6 +306,7 @@ def test_an_evaluation_divides_each_sum_by_its_own_count():
         "train_accuracy_corrupted_true": 3 / 28,
         "test_loss": 1.25,
         "test_accuracy": 0.25,
+        "test_accuracy_true": None,
         "generalization_gap": 0.5,
     }
 
@@ -319,4 +320,10 @@ def test_an_evaluation_divides_each_sum_by_its_own_count():
 )
 def test_the_accuracy_of_no_examples_is_none(corrupted_count, missing):
     row = loop.evaluation_row(PLAN, 0, {**SUMS, "corrupted_count": corrupted_count}, {**SUMS, **TEST_SUMS})
-    assert {name for name, value in row.items() if value is None} == missing
+    assert {name for name, value in row.items() if value is None} == missing | {"test_accuracy_true"}
+
+
+def test_test_labels_that_were_corrupted_are_never_taken_for_true_ones():
+    corrupted = {"corrupted_count": 18.0, "untouched_correct": 1.0, "corrupted_true": 7.0}
+    row = loop.evaluation_row(PLAN, 0, SUMS, {**SUMS, **TEST_SUMS, **corrupted})
+    assert row["test_accuracy"] == 0.25 and row["test_accuracy_true"] == (1 + 7) / 20

@@ -165,3 +165,12 @@ def test_the_data_and_the_metrics_do_not_depend_on_the_devices(runs):
         for row, other in zip(rows, other_rows, strict=True):
             for field in row.keys() & {"loss", "train_loss", "test_loss"}:
                 assert row[field] == pytest.approx(other[field], rel=1e-4)
+
+
+def test_what_is_gathered_keeps_64_bits(monkeypatch):
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    monkeypatch.setattr(parallel.multihost_utils, "process_allgather", lambda content: np.stack([content, content]))
+    large = np.array([2**40 + 1, -(2**50)])
+    found = parallel.gather(large)
+    assert found.dtype == large.dtype
+    np.testing.assert_array_equal(found, [large, large])

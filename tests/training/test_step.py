@@ -77,7 +77,7 @@ def assert_close(found, expected, rtol):
 def trainer(model):
     """Returns (its train step, its state before the first)."""
     tx = optax.sgd(RATE, momentum=MOMENTUM)
-    return step.make_train_step(model, tx, view, AXIS), state.init_state(model, tx, 0, SHAPE)
+    return step.make_train_step(model, tx, view, key=jax.random.key(0), axis_name=AXIS), state.init_state(model, tx, 0, SHAPE)
 
 
 def gradient_by_hand(weights, bias, batch):
@@ -129,7 +129,7 @@ def test_training_learns_the_labels_as_given_and_not_the_true_ones():
 @pytest.mark.parametrize("devices", [1, 2])
 def test_padding_of_weight_zero_changes_no_sum(model, devices):
     _, now = trainer(model)
-    evaluation_step = step.make_evaluation_step(model, view, AXIS)
+    evaluation_step = step.make_evaluation_step(model, view, axis_name=AXIS)
     batch, junk = make_batch(1, 6), make_batch(2, 2)
     padded = Batch(*(np.concatenate(pair) for pair in zip(batch, junk, strict=True)))
     weights = np.array([1, 1, 1, 1, 1, 1, 0, 0], np.float32)
@@ -157,7 +157,7 @@ def test_an_evaluation_counts_each_part_by_its_own_labels(devices):
     images = np.zeros((8, *SHAPE), np.uint8)
     images[:, 0, 0, 0] = predicted
     batch = Batch(images, np.int32(labels), np.int32(true_labels), np.arange(8, dtype=np.uint32))
-    evaluation_step = step.make_evaluation_step(Oracle(), view, AXIS)
+    evaluation_step = step.make_evaluation_step(Oracle(), view, axis_name=AXIS)
     now = state.TrainState(step=0, params={}, batch_stats={}, opt_state=())
     sums = first(on_devices(evaluation_step, devices)(now, batch, np.float32(weights)))
     right, wrong = -np.log(np.exp(5) / (np.exp(5) + 2)), -np.log(1 / (np.exp(5) + 2))
@@ -227,7 +227,7 @@ def test_a_step_moves_the_running_statistics_alike_on_every_device(kind, devices
 def test_evaluation_uses_the_running_statistics_and_not_those_of_its_batch():
     model = normed("per_device")
     _, now = trainer(model)
-    evaluate = on_one_device(step.make_evaluation_step(model, view, AXIS))
+    evaluate = on_one_device(step.make_evaluation_step(model, view, axis_name=AXIS))
     batch, other = make_batch(0, 4), make_batch(1, 4)
     both = Batch(*(np.concatenate(pair) for pair in zip(batch, other, strict=True)))
     apart = [evaluate(now, part, np.ones(4, np.float32))["loss"] for part in (batch, other)]
@@ -240,3 +240,28 @@ def test_a_network_without_a_norm_has_no_statistics():
     train_step, now = trainer(Normed(NONE))
     assert now.batch_stats == {}
     assert on_devices(train_step, 2)(now, make_batch(0, 8))[0].batch_stats == {}
+
+
+class Dropped(nn.Module):
+    """All of the input or, in training, a random part of it."""
+
+    @nn.compact
+    def __call__(self, images, *, train):
+        kept = nn.Dropout(0.5, deterministic=not train)(jnp.ones((len(images), 1000)))
+        return nn.Dense(3)(images.reshape(len(images), -1)) * 0 + jnp.mean(kept, -1, keepdims=True) * jnp.arange(3.0)
+
+
+def test_a_model_with_dropout_draws_another_mask_in_every_step_and_the_same_one_again():
+    train_step, start = trainer(Dropped())
+    call = on_one_device(train_step)
+    batch = make_batch(0, 8)
+
+    def losses():
+        state, found = start, []
+        for _ in range(3):
+            state, sums = call(state, batch)
+            found.append(float(sums["loss"]))
+        return found
+
+    first_time = losses()
+    assert first_time == losses() and len(set(first_time)) == 3

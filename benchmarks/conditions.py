@@ -1,0 +1,85 @@
+"""Owns one question: what does each randomization cost, once and in every epoch?
+
+    python -m benchmarks.conditions --data_dir=DIR > docs/conditions.json
+
+Corrupts the training set once for each condition, then trains parts of an epoch in turn, condition after condition, so
+that noise of the machine falls on all alike.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import time
+
+import jax
+import numpy as np
+
+from configs import cifar_random
+from rethink import assembly
+from rethink.data import corruption, sources
+from rethink.training import parallel
+
+CONDITIONS = {
+    "true labels": ("none", 1.0, "none"),
+    "random labels": ("uniform", 1.0, "none"),
+    "partial labels": ("uniform", 0.5, "none"),
+    "shuffled pixels": ("none", 1.0, "shuffled_pixels"),
+    "random pixels": ("none", 1.0, "random_pixels"),
+    "gaussian": ("none", 1.0, "gaussian"),
+}
+
+
+def main() -> None:
+    """Measures and prints JSON."""
+    parser = argparse.ArgumentParser(description="What each randomization costs.")
+    parser.add_argument("--data_dir", default="", help="directory of prepared TFDS sets")
+    parser.add_argument("--model", default="mlp_1x512")
+    parser.add_argument("--steps", type=int, default=100, help="steps in one turn")
+    parser.add_argument("--turns", type=int, default=5)
+    arguments = parser.parse_args()
+
+    results, setups, states = {}, {}, {}
+    for name, (labels, probability, pixels) in CONDITIONS.items():
+        config = cifar_random.get_config(arguments.model)
+        config.data.dir = arguments.data_dir
+        config.corruption.labels, config.corruption.label_probability = labels, probability
+        config.corruption.pixels = pixels
+        results[name] = {"corrupt_seconds": corrupt_seconds(config)}
+        setups[name] = assembly.set_up(config)
+        states[name] = advance(setups[name], parallel.replicate(setups[name].start), 1)
+
+    times: dict[str, list[float]] = {name: [] for name in CONDITIONS}
+    for _ in range(arguments.turns):
+        for name, setup in setups.items():
+            began = time.perf_counter()
+            states[name] = advance(setup, states[name], arguments.steps)
+            times[name].append(1000 * (time.perf_counter() - began) / arguments.steps)
+    for name, found in times.items():
+        results[name]["step_milliseconds"] = {"median": statistics.median(found), "min": min(found), "max": max(found)}
+    print(json.dumps({"model": arguments.model, "cores": os.cpu_count(), "n": arguments.turns, **results}, indent=2))
+
+
+def corrupt_seconds(config) -> float:
+    """Returns the seconds of corrupting the training set once, moments and compilation included."""
+    data = sources.open_set(config.data)
+    split = data.train.load()
+    recipe = corruption.make_recipe(config.corruption, config.seed, data.num_classes, train=True)
+    began = time.perf_counter()
+    if config.corruption.pixels == "gaussian":
+        moments = corruption.measure_moments(corruption.count_values(split.images))
+    else:
+        moments = corruption.make_moments(*np.zeros((2, split.images.shape[-1])))
+    corruption.corrupt_split(split, recipe, moments)
+    return round(time.perf_counter() - began, 2)
+
+
+def advance(setup: assembly.Setup, state, steps: int):
+    """Returns the state after `steps` more steps, waited for."""
+    for step in range(steps):
+        state, _ = setup.train_call(state, step, 1)
+    return jax.block_until_ready(state)
+
+
+if __name__ == "__main__":
+    main()
