@@ -38,6 +38,7 @@ setup(
         "cuda": ["jax[cuda12]"],
         "tpu": ["jax[tpu]"],
         "tf": ["tensorflow-cpu>=2.21; platform_system == 'Linux'", "tensorflow>=2.21; platform_system != 'Linux'"],
+        "bench": ["psutil"],
         "test": TEST,
     },
 )

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import logging
 import os
 import pathlib
 import re
@@ -192,6 +193,54 @@ def test_an_unknown_config_file_is_answered_with_the_nearest(command):
     )
     assert "base.py" not in line
     assert mistake(command, "--config").startswith("--config='' is unknown. Choices: configs/")
+
+
+def test_config_files_are_shown_by_paths_that_work_from_here(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    choices = mistake(command, "--config=configs/cifar_random.py").partition("Choices: ")[2].rstrip(".").split(", ")
+    assert len(choices) == len(CONFIGS) and all(pathlib.Path(choice).is_file() for choice in choices)
+
+
+@pytest.fixture
+def warned(caplog):
+    """What the command line has warned of; main.py keeps the package's logger to itself."""
+    logger = logging.getLogger("rethink.command_line")
+    logger.addHandler(caplog.handler)
+    yield lambda: [record.getMessage() for record in caplog.records if record.name == "rethink.command_line"]
+    logger.removeHandler(caplog.handler)
+
+
+CIFAR = str(ROOT / "configs" / "cifar_random.py")
+
+
+@pytest.mark.parametrize("words", [["--config.model.name=inception"], ["--config.model.name", "inception"]])
+def test_a_model_by_override_is_told_what_it_does_not_bring(command, warned, words):
+    command(f"--config={CIFAR}:smoke", *words)
+    assert set(warned()) == {
+        "model.name=inception by override keeps optimizer.learning_rate=0.01 and batch_norm.kind=none; "
+        f"--config={CIFAR}:inception brings 0.1 and across_devices."
+    }
+
+
+def test_a_field_that_is_overridden_too_is_not_told_of(command, warned):
+    command(f"--config={CIFAR}", "--config.model.name=inception", "--config.optimizer.learning_rate=0.05")
+    (line,) = set(warned())
+    assert "keeps batch_norm.kind=none; " in line and line.endswith(" brings across_devices.")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [f"--config={CIFAR}:inception"],
+        [f"--config={CIFAR}:inception", "--config.model.name=inception"],
+        [f"--config={CIFAR}", "--config.model.name=alexnet"],  # the same learning rate
+        [f"--config={CIFAR}", "--config.model.name=conv_tiny"],  # brings nothing
+        ["--config.model.name=mlp_3x512"],  # on digits no model brings a learning rate
+    ],
+)
+def test_a_model_that_would_bring_nothing_else_is_no_matter(command, warned, words):
+    command(*words)
+    assert warned() == []
 
 
 def test_an_unknown_flag_is_refused(command):

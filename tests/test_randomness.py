@@ -1,7 +1,10 @@
 """The streams of random numbers: named, independent, and the same under every global switch."""
 
+import os
 import pathlib
 import re
+import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -86,6 +89,24 @@ def test_no_global_switch_changes_a_key_or_a_permutation(switch):
     plain = draw()
     with SWITCHES[switch]():
         assert draw() == plain
+
+
+def test_the_draws_do_not_depend_on_how_jax_is_configured():
+    draw = "from rethink import randomness as r; print(r.permutation(r.key_for(5, 'order'), 100).tolist())"
+    root = pathlib.Path(randomness.__file__).parents[1]
+    environment = {**os.environ, "JAX_THREEFRY_PARTITIONABLE": "0"}
+    seen = subprocess.run([sys.executable, "-c", draw], cwd=root, env=environment, capture_output=True, text=True)
+    assert seen.stdout.strip() == str(randomness.permutation(randomness.key_for(5, "order"), 100).tolist())
+
+
+def test_a_permutation_is_drawn_where_there_is_no_cpu(monkeypatch):
+    plain = randomness.permutation(randomness.key_for(5, "order"), 100)
+
+    def refuse(backend):
+        raise RuntimeError(f"Unknown backend: '{backend}' requested")
+
+    monkeypatch.setattr(jax, "local_devices", refuse)
+    np.testing.assert_array_equal(randomness.permutation(randomness.key_for(5, "order"), 100), plain)
 
 
 def test_nothing_else_in_the_project_seeds_or_draws_by_itself():

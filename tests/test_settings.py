@@ -82,6 +82,24 @@ def test_a_value_out_of_range_is_refused_by_the_name_of_its_field(field):
     assert str(interval) in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "field", ["evaluate.batch_size", "train.batch_size", "train.total_epochs", "data.workers", "checkpoint.keep"]
+)
+def test_a_number_that_would_exhaust_the_machine_is_refused(field):
+    config = base.get_config()
+    config.update_from_flattened_dict({field: type(FIELDS[field])(10**8)})
+    with pytest.raises(UserError, match=f"^{field}=.* is out of range: it must be in "):
+        settings.validate(config, {})
+
+
+@pytest.mark.parametrize("field", settings.RANGES)
+def test_a_missing_number_is_refused_by_the_name_of_its_field(field):
+    config = base.get_config()
+    config.update_from_flattened_dict({field: None})
+    with pytest.raises(UserError, match=f"^{field}=None is no number: it must be "):
+        settings.validate(config, {})
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, 1.5])
 def test_a_probability_that_is_none_is_refused(value):
     with pytest.raises(UserError, match="corruption.label_probability="):
@@ -184,6 +202,10 @@ def test_a_duration_or_a_place_that_decides_what_is_computed_makes_another_run(f
     assert len(settings.changes(other, json.loads(settings.to_json(config)))) == 1
 
 
+def test_what_an_evaluation_is_batched_by_makes_another_run():
+    assert settings.digest(changed(evaluate__batch_size=7)) != settings.digest(base.get_config())
+
+
 def test_the_digest_is_8_hex_digits():
     assert re.fullmatch("[0-9a-f]{8}", settings.digest(base.get_config()))
 
@@ -194,11 +216,13 @@ def test_the_json_of_a_config_reads_back_as_its_flat_fields():
     assert flat == {field: value for field, value in FIELDS.items() if field != "model.kwargs"}
 
 
-def test_a_value_that_json_does_not_hold_is_refused_by_the_name_of_its_field():
+@pytest.mark.parametrize("check", [lambda config: settings.validate(config, {}), settings.digest])
+@pytest.mark.parametrize("value", [print, (1, print), {1, 2}])
+def test_a_value_that_json_does_not_hold_is_refused_by_the_name_of_its_field(check, value):
     config = base.get_config()
-    config.model.kwargs = ConfigDict({"activation": print})
+    config.model.kwargs = ConfigDict({"activation": value})
     with pytest.raises(UserError, match="model.kwargs.activation=.* can't be recorded"):
-        settings.validate(config, {})
+        check(config)
 
 
 def test_a_path_may_begin_with_a_home_directory_that_there_is(monkeypatch, tmp_path):

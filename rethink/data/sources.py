@@ -64,8 +64,8 @@ def open_set(config: ConfigDict) -> DataSet:
     """
     if config.train_split == config.test_split:
         raise settings.UserError(
-            f"data.train_split and data.test_split are both '{config.test_split}', which would test on what was trained "
-            "on: set --config.data.test_split to another."
+            f"data.train_split and data.test_split are both '{config.test_split}', so that a test would be of memory "
+            "alone: set --config.data.test_split to another."
         )
     if config.name == EMBEDDED:
         return _open_digits(config)

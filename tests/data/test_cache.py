@@ -72,6 +72,11 @@ def test_the_directory_may_be_in_the_users_home(tmp_path, monkeypatch):
     assert entry(tmp_path / "deep" / "cache").is_dir()
 
 
+def test_a_home_directory_that_there_is_not_is_refused():
+    with pytest.raises(UserError, match="^data.cache_dir='~no_such_user/x' names a home directory that there is not"):
+        load("~no_such_user/x")
+
+
 def test_an_entry_holds_two_arrays_and_says_what_they_were_made_from(tmp_path):
     load(tmp_path)
     assert {path.name for path in entry(tmp_path).iterdir()} == {"images.npy", "labels.npy", "entry.json"}

@@ -129,6 +129,12 @@ def test_bytes_that_do_not_decode_are_refused_by_name(encoded, size):
     assert "\n" not in str(error.value)
 
 
+def test_an_image_of_a_size_that_would_fill_the_memory_is_refused_by_name(monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    with pytest.raises(UserError, match="^x does not decode "):
+        decode(encode(PIXELS))
+
+
 def test_a_damaged_image_never_raises_anything_else():
     encoded = encode(PIXELS)
     for place in range(0, len(encoded), 3):

@@ -145,7 +145,7 @@ def assert_prepared(data_dir, name, examples):
 @pytest.mark.parametrize("name", SETS)
 def test_reads_back_what_the_originals_hold(name, tmp_path, registered):
     examples = registered(name)
-    prepare.prepare(name, str(tmp_path))
+    assert prepare.prepare(name, str(tmp_path)) == version_dir(tmp_path, name)
     assert_prepared(tmp_path, name, examples)
 
     by_name, original = tfds.builder(name, data_dir=tmp_path), tfds.builder_cls(name)
@@ -173,7 +173,7 @@ def test_second_prepare_does_nothing(tmp_path, registered, capsys):
     prepare.prepare("mnist", str(tmp_path))
     assert capsys.readouterr().out == f"Preparing mnist in {tmp_path} (first use; downloads 0 MiB)\n"
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
-    prepare.prepare("mnist", str(tmp_path))
+    assert prepare.prepare("mnist", str(tmp_path)) == version_dir(tmp_path, "mnist")
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
     assert capsys.readouterr() == ("", "")
 

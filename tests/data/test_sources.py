@@ -136,6 +136,16 @@ def test_the_split_of_the_digits_is_fixed_by_its_seed():
     assert first.ids[:8].tolist() == [0, 1, 2, 3, 4, 6, 7, 8]
 
 
+@pytest.mark.parametrize("field, value", [("image_size", 16), ("train_split", "all"), ("test_split", "validation")])
+def test_what_has_no_meaning_for_the_digits_is_refused(field, value):
+    assert refusal(name="digits", **{field: value}).startswith(f"data.{field}={value!r} has no meaning for the digits")
+
+
+def test_a_test_fraction_that_leaves_nothing_to_train_on_is_refused():
+    message = refusal(name="digits", test_fraction=0.9999)
+    assert message.startswith("data.test_fraction=0.9999 takes 1797 of the 1797 digits")
+
+
 @pytest.mark.parametrize("fraction, count", [(0.5, 899), (0.001, 2), (0.9, 1618)])
 def test_the_test_fraction_of_the_digits_is_rounded_up(fraction, count):
     _, train, test = load(name="digits", test_fraction=fraction)
@@ -261,6 +271,32 @@ def test_the_newest_version_is_taken_or_the_one_that_is_named(tmp_path):
         assert len(train.ids) == counts[version]
 
 
+def test_a_set_with_configs_may_be_named_without_one(tmp_path):
+    class TinyWithConfigs(tfds.core.GeneratorBasedBuilder):
+        VERSION = tfds.core.Version("1.0.0")
+        BUILDER_CONFIGS = [tfds.core.BuilderConfig(name=name) for name in ("first", "second")]
+
+        def _info(self):
+            image = tfds.features.Image(shape=(6, 5, 3), encoding_format="png")
+            features = tfds.features.FeaturesDict({"image": image, "label": tfds.features.ClassLabel(num_classes=4)})
+            return tfds.core.DatasetInfo(
+                builder=self, features=features, supervised_keys=("image", "label"), disable_shuffling=True
+            )
+
+        def _split_generators(self, dl_manager):
+            return {split: self._generate_examples(split) for split in IMAGES}
+
+        def _generate_examples(self, split):
+            for i, (image, label) in enumerate(zip(IMAGES[split], LABELS[split], strict=True)):
+                yield i, {"image": io.BytesIO(png(image)), "label": int(label)}
+
+    for name, full in (("", "first"), ("", "first"), ("/second", "second")):
+        opened, train, test = load(name=f"tiny_with_configs{name}", dir=str(tmp_path))
+        assert opened.name == f"tiny_with_configs/{full}/1.0.0"
+        assert_exact(train, "train")
+        assert_exact(test, "test")
+
+
 def sizes(*shapes):
     """Splits of images of these shapes, and their labels."""
     images = [RNG.integers(0, 256, shape).astype(np.uint8) for shape in shapes]
@@ -333,6 +369,24 @@ def test_any_split_may_be_the_train_or_the_test_split(tiny):
     assert_exact(test, "train")
 
 
+@pytest.mark.parametrize("name", ["tiny", "digits"])
+def test_no_split_is_both_trained_and_tested_on(tiny, name):
+    message = refusal(name=name, dir=str(tiny), train_split="test")
+    assert message.startswith("data.train_split and data.test_split are both 'test'")
+
+
+def test_a_test_split_of_another_size_is_refused_at_once_and_brought_to_one_on_request(tmp_path):
+    train, test = (RNG.integers(0, 256, shape).astype(np.uint8) for shape in ((2, 8, 8, 3), (2, 9, 12, 3)))
+    write_set(tmp_path, {"train": train, "test": test}, {"train": [0, 1], "test": [0, 1]}, shape=(None, None, 3))
+    with pytest.raises(UserError, match="8x8x3 for training and 9x12x3 for testing: set --config.data.image_size"):
+        sources.open_set(section(name="tiny", dir=str(tmp_path)))
+    load(name="tiny", dir=str(tmp_path), image_size=8)
+
+
+def test_a_home_directory_that_there_is_not_is_refused():
+    assert refusal(name="tiny", dir="~no_such_user/x").startswith("data.dir='~no_such_user/x' names a home directory")
+
+
 def test_a_directory_that_there_is_not_is_refused(tmp_path):
     message = refusal(name="tiny", dir=str(tmp_path / "none"))
     assert message.startswith(f"data.dir='{tmp_path / 'none'}' is not a directory")
@@ -352,6 +406,40 @@ def test_a_missing_shard_is_named(tmp_path):
     message = refusal(name="tiny", dir=str(tmp_path))
     assert message.startswith("data.name='tiny', split 'train'")
     assert f"lacks {shard.name}" in message
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def overwrite(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 4 : len(content) // 2] = bytes(len(content) // 2 - len(content) // 4)
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", [cut, overwrite, lambda path: path.write_bytes(b"")])
+def test_a_damaged_shard_is_refused_by_its_directory(tmp_path, damage):
+    directory = write_set(
+        tmp_path,
+        {**IMAGES, "train": np.tile(IMAGES["train"], (50, 1, 1, 1))},
+        {**LABELS, "train": np.tile(LABELS["train"], 50)},
+    )
+    damage(directory / "tiny-train.array_record-00000-of-00001")
+    source = sources.open_set(section(name="tiny", dir=str(tmp_path))).train
+    for read in (source.load, lambda: source.read(np.arange(len(source.ids)))):
+        with pytest.raises(UserError, match=f"^The data set in {directory} can't be read .* and prepare it again.$"):
+            read()
+
+
+@pytest.mark.parametrize("file", ["dataset_info.json", "features.json"])
+@pytest.mark.parametrize("damage", [cut, lambda path: path.write_text(""), lambda path: path.write_text('{"a": 1}')])
+def test_a_damaged_description_is_refused_by_its_directory(tmp_path, file, damage):
+    directory = write_set(tmp_path)
+    damage(directory / file)
+    message = refusal(name="tiny", dir=str(tmp_path))
+    assert message.startswith(f"The data set in {directory} can't be read (")
+    assert message.endswith("prepare it again.")
 
 
 def test_an_empty_split_is_refused(tmp_path):

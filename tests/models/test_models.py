@@ -173,11 +173,21 @@ class NotLinen:
 """
 
 
+FAILING = {  # a module that can't be imported; it fails in line 2
+    "syntax": "import jax\ndef f(:\n",
+    "name": "import jax\nfrom jax import no_such_name\n",
+    "zero": "import jax\n1 / 0\n",
+    "leaves": "import sys\nsys.exit('gone')\n",
+}
+
+
 @pytest.fixture
 def own(tmp_path, monkeypatch):
     (tmp_path / "own_package").mkdir()
     (tmp_path / "own_package" / "nets.py").write_text(OWN_MODULE)
     (tmp_path / "own_package" / "broken.py").write_text("import no_such_dependency\n")
+    for module, text in FAILING.items():
+        (tmp_path / "own_package" / f"{module}.py").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
     return "own_package.nets"
 
@@ -201,6 +211,10 @@ def test_a_module_of_the_users_own_is_given_the_norm_if_it_has_the_field(own):
         ("own_package.nets:Onw", {}, ["model.name", "'Onw'", "Own, WithNorm"]),
         ("own_package.net:Own", {}, ["model.name", "own_package.net", "PYTHONPATH"]),
         ("own_package.broken:Own", {}, ["model.name", "no_such_dependency"]),
+        ("own_package.syntax:Own", {}, ["model.name", "SyntaxError, ", "syntax.py:2)"]),
+        ("own_package.name:Own", {}, ["model.name", "no_such_name", "ImportError, ", "name.py:2)"]),
+        ("own_package.zero:Own", {}, ["model.name", "division by zero (ZeroDivisionError, ", "zero.py:2)"]),
+        ("own_package.leaves:Own", {}, ["model.name", "gone (SystemExit, ", "leaves.py:2)"]),
         ("own_package.nets:", {}, ["model.name", "package.module:ClassName"]),
         ("/tmp/nets.py:Own", {}, ["model.name", "package.module:ClassName"]),
         ("own_package.nets:NotLinen", {}, ["model.name", "flax.linen.Module"]),

@@ -126,10 +126,11 @@ def test_the_manifest_says_what_ran_and_how_it_ended(workdir):
         assert manifest(workdir)["fate"] == "running"
         run.end("done", summary={"steps": 9})
     found = manifest(workdir)
-    assert found["config"] == found["finished_config"] == json.loads(settings.to_json(config))
+    assert found["config"] == json.loads(settings.to_json(config))
     assert (found["fate"], found["summary"], found["fingerprints"]) == ("done", {"steps": 9}, FINGERPRINTS)
     assert found["parameters"] == 1210
-    assert {"python", "jax", "flax", "numpy"} <= set(found["versions"])
+    assert {"python", "jax", "flax", "numpy", "grain", "array_record"} <= set(found["versions"])
+    assert {"scikit-learn", "scipy", "ml_collections"} <= set(found["versions"])
 
 
 @pytest.mark.parametrize("fate, finished", [("fitted", True), ("done", True), ("diverged", True), ("failed", False)])
@@ -139,6 +140,59 @@ def test_only_a_run_that_came_to_its_end_is_finished(workdir, fate, finished):
         assert run.finished == finished
     with open_run(workdir, train__total_epochs=500.0) as run:  # more was asked for
         assert not run.finished
+
+
+@pytest.mark.parametrize(
+    "fields, finished",
+    [
+        ({"log__tensorboard": False, "checkpoint__keep": 9, "data__dir": "elsewhere"}, True),
+        ({"stop__train_accuracy": 0.5}, False),
+        ({"train__total_epochs": 50.0}, False),
+    ],
+)
+def test_an_ended_run_goes_on_only_if_its_length_has_changed(workdir, fields, finished):
+    write_rows(workdir, [1], "done")
+    with open_run(workdir, **fields) as run:
+        assert run.finished == finished
+
+
+def test_the_length_that_a_run_ended_at_is_that_of_the_launch_that_ended_it(workdir):
+    write_rows(workdir, [1], "done")
+    with open_run(workdir, train__total_epochs=500.0) as run:
+        run.begin(1, FACTS, FINGERPRINTS)
+        run.end("done")
+    with open_run(workdir, train__total_epochs=500.0) as run:
+        assert run.finished
+    with open_run(workdir) as run:
+        assert not run.finished
+
+
+def test_the_files_of_a_run_are_as_readable_as_the_umask_says(workdir):
+    before = os.umask(0o022)
+    try:
+        write_rows(workdir, [1])
+        write_rows(workdir, [1])
+    finally:
+        os.umask(before)
+    files = [path for path in pathlib.Path(workdir).iterdir() if path.is_file()]
+    assert {path.stat().st_mode & 0o777 for path in files} == {0o644}
+
+
+@pytest.mark.parametrize(
+    "text", ["", '{"conf', "[]", "null", "{}", '{"config": {}}', '{"config": 1, "fate": "done"}', "\udcff"]
+)
+def test_a_damaged_manifest_is_named(workdir, text):
+    write_rows(workdir, [1])
+    path = pathlib.Path(workdir, "manifest.json")
+    path.write_text(text, errors="surrogateescape")
+    with pytest.raises(UserError, match=f"^{path} is damaged: bring it back from a copy, or remove"), open_run(workdir):
+        pass
+    assert path.read_text(errors="surrogateescape") == text
+
+
+def test_a_home_directory_that_there_is_not_is_refused():
+    with pytest.raises(UserError, match="^--workdir='~no_such_user/x' names a home"), open_run("~no_such_user/x"):
+        pass
 
 
 def test_a_manifest_is_replaced_whole_or_not_at_all(workdir, monkeypatch):
@@ -283,6 +337,21 @@ def test_a_resumed_run_is_refused_where_the_data_have_changed(workdir):
     write_rows(workdir, [1, 2])
     before = content(workdir)
     with pytest.raises(UserError, match="fingerprint of its labels has changed"), open_run(workdir) as run:
+        known = {**run.manifest}
+        try:
+            run.begin(1, FACTS, {"images": "dd44", **FINGERPRINTS, "labels": "cc33"})
+        finally:
+            assert run.manifest == known and run.manifest["fingerprints"] == FINGERPRINTS
+    assert content(workdir) == before
+
+
+def test_a_refused_resume_keeps_the_end_of_the_earlier_launch(workdir):
+    with open_run(workdir) as run:
+        run.begin(-1, FACTS, FINGERPRINTS)
+        run.append({"kind": "train", "step": 5})
+        run.end("done", summary={"steps": 5}, end={"step": 5})
+    before = content(workdir)
+    with pytest.raises(UserError), open_run(workdir, train__total_epochs=500.0) as run:
         run.begin(1, FACTS, {**FINGERPRINTS, "labels": "cc33"})
     assert content(workdir) == before
 

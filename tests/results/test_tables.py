@@ -46,6 +46,21 @@ def test_a_row_says_what_ran_and_how_it_ended(folder):
     assert row["train examples"] == 1000 and row["devices"] == "2 x cpu"
 
 
+def test_only_a_run_without_a_miss_has_an_accuracy_of_100(folder):
+    for right, shown in ((49_998, "99.99"), (50_000, "100.00")):
+        evaluation = {"train_accuracy": right / 50_000, "test_accuracy": right / 50_000}
+        summary = {**MANIFEST["summary"], "evaluation": evaluation}
+        (folder / "manifest.json").write_text(json.dumps({**MANIFEST, "summary": summary}))
+        row = tables.run_row(folder)
+        assert row["train accuracy %"] == row["test accuracy %"] == shown
+
+
+def test_a_damaged_run_is_named(folder):
+    (folder / "manifest.json").write_text("{")
+    with pytest.raises(UserError, match="manifest.json is damaged"):
+        tables.run_row(folder)
+
+
 def test_csv_and_markdown_hold_the_same_cells(folder):
     row = tables.run_row(folder)
     stream = io.StringIO()

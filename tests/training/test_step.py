@@ -77,7 +77,9 @@ def assert_close(found, expected, rtol):
 def trainer(model):
     """Returns (its train step, its state before the first)."""
     tx = optax.sgd(RATE, momentum=MOMENTUM)
-    return step.make_train_step(model, tx, view, key=jax.random.key(0), axis_name=AXIS), state.init_state(model, tx, 0, SHAPE)
+    return step.make_train_step(model, tx, view, key=jax.random.key(0), axis_name=AXIS), state.init_state(
+        model, tx, 0, SHAPE
+    )
 
 
 def gradient_by_hand(weights, bias, batch):

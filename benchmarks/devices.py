@@ -1,0 +1,82 @@
+"""Owns one question: do different numbers of devices learn the same parameters?
+
+    python -m benchmarks.devices --data_dir=DIR --model=inception > docs/devices.json
+
+Trains the same steps on 1, 2 and 8 virtual CPU devices, each in a process of its own, and compares the parameters: the
+norm of the difference over the norm of the parameters. The difference of 1 and 2 devices is the noise floor of another
+order of summation; batch norm per device is the control, which must differ.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+
+RUNS = {
+    "1": ("across_devices", 1),
+    "2": ("across_devices", 2),
+    "8": ("across_devices", 8),
+    "8 per device": ("per_device", 8),
+}
+
+
+def main() -> None:
+    """Measures and prints JSON."""
+    parser = argparse.ArgumentParser(description="Do different numbers of devices learn the same parameters?")
+    parser.add_argument("--data_dir", default="", help="directory of prepared TFDS sets")
+    parser.add_argument("--model", default="inception")
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--train", help=argparse.SUPPRESS)  # "NORM,DEVICES,FILE": one of the runs
+    arguments = parser.parse_args()
+    if arguments.train:
+        norm, devices, file = arguments.train.split(",")
+        train(arguments, norm, int(devices), file)
+        return
+    parameters = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, (norm, devices) in RUNS.items():
+            file = pathlib.Path(folder) / f"{name}.npy"
+            words = [sys.executable, "-m", "benchmarks.devices", *sys.argv[1:], f"--train={norm},{devices},{file}"]
+            subprocess.run(words, check=True)
+            parameters[name] = np.load(file, allow_pickle=False)
+    one = parameters["1"]
+    differences = {
+        f"1 and {name}": float(np.linalg.norm(other - one) / np.linalg.norm(one))
+        for name, other in parameters.items()
+        if name != "1"
+    }
+    print(
+        json.dumps(
+            {"model": arguments.model, "steps": arguments.steps, "cores": os.cpu_count(), **differences}, indent=2
+        )
+    )
+
+
+def train(arguments: argparse.Namespace, norm: str, devices: int, file: str) -> None:
+    """Saves the parameters after the steps as one vector, float32."""
+    import jax
+
+    from configs import cifar_random
+    from rethink import assembly
+    from rethink.training import parallel
+
+    config = cifar_random.get_config(arguments.model)
+    config.data.dir = arguments.data_dir
+    config.data.train_examples = 128 * arguments.steps
+    config.batch_norm.kind = norm
+    config.hardware.cpu_devices = devices
+    parallel.start(config.hardware, None)
+    setup = assembly.set_up(config)
+    state = parallel.replicate(setup.start)
+    for step in range(arguments.steps):
+        state, _ = setup.train_call(state, step, 1)
+    np.save(file, np.concatenate([leaf.ravel() for leaf in jax.tree.leaves(parallel.fetch(state).params)]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,165 @@
+"""Owns two questions: how fast is a streamed feed, and does its memory grow with the data set?
+
+    python -m benchmarks.streaming --data_dir=DIR > docs/streaming.json
+
+Images per second of the loader alone and with the model, for 0, 1 and 2 workers, in turns; and the peak memory of a
+process, its workers included, that streams an ImageNet sample once and repeated.
+"""
+
+import argparse
+import functools
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+import psutil
+
+WORKERS = (0, 1, 2)
+REPEATS = (1, 20)
+
+
+def main() -> None:
+    """Measures and prints JSON."""
+    parser = argparse.ArgumentParser(description="How fast is a streamed feed, and does its memory grow?")
+    parser.add_argument("--data_dir", required=True, help="directory with cifar10 and imagenet2012, array_record")
+    parser.add_argument("--batches", type=int, default=100, help="batches in one turn")
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--repeats", type=int, help=argparse.SUPPRESS)  # one measurement of memory
+    arguments = parser.parse_args()
+    if arguments.repeats:
+        print(peak_memory(arguments.data_dir, arguments.repeats))
+        return
+    speed = speeds(arguments)
+    words = [sys.executable, "-m", "benchmarks.streaming", *sys.argv[1:]]
+    memory = {
+        f"{900 * repeats} images": int(
+            subprocess.run([*words, f"--repeats={repeats}"], check=True, capture_output=True).stdout
+        )
+        for repeats in REPEATS
+    }
+    print(json.dumps({"cores": os.cpu_count(), "n": arguments.turns, "images/s": speed, "peak MiB": memory}, indent=2))
+
+
+def speeds(arguments: argparse.Namespace) -> dict[str, dict[str, float]]:
+    """Returns images per second, median and extremes over turns, of CIFAR10 at batch 128 with mlp_1x512."""
+    import jax
+
+    from configs import cifar_random
+    from rethink import assembly
+    from rethink.data import batches, sources, streaming
+    from rethink.training import parallel
+
+    found: dict[str, list[float]] = {}
+    config = cifar_random.get_config("mlp_1x512")
+    config.data.dir = arguments.data_dir
+    data = sources.open_set(config.data)
+    rows = functools.partial(batches.train_rows, 0, num_examples=len(data.train.ids), batch_size=128, remainder="wrap")
+    rows_of = functools.partial(batches.train_batch, rows, slice(None))
+    for _ in range(arguments.turns):
+        for workers in WORKERS:
+            stream = streaming.stream(data.train, rows_of, first=0, last=10 * arguments.batches, workers=workers)
+            rate = timed(lambda stream=stream: next(stream), arguments.batches)
+            found.setdefault(f"loader alone, {workers} workers", []).append(rate)
+            stream.close()
+        for feed, workers in [("resident", 0), *(("streamed", workers) for workers in WORKERS)]:
+            config.data.feed, config.data.workers = feed, workers
+            setup = assembly.set_up(config)
+            step = iter(range(10**6))
+            state = [parallel.replicate(setup.start)]
+
+            def train(setup=setup, state=state, step=step) -> None:
+                state[0], _ = setup.train_call(state[0], next(step), 1)
+                jax.block_until_ready(state[0])
+
+            name = f"with mlp_1x512, {feed}" + (f", {workers} workers" if feed == "streamed" else "")
+            found.setdefault(name, []).append(timed(train, arguments.batches))
+            setup.feed.close()
+    return {
+        name: {"median": round(statistics.median(rates)), "min": round(min(rates)), "max": round(max(rates))}
+        for name, rates in found.items()
+    }
+
+
+def timed(call, batches: int) -> float:
+    """Returns images per second of `batches` calls, the first few left out."""
+    for _ in range(5):
+        call()
+    began = time.perf_counter()
+    for _ in range(batches):
+        call()
+    return 128 * batches / (time.perf_counter() - began)
+
+
+def peak_memory(data_dir: str, repeats: int) -> int:
+    """Returns the peak of the proportional memory of this process and its workers, MiB, streaming every image once."""
+    from configs import base
+    from rethink.data import sources, streaming
+
+    config = base.get_config().data
+    config.name, config.test_split, config.image_size = "imagenet2012", "validation", 224
+    with tempfile.TemporaryDirectory() as folder:
+        config.dir = repeat_set(pathlib.Path(data_dir).absolute(), pathlib.Path(folder), repeats)
+        data = sources.open_set(config)
+        peak = [0]
+        done = threading.Event()
+
+        def watch() -> None:
+            while not done.wait(0.2):
+                peak[0] = max(peak[0], memory())
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        batches = len(data.train.ids) // 20
+        rows_of = functools.partial(rows_of_batch, 20)
+        for _ in streaming.stream(data.train, rows_of, first=0, last=batches, workers=2):
+            pass
+        done.set()
+        watcher.join()
+    return peak[0] // 2**20
+
+
+def rows_of_batch(size: int, number: int):
+    """Returns the rows of a batch, in storage order."""
+    import numpy as np
+
+    return np.arange(number * size, (number + 1) * size)
+
+
+def memory() -> int:
+    """Returns the bytes that this process and its children hold, shared pages by their share."""
+    total = 0
+    for process in [psutil.Process(), *psutil.Process().children(recursive=True)]:
+        try:
+            total += process.memory_full_info().pss
+        except psutil.NoSuchProcess:
+            continue
+    return total
+
+
+def repeat_set(source: pathlib.Path, target: pathlib.Path, repeats: int) -> str:
+    """Writes a data set that has the ImageNet sample's train shard several times, by links; returns its directory."""
+    (version,) = (source / "imagenet2012").iterdir()
+    folder = target / "imagenet2012" / version.name
+    folder.mkdir(parents=True)
+    info = json.loads((version / "dataset_info.json").read_text())
+    for split in info["splits"]:
+        shards = repeats if split["name"] == "train" else 1
+        (length,) = split["shardLengths"]
+        split["shardLengths"] = [length] * shards
+        for shard in range(shards):
+            name = f"imagenet2012-{split['name']}.array_record"
+            (folder / f"{name}-{shard:05d}-of-{shards:05d}").symlink_to(version / f"{name}-00000-of-00001")
+    (folder / "dataset_info.json").write_text(json.dumps(info))
+    for file in ("features.json", "label.labels.txt"):
+        (folder / file).symlink_to(version / file)
+    return str(target)
+
+
+if __name__ == "__main__":
+    main()
