@@ -50,8 +50,11 @@ def run(config: ConfigDict, workdir: str, launch: Launch) -> int:
             _check_same_config(config)
             if parallel.is_first():
                 record = stack.enter_context(records.open_run(workdir, config))
-        ended = _close(record) if record and record.finished else ""
-        status = parallel.gather_text(str(ended))[0]
+        status = ""
+        if record and record.finished:
+            print(f"Nothing to do: {record.folder} holds this run, and it has ended. For another choose --workdir=DIR.")
+            status = str(_close(record))
+        status = parallel.gather_text(status)[0]  # the first process's is everybody's
         return int(status) if status else KINDS[config.kind](config, record, launch)
 
 
