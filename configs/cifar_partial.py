@@ -3,7 +3,7 @@
     python main.py --config=configs/cifar_partial.py:0.4
     python main.py --config=configs/cifar_partial.py:0.4,mlp_1x512
 
-Time: not measured yet.
+Time: 8 minutes for 38 epochs on 2 cores (Intel Xeon), shared with other work.
 Expect: 100% train accuracy; test accuracy falls from 53% to 10% as the fraction grows.
 """
 

@@ -3,7 +3,7 @@
     python main.py --config=configs/cifar_random_pixels.py
 
 Time: 2.5 minutes for 15 epochs on 2 cores (Intel Xeon), shared with other work.
-Expect: 100% train accuracy, test accuracy near chance.
+Expect: 100% train accuracy; 19% on test, as the colours of an image survive.
 """
 
 from configs import base

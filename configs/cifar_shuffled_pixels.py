@@ -2,7 +2,7 @@
 
     python main.py --config=configs/cifar_shuffled_pixels.py
 
-Time: not measured yet.
+Time: 4 minutes for 19 epochs on 2 cores (Intel Xeon), shared with other work.
 Expect: 100% train accuracy; on test as with the true pixels, since an MLP has no notion of neighbours.
 """
 

@@ -59,6 +59,7 @@ class Setup:
 def set_up(config: ConfigDict) -> Setup:
     """Returns everything that a training run needs: data opened (resident: corrupted and placed), network, programs."""
     parallel.check_batch(config.train.batch_size)
+    models.find_builder(config.model.name)  # a wrong name says so before anything is downloaded
     data = _open_data(config)
     plan = make_plan(config, len(data.train.ids))
     crop = preprocessing.crop_size(data.train.image_shape, config.preprocess.crop)
@@ -198,9 +199,10 @@ def _streamed_feed(config: ConfigDict, data: sources.DataSet, total_steps: int, 
         yield from zip(parts, (weights for _, weights in rows[name]), strict=True)
 
     def count_values() -> np.ndarray:
-        counts = np.zeros((data.train.image_shape[-1], 256), np.int64)
-        for part, weights in read("train"):
-            counts += corruption.count_values(part.images[weights > 0])
+        with parallel.all_or_none():
+            counts = np.zeros((data.train.image_shape[-1], 256), np.int64)
+            for part, weights in read("train"):
+                counts += corruption.count_values(part.images[weights > 0])
         return parallel.gather(counts).sum(axis=0)
 
     moments = _moments(config, data, count_values)

@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import json
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -17,6 +17,7 @@ from rethink.data import batches, corruption, preprocessing
 from rethink.regularization import batch_norm
 from rethink.results import figures, progress, records, tensorboard
 from rethink.training import checkpoints, loop, optimizer, parallel
+from rethink.training.state import TrainState
 
 EXIT_DONE, EXIT_DIVERGED = 0, 3
 
@@ -29,7 +30,7 @@ class Launch:
     profile_steps: tuple[int, int] | None = None
 
 
-class Census(NamedTuple):
+class Counted(NamedTuple):
     """What is kept of the examples: fingerprints by name; labels before and after, by split."""
 
     fingerprints: dict[str, str]
@@ -50,18 +51,17 @@ def run(config: ConfigDict, workdir: str, launch: Launch) -> int:
             _check_same_config(config)
             if parallel.is_first():
                 record = stack.enter_context(records.open_run(workdir, config))
-        status = ""
-        if record and record.finished:
-            print(f"Nothing to do: {record.folder} holds this run, and it has ended. For another choose --workdir=DIR.")
-            status = str(_close(record))
+            status = ""
+            if record and record.finished:
+                print(f"Nothing to do: {record.folder} holds this run, and it has ended. For another: --workdir=DIR.")
+                status = str(_close(record))
         status = parallel.gather_text(status)[0]  # the first process's is everybody's
         return int(status) if status else KINDS[config.kind](config, record, launch)
 
 
 def _check_same_config(config: ConfigDict) -> None:
-    """Checks that all processes of a run were given the same config, places apart."""
-    digests = parallel.gather_text(settings.digest(config))
-    if len(set(digests)) > 1:
+    """Checks that all processes of a run were given the same config, places on each host apart."""
+    if len(set(parallel.gather_text(settings.same_everywhere(config)))) > 1:
         raise settings.UserError("The processes of this run have different configs: start them with the same flags.")
 
 
@@ -75,26 +75,20 @@ def train(config: ConfigDict, record: records.Run | None, launch: Launch) -> int
         with parallel.all_or_none():
             setup = assembly.set_up(config)
         stack.callback(setup.feed.close)
+        start, history, saved = _resume(config, setup, record, launch, stack)
         census = _take_census(setup)
-        saved = reporter = profiler = None
+        if history.step and not census:  # a stream is compared with the earlier launch's before it is trained on
+            for split in setup.census:
+                setup.evaluate(start, split)
+            census = _take_census(setup)
+        reporter = None
         with parallel.all_or_none():
-            if record:
-                folder = record.subfolder("checkpoints")
-                saved = stack.enter_context(checkpoints.Checkpoints(folder, config.checkpoint.keep))
-                start, history = saved.restore(setup.start) or (setup.start, loop.History())
-                _check_length(history.step, setup.plan.total_steps, launch.profile_steps)
-                reporter = Reporter(config, setup, record, saved, history, census, stack)
-                if launch.profile_steps:
-                    folder = record.subfolder("profile")
-                    profiler = stack.enter_context(parallel.Profiler(folder, *launch.profile_steps))
-            else:
-                start, history = setup.start, loop.History()
-        start = parallel.from_first(start)
-        history = loop.History(**json.loads(parallel.gather_text(json.dumps(dataclasses.asdict(history)))[0]))
+            if record and saved:
+                reporter = Reporter(config, setup, record, saved, history, census, launch, stack)
         event = None
         for event in loop.train(
             setup.plan,
-            parallel.replicate(start),
+            start,
             history,
             train_call=setup.train_call,
             evaluate=setup.evaluate,
@@ -105,14 +99,39 @@ def train(config: ConfigDict, record: records.Run | None, launch: Launch) -> int
                 census = _take_census(setup)
                 if census and reporter:
                     reporter.count(census)
-            if profiler and event.kind == "advance":
-                profiler.advance(event.step)
             if reporter:
                 reporter.take(event, history)
     assert event is not None
     if not record:
         return EXIT_DIVERGED if event.fate == "diverged" else EXIT_DONE
-    summary = {
+    record.end(event.fate, summary=_summarize(setup, history, record), end=event.row)
+    stem = record.subfolder("figures") / "learning_curve"
+    figures.learning_curve(record.rows(), stem, title=config.name, num_classes=setup.num_classes)
+    return _close(record)
+
+
+def _resume(
+    config: ConfigDict,
+    setup: assembly.Setup,
+    record: records.Run | None,
+    launch: Launch,
+    stack: contextlib.ExitStack,
+) -> tuple[TrainState, loop.History, checkpoints.Checkpoints | None]:
+    """Returns the newest checkpoint, or the start, on all devices of all processes; only the first process reads."""
+    start, history, saved = setup.start, loop.History(), None
+    with parallel.all_or_none():
+        if record:
+            folder = record.subfolder("checkpoints")
+            saved = stack.enter_context(checkpoints.Checkpoints(folder, config.checkpoint.keep))
+            start, history = saved.restore(start) or (start, history)
+            _check_length(history.step, setup.plan.total_steps, launch.profile_steps)
+    text = parallel.gather_text(json.dumps(dataclasses.asdict(history)))[0]
+    return parallel.replicate(parallel.from_first(start)), loop.History(**json.loads(text)), saved
+
+
+def _summarize(setup: assembly.Setup, history: loop.History, record: records.Run) -> dict[str, Any]:
+    """Returns what the closing table and the tables of runs say."""
+    return {
         "steps": history.step,
         "epochs": history.step / setup.plan.steps_per_epoch,
         "evaluation": history.evaluation,
@@ -120,14 +139,10 @@ def train(config: ConfigDict, record: records.Run | None, launch: Launch) -> int
         "num_classes": setup.num_classes,
         "seconds": record.seconds(),
     }
-    record.end(event.fate, summary=summary, end=event.row)
-    stem = record.subfolder("figures") / "learning_curve"
-    figures.learning_curve(record.rows(), stem, title=config.name, num_classes=setup.num_classes)
-    return _close(record)
 
 
 class Reporter:
-    """Acts on the events of a run, in the process that writes: records, screen, TensorBoard, checkpoints."""
+    """Acts on the events of a run, in the process that writes: records, screen, TensorBoard, profiler, checkpoints."""
 
     def __init__(
         self,
@@ -136,7 +151,8 @@ class Reporter:
         record: records.Run,
         saved: checkpoints.Checkpoints,
         history: loop.History,
-        census: Census | None,
+        census: Counted | None,
+        launch: Launch,
         stack: contextlib.ExitStack,
     ):
         """Begins (or goes on) writing; what must be closed at the end is put on the stack."""
@@ -160,10 +176,14 @@ class Reporter:
                 patience_seconds=3600 * config.log.patience_hours,
             )
         )
+        self._profiler = None
+        if launch.profile_steps:
+            profiler = parallel.Profiler(record.subfolder("profile"), *launch.profile_steps)
+            self._profiler = stack.enter_context(profiler)
         if resumed:
             self._screen.note(f"Resumed at step {history.step:,}.")
 
-    def count(self, census: Census) -> None:
+    def count(self, census: Counted) -> None:
         """Records the census of the data."""
         self._record.check_fingerprints(census.fingerprints)
         self._record.save_arrays("corruption", **census.labels["train"])
@@ -173,6 +193,8 @@ class Reporter:
         """Acts on one event; `history` is the loop's, as of now."""
         if event.kind == "advance":
             self._screen.advance(event.step)
+            if self._profiler:
+                self._profiler.advance(event.step)
         elif event.kind == "checkpoint":
             self._saved.save(parallel.fetch(event.state), history)
         elif event.kind != "end":
@@ -195,12 +217,12 @@ def _check_length(step: int, total_steps: int, profile_steps: tuple[int, int] | 
         )
 
 
-def _take_census(setup: assembly.Setup) -> Census | None:
+def _take_census(setup: assembly.Setup) -> Counted | None:
     """Returns what is kept of the examples of all processes, None before every one of them was seen."""
     if not all(census.full for census in setup.census.values()):
         return None
     found = {name: census.fingerprints(parallel.gather) for name, census in setup.census.items()}
-    return Census(
+    return Counted(
         fingerprints={**found["train"], **{f"test_{name}": value for name, value in found["test"].items()}},
         labels={name: census.labels(parallel.gather) for name, census in setup.census.items()},
     )

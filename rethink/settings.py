@@ -78,6 +78,7 @@ RANGES: dict[str, Range] = {
 }
 
 # Where things are and how often they happen, not what is computed.
+_PLACES = ("data.dir", "data.cache_dir", "data.workers", "hardware.compilation_cache")
 _FREE = (
     "name",
     "data.dir",
@@ -132,9 +133,17 @@ def may_change(config: ConfigDict) -> frozenset[str]:
     tied = set()
     if config.optimizer.schedule == "cosine":  # the learning rate of every step depends on the last one
         tied.add("train.total_epochs")
-    if config.batch_norm.kind == "per_device":  # the statistics are those of a device's part of the batch
+    norm = config.batch_norm
+    if norm.kind == "per_device" or (norm.kind != "none" and norm.evaluation == "batch"):
+        # Statistics of a device's part of the batch, or of an evaluation batch, which divides by the devices.
         tied.add("hardware.cpu_devices")
     return frozenset(_FREE) - tied
+
+
+def same_everywhere(config: ConfigDict) -> str:
+    """Returns what all processes of a run must agree on, as text: all but where things are on each host."""
+    leaves = json.loads(to_json(config))
+    return json.dumps({field: value for field, value in leaves.items() if field not in _PLACES})
 
 
 def changes(config: ConfigDict, before: Mapping[str, Any]) -> list[str]:

@@ -84,8 +84,9 @@ def test_the_feed_is_chosen_by_size_against_the_limit():
     assert assembly.choose_feed(config.data, data)[0] == "resident"
 
 
-def run_processes(count, *arguments):
-    """Runs main.py in `count` processes that share the run; returns their outputs."""
+def run_processes(count, *arguments, last=()):
+    """Runs main.py in `count` processes that share the run, the last with arguments of its own; returns their outputs
+    and exit codes."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
@@ -93,7 +94,9 @@ def run_processes(count, *arguments):
     several = [f"--coordinator=localhost:{port}", f"--num_processes={count}"] if count > 1 else []
     running = [
         subprocess.Popen(
-            command + (several + [f"--process_id={index}"] if several else []),
+            command
+            + (several + [f"--process_id={index}"] if several else [])
+            + list(last if index == count - 1 else ()),
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -136,3 +139,15 @@ def test_all_processes_end_when_the_first_one_refuses_the_directory(tmp_path):
     outputs, codes = run_processes(2, "mlp_tiny", f"--workdir={tmp_path}")
     assert codes == [2, 2], outputs
     assert all("holds files but no run" in output for output in outputs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("own", "word"),
+    [("--config.evaluate.every_epochs=2.0", "different configs"), ("--config.data.dir=nowhere", "data.dir")],
+)
+def test_all_processes_end_when_one_of_them_cannot_start(tmp_path, own, word):
+    fields = ["--config.data.name=mnist", f"--config.data.dir={tmp_path}"]
+    outputs, codes = run_processes(2, "mlp_tiny", *fields, f"--workdir={tmp_path}/run", last=[own])
+    assert codes == [2, 2], outputs
+    assert any(word in output for output in outputs)

@@ -60,16 +60,15 @@ def build_model(name: str, *, num_classes: int, norm: BatchNorm, init: str, kwar
     """
     kernel_init = pick(INITIALIZERS, init, "model.init")
     given = {"num_classes": num_classes, "norm": norm, "kernel_init": kernel_init}
+    builder = find_builder(name)
     if ":" in name:
-        builder: Builder = import_module_class(name)
         fields = inspect.signature(builder).parameters
+        if norm.kind != "none" and "norm" not in fields:
+            raise UserError(
+                f"model.name='{name}' has no field 'norm', so batch_norm.kind='{norm.kind}' would do nothing: "
+                "set it to none, or give the class a field norm (rethink.regularization.batch_norm.BatchNorm)."
+            )
         given = {key: value for key, value in given.items() if key == "num_classes" or key in fields}
-    elif name in MODELS:
-        builder = MODELS[name]
-    else:
-        raise UserError(
-            f"{unknown('model.name', name, MODELS)} Or package.module:ClassName, a Linen module of your own."
-        )
     taken = sorted(set(given) & set(kwargs))
     if taken:
         raise UserError(f"model.kwargs sets {', '.join(taken)}, which the config sets elsewhere: remove it there.")
@@ -83,6 +82,21 @@ def build_model(name: str, *, num_classes: int, norm: BatchNorm, init: str, kwar
             f"It is given {', '.join(given)}; further fields: {', '.join(further) or 'none'}."
         ) from error
     return builder(**given, **kwargs)
+
+
+def find_builder(name: str) -> Builder:
+    """Returns what builds the model of this name; see `build_model`.
+
+    Raises:
+      UserError: there is none.
+    """
+    if ":" in name:
+        return import_module_class(name)
+    if name not in MODELS:
+        raise UserError(
+            f"{unknown('model.name', name, MODELS)} Or package.module:ClassName, a Linen module of your own."
+        )
+    return MODELS[name]
 
 
 def import_module_class(path: str) -> type[nn.Module]:
@@ -140,11 +154,9 @@ def check_input(model: nn.Module, image_shape: tuple[int, int, int], num_classes
     # Abstract evaluation draws nothing: these keys stand for any.
     keys = {name: jax.random.key(0) for name in ("params", "dropout")}
     logits, _ = jax.eval_shape(functools.partial(model.init_with_output, train=False), keys, images)
-    if logits.shape != (2, num_classes) or logits.dtype != jnp.float32:
-        raise UserError(
-            f"The model maps images of {image_shape} to {logits.dtype}{list(logits.shape)} for a batch of 2; "
-            f"it must return logits float32[2, {num_classes}]."
-        )
+    wanted = jax.ShapeDtypeStruct((2, num_classes), jnp.float32)
+    if logits != wanted:
+        raise UserError(f"The model maps 2 images of {image_shape} to {logits}; it must return logits {wanted}.")
 
 
 def count_parameters(params: Any) -> int:

@@ -5,8 +5,10 @@ Refuses to be shared: one process writes. Files are replaced whole or grow by wh
     manifest.json    config, versions, devices, fingerprints, plan, fate, summary
     metrics.jsonl    rows of training and evaluation; no clock in it
     timings.jsonl    seconds of running at each row
-    corruption.npz   per training example: id, true label, given label, redrawn
+    corruption.npz   per training example: id, true label, given label, redrawn; corruption_test.npz: per test example
     figures/         learning_curve.png and .pdf
+    tensorboard/     event files of the same rows
+    profile/         a profiler's trace, where it was asked for
     checkpoints/     for resuming
 """
 

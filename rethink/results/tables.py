@@ -47,7 +47,7 @@ def run_row(folder: pathlib.Path) -> dict[str, Any]:
     config, summary = manifest["config"], manifest.get("summary")
     if not summary:
         raise settings.UserError(f"{folder} has not ended (fate: {manifest['fate']}): leave it out, or finish it.")
-    evaluation, reached = summary["evaluation"], summary["steps_to_train_accuracy"]
+    evaluation, reached = summary["evaluation"] or {}, summary["steps_to_train_accuracy"]
     labels = config["corruption.labels"]
     hardware = manifest["hardware"]
     return {
@@ -59,8 +59,8 @@ def run_row(folder: pathlib.Path) -> dict[str, Any]:
         "seed": config["seed"],
         "fate": manifest["fate"],
         "steps": summary["steps"],
-        "train accuracy %": _percent(evaluation["train_accuracy"]),
-        "test accuracy %": _percent(evaluation["test_accuracy"]),
+        "train accuracy %": _percent(evaluation.get("train_accuracy")),
+        "test accuracy %": _percent(evaluation.get("test_accuracy")),
         "steps to 99%": _steps(reached["0.99"]),
         "steps to 100%": _steps(reached["1.0"]),
         "seconds": round(summary["seconds"]),
@@ -81,8 +81,8 @@ def to_markdown(rows: Sequence[dict[str, Any]]) -> str:
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
-def _percent(fraction: float) -> str:
-    return progress.percent(fraction).removesuffix("%")
+def _percent(fraction: float | None) -> str:
+    return "" if fraction is None else progress.percent(fraction).removesuffix("%")
 
 
 def _steps(steps: int | None) -> str:

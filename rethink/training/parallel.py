@@ -108,17 +108,23 @@ def gather_text(text: str) -> list[str]:
 def all_or_none() -> Iterator[None]:
     """Lets a block succeed in every process or in none, so that none waits for one that has failed.
 
+    Blocks may be nested. Other collectives belong behind a block, where every process has arrived.
+
     Raises:
       UserError: another process failed; where it was this one, what it raised.
     """
     try:
         yield
     except Exception as error:
-        gather_text(str(error) or type(error).__name__)
+        if not hasattr(error, "announced"):  # an inner block may have done it
+            gather_text(str(error) or type(error).__name__)
+            error.announced = True  # type: ignore[attr-defined]
         raise
     failures = [text for text in gather_text("") if text]
     if failures:
-        raise settings.UserError(f"Another process of this run failed: {failures[0]}")
+        failed = settings.UserError(f"Another process of this run failed: {failures[0]}")
+        failed.announced = True  # type: ignore[attr-defined]
+        raise failed
 
 
 def describe() -> dict[str, Any]:
@@ -203,11 +209,15 @@ def in_flight_limit() -> int:
 
 
 class Profiler:
-    """Writes a trace of the steps from `first` to `last` for TensorBoard or Perfetto; a context manager."""
+    """Writes a trace of the steps from `first` to `last` for TensorBoard or Perfetto; a context manager.
+
+    A trace holds whole dispatches: the one that makes step `first`, or the second of the launch, and on to `last`.
+    """
 
     def __init__(self, folder: pathlib.Path, first: int, last: int):
         self._folder, self._first, self._last = folder, first, last
-        self._running = False
+        self._running = self._done = False
+        self._step: int | None = None
 
     def __enter__(self) -> "Profiler":
         return self
@@ -217,13 +227,15 @@ class Profiler:
             jax.profiler.stop_trace()
 
     def advance(self, step: int) -> None:
-        """Takes note that the dispatch of `step` steps is done; a trace begins and ends with whole dispatches."""
-        if not self._running and self._first <= step < self._last:
+        """Takes note that steps up to `step` were dispatched."""
+        length = step - self._step if self._step is not None else 1
+        self._step = step
+        if self._running and step >= self._last:
+            jax.profiler.stop_trace()
+            self._running, self._done = False, True
+        elif not self._running and not self._done and step + length > self._first:
             jax.profiler.start_trace(str(self._folder))
             self._running = True
-        elif self._running and step >= self._last:
-            jax.profiler.stop_trace()
-            self._running = False
 
 
 def fetch(tree: Any) -> Any:
