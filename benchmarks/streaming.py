@@ -21,7 +21,7 @@ import time
 import psutil
 
 WORKERS = (0, 1, 2)
-REPEATS = (1, 20)
+MEMORY = {"once": (1, 1), "20 passes": (1, 20), "20 times as many shards": (20, 1)}  # name -> (shards, passes)
 
 
 def main() -> None:
@@ -30,12 +30,13 @@ def main() -> None:
     parser.add_argument("--data_dir", required=True, help="directory with cifar10 and imagenet2012, array_record")
     parser.add_argument("--batches", type=int, default=100, help="batches in one turn")
     parser.add_argument("--turns", type=int, default=3)
-    parser.add_argument("--repeats", type=int, help=argparse.SUPPRESS)  # one measurement of memory
+    parser.add_argument("--only_memory", action="store_true", help="leave out the speeds")
+    parser.add_argument("--memory", help=argparse.SUPPRESS)  # one of the measurements of memory
     arguments = parser.parse_args()
-    if arguments.repeats:
-        print(peak_memory(arguments.data_dir, arguments.repeats))
+    if arguments.memory:
+        print(peak_memory(arguments.data_dir, *MEMORY[arguments.memory]))
         return
-    speed = speeds(arguments)
+    speed = {} if arguments.only_memory else speeds(arguments)
     words = [sys.executable, "-m", "benchmarks.streaming", *sys.argv[1:]]
     memory = {
         f"{900 * repeats} images": int(
@@ -96,39 +97,39 @@ def timed(call, batches: int) -> float:
     return 128 * batches / (time.perf_counter() - began)
 
 
-def peak_memory(data_dir: str, repeats: int) -> int:
-    """Returns the peak of the proportional memory of this process and its workers, MiB, streaming every image once."""
+def peak_memory(data_dir: str, shards: int, passes: int) -> int:
+    """Returns the peak of the proportional memory of this process and its workers, MiB, over passes of all images."""
     from configs import base
     from rethink.data import sources, streaming
 
     config = base.get_config().data
     config.name, config.test_split, config.image_size = "imagenet2012", "validation", 224
     with tempfile.TemporaryDirectory() as folder:
-        config.dir = repeat_set(pathlib.Path(data_dir).absolute(), pathlib.Path(folder), repeats)
+        config.dir = repeat_set(pathlib.Path(data_dir).absolute(), pathlib.Path(folder), shards)
         data = sources.open_set(config)
         peak = [0]
         done = threading.Event()
 
         def watch() -> None:
-            while not done.wait(0.2):
+            while not done.wait(0.05):
                 peak[0] = max(peak[0], memory())
 
         watcher = threading.Thread(target=watch)
         watcher.start()
         batches = len(data.train.ids) // 20
-        rows_of = functools.partial(rows_of_batch, 20)
-        for _ in streaming.stream(data.train, rows_of, first=0, last=batches, workers=2):
+        rows_of = functools.partial(rows_of_batch, 20, len(data.train.ids))
+        for _ in streaming.stream(data.train, rows_of, first=0, last=passes * batches, workers=2):
             pass
         done.set()
         watcher.join()
     return peak[0] // 2**20
 
 
-def rows_of_batch(size: int, number: int):
-    """Returns the rows of a batch, in storage order."""
+def rows_of_batch(size: int, num_examples: int, number: int):
+    """Returns the rows of a batch, in storage order, pass after pass."""
     import numpy as np
 
-    return np.arange(number * size, (number + 1) * size)
+    return np.arange(number * size, (number + 1) * size) % num_examples
 
 
 def memory() -> int:
@@ -143,7 +144,7 @@ def memory() -> int:
 
 
 def repeat_set(source: pathlib.Path, target: pathlib.Path, repeats: int) -> str:
-    """Writes a data set that has the ImageNet sample's train shard several times, by links; returns its directory."""
+    """Makes a data set that has the ImageNet sample's train shard several times, by links; returns its directory."""
     (version,) = (source / "imagenet2012").iterdir()
     folder = target / "imagenet2012" / version.name
     folder.mkdir(parents=True)
