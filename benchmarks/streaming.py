@@ -38,12 +38,10 @@ def main() -> None:
         return
     speed = {} if arguments.only_memory else speeds(arguments)
     words = [sys.executable, "-m", "benchmarks.streaming", *sys.argv[1:]]
-    memory = {
-        f"{900 * repeats} images": int(
-            subprocess.run([*words, f"--repeats={repeats}"], check=True, capture_output=True).stdout
-        )
-        for repeats in REPEATS
-    }
+    memory = {}
+    for name in MEMORY:
+        ended = subprocess.run([*words, f"--memory={name}"], check=True, stdout=subprocess.PIPE)
+        memory[name] = int(ended.stdout)
     print(json.dumps({"cores": os.cpu_count(), "n": arguments.turns, "images/s": speed, "peak MiB": memory}, indent=2))
 
 
