@@ -27,8 +27,8 @@ CONDITIONS = {
 def small_config(data_dir, condition):
     config = cifar_random.get_config("mlp_tiny")
     config.data.dir = str(data_dir)
-    config.data.name = "mnist"
-    config.data.train_split = "test"  # 10,000 images; a subset of them is read
+    config.data.name, config.data.test_split = "imagenet2012", "validation"  # a thousand images
+    config.data.image_size = 32
     config.data.train_examples = 300
     config.corruption.update({"labels": "none", **CONDITIONS[condition]})
     config.train.total_epochs = 2.0

@@ -154,9 +154,12 @@ def check_input(model: nn.Module, image_shape: tuple[int, int, int], num_classes
     # Abstract evaluation draws nothing: these keys stand for any.
     keys = {name: jax.random.key(0) for name in ("params", "dropout")}
     logits, _ = jax.eval_shape(functools.partial(model.init_with_output, train=False), keys, images)
-    wanted = jax.ShapeDtypeStruct((2, num_classes), jnp.float32)
-    if logits != wanted:
-        raise UserError(f"The model maps 2 images of {image_shape} to {logits}; it must return logits {wanted}.")
+    given = type(logits).__name__
+    if isinstance(logits, jax.ShapeDtypeStruct):
+        given = f"{logits.dtype}{list(logits.shape)}"
+    wanted = f"float32[2, {num_classes}]"
+    if given != wanted:
+        raise UserError(f"The model maps 2 images of {image_shape} to {given}; it must return logits {wanted}.")
 
 
 def count_parameters(params: Any) -> int:
