@@ -4,6 +4,7 @@ Refuses devices and corruption: what leaves here are host arrays as stored, each
 """
 
 import contextlib
+import gc
 import multiprocessing
 import signal
 import threading
@@ -55,6 +56,7 @@ def stream(
         batches = iter(source.to_iter_dataset(read).mp_prefetch(options))
     else:
         batches = iter(source.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=BUFFER)))
+    batch = None
     try:
         with _without_interrupts():
             batch = next(batches, None)
@@ -63,6 +65,9 @@ def stream(
             batch = next(batches, None)
     finally:
         batches.close()
+        if workers:
+            del batches, batch
+            gc.collect()  # the last batches are in a cycle, and their shared memory would outlive the process
 
 
 @contextlib.contextmanager

@@ -2,6 +2,10 @@
 
 import functools
 import multiprocessing
+import os
+import pathlib
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -18,6 +22,20 @@ def split():
     images = np.repeat(ids.astype(np.uint8), 12).reshape(EXAMPLES, 2, 2, 3)
     return MemorySplit(Split(images, (ids % 10).astype(np.int32), ids))
 
+
+DRIVER = """
+import numpy as np
+from rethink.data import streaming
+from rethink.data.sources import MemorySplit, Split
+
+def rows_of(number):
+    return np.arange(4)
+
+if __name__ == "__main__":
+    images = np.zeros((10, 64, 64, 3), np.uint8)
+    split = MemorySplit(Split(images, np.zeros(10, np.int32), np.arange(10, dtype=np.uint32)))
+    print(sum(len(batch.ids) for batch in streaming.stream(split, rows_of, first=0, last=3, workers=1)))
+"""
 
 ROWS = functools.partial(batches.train_rows, 3, num_examples=EXAMPLES, batch_size=BATCH, remainder="wrap")
 
@@ -42,6 +60,14 @@ def test_a_process_reads_its_part_of_each_batch_only(split):
     part = slice(2, 4)
     list(streaming.stream(recorder, functools.partial(batches.train_batch, ROWS, part), first=0, last=3, workers=0))
     np.testing.assert_array_equal(sorted(map(tuple, read)), sorted(map(tuple, ROWS(0, 3)[:, part])))
+
+
+def test_a_process_that_streamed_ends_without_a_word(tmp_path):
+    (tmp_path / "driver.py").write_text(DRIVER)
+    environment = {**os.environ, "PYTHONPATH": str(pathlib.Path(__file__).parents[2])}
+    command = [sys.executable, str(tmp_path / "driver.py")]
+    ended = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    assert ended.stdout == "12\n" and ended.stderr == ""
 
 
 def test_a_stream_that_is_left_early_ends_its_workers(split):
