@@ -8,6 +8,7 @@ import gc
 import multiprocessing
 import signal
 import threading
+import time
 from collections.abc import Callable, Generator, Iterator
 
 import grain
@@ -67,7 +68,16 @@ def stream(
         batches.close()
         if workers:
             del batches, batch
-            gc.collect()  # the last batches are in a cycle, and their shared memory would outlive the process
+            _free_shared_memory()
+
+
+def _free_shared_memory() -> None:
+    """Waits until the batches that were read are freed, so that a process which ends now leaves none of them behind."""
+    gc.collect()  # the last ones are in a cycle
+    # Grain frees in threads of its own and offers no way to wait for them: tasks put behind what is queued there.
+    threads = getattr(grain.multiprocessing.SharedMemoryArray, "_del_thread_pool", None)
+    if threads:
+        threads.map(time.sleep, [0.01] * 8, chunksize=1)
 
 
 @contextlib.contextmanager

@@ -62,6 +62,7 @@ def test_a_process_reads_its_part_of_each_batch_only(split):
     np.testing.assert_array_equal(sorted(map(tuple, read)), sorted(map(tuple, ROWS(0, 3)[:, part])))
 
 
+@pytest.mark.slow
 def test_a_process_that_streamed_ends_without_a_word(tmp_path):
     (tmp_path / "driver.py").write_text(DRIVER)
     environment = {**os.environ, "PYTHONPATH": str(pathlib.Path(__file__).parents[2])}
