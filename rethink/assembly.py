@@ -78,7 +78,6 @@ def set_up(config: ConfigDict) -> Setup:
     )
     tx = optimizer.make_optimizer(config.optimizer, schedule)
     start = state.init_state(model, tx, config.seed, input_shape)
-    parameters = models.count_parameters(start.params)
 
     feed_name, reason = choose_feed(config.data, data)
     census = {"train": Census(), "test": Census()}
@@ -93,6 +92,13 @@ def set_up(config: ConfigDict) -> Setup:
         step.make_train_step(model, tx, view, key=randomness.key_for(config.seed, "dropout"), axis_name=parallel.AXIS),
         step.make_evaluation_step(model, view, axis_name=parallel.AXIS),
     )
+    facts = {
+        "versions": records.versions(),
+        "hardware": parallel.describe(),
+        "data": {"name": data.name, "decoder": data.decoder, "feed": feed_name, "train_examples": len(data.train.ids)},
+        "parameters": models.count_parameters(start.params),
+        "plan": dataclasses.asdict(plan),
+    }
     return Setup(
         plan=plan,
         schedule=schedule,
@@ -102,20 +108,9 @@ def set_up(config: ConfigDict) -> Setup:
         evaluate=evaluate,
         num_classes=data.num_classes,
         census=census,
-        facts={
-            "versions": records.versions(),
-            "hardware": parallel.describe(),
-            "data": {
-                "name": data.name,
-                "decoder": data.decoder,
-                "feed": feed_name,
-                "train_examples": len(data.train.ids),
-            },
-            "parameters": parameters,
-            "plan": dataclasses.asdict(plan),
-        },
+        facts=facts,
         order_fingerprint=fingerprints.order_fingerprint([_train_rows(config, data)(0, plan.steps_per_epoch)]),
-        header=_header(config, data, plan, start, feed_name, reason),
+        header=_header(config, data, plan, start, facts, reason),
     )
 
 
@@ -267,11 +262,15 @@ def _evaluation_rows(config: ConfigDict, num_examples: int) -> list[tuple[np.nda
 
 
 def _header(
-    config: ConfigDict, data: sources.DataSet, plan: loop.Plan, start: state.TrainState, feed: str, reason: str
+    config: ConfigDict,
+    data: sources.DataSet,
+    plan: loop.Plan,
+    start: state.TrainState,
+    facts: dict[str, Any],
+    reason: str,
 ) -> dict[str, str]:
-    """Returns what runs on what, label -> text."""
-    hardware = parallel.describe()
-    parameters = models.count_parameters(start.params)
+    """Returns what runs on what, label -> text; `reason` says why the feed was chosen."""
+    hardware, feed = facts["hardware"], facts["data"]["feed"]
     # Parameters, statistics and optimizer state, and a gradient for each parameter.
     state_size = sum(leaf.nbytes for leaf in jax.tree.leaves((start, start.params))) / MIB
     data_size = _stored_size(data) / MIB if feed == "resident" else 0
@@ -290,7 +289,7 @@ def _header(
         "Feed": f"{feed} ({reason})",
         "Labels": labels,
         "Pixels": "true" if asked.pixels == "none" else asked.pixels,
-        "Model": f"{config.model.name}, {parameters:,} parameters, batch norm {config.batch_norm.kind}",
+        "Model": f"{config.model.name}, {facts['parameters']:,} parameters, batch norm {config.batch_norm.kind}",
         "Memory": f"{state_size:,.0f} MiB of state and {data_size:,.0f} MiB of data on each device, and activations",
         "Optimizer": f"{config.optimizer.name}, learning rate {config.optimizer.learning_rate:g}, "
         f"{config.optimizer.schedule}, batch {config.train.batch_size}",
