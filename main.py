@@ -5,6 +5,8 @@
   python main.py --config=configs/cifar_random.py:mlp_1x512   ... with another model
   python main.py --config=configs/cifar_random.py:smoke       ... a run of seconds
   python main.py --config=configs/cifar_partial.py:0.4        ... 40% of the labels redrawn
+  python main.py --config=configs/paper/table1.py             all cells of a table, beside the paper's
+  python main.py --config=configs/paper/table1.py:'mlp_*'     ... those that match
 
 Fields that matter (all of them, with their defaults: configs/base.py):
   --config.seed=1                        everything random
@@ -23,6 +25,7 @@ A second launch of the same command resumes the run, or says that it has ended. 
 command, 3 diverged, 130 interrupted.
 """
 
+import functools
 import logging
 import pathlib
 import signal
@@ -31,7 +34,7 @@ import sys
 import absl.logging
 from absl import app, flags
 
-from rethink import command_line, experiment, settings
+from rethink import command_line, experiment, settings, sweeps
 
 DEFAULT = pathlib.Path(__file__).parent / "configs" / "digits_random.py"
 
@@ -58,8 +61,10 @@ def launch() -> None:
                 processes=command_line.read_processes(coordinator.value, count.value, index.value),
                 profile_steps=command_line.read_steps(profile.value),
             )
-            name = f"{config.value.name}-{settings.digest(config.value)}"
-            return experiment.run(config.value, workdir.value or f"runs/{name}", launched)
+            folder = workdir.value or f"runs/{config.value.name}-{settings.digest(config.value)}"
+            if config.value.cells:
+                return sweeps.run(config.value, folder, functools.partial(experiment.run_member, launched))
+            return experiment.run(config.value, folder, launched)
 
         app.run(main, flags_parser=command_line.parse)
     except settings.UserError as error:

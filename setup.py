@@ -18,6 +18,7 @@ setup(
     install_requires=[
         "absl-py",
         "array_record",
+        "dm_pix>=0.4.5",
         "flax>=0.12",
         "grain>=0.2.18",
         "importlib_resources",

@@ -43,8 +43,13 @@ def define_config(argv: list[str], default: str) -> flags.FlagHolder[ConfigDict]
             overrides[match[1]] = argument.partition("=")[2] or following
     configs = pathlib.Path(default).parent
     fields = dict(settings.flatten(_load(path, configs)))
+    in_cells = {name for field, value in fields.items() if field.startswith("cells.") for name, _ in value}
     for field in overrides:
         _check_override(field, fields)
+        if field in in_cells:
+            raise UserError(
+                f"--config.{field} would change nothing, as cells of {path} set it: change a copy of that file."
+            )
     _warn_of_model(path, configs, fields, overrides)
     return config_flags.DEFINE_config_file("config", default, "Config file; its arguments follow a colon.")
 
@@ -100,7 +105,7 @@ def _load(path: str, configs: pathlib.Path) -> ConfigDict:
     """Returns the config of a file, given as FILE or FILE:ARGUMENTS; `configs` is where the project's own are."""
     file, *arguments = path.split(":", 1)
     if not pathlib.Path(file).is_file():
-        choices = sorted(os.path.relpath(other) for other in configs.glob("*.py") if other.stem != "base")
+        choices = sorted(os.path.relpath(other) for other in configs.rglob("*.py") if other.stem != "base")
         raise UserError(settings.unknown("--config", file, choices))
     try:
         config = runpy.run_path(file)["get_config"](*arguments)

@@ -42,29 +42,45 @@ class Range:
 
 
 POSITIVE = Range(0, low_open=True)
-COUNT_OR_NONE = Range(0)
+NOT_NEGATIVE = Range(0)
 # Upper ends that no run comes near: beyond them lie misprints that would exhaust memory or time without a word.
 EPOCHS = Range(0, 10**6, low_open=True)
 BATCH = Range(1, 2**20)
 PROCESSES = 256
 
 RANGES: dict[str, Range] = {
+    "seeds": Range(1, 10**4),
     "seed": Range(0, 2**32, high_open=True),
-    "data.train_examples": COUNT_OR_NONE,
+    "data.train_examples": NOT_NEGATIVE,
+    "data.validation_fraction": Range(0, 1, high_open=True),
     "data.split_seed": Range(0, 2**32, high_open=True),
     "data.test_fraction": Range(0, 1, low_open=True, high_open=True),
     "data.image_size": Range(0, 2**12),
     "data.resident_limit_gib": POSITIVE,
     "data.workers": Range(0, PROCESSES),
     "corruption.label_probability": Range(0, 1),
-    "preprocess.crop": COUNT_OR_NONE,
+    "preprocess.crop": NOT_NEGATIVE,
+    "weight_decay.coefficient": NOT_NEGATIVE,
+    "dropout.rate": Range(0, 1, high_open=True),
+    "augmentation.padding": Range(0, 2**12),
+    "augmentation.zoom": Range(0, 1, high_open=True),
+    "augmentation.rotation": Range(0, 180),
+    "augmentation.brightness": Range(0, 1),
+    "augmentation.contrast": Range(0, 1),
+    "augmentation.saturation": Range(0, 1),
+    "augmentation.hue": Range(0, 0.5),
+    "early_stopping.patience": NOT_NEGATIVE,
+    "early_stopping.min_delta": Range(0, 1),
     "batch_norm.momentum": Range(0, 1, high_open=True),
     "batch_norm.epsilon": POSITIVE,
     "optimizer.learning_rate": POSITIVE,
     "optimizer.momentum": Range(0, 1, high_open=True),
+    "optimizer.second_moment_decay": Range(0, 1, high_open=True),
+    "optimizer.epsilon": POSITIVE,
     "optimizer.decay_factor": Range(0, 1, low_open=True),
     "optimizer.decay_every": POSITIVE,
     "train.batch_size": BATCH,
+    "train.auxiliary_weight": NOT_NEGATIVE,
     "train.total_epochs": EPOCHS,
     "train.steps_per_call": Range(0, 10**4),
     "stop.train_accuracy": Range(0, 1),
@@ -81,6 +97,8 @@ RANGES: dict[str, Range] = {
 _PLACES = ("data.dir", "data.cache_dir", "data.workers", "hardware.compilation_cache")
 _FREE = (
     "name",
+    "only",
+    "seeds",
     "data.dir",
     "data.cache_dir",
     "data.feed",
@@ -176,10 +194,10 @@ def to_json(config: ConfigDict) -> str:
 
 
 def digest(config: ConfigDict) -> str:
-    """Returns 8 hex digits that tell apart configs which make different runs."""
+    """Returns 8 hex digits that tell apart configs which make different runs; the cells of a table do not count."""
     leaves = json.loads(to_json(config))
     free = may_change(config)
-    kept = {field: value for field, value in leaves.items() if field not in free}
+    kept = {field: value for field, value in leaves.items() if field not in free and not field.startswith("cells")}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:8]
 
 

@@ -227,6 +227,118 @@ def test_an_interrupted_run_goes_on_as_if_it_were_uninterrupted(
     assert_equal_runs(parts, whole)
 
 
+EVERYTHING = {
+    "weight_decay__kind": "decoupled",
+    "dropout__rate": 0.3,
+    "augmentation__crop": "random",
+    "augmentation__flip": True,
+    "augmentation__rotation": 20.0,
+    "augmentation__contrast": 0.5,
+    "preprocess__crop": 6,
+    "data__validation_fraction": 0.1,
+    "early_stopping__monitor": "validation",
+}
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_regularizers_draw_the_same_after_an_interruption_and_on_any_number_of_devices(
+    launch, make_config, tmp_path, monkeypatch, devices
+):
+    config = make_config(**EVERYTHING, evaluate__every_epochs=0.5)
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert launch(config, whole) == 0
+    if devices == 1:
+        interrupt_at(monkeypatch, 15)
+        with pytest.raises(KeyboardInterrupt):
+            launch(config, parts)
+        assert launch(config, parts) == 0
+        assert_equal_runs(parts, whole)
+        return
+    streamed = make_config(**EVERYTHING, evaluate__every_epochs=0.5, data__feed="streamed", data__workers=0)
+    assert launch(streamed, parts) == 0
+    assert_equal_runs(parts, whole)
+
+
+@pytest.mark.parametrize(
+    "field", [field for field in EVERYTHING if not field.startswith(("preprocess", "data", "early"))]
+)
+def test_each_regularizer_acts_and_evaluation_stays_as_it_is(launch, make_config, tmp_path, field):
+    shared = {"preprocess__crop": 6, "augmentation__crop": "random"}
+    on = {**shared, field: EVERYTHING[field]}
+    off = {**shared, field: type(EVERYTHING[field])() if not isinstance(EVERYTHING[field], str) else "none"}
+    for name, fields in (("on", on), ("off", off)):
+        assert launch(make_config(**fields, train__total_epochs=1.0), tmp_path / name) == 0
+    assert rows(tmp_path / "on", "evaluation")[0] == rows(tmp_path / "off", "evaluation")[0]  # before the first step
+    assert parameters(tmp_path / "on") != parameters(tmp_path / "off")
+
+
+def test_a_part_held_out_is_not_trained_on_and_its_labels_are_corrupted_as_those_of_train(
+    launch, make_config, tmp_path
+):
+    config = make_config(data__validation_fraction=0.2, corruption__label_probability=0.5, train__total_epochs=20.0)
+    assert launch(config, tmp_path) == 0
+    with np.load(tmp_path / "corruption_validation.npz", allow_pickle=False) as found:
+        held_out = {name: found[name] for name in ARRAYS}
+    assert not set(held_out["ids"]) & set(arrays(tmp_path)["ids"])
+    assert len(held_out["ids"]) + len(arrays(tmp_path)["ids"]) == manifest(tmp_path)["data"]["full_train_examples"]
+    assert 0.4 < np.mean(held_out["redrawn"]) < 0.6
+    last = rows(tmp_path, "evaluation")[-1]
+    assert last["validation_accuracy_true"] > last["validation_accuracy"] + 0.1  # half of the given ones are noise
+
+
+def test_patience_ends_a_run_whose_result_is_that_of_its_best_evaluation(launch, make_config, tmp_path, capsys):
+    config = make_config(
+        data__validation_fraction=0.2,
+        early_stopping__monitor="validation",
+        early_stopping__patience=3,
+        train__total_epochs=60.0,
+        checkpoint__keep=1,
+    )
+    assert launch(config, tmp_path) == 0
+    found, summary = rows(tmp_path, "evaluation"), manifest(tmp_path)["summary"]
+    accuracies = [row["validation_accuracy"] for row in found[1:]]
+    best = accuracies.index(max(accuracies))
+    assert manifest(tmp_path)["fate"] == "stopped early" and len(accuracies) == best + 1 + 3
+    assert summary["evaluation"] == found[1 + best]
+    assert summary["early_stopping"]["best_step"] == found[1 + best]["step"]
+    gain = found[1 + best]["test_accuracy"] - found[-1]["test_accuracy"]
+    assert summary["early_stopping"]["gain"] == pytest.approx(gain)
+    assert "best step by the part held out" in capsys.readouterr().out
+    saved = {path.name for path in (tmp_path / "checkpoints").iterdir()}
+    assert {str(found[1 + best]["step"]), str(found[-1]["step"])} == saved
+
+
+def test_the_oracle_is_named_in_rows_summary_and_on_the_screen(launch, make_config, tmp_path, capsys):
+    assert launch(make_config(early_stopping__monitor="oracle"), tmp_path) == 0
+    found = rows(tmp_path, "evaluation")
+    assert found[-1]["oracle_best_accuracy"] == max(row["test_accuracy"] for row in found[1:])
+    assert manifest(tmp_path)["summary"]["early_stopping"]["monitor"] == "oracle"
+    shown = capsys.readouterr().out
+    assert "early stopping by the ORACLE (test set)" in shown and "best step by the test set, an oracle" in shown
+
+
+def test_a_run_that_watches_nothing_speaks_of_no_best_step(launch, make_config, tmp_path):
+    assert launch(make_config(), tmp_path) == 0
+    assert "early_stopping" not in manifest(tmp_path)["summary"]
+    assert not any("best" in name or "validation" in name for name in rows(tmp_path, "evaluation")[-1])
+
+
+@pytest.mark.parametrize(
+    "fields, words",
+    [
+        ({"early_stopping__monitor": "validation"}, ["early_stopping.monitor", "data.validation_fraction=0.1"]),
+        ({"data__validation_fraction": 0.9999}, ["data.validation_fraction=0.9999", "0.1"]),
+        ({"augmentation__crop": "random"}, ["augmentation.crop", "preprocess.crop"]),
+        ({"dropout__rate": 0.5, "dropout__place": "hidden", "model__name": "conv_tiny"}, ["dropout.place=last"]),
+        ({"augmentation__hue": 0.1}, ["augmentation.hue"]),
+    ],
+)
+def test_a_regularizer_that_could_not_act_is_refused(launch, make_config, tmp_path, fields, words):
+    with pytest.raises(UserError) as caught:
+        launch(make_config(**fields), tmp_path)
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
 def test_a_run_that_is_interrupted_before_its_first_checkpoint_starts_over(launch, make_config, tmp_path, monkeypatch):
     config = make_config()
     launch(config, tmp_path / "whole")

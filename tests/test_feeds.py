@@ -11,7 +11,7 @@ import orbax.checkpoint as ocp
 import pytest
 
 from configs import cifar_random
-from rethink import assembly, experiment
+from rethink import experiment, feeding
 from rethink.data import sources
 from rethink.results import figures
 
@@ -77,11 +77,11 @@ def test_the_feed_is_chosen_by_size_against_the_limit():
     data = sources.open_set(config.data)
     gib = 1797 * 64 / 2**30
     config.data.resident_limit_gib = gib * 1.01
-    assert assembly.choose_feed(config.data, data)[0] == "resident"
+    assert feeding.choose_feed(config.data, data)[0] == "resident"
     config.data.resident_limit_gib = gib * 0.99
-    assert assembly.choose_feed(config.data, data)[0] == "streamed"
+    assert feeding.choose_feed(config.data, data)[0] == "streamed"
     config.data.feed = "resident"
-    assert assembly.choose_feed(config.data, data)[0] == "resident"
+    assert feeding.choose_feed(config.data, data)[0] == "resident"
 
 
 def run_processes(count, *arguments, last=()):

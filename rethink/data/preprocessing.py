@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from rethink import settings
 
-WHITEN = ("none", "per_image")
+WHITEN = ("none", "per_image", "symmetric")
 
 
 def crop_size(image_shape: tuple[int, int, int], crop: int) -> tuple[int, int]:
@@ -34,7 +34,7 @@ def centre_crop(images: jax.Array, crop: int) -> jax.Array:
     return images[..., top : top + rows, left : left + columns, :]
 
 
-def whiten(images: jax.Array) -> jax.Array:
+def whiten_per_image(images: jax.Array) -> jax.Array:
     """Per-image whitening: (x - mean) / max(std, 1 / sqrt(N)) over the N values of each image.
 
     Args:
@@ -51,5 +51,14 @@ def whiten(images: jax.Array) -> jax.Array:
 
 def view(images: jax.Array, *, crop: int, whitening: str) -> jax.Array:
     """Returns what the model sees: float32 [batch, crop, crop, channels] of uint8 [batch, height, width, channels]."""
-    scaled = centre_crop(images, crop).astype(jnp.float32) / 255
-    return whiten(scaled) if whitening == "per_image" else scaled
+    return whiten(centre_crop(images, crop).astype(jnp.float32) / 255, whitening)
+
+
+def whiten(images: jax.Array, whitening: str) -> jax.Array:
+    """Returns images float32 [batch, height, width, channels] in 0..1 whitened as one of `WHITEN` says.
+
+    `symmetric` maps 0..1 to -1..1, the usual input of Inception V3.
+    """
+    if whitening == "per_image":
+        return whiten_per_image(images)
+    return 2 * images - 1 if whitening == "symmetric" else images

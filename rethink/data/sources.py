@@ -46,13 +46,29 @@ class SplitSource(Protocol):
 
 
 class DataSet(NamedTuple):
-    """A data set that is open: `name` with its version, the decoder with its version, and both splits."""
+    """A data set that is open.
+
+    Attributes:
+      name, decoder: with their versions.
+      full_train_examples: what the set has for training, before a subset was taken and a part held out.
+      splits: "train", "test", and "validation" where a part of train is held out.
+    """
 
     name: str
     decoder: str
     num_classes: int
-    train: SplitSource
-    test: SplitSource
+    full_train_examples: int
+    splits: dict[str, SplitSource]
+
+    @property
+    def train(self) -> SplitSource:
+        """What is trained on."""
+        return self.splits["train"]
+
+    @property
+    def test(self) -> SplitSource:
+        """What is tested on."""
+        return self.splits["test"]
 
 
 def open_set(config: ConfigDict) -> DataSet:
@@ -74,12 +90,27 @@ def open_set(config: ConfigDict) -> DataSet:
     return tfds_source.open_set(config)
 
 
-def subset(count: int, config: ConfigDict) -> np.ndarray:
-    """Returns the ids of the fixed subset of `train_examples` out of `count`; a smaller one is part of a larger.
+def training_rows(count: int, config: ConfigDict) -> dict[str, np.ndarray]:
+    """Returns which of `count` examples are for "train" and, where a part is held out, "validation": uint32, ascending.
 
     Raises:
-      UserError: there are not so many.
+      UserError: there are fewer than `train_examples`, or the part held out leaves none to train on.
     """
+    rows = _subset(count, config)
+    if not config.validation_fraction:
+        return {"train": rows}
+    held_out = math.ceil(config.validation_fraction * len(rows))
+    if held_out >= len(rows):
+        raise settings.UserError(
+            f"data.validation_fraction={config.validation_fraction} holds out all {len(rows)} training examples: "
+            "set it so that some are left, such as 0.1."
+        )
+    order = randomness.permutation(randomness.key_for(config.split_seed, "validation"), len(rows))
+    return {"train": rows[np.sort(order[held_out:])], "validation": rows[np.sort(order[:held_out])]}
+
+
+def _subset(count: int, config: ConfigDict) -> np.ndarray:
+    """Returns the fixed subset of `train_examples` out of `count`; a smaller one is part of a larger."""
     wanted = config.train_examples
     if wanted > count:
         raise settings.UserError(
@@ -138,6 +169,9 @@ def _open_digits(config: ConfigDict) -> DataSet:
         name=f"digits (scikit-learn {sklearn.__version__})",
         decoder="none",
         num_classes=10,
-        train=take(train[subset(len(train), config)]),
-        test=take(np.sort(order[:num_test])),
+        full_train_examples=len(train),
+        splits={
+            **{name: take(train[rows]) for name, rows in training_rows(len(train), config).items()},
+            "test": take(np.sort(order[:num_test])),
+        },
     )

@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 
 from rethink import settings
 from rethink.data import cache, decoding, prepare
-from rethink.data.sources import DataSet, Split, subset
+from rethink.data.sources import DataSet, Split, training_rows
 
 CHUNK = 1024  # records read at a time
 
@@ -35,7 +35,7 @@ def open_set(config: ConfigDict) -> DataSet:
         keys = _keys(builder, config)
         num_classes = builder.info.features[keys[1]].num_classes
 
-    def open_split(field: str, *, restricted: bool) -> TfdsSplit:
+    def open_split(field: str) -> TfdsSplit:
         name = config[field]
         if name not in builder.info.splits:
             raise settings.UserError(settings.unknown(f"data.{field}", name, list(builder.info.splits)))
@@ -47,7 +47,7 @@ def open_set(config: ConfigDict) -> DataSet:
             keys=keys,
             num_classes=num_classes,
             count=info.num_examples,
-            ids=subset(info.num_examples, config) if restricted else np.arange(info.num_examples, dtype=np.uint32),
+            ids=np.arange(info.num_examples, dtype=np.uint32),
             image_size=config.image_size,
             cache_dir=config.cache_dir,
         )
@@ -57,9 +57,10 @@ def open_set(config: ConfigDict) -> DataSet:
             raise settings.UserError(f"{split.where} in {builder.data_dir} {what}: prepare it again.")
         return split
 
-    train, test = open_split("train_split", restricted=True), open_split("test_split", restricted=False)
+    train, test = open_split("train_split"), open_split("test_split")
     _check_shapes(config, train.image_shape, test.image_shape)
-    return DataSet(builder.info.full_name, decoding.DECODER, num_classes, train, test)
+    parts = {name: dataclasses.replace(train, ids=ids) for name, ids in training_rows(train.count, config).items()}
+    return DataSet(builder.info.full_name, decoding.DECODER, num_classes, train.count, {**parts, "test": test})
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,10 +17,12 @@ import jax.numpy as jnp
 
 from rethink.models.alexnet import AlexNet
 from rethink.models.inception import Inception
+from rethink.models.inception_v3 import InceptionV3
 from rethink.models.mlp import MLP
 from rethink.models.tiny import TinyConv
 from rethink.models.wide_resnet import WideResNet
 from rethink.regularization.batch_norm import BatchNorm
+from rethink.regularization.explicit import Dropout
 from rethink.settings import UserError, pick, unknown
 
 Builder = Callable[..., nn.Module]  # (*, num_classes, norm, kernel_init, and any other field of the module)
@@ -31,6 +33,7 @@ MODELS: dict[str, Builder] = {
     "alexnet": AlexNet,
     "inception": Inception,
     "wide_resnet": WideResNet,
+    "inception_v3": InceptionV3,
     "mlp_tiny": functools.partial(MLP, hidden_sizes=(16,)),
     "conv_tiny": TinyConv,
 }
@@ -44,22 +47,25 @@ INITIALIZERS = {
 }
 
 
-def build_model(name: str, *, num_classes: int, norm: BatchNorm, init: str, kwargs: Mapping[str, Any]) -> nn.Module:
+def build_model(
+    name: str, *, num_classes: int, norm: BatchNorm, dropout: Dropout, init: str, kwargs: Mapping[str, Any]
+) -> nn.Module:
     """Returns an unbound module with `__call__(images, *, train)`, images float32 [batch, height, width, channels].
 
     Args:
       name: one of `MODELS`, or "package.module:ClassName" for a Linen module that can be imported. That one is given
-        `num_classes`, and `norm` and `kernel_init` if it has fields of these names.
+        `num_classes`, and `norm`, `dropout` and `kernel_init` if it has fields of these names.
       num_classes: width of the logits.
-      norm: the batch norm that the network calls.
+      norm, dropout: the batch norm and the dropout that the network calls.
       init: one of `INITIALIZERS`: the distribution of every kernel.
       kwargs: further fields of the module.
 
     Raises:
-      UserError: unknown name or initializer, nothing to import there, no Linen module, or fields that it does not have.
+      UserError: unknown name or initializer, nothing to import there, no Linen module, fields that it does not have, or
+        a batch norm or dropout that it has no place for.
     """
     kernel_init = pick(INITIALIZERS, init, "model.init")
-    given = {"num_classes": num_classes, "norm": norm, "kernel_init": kernel_init}
+    given = {"num_classes": num_classes, "norm": norm, "dropout": dropout, "kernel_init": kernel_init}
     builder = find_builder(name)
     if ":" in name:
         fields = inspect.signature(builder).parameters
@@ -68,7 +74,13 @@ def build_model(name: str, *, num_classes: int, norm: BatchNorm, init: str, kwar
                 f"model.name='{name}' has no field 'norm', so batch_norm.kind='{norm.kind}' would do nothing: "
                 "set it to none, or give the class a field norm (rethink.regularization.batch_norm.BatchNorm)."
             )
+        if dropout.rate and "dropout" not in fields:
+            raise UserError(
+                f"model.name='{name}' has no field 'dropout', so dropout.rate={dropout.rate} would do nothing: "
+                "set it to 0, or give the class a field dropout (rethink.regularization.explicit.Dropout)."
+            )
         given = {key: value for key, value in given.items() if key == "num_classes" or key in fields}
+    _check_dropout_place(name, builder, dropout)
     taken = sorted(set(given) & set(kwargs))
     if taken:
         raise UserError(f"model.kwargs sets {', '.join(taken)}, which the config sets elsewhere: remove it there.")
@@ -82,6 +94,16 @@ def build_model(name: str, *, num_classes: int, norm: BatchNorm, init: str, kwar
             f"It is given {', '.join(given)}; further fields: {', '.join(further) or 'none'}."
         ) from error
     return builder(**given, **kwargs)
+
+
+def _check_dropout_place(name: str, builder: Builder, dropout: Dropout) -> None:
+    """Checks that a network which says where it can drop has the place asked for."""
+    places = getattr(getattr(builder, "func", builder), "dropout_places", (dropout.place,))
+    if dropout.rate and dropout.place not in places:
+        raise UserError(
+            f"dropout.place='{dropout.place}' is no place in model.name='{name}': "
+            f"set --config.dropout.place={places[0]}, or --config.dropout.rate=0."
+        )
 
 
 def find_builder(name: str) -> Builder:

@@ -3,7 +3,7 @@
 Refuses the AlexNet of ImageNet (Krizhevsky et al., 2012), whose two convolutional stages this one keeps.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from rethink.models import layers
 from rethink.regularization.batch_norm import BatchNorm
+from rethink.regularization.explicit import Dropout
 
 
 def normalize_locally(x: jax.Array, *, depth_radius: int, bias: float, alpha: float, beta: float) -> jax.Array:
@@ -36,6 +37,7 @@ class AlexNet(nn.Module):
     Attributes:
       num_classes: width of the output.
       norm: batch norm after each layer but the last.
+      dropout: at `dropout_places`.
       kernel_init: of every kernel; biases start at zero.
       features: filters of each convolution.
       hidden_sizes: widths of the dense layers.
@@ -43,8 +45,11 @@ class AlexNet(nn.Module):
         TensorFlow's CIFAR-10 tutorial, whose network this is.
     """
 
+    dropout_places: ClassVar = ("hidden", "last")
+
     num_classes: int
     norm: BatchNorm
+    dropout: Dropout
     kernel_init: layers.Initializer
     features: tuple[int, ...] = (64, 64)
     hidden_sizes: tuple[int, ...] = (384, 192)
@@ -64,5 +69,6 @@ class AlexNet(nn.Module):
             x = normalize_locally(x, depth_radius=self.depth_radius, bias=self.bias, alpha=self.alpha, beta=self.beta)
         x = x.reshape(len(x), -1)
         for size in self.hidden_sizes:
-            x = layers.dense_norm_relu(x, size, **shared)
+            x = self.dropout(layers.dense_norm_relu(x, size, **shared), "hidden", train=train)
+        x = self.dropout(x, "last", train=train)
         return nn.Dense(self.num_classes, kernel_init=self.kernel_init)(x)

@@ -3,7 +3,7 @@
 Refuses Inception V3, the paper's network for ImageNet.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from rethink.models import layers
 from rethink.regularization.batch_norm import BatchNorm
+from rethink.regularization.explicit import Dropout
 
 # Filters of the 1x1 and the 3x3 convolution of each module; one number is a downsampling module's 3x3/2 convolution.
 MODULES = ((32, 32), (32, 48), 80, (112, 48), (96, 64), (80, 80), (48, 96), 96, (176, 160), (176, 160))
@@ -26,12 +27,16 @@ class Inception(nn.Module):
     Attributes:
       num_classes: width of the output.
       norm: batch norm after each convolution.
+      dropout: at `dropout_places`.
       kernel_init: of every kernel; biases start at zero.
       modules: as `MODULES`, the paper's.
     """
 
+    dropout_places: ClassVar = ("last",)
+
     num_classes: int
     norm: BatchNorm
+    dropout: Dropout
     kernel_init: layers.Initializer
     modules: tuple[int | tuple[int, int], ...] = MODULES
 
@@ -51,4 +56,5 @@ class Inception(nn.Module):
                     layers.conv_norm_relu(x, spatial, 3, **shared),
                 ]
             x = jnp.concatenate(branches, axis=-1)
-        return nn.Dense(self.num_classes, kernel_init=self.kernel_init)(x.mean(axis=(1, 2)))
+        x = self.dropout(x.mean(axis=(1, 2)), "last", train=train)
+        return nn.Dense(self.num_classes, kernel_init=self.kernel_init)(x)

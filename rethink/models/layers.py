@@ -41,31 +41,44 @@ def dense_norm_relu(
 def conv_norm_relu(
     x: jax.Array,
     features: int,
-    window: int,
+    window: int | tuple[int, int],
     *,
     stride: int = 1,
+    padding: str = "SAME",
     norm: BatchNorm,
     kernel_init: Initializer,
     train: bool,
 ) -> jax.Array:
-    """Returns float32 [batch, height / stride, width / stride, features]: a convolution with norm or bias, ReLU."""
-    x = convolution(x, features, window, stride=stride, use_bias=not norm.replaces_bias, kernel_init=kernel_init)
+    """Returns float32 [batch, rows, columns, features]: a `convolution` with norm or bias, ReLU."""
+    use_bias = not norm.replaces_bias
+    x = convolution(x, features, window, stride=stride, padding=padding, use_bias=use_bias, kernel_init=kernel_init)
     return nn.relu(norm(x, train=train))
 
 
 def convolution(
-    x: jax.Array, features: int, window: int, *, stride: int = 1, use_bias: bool, kernel_init: Initializer
+    x: jax.Array,
+    features: int,
+    window: int | tuple[int, int],
+    *,
+    stride: int = 1,
+    padding: str = "SAME",
+    use_bias: bool,
+    kernel_init: Initializer,
 ) -> jax.Array:
-    """Returns a SAME convolution of x [batch, height, width, channels] with window x window filters.
+    """Returns float32 [batch, rows, columns, features], a convolution of x [batch, height, width, channels].
+
+    `window` is the filters' (height, width), or one number for both. SAME gives height / stride rows, rounded up; VALID
+    (height - window + 1) / stride, rounded up; likewise the columns.
 
     A 1x1 convolution is written as the matrix product that it is, 3 to 4 times faster in XLA on CPU. The kernel is then
     [channels, features], drawn from the same distribution: the fans are the same.
     """
-    if window == 1:
+    window = (window, window) if isinstance(window, int) else window
+    if window == (1, 1):
         return nn.Dense(features, use_bias=use_bias, kernel_init=kernel_init)(x[:, ::stride, ::stride])
-    return nn.Conv(features, (window, window), strides=stride, use_bias=use_bias, kernel_init=kernel_init)(x)
+    return nn.Conv(features, window, strides=stride, padding=padding, use_bias=use_bias, kernel_init=kernel_init)(x)
 
 
-def max_pool(x: jax.Array) -> jax.Array:
-    """Returns the 3x3 max pool with stride 2 of x [batch, height, width, channels]: half the size, rounded up."""
-    return nn.max_pool(x, (3, 3), strides=(2, 2), padding="SAME")
+def max_pool(x: jax.Array, *, padding: str = "SAME") -> jax.Array:
+    """Returns the 3x3 max pool with stride 2 of x [batch, height, width, channels]; sizes as of a `convolution`."""
+    return nn.max_pool(x, (3, 3), strides=(2, 2), padding=padding)

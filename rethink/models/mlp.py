@@ -3,11 +3,14 @@
 Refuses to know the table's names: `hidden_sizes` says which of them it is.
 """
 
+from typing import ClassVar
+
 import flax.linen as nn
 import jax
 
 from rethink.models import layers
 from rethink.regularization.batch_norm import BatchNorm
+from rethink.regularization.explicit import Dropout
 
 
 class MLP(nn.Module):
@@ -18,12 +21,16 @@ class MLP(nn.Module):
     Attributes:
       num_classes: width of the output.
       norm: batch norm after each hidden layer.
+      dropout: at `dropout_places`.
       kernel_init: of every kernel; biases start at zero.
       hidden_sizes: width of each hidden layer.
     """
 
+    dropout_places: ClassVar = ("hidden", "last")
+
     num_classes: int
     norm: BatchNorm
+    dropout: Dropout
     kernel_init: layers.Initializer
     hidden_sizes: tuple[int, ...]
 
@@ -34,4 +41,6 @@ class MLP(nn.Module):
         x = images.reshape(len(images), -1)
         for size in self.hidden_sizes:
             x = layers.dense_norm_relu(x, size, norm=self.norm, kernel_init=self.kernel_init, train=train)
+            x = self.dropout(x, "hidden", train=train)
+        x = self.dropout(x, "last", train=train)
         return nn.Dense(self.num_classes, kernel_init=self.kernel_init)(x)

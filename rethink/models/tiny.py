@@ -3,11 +3,14 @@
 Refuses to be a model of the paper. The tiny MLP is `mlp.MLP` with one hidden layer of 16.
 """
 
+from typing import ClassVar
+
 import flax.linen as nn
 import jax
 
 from rethink.models import layers
 from rethink.regularization.batch_norm import BatchNorm
+from rethink.regularization.explicit import Dropout
 
 
 class TinyConv(nn.Module):
@@ -16,12 +19,16 @@ class TinyConv(nn.Module):
     Attributes:
       num_classes: width of the output.
       norm: batch norm after the convolution; without it the convolution has a bias.
+      dropout: at `dropout_places`.
       kernel_init: of every kernel; biases start at zero.
       features: number of filters.
     """
 
+    dropout_places: ClassVar = ("last",)
+
     num_classes: int
     norm: BatchNorm
+    dropout: Dropout
     kernel_init: layers.Initializer
     features: int = 8
 
@@ -30,5 +37,5 @@ class TinyConv(nn.Module):
         """Returns logits float32 [batch, num_classes] of images float32 [batch, height, width, channels]."""
         layers.require_images(images, smallest=1, model="conv_tiny")
         x = layers.conv_norm_relu(images, self.features, 3, norm=self.norm, kernel_init=self.kernel_init, train=train)
-        x = x.mean(axis=(1, 2))
+        x = self.dropout(x.mean(axis=(1, 2)), "last", train=train)
         return nn.Dense(self.num_classes, kernel_init=self.kernel_init)(x)

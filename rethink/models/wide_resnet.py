@@ -3,11 +3,14 @@
 Refuses to be a model of the paper: it has no row in its tables.
 """
 
+from typing import ClassVar
+
 import flax.linen as nn
 import jax
 
 from rethink.models import layers
 from rethink.regularization.batch_norm import BatchNorm
+from rethink.regularization.explicit import Dropout
 from rethink.settings import UserError
 
 
@@ -24,13 +27,17 @@ class WideResNet(nn.Module):
     Attributes:
       num_classes: width of the output.
       norm: batch norm before each ReLU.
+      dropout: at `dropout_places`.
       kernel_init: of every kernel; biases start at zero.
       depth: number of layers, 6 n + 4; the shortcuts' are not counted.
       width: multiple of the filters.
     """
 
+    dropout_places: ClassVar = ("hidden", "last")
+
     num_classes: int
     norm: BatchNorm
+    dropout: Dropout
     kernel_init: layers.Initializer
     depth: int = 28
     width: int = 1
@@ -63,7 +70,8 @@ class WideResNet(nn.Module):
                 active = normalize(x)
                 changes_shape = stride > 1 or x.shape[-1] != features
                 shortcut = convolve(active, features, 1, stride) if changes_shape else x
-                residual = convolve(normalize(convolve(active, features, 3, stride)), features, 3)
+                middle = self.dropout(normalize(convolve(active, features, 3, stride)), "hidden", train=train)
+                residual = convolve(middle, features, 3)
                 x = shortcut + residual
-        x = normalize(x).mean(axis=(1, 2))
+        x = self.dropout(normalize(x).mean(axis=(1, 2)), "last", train=train)
         return nn.Dense(self.num_classes, kernel_init=self.kernel_init)(x)

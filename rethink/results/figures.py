@@ -1,4 +1,4 @@
-"""Owns the pictures drawn from a run's rows: the learning curve, as PNG and PDF.
+"""Owns the learning curve of a run, drawn from its rows, and how every figure looks and is written: PNG and PDF.
 
 Refuses to train, to smooth and to measure: it draws what the rows say, and no point that they do not hold.
 """
@@ -6,7 +6,7 @@ Refuses to train, to smooth and to measure: it draws what the rows say, and no p
 import math
 import os
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,26 +57,37 @@ def learning_curve(rows: Sequence[Mapping[str, Any]], stem: Path, *, title: str,
       rows: train and evaluation rows, in the order of their steps; there may be none.
       num_classes: the chance level is 1 / num_classes.
     """
+    return save(lambda: _draw(rows, title, num_classes), stem)
+
+
+def save(draw: Callable[[], Any], stem: Path) -> list[Path]:
+    """Draws a figure in the house style and writes it; returns the paths of `stem`.png and `stem`.pdf."""
     import matplotlib.style
 
     with matplotlib.style.context(["default", STYLE]):  # the user's own style stays out of it, and comes back
-        figure = _draw(rows, title, num_classes)
+        figure = draw()
         return [_write(figure, Path(stem), suffix) for suffix in METADATA]
 
 
-def _draw(rows: Sequence[Mapping[str, Any]], title: str, num_classes: int):
+def new_figure(size: tuple[float, float], title: str, title_width: int):
+    """Returns an empty figure of `size` inches, its title in lines of `title_width` letters."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=SIZE, layout="constrained")
+    figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(textwrap.fill(title, 56), fontsize=STYLE["axes.titlesize"], parse_math=False)
+    figure.suptitle(textwrap.fill(title, title_width), fontsize=STYLE["axes.titlesize"], parse_math=False)
+    return figure
+
+
+def _draw(rows: Sequence[Mapping[str, Any]], title: str, num_classes: int):
+    figure = new_figure(SIZE, title, 56)
     upper, lower = figure.subplots(2, 1, sharex=True)
 
     losses = [
-        _curve(upper, rows, "train", "loss", DURING),
-        _curve(upper, rows, "evaluation", "train_loss", TRAIN),
-        _curve(upper, rows, "evaluation", "test_loss", TEST),
+        curve(upper, rows, "train", "loss", DURING),
+        curve(upper, rows, "evaluation", "train_loss", TRAIN),
+        curve(upper, rows, "evaluation", "test_loss", TEST),
     ]
     positive = [value for values in losses for value in values if value > 0]
     if positive and max(positive) > LOG_SPAN * min(positive):
@@ -85,10 +96,10 @@ def _draw(rows: Sequence[Mapping[str, Any]], title: str, num_classes: int):
         upper.set_ylim(0, 1.08 * max(positive))  # from zero: noise about a constant loss shall not look like a fall
     upper.set_ylabel("loss")
 
-    _curve(lower, rows, "train", "accuracy", DURING, scale=100)
-    _curve(lower, rows, "evaluation", "train_accuracy", TRAIN, scale=100)
-    _curve(lower, rows, "evaluation", "test_accuracy", TEST, scale=100)
-    _curve(lower, rows, "evaluation", "train_accuracy_corrupted_true", CORRUPTED, scale=100)
+    curve(lower, rows, "train", "accuracy", DURING, scale=100)
+    curve(lower, rows, "evaluation", "train_accuracy", TRAIN, scale=100)
+    curve(lower, rows, "evaluation", "test_accuracy", TEST, scale=100)
+    curve(lower, rows, "evaluation", "train_accuracy_corrupted_true", CORRUPTED, scale=100)
     lower.axhline(100 / num_classes, **CHANCE)
     lower.set(ylabel="accuracy (%)", xlabel="step", ylim=(-3, 103))
 
@@ -101,12 +112,12 @@ def _draw(rows: Sequence[Mapping[str, Any]], title: str, num_classes: int):
     return figure
 
 
-def _curve(
+def curve(
     axes, rows: Sequence[Mapping[str, Any]], kind: str, field: str, look: Mapping[str, Any], scale: float = 1
 ) -> list[float]:
     """Draws one field of the rows of one kind; returns its values, nan for what is null or not finite."""
     chosen = [row for row in rows if row["kind"] == kind]
-    values = [_finite(row.get(field)) * scale for row in chosen]
+    values = [finite(row.get(field)) * scale for row in chosen]
     drawn = sum(not math.isnan(value) for value in values)
     if drawn:
         marks = {"marker": look.get("marker", "o")} if drawn == 1 else {"markevery": math.ceil(len(values) / MARKS)}
@@ -114,7 +125,7 @@ def _curve(
     return values
 
 
-def _finite(value: float | None) -> float:
+def finite(value: float | None) -> float:
     return math.nan if value is None or not math.isfinite(value) else float(value)
 
 

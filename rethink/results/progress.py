@@ -29,12 +29,21 @@ SHOWN = {  # row kind -> what the view calls a figure: what the row calls it
     "train": {"loss": "loss", "train": "accuracy"},
     "evaluation": {"loss": "train_loss", "train": "train_accuracy", "test": "test_accuracy"},
 }
-COLOURS = {"fitted": "green", "done": "green", "interrupted": "yellow", "diverged": "red", "failed": "red"}
+COLOURS = {
+    "fitted": "green",
+    "stopped early": "green",
+    "done": "green",
+    "interrupted": "yellow",
+    "diverged": "red",
+    "failed": "red",
+}
 ACCURACIES = {  # label of a closing row -> field of the evaluation row
     "train accuracy, given labels": "train_accuracy",
     "  untouched part": "train_accuracy_untouched",
     "  corrupted part, given labels": "train_accuracy_corrupted_given",
     "  corrupted part, true labels": "train_accuracy_corrupted_true",
+    "held-out accuracy, given labels": "validation_accuracy",
+    "held-out accuracy, true labels": "validation_accuracy_true",
 }
 
 
@@ -197,8 +206,9 @@ def closing_rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The (label, value) rows of the closing table; accuracies in percent, what is null is left out.
 
     Args:
-      summary: `steps`, `epochs`, `seconds`, `num_classes`, `evaluation` (the last evaluation row or None) and
-        `steps_to_train_accuracy` ({"0.9": step or None, ...}, None where it was not reached).
+      summary: `steps`, `epochs`, `seconds`, `num_classes`, `evaluation` (the row of the last or the best evaluation,
+        or None), `steps_to_train_accuracy` ({"0.9": step or None, ...}, None where it was not reached), and
+        `early_stopping` where it watched.
     """
     last = summary["evaluation"] or {}
     rows = [(label, percent(last[field])) for label, field in ACCURACIES.items() if last.get(field) is not None]
@@ -211,6 +221,11 @@ def closing_rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
             rows.append(("test accuracy, true labels", percent(last["test_accuracy_true"])))
     if last.get("generalization_gap") is not None:
         rows.append(("generalization gap", f"{100 * last['generalization_gap']:.2f} points"))
+    if watched := summary.get("early_stopping"):
+        split = "the test set, an oracle" if watched["monitor"] == "oracle" else "the part held out"
+        restored = "; the accuracies above are of that step" if watched["restored"] else ""
+        rows.append((f"best step by {split}", f"{watched['best_step']:,}{restored}"))
+        rows.append(("  test accuracy gained over the last step", f"{100 * watched['gain']:.2f} points"))
     for threshold, step in sorted(summary["steps_to_train_accuracy"].items(), key=lambda item: float(item[0])):
         reached = "not reached" if step is None else f"{step:,}"
         rows.append((f"steps to {100 * float(threshold):g}% train accuracy", reached))

@@ -29,7 +29,7 @@ from ml_collections import ConfigDict
 
 from rethink import settings
 
-FINISHED = ("fitted", "done", "diverged")
+FINISHED = ("fitted", "stopped early", "done", "diverged")
 _DECIDES_LENGTH = ("train.total_epochs", "stop.train_accuracy")
 _PACKAGES = (
     "rethink",

@@ -1,4 +1,4 @@
-"""Owns tables of runs: one row a run directory, from its records alone.
+"""Owns tables of runs: one row a run directory, from its records alone; and how rows become CSV, Markdown and text.
 
 Refuses to compute a metric: a figure that no run recorded is blank.
 
@@ -10,8 +10,8 @@ import argparse
 import csv
 import pathlib
 import sys
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TextIO
 
 from rethink import settings
 from rethink.results import progress, records
@@ -32,6 +32,7 @@ COLUMNS = (
     "seconds",
     "devices",
 )
+BRIEF_COLUMNS = ("run", "seed", "fate", "steps", "train accuracy %", "test accuracy %", "steps to 100%", "seconds")
 
 
 def run_row(folder: pathlib.Path) -> dict[str, Any]:
@@ -59,8 +60,8 @@ def run_row(folder: pathlib.Path) -> dict[str, Any]:
         "seed": config["seed"],
         "fate": manifest["fate"],
         "steps": summary["steps"],
-        "train accuracy %": _percent(evaluation.get("train_accuracy")),
-        "test accuracy %": _percent(evaluation.get("test_accuracy")),
+        "train accuracy %": percent(evaluation.get("train_accuracy")),
+        "test accuracy %": percent(evaluation.get("test_accuracy")),
         "steps to 99%": _steps(reached["0.99"]),
         "steps to 100%": _steps(reached["1.0"]),
         "seconds": round(summary["seconds"]),
@@ -68,20 +69,29 @@ def run_row(folder: pathlib.Path) -> dict[str, Any]:
     }
 
 
-def write_csv(rows: Sequence[dict[str, Any]], stream: Any) -> None:
+def write_csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], stream: TextIO) -> None:
     """Writes rows with a header."""
-    writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(stream, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
 
 
-def to_markdown(rows: Sequence[dict[str, Any]]) -> str:
+def to_markdown(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
     """Returns rows as a Markdown table."""
-    lines = [COLUMNS, ["---"] * len(COLUMNS), *([str(row[column]) for column in COLUMNS] for row in rows)]
+    lines = [columns, ["---"] * len(columns), *([str(row[column]) for column in columns] for row in rows)]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
-def _percent(fraction: float | None) -> str:
+def to_text(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
+    """Returns rows as aligned lines for the terminal; columns without any entry are left out."""
+    shown = [column for column in columns if any(str(row[column]) for row in rows)]
+    lines = [shown, *([str(row[column]) for column in shown] for row in rows)]
+    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+
+
+def percent(fraction: float | None) -> str:
+    """0.98765 -> '98.77'; None -> ''; only a whole 1.0 is '100.00'."""
     return "" if fraction is None else progress.percent(fraction).removesuffix("%")
 
 
@@ -100,9 +110,9 @@ def main() -> None:
     except settings.UserError as error:
         sys.exit(f"Error: {error}")
     if arguments.markdown:
-        print(to_markdown(rows))
+        print(to_markdown(rows, COLUMNS))
     else:
-        write_csv(rows, sys.stdout)
+        write_csv(rows, COLUMNS, sys.stdout)
 
 
 if __name__ == "__main__":

@@ -5,12 +5,14 @@ function of the plan and the history, so a resumed run yields what an uninterrup
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from rethink import settings
+from rethink.regularization import early_stopping
+from rethink.regularization.early_stopping import EarlyStopping
 from rethink.training.state import TrainState
 
 THRESHOLDS = (0.9, 0.95, 0.99, 0.999, 1.0)
@@ -20,7 +22,12 @@ Sums = dict[str, np.ndarray]
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """When things happen, in steps. `stop_accuracy` 0 means: run the full schedule."""
+    """When things happen, in steps.
+
+    Attributes:
+      splits: those that are evaluated: "train", "test", and "validation" where examples are held out.
+      stop_accuracy: the train accuracy to end at; 0 means: run the full schedule.
+    """
 
     total_steps: int
     steps_per_epoch: int
@@ -28,7 +35,9 @@ class Plan:
     evaluate_every: int
     checkpoint_every: int
     log_every: int
+    splits: tuple[str, ...]
     stop_accuracy: float
+    early_stopping: EarlyStopping
 
 
 @dataclasses.dataclass
@@ -39,12 +48,16 @@ class History:
       step: updates made.
       window: sums of `loss`, `correct`, `count` since the last training row.
       evaluation: the last evaluation row, None before the first.
+      best: the evaluation row that early stopping found best, None where it watches nothing.
+      monitored: the accuracies that early stopping watches, of all evaluations but that of the start.
       steps_to_train_accuracy: threshold -> first evaluated step that reached it, None where none has.
     """
 
     step: int = 0
     window: dict[str, float] = dataclasses.field(default_factory=lambda: {"loss": 0.0, "correct": 0.0, "count": 0.0})
     evaluation: dict[str, Any] | None = None
+    best: dict[str, Any] | None = None
+    monitored: list[float] = dataclasses.field(default_factory=list)
     steps_to_train_accuracy: dict[str, int | None] = dataclasses.field(
         default_factory=lambda: {str(threshold): None for threshold in THRESHOLDS}
     )
@@ -58,7 +71,7 @@ class Event:
       kind: "advance" (steps were dispatched), "train" or "evaluation" (`row` is due in the metrics), "checkpoint"
         (`state` is due to be saved), "end".
       row: of an end by divergence, the `step` whose loss is not finite and the `learning_rate` before it.
-      fate: of an end: "fitted", "done" or "diverged".
+      fate: of an end: "fitted", "stopped early", "done" or "diverged".
     """
 
     kind: str
@@ -83,7 +96,7 @@ def train(
     Args:
       state: donated to the first call; the state to keep is the one of the "checkpoint" events, until the next event.
       train_call: (state, first step, steps) -> (state, sums with an axis of steps, still on the devices).
-      evaluate: (state, "train" or "test") -> sums over the split.
+      evaluate: (state, split) -> sums over the split.
       fetch: brings a call's sums to the host, each [steps].
       learning_rate: step -> the rate of that update.
     """
@@ -117,7 +130,8 @@ def train(
             yield event
             if event.kind == "end":
                 return
-        if checkpoint_due or _fate(plan, history):
+        is_best = evaluation_due and history.best is history.evaluation
+        if checkpoint_due or is_best or _fate(plan, history):
             yield Event("checkpoint", step, state=state)
     yield Event("end", history.step, fate=fate)
 
@@ -132,24 +146,38 @@ def next_call(plan: Plan, step: int) -> int:
     return min(call_end, evaluated + plan.evaluate_every, plan.total_steps) - step
 
 
-def evaluation_row(plan: Plan, step: int, train: Sums, test: Sums) -> dict[str, Any]:
-    """Returns the metrics of an evaluation; accuracies are fractions, None where there are no such examples."""
+def evaluation_row(plan: Plan, step: int, sums: Mapping[str, Sums]) -> dict[str, Any]:
+    """Returns the metrics of an evaluation; accuracies are fractions, None where there are no such examples.
+
+    Args:
+      sums: of each of the plan's splits.
+    """
+    train, test = sums["train"], sums["test"]
     train_accuracy = float(train["correct"] / train["count"])
     test_accuracy = float(test["correct"] / test["count"])
-    return {
+    row = {
         "kind": "evaluation",
         "step": step,
         "epoch": step / plan.steps_per_epoch,
         "train_loss": _ratio(train["loss"], train["count"]),
         "train_accuracy": train_accuracy,
+        "train_top5_accuracy": _ratio(train["top5_correct"], train["count"]),
         "train_accuracy_untouched": _ratio(train["untouched_correct"], train["count"] - train["corrupted_count"]),
         "train_accuracy_corrupted_given": _ratio(train["corrupted_given"], train["corrupted_count"]),
         "train_accuracy_corrupted_true": _ratio(train["corrupted_true"], train["corrupted_count"]),
         "test_loss": _ratio(test["loss"], test["count"]),
         "test_accuracy": test_accuracy,
+        "test_top5_accuracy": _ratio(test["top5_correct"], test["count"]),
         "test_accuracy_true": _true_accuracy(test),
         "generalization_gap": train_accuracy - test_accuracy,
     }
+    if "validation" in sums:
+        held_out = sums["validation"]
+        row["validation_loss"] = _ratio(held_out["loss"], held_out["count"])
+        row["validation_accuracy"] = _ratio(held_out["correct"], held_out["count"])
+        true = held_out["untouched_correct"] + held_out["corrupted_true"]
+        row["validation_accuracy_true"] = _ratio(true, held_out["count"])
+    return row
 
 
 def _true_accuracy(sums: Sums) -> float | None:
@@ -164,14 +192,29 @@ def _evaluation_event(
 ) -> Event:
     """Returns the event of an evaluation, and takes it into the history; the end, where the last update made a loss
     that is not finite: no training step has seen it yet."""
-    row = evaluation_row(plan, history.step, evaluate(state, "train"), evaluate(state, "test"))
+    row = evaluation_row(plan, history.step, {split: evaluate(state, split) for split in plan.splits})
     if not np.isfinite(row["train_loss"]):
         return _diverged(history, history.step, learning_rate)
     history.evaluation = row
+    _watch(plan.early_stopping, history, row)
     for threshold, reached in history.steps_to_train_accuracy.items():
         if reached is None and row["train_accuracy"] >= float(threshold):
             history.steps_to_train_accuracy[threshold] = history.step
     return Event("evaluation", history.step, row=row)
+
+
+def _watch(stopping: EarlyStopping, history: History, row: dict[str, Any]) -> None:
+    """Takes an evaluation into what early stopping remembers, and the best so far into the row."""
+    accuracy = stopping.monitored(row)
+    if accuracy is None or not history.step:  # the start is no result
+        return
+    history.monitored.append(accuracy)
+    best = early_stopping.best_so_far(history.monitored, stopping.min_delta)[-1]
+    if best == len(history.monitored) - 1:
+        history.best = row
+    assert history.best is not None
+    row[f"{stopping.monitor}_best_accuracy"] = history.monitored[best]
+    row[f"{stopping.monitor}_best_step"] = history.best["step"]
 
 
 def _diverged(history: History, step: int, learning_rate: Callable[[int], float]) -> Event:
@@ -211,6 +254,8 @@ def _fate(plan: Plan, history: History) -> str | None:
     seen = history.evaluation
     if plan.stop_accuracy and seen and seen["step"] == history.step and seen["train_accuracy"] >= plan.stop_accuracy:
         return "fitted"
+    if seen and seen["step"] == history.step and plan.early_stopping.stops(history.monitored):
+        return "stopped early"
     return "done" if history.step >= plan.total_steps else None
 
 

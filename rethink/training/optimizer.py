@@ -13,8 +13,15 @@ from rethink import settings
 
 OPTIMIZERS: dict[str, Callable[[optax.Schedule, ConfigDict], optax.GradientTransformation]] = {
     "sgd": lambda rate, config: optax.sgd(rate, momentum=config.momentum, nesterov=config.nesterov),
-    "rmsprop": lambda rate, config: optax.rmsprop(rate, momentum=config.momentum, nesterov=config.nesterov),
-    "adam": lambda rate, config: optax.adam(rate),
+    "rmsprop": lambda rate, config: optax.rmsprop(
+        rate,
+        decay=config.second_moment_decay,
+        eps=config.epsilon,
+        momentum=config.momentum,
+        nesterov=config.nesterov,
+        eps_in_sqrt=True,
+    ),
+    "adam": lambda rate, config: optax.adam(rate, eps=config.epsilon),
 }
 SCHEDULES = ("exponential", "cosine", "constant")
 DECAY_UNITS = ("epochs", "steps")

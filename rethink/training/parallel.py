@@ -44,9 +44,10 @@ def start(config: ConfigDict, processes: Processes | None) -> None:
     Raises:
       UserError: the other processes are not there.
     """
-    if config.cpu_devices > 1:
+    already = jax.config.jax_num_cpu_devices  # type: ignore[attr-defined]
+    if config.cpu_devices not in (1, already):  # the runs of a table share a process
         jax.config.update("jax_num_cpu_devices", config.cpu_devices)
-    if processes or _launched():
+    if (processes or _launched()) and not jax.distributed.is_initialized():
         jax.config.update("jax_enable_preemption_service", False)  # it would swallow SIGTERM
         place = vars(processes) if processes else {}
         names = {"coordinator": "coordinator_address", "count": "num_processes", "index": "process_id"}

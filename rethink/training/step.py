@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from rethink.regularization import explicit
 from rethink.training.state import TrainState
 
 Sums = dict[str, jax.Array]
@@ -32,25 +33,37 @@ class Batch(NamedTuple):
 def make_train_step(
     model: nn.Module,
     tx: optax.GradientTransformation,
-    view: Callable[[jax.Array], jax.Array],
+    view: Callable[[jax.Array, Batch], jax.Array],
+    penalty: Callable[[Any], jax.Array],
     *,
     key: jax.Array,
+    auxiliary_weight: float,
     axis_name: str,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Sums]]:
     """Returns (state, batch) -> (state, sums): one update on the mean cross-entropy of the global batch.
 
-    Every device's part must be of the same size. Sums are `loss`, `correct`, `count` over the global batch.
+    Every device's part must be of the same size. Sums are `loss` (the cross-entropy alone), `correct`, `count` over the
+    global batch.
 
     Args:
-      key: of the model's own randomness in training (Linen's "dropout"), another one for each step and device.
+      view: (step, batch) -> what the model sees in training.
+      penalty: params -> what a regularizer adds to the loss.
+      key: of the model's randomness in training: the stream of `explicit.Dropout` for each step, the same on every
+        device, and Linen's "dropout" for each step and device.
+      auxiliary_weight: of the mean cross-entropy of the logits that a model sows as "auxiliary_logits".
     """
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Sums]:
         def loss_of(params):
             variables = {"params": params, "batch_stats": state.batch_stats}
-            here = jax.random.fold_in(jax.random.fold_in(key, state.step), jax.lax.axis_index(axis_name))
-            images, rngs = view(batch.images), {"dropout": here}
-            outputs: Any = model.apply(variables, images, train=True, rngs=rngs, mutable=["batch_stats"])
+            of_step = jax.random.fold_in(key, state.step)
+            rngs = {
+                explicit.DROPOUT_STREAM: of_step,
+                "dropout": jax.random.fold_in(of_step, jax.lax.axis_index(axis_name)),
+            }
+            outputs: Any = model.apply(
+                variables, view(state.step, batch), train=True, rngs=rngs, mutable=["batch_stats", "auxiliary_logits"]
+            )
             logits, changed = outputs
             losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels)
             sums = {
@@ -58,7 +71,11 @@ def make_train_step(
                 "correct": jnp.sum((jnp.argmax(logits, -1) == batch.labels).astype(jnp.float32)),
                 "count": jnp.float32(len(batch.labels)),
             }
-            return jnp.mean(losses), (sums, changed.get("batch_stats", {}))
+            total = jnp.mean(losses) + penalty(params)
+            for others in jax.tree.leaves(changed.get("auxiliary_logits", {})):
+                others = optax.softmax_cross_entropy_with_integer_labels(others, batch.labels)
+                total += auxiliary_weight * jnp.mean(others)
+            return total, (sums, changed.get("batch_stats", {}))
 
         grads, (sums, batch_stats) = jax.grad(loss_of, has_aux=True)(state.params)
         # Statistics of single devices are averaged, so that the state is the same everywhere.
@@ -76,6 +93,7 @@ def make_evaluation_step(
 ) -> Callable[[TrainState, Batch, jax.Array], Sums]:
     """Returns (state, batch, weights float32 [batch]) -> sums over the global batch; padding has weight 0.
 
+    `correct` and `top5_correct` go by the given label, which is among the top 5 where fewer than 5 logits are larger;
     `untouched` are the examples whose given label is the true one, `corrupted` the others.
     """
 
@@ -84,11 +102,13 @@ def make_evaluation_step(
         logits: Any = model.apply(variables, view(batch.images), train=False)
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels)
         predicted = jnp.argmax(logits, -1)
+        of_label = jnp.take_along_axis(logits, batch.labels[:, None], axis=-1)
         given, true = predicted == batch.labels, predicted == batch.true_labels
         corrupted = batch.labels != batch.true_labels
         sums = {
             "loss": jnp.sum(weights * losses),
             "correct": jnp.sum(weights * given),
+            "top5_correct": jnp.sum(weights * (jnp.sum(logits > of_label, axis=-1) < 5)),
             "count": jnp.sum(weights),
             "untouched_correct": jnp.sum(weights * (given & ~corrupted)),
             "corrupted_given": jnp.sum(weights * (given & corrupted)),

@@ -64,11 +64,16 @@ def test_a_damaged_run_is_named(folder):
 def test_csv_and_markdown_hold_the_same_cells(folder):
     row = tables.run_row(folder)
     stream = io.StringIO()
-    tables.write_csv([row, row], stream)
+    tables.write_csv([row, row], tables.COLUMNS, stream)
     read = list(csv.DictReader(io.StringIO(stream.getvalue())))
     assert read == [{name: str(value) for name, value in row.items()}] * 2
-    lines = tables.to_markdown([{**row, "run": "a|b"}]).splitlines()
+    lines = tables.to_markdown([{**row, "run": "a|b"}], tables.COLUMNS).splitlines()
     assert len(lines) == 3 and lines[2].startswith("| a\\|b | mlp_1x512 |")
+
+
+def test_text_is_aligned_and_leaves_out_empty_columns():
+    rows = [{"a": "long entry", "b": "", "c": 1}, {"a": "x", "b": "", "c": 22}]
+    assert tables.to_text(rows, ("a", "b", "c")).splitlines() == ["a           c", "long entry  1", "x           22"]
 
 
 def test_a_run_that_has_not_ended_is_named(folder):

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rethink.regularization.early_stopping import EarlyStopping
 from rethink.training import loop
 
+OFF = EarlyStopping("none", "given", patience=0, min_delta=0.0, restore_best=True)
 PLAN = loop.Plan(
     total_steps=20,
     steps_per_epoch=10,
@@ -18,7 +20,9 @@ PLAN = loop.Plan(
     evaluate_every=10,
     checkpoint_every=10,
     log_every=5,
+    splits=("train", "test"),
     stop_accuracy=0.0,
+    early_stopping=OFF,
 )
 BATCH = 8.0
 
@@ -35,7 +39,9 @@ def plans(draw):
         evaluate_every=count(25),
         checkpoint_every=count(25),
         log_every=count(25),
+        splits=("train", "test"),
         stop_accuracy=0.0,
+        early_stopping=OFF,
     )
 
 
@@ -69,7 +75,7 @@ class Programs:
         right = self.accuracy(state) if split == "train" else 0.125
         loss = math.nan if state >= self.bad_from else 1.5
         parts = {"untouched_correct": 1.0, "corrupted_given": 1.0, "corrupted_true": 1.0, "corrupted_count": 2.0}
-        return {"loss": 64 * loss, "correct": 64 * right, "count": 64.0, **parts}
+        return {"loss": 64 * loss, "correct": 64 * right, "top5_correct": 64 * right, "count": 64.0, **parts}
 
     def fetch(self, sums):
         self.fetched += len(sums["loss"])
@@ -285,27 +291,30 @@ def test_a_network_that_starts_with_an_infinite_loss_makes_no_step():
 SUMS = {
     "loss": 120.0,
     "correct": 30.0,
+    "top5_correct": 35.0,
     "count": 40.0,
     "untouched_correct": 9.0,
     "corrupted_given": 21.0,
     "corrupted_true": 3.0,
     "corrupted_count": 28.0,
 }
-TEST_SUMS = {"loss": 25.0, "correct": 5.0, "count": 20.0, "corrupted_count": 0.0}
+TEST_SUMS = {"loss": 25.0, "correct": 5.0, "top5_correct": 12.0, "count": 20.0, "corrupted_count": 0.0}
 
 
 def test_an_evaluation_divides_each_sum_by_its_own_count():
-    assert loop.evaluation_row(PLAN, 25, SUMS, {**SUMS, **TEST_SUMS}) == {
+    assert loop.evaluation_row(PLAN, 25, {"train": SUMS, "test": {**SUMS, **TEST_SUMS}}) == {
         "kind": "evaluation",
         "step": 25,
         "epoch": 2.5,
         "train_loss": 3.0,
         "train_accuracy": 0.75,
+        "train_top5_accuracy": 0.875,
         "train_accuracy_untouched": 9 / 12,
         "train_accuracy_corrupted_given": 21 / 28,
         "train_accuracy_corrupted_true": 3 / 28,
         "test_loss": 1.25,
         "test_accuracy": 0.25,
+        "test_top5_accuracy": 0.6,
         "test_accuracy_true": None,
         "generalization_gap": 0.5,
     }
@@ -319,11 +328,13 @@ def test_an_evaluation_divides_each_sum_by_its_own_count():
     ],
 )
 def test_the_accuracy_of_no_examples_is_none(corrupted_count, missing):
-    row = loop.evaluation_row(PLAN, 0, {**SUMS, "corrupted_count": corrupted_count}, {**SUMS, **TEST_SUMS})
+    row = loop.evaluation_row(
+        PLAN, 0, {"train": {**SUMS, "corrupted_count": corrupted_count}, "test": {**SUMS, **TEST_SUMS}}
+    )
     assert {name for name, value in row.items() if value is None} == missing | {"test_accuracy_true"}
 
 
 def test_test_labels_that_were_corrupted_are_never_taken_for_true_ones():
     corrupted = {"corrupted_count": 18.0, "untouched_correct": 1.0, "corrupted_true": 7.0}
-    row = loop.evaluation_row(PLAN, 0, SUMS, {**SUMS, **TEST_SUMS, **corrupted})
+    row = loop.evaluation_row(PLAN, 0, {"train": SUMS, "test": {**SUMS, **TEST_SUMS, **corrupted}})
     assert row["test_accuracy"] == 0.25 and row["test_accuracy_true"] == (1 + 7) / 20

@@ -43,6 +43,10 @@ def view(images):
     return images.astype(jnp.float32) / 255
 
 
+def training_view(now, batch):
+    return view(batch.images)
+
+
 def make_batch(seed, size):
     draw = np.random.default_rng(seed)
     labels, true_labels = draw.integers(0, CLASSES, (2, size)).astype(np.int32)
@@ -74,12 +78,13 @@ def assert_close(found, expected, rtol):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=rtol, atol=1e-7), found, expected)
 
 
-def trainer(model):
+def trainer(model, *, seen=training_view, penalty=lambda params: 0.0, auxiliary_weight=0.0):
     """Returns (its train step, its state before the first)."""
     tx = optax.sgd(RATE, momentum=MOMENTUM)
-    return step.make_train_step(model, tx, view, key=jax.random.key(0), axis_name=AXIS), state.init_state(
-        model, tx, 0, SHAPE
+    train_step = step.make_train_step(
+        model, tx, seen, penalty, key=jax.random.key(0), auxiliary_weight=auxiliary_weight, axis_name=AXIS
     )
+    return train_step, state.init_state(model, tx, 0, SHAPE)
 
 
 def gradient_by_hand(weights, bias, batch):
@@ -166,6 +171,7 @@ def test_an_evaluation_counts_each_part_by_its_own_labels(devices):
     assert sums.pop("loss") == pytest.approx(4 * right + 3 * wrong, rel=1e-6)
     assert {name: float(value) for name, value in sums.items()} == {
         "correct": 4,  # rows 0, 2, 3, 5
+        "top5_correct": 7,  # of 3 classes
         "count": 7,
         "untouched_correct": 2,  # rows 0, 2 of 0, 1, 2
         "corrupted_given": 2,  # rows 3, 5 of 3, 4, 5, 6
@@ -242,6 +248,70 @@ def test_a_network_without_a_norm_has_no_statistics():
     train_step, now = trainer(Normed(NONE))
     assert now.batch_stats == {}
     assert on_devices(train_step, 2)(now, make_batch(0, 8))[0].batch_stats == {}
+
+
+class Ranked(nn.Module):
+    """Logits that fall from class 0 to class 9."""
+
+    @nn.compact
+    def __call__(self, images, *, train):
+        return jnp.broadcast_to(-jnp.arange(10.0), (len(images), 10))
+
+
+def test_the_top_five_are_five():
+    batch = make_batch(0, 10)._replace(labels=np.arange(10, dtype=np.int32))
+    evaluation_step = step.make_evaluation_step(Ranked(), view, axis_name=AXIS)
+    now = state.TrainState(step=0, params={}, batch_stats={}, opt_state=())
+    assert on_one_device(evaluation_step)(now, batch, np.ones(10, np.float32))["top5_correct"] == 5
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_a_penalty_is_in_the_gradient_and_not_in_the_loss_that_is_reported(devices):
+    def penalty(params):
+        return 3.0 * jnp.sum(params["Dense_0"]["kernel"])
+
+    batch = make_batch(0, 8)
+    plain, now = trainer(Linear())
+    penalized, _ = trainer(Linear(), penalty=penalty)
+    without, sums = map(first, on_devices(plain, devices)(now, batch))
+    with_penalty, sums_with = map(first, on_devices(penalized, devices)(now, batch))
+    moved = with_penalty.params["Dense_0"]["kernel"] - without.params["Dense_0"]["kernel"]
+    np.testing.assert_allclose(moved, -RATE * 3.0, rtol=1e-5)
+    assert sums["loss"] == sums_with["loss"]
+
+
+class Helped(nn.Module):
+    """A network with a second set of logits beside its own, from parameters of their own."""
+
+    @nn.compact
+    def __call__(self, images, *, train):
+        x = images.reshape(len(images), -1)
+        self.sow("auxiliary_logits", "auxiliary", nn.Dense(CLASSES, name="helper")(x))
+        return nn.Dense(CLASSES, name="own")(x)
+
+
+def test_an_auxiliary_head_learns_by_its_weight_and_leaves_the_rest_alone():
+    batch = make_batch(0, 8)
+    kernels = {}
+    for weight in (0.0, 0.5, 1.0):
+        train_step, now = trainer(Helped(), auxiliary_weight=weight)
+        params = on_one_device(train_step)(now, batch)[0].params
+        kernels[weight] = {name: params[name]["kernel"] - now.params[name]["kernel"] for name in ("own", "helper")}
+    assert not np.any(kernels[0.0]["helper"])
+    np.testing.assert_allclose(2 * kernels[0.5]["helper"], kernels[1.0]["helper"], rtol=1e-4, atol=1e-8)
+    np.testing.assert_array_equal(kernels[0.0]["own"], kernels[1.0]["own"])
+
+
+def test_training_sees_the_images_of_its_own_view_at_each_step():
+    def seen(now, batch):
+        return view(batch.images) * (now == 0)
+
+    train_step, now = trainer(Linear(), seen=seen)
+    train_step = on_one_device(train_step)
+    once, _ = train_step(now, make_batch(0, 8))
+    assert np.any(once.params["Dense_0"]["kernel"] != now.params["Dense_0"]["kernel"])
+    again, _ = train_step(now.replace(step=np.int32(1)), make_batch(0, 8))  # all black: kernels have no gradient
+    np.testing.assert_array_equal(again.params["Dense_0"]["kernel"], now.params["Dense_0"]["kernel"])
 
 
 class Dropped(nn.Module):

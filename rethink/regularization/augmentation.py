@@ -1,0 +1,220 @@
+"""Owns data augmentation, the explicit regularizer of the paper's section 3 that acts on training images.
+
+Refuses position: what is done to an image is a function of (the step's key, example id, image), never of the batch
+around it. It refuses evaluation too, which sees the centre crop of data/preprocessing.py, and whitening, which follows.
+"""
+
+import dataclasses
+import functools
+
+import dm_pix
+import jax
+import jax.numpy as jnp
+import ml_collections
+from jax.scipy import ndimage
+
+from rethink import randomness, settings
+
+CROPS = ("none", "random", "inception")
+OPERATIONS = ("zoom", "rotation", "crop", "flip", "brightness", "contrast", "saturation", "hue")  # one key each
+
+INCEPTION_AREA = (0.08, 1.0)  # fraction of the image
+INCEPTION_ASPECT = (3 / 4, 4 / 3)  # width / height
+INCEPTION_TRIES = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Augmentation:
+    """The settings of data augmentation: for each training image, drawn anew in each step.
+
+    The operations come in the order of `OPERATIONS`: one bilinear warp of the stored image, crop, flip, then the
+    colours. Each draws from a key of its own, so that switching one on or off leaves the draws of the others alone.
+    An operation of strength 0 is left out; with all of them out, the result is the centre crop in 0..1.
+
+    Zhang et al. (2017) use random crops, flips, brightness, contrast, saturation and hue on CIFAR10 and the crop, flip
+    and colours of Szegedy et al. (2015) on ImageNet (section 3); random windows and flips are from Krizhevsky et al.
+    (2012). Appendix A names the operations and leaves their strengths open.
+
+    Attributes:
+      crop: one of `CROPS`. `none` is the centre crop of evaluation, `random` a window of the final size at any offset,
+        `inception` a window of random area and aspect that is resized to the final size.
+      padding: pixels of zeros around the image before a `random` crop.
+      flip: left-right with probability 1/2.
+      zoom: scale in U[1 - zoom, 1 + zoom] about the centre, 0 <= zoom < 1; above 1 enlarges. Edge pixels are repeated.
+      rotation: angle about the centre in U[-rotation, rotation] degrees, 0..180. Edge pixels are repeated.
+      brightness: added, in U[-brightness, brightness], to images in 0..1.
+      contrast: factor in U[1 - contrast, 1 + contrast] about the mean of each channel.
+      saturation: factor in U[1 - saturation, 1 + saturation], in HSV.
+      hue: shift in U[-hue, hue] of the colour circle, 0..0.5.
+    """
+
+    crop: str
+    padding: int
+    flip: bool
+    zoom: float
+    rotation: float
+    brightness: float
+    contrast: float
+    saturation: float
+    hue: float
+
+    @property
+    def is_off(self) -> bool:
+        """Whether a training image is seen as an image of evaluation is."""
+        others = (self.flip, self.zoom, self.rotation, self.brightness, self.contrast, self.saturation, self.hue)
+        return self.crop == "none" and not any(others)
+
+    def check(self, image_shape: tuple[int, int, int], size: tuple[int, int]) -> None:
+        """Refuses settings that do nothing, or cannot be done, to images of this shape.
+
+        Args:
+          image_shape: (height, width, channels) of the stored images.
+          size: (height, width) of the result, at most that of the images.
+
+        Raises:
+          UserError: a padding that no crop uses, a crop that has a single window, colours of other than 3 channels.
+        """
+        height, width, channels = image_shape
+        if self.padding and self.crop != "random":
+            raise settings.UserError(
+                f"augmentation.padding={self.padding} has no effect with augmentation.crop={self.crop}: "
+                "set --config.augmentation.crop=random, or --config.augmentation.padding=0."
+            )
+        if self.crop == "random" and size == (height + 2 * self.padding, width + 2 * self.padding):
+            raise settings.UserError(
+                f"augmentation.crop=random has only one window of {size[0]}x{size[1]} in images of {height}x{width}: "
+                "set --config.preprocess.crop to a smaller size, or --config.augmentation.padding to 1 or more."
+            )
+        for name in ("saturation", "hue"):
+            if getattr(self, name) and channels != 3:
+                raise settings.UserError(
+                    f"augmentation.{name}={getattr(self, name)} needs images of 3 channels, and these have {channels}: "
+                    f"set --config.augmentation.{name}=0.0."
+                )
+
+    @functools.partial(jax.jit, static_argnums=0, static_argnames=("size",))
+    def __call__(self, key: jax.Array, ids: jax.Array, images: jax.Array, *, size: tuple[int, int]) -> jax.Array:
+        """Returns the augmented images, float32 [batch, *size, channels] in 0..1.
+
+        Args:
+          key: of the step; the seed and the step are folded in by the caller.
+          ids: uint32 [batch].
+          images: uint8 [batch, height, width, channels].
+          size: (height, width) of the result.
+        """
+        augment_one = functools.partial(self._augment_one, size=size)
+        return jax.vmap(augment_one)(randomness.example_keys(key, ids), images)
+
+    def _augment_one(self, key: jax.Array, image: jax.Array, *, size: tuple[int, int]) -> jax.Array:
+        keys = dict(zip(OPERATIONS, jax.random.split(key, len(OPERATIONS)), strict=True))
+        if self.zoom or self.rotation:
+            scale = 1 + _draw(keys["zoom"], self.zoom)
+            angle = jnp.deg2rad(_draw(keys["rotation"], self.rotation))
+            image = warp(_to_unit(image), scale, angle)
+        if self.crop == "inception":
+            image = resize_window(_to_unit(image), inception_window(keys["crop"], image.shape[:2]), size)
+        else:
+            image = self._crop(keys["crop"], image, size)
+        if self.flip:
+            image = jnp.where(jax.random.uniform(keys["flip"], (), jnp.float32) < 0.5, image[:, ::-1], image)
+        return self._colour(keys, _to_unit(image))
+
+    def _crop(self, key: jax.Array, image: jax.Array, size: tuple[int, int]) -> jax.Array:
+        """Returns a window of the final size, at a random offset or in the middle."""
+        image = jnp.pad(image, ((self.padding, self.padding), (self.padding, self.padding), (0, 0)))
+        rows, columns = image.shape[0] - size[0], image.shape[1] - size[1]
+        offset = jnp.array([rows // 2, columns // 2], jnp.int32)
+        if self.crop == "random":
+            offset = jax.random.randint(key, (2,), 0, jnp.array([rows + 1, columns + 1], jnp.int32), jnp.int32)
+        return jax.lax.dynamic_slice(image, (offset[0], offset[1], jnp.int32(0)), (*size, image.shape[2]))
+
+    def _colour(self, keys: dict[str, jax.Array], image: jax.Array) -> jax.Array:
+        """Returns an image in 0..1 with its colours changed: TensorFlow's image operations, then the clip to 0..1."""
+        if self.brightness:
+            image = dm_pix.adjust_brightness(image, _draw(keys["brightness"], self.brightness))
+        if self.contrast:
+            image = dm_pix.adjust_contrast(image, 1 + _draw(keys["contrast"], self.contrast))
+        if self.saturation:
+            image = dm_pix.adjust_saturation(image, 1 + _draw(keys["saturation"], self.saturation))
+        if self.hue:
+            image = dm_pix.adjust_hue(image, _draw(keys["hue"], self.hue))
+        return jnp.clip(image, 0, 1)
+
+
+def _draw(key: jax.Array, strength: float) -> jax.Array:
+    """Returns a float32 scalar of U[-strength, strength]."""
+    return jax.random.uniform(key, (), jnp.float32, -strength, strength)
+
+
+def _to_unit(image: jax.Array) -> jax.Array:
+    """Returns a uint8 image as float32 in 0..1; one that is float32 already as it is."""
+    return image.astype(jnp.float32) / 255 if image.dtype == jnp.uint8 else image
+
+
+def warp(image: jax.Array, scale: jax.Array, angle: jax.Array) -> jax.Array:
+    """Returns an image enlarged and turned about its centre: bilinear, with the edge pixels repeated.
+
+    Args:
+      image: float32 [height, width, channels].
+      scale, angle: float32 scalars; the angle is in radians, and a positive one turns counter-clockwise.
+    """
+    height, width, _ = image.shape
+    middle = (height - 1) / 2, (width - 1) / 2
+    row, column = jnp.meshgrid(
+        jnp.arange(height, dtype=jnp.float32) - middle[0],
+        jnp.arange(width, dtype=jnp.float32) - middle[1],
+        indexing="ij",
+    )
+    cos, sin = jnp.cos(angle) / scale, jnp.sin(angle) / scale
+    places = [cos * row + sin * column + middle[0], cos * column - sin * row + middle[1]]
+    sample = functools.partial(ndimage.map_coordinates, coordinates=places, order=1, mode="nearest")
+    return jax.vmap(sample, in_axes=-1, out_axes=-1)(image)
+
+
+def inception_window(key: jax.Array, shape: tuple[int, int]) -> jax.Array:
+    """Returns (top, left, height, width), int32 [4], of a window of random area and aspect in an image of this shape.
+
+    The area is uniform in `INCEPTION_AREA`, the aspect log-uniform in `INCEPTION_ASPECT`, the place uniform. The first
+    of `INCEPTION_TRIES` draws that fits is taken, and the largest window of an allowed aspect, in the middle, if none
+    does. Source: Szegedy et al. (2015), section 6; the tries and the last resort are torchvision's RandomResizedCrop.
+    """
+    height, width = shape
+    area_key, aspect_key, top_key, left_key = jax.random.split(key, 4)
+    low, high = jnp.log(jnp.array(INCEPTION_ASPECT, jnp.float32))
+    area = height * width * jax.random.uniform(area_key, (INCEPTION_TRIES,), jnp.float32, *INCEPTION_AREA)
+    aspect = jnp.exp(jax.random.uniform(aspect_key, (INCEPTION_TRIES,), jnp.float32, low, high))
+    rows = jnp.round(jnp.sqrt(area / aspect)).astype(jnp.int32)
+    columns = jnp.round(jnp.sqrt(area * aspect)).astype(jnp.int32)
+    fits = (rows >= 1) & (rows <= height) & (columns >= 1) & (columns <= width)
+    first, found = jnp.argmax(fits), jnp.any(fits)
+
+    narrowest, widest = INCEPTION_ASPECT
+    largest = min(height, round(width / narrowest)), min(width, round(height * widest))
+    window_height = jnp.where(found, rows[first], largest[0])
+    window_width = jnp.where(found, columns[first], largest[1])
+    spare = jnp.stack([height - window_height, width - window_width])
+    top = jax.random.randint(top_key, (), 0, spare[0] + 1, jnp.int32)
+    left = jax.random.randint(left_key, (), 0, spare[1] + 1, jnp.int32)
+    offset = jnp.where(found, jnp.stack([top, left]), spare // 2)
+    return jnp.stack([*offset, window_height, window_width]).astype(jnp.int32)
+
+
+def resize_window(image: jax.Array, window: jax.Array, size: tuple[int, int]) -> jax.Array:
+    """Returns the window of an image resized: bilinear, with a filter as wide as the reduction (antialiased).
+
+    At the window's border the filter reads the pixels beyond it, as Pillow's `resize(box=...)` does.
+
+    Args:
+      image: float32 [height, width, channels], window: int32 [4] as of `inception_window`.
+      size: (height, width) of the result.
+    """
+    scale = jnp.array(size, jnp.float32) / window[2:].astype(jnp.float32)
+    translation = -window[:2].astype(jnp.float32) * scale
+    return jax.image.scale_and_translate(
+        image, (*size, image.shape[2]), (0, 1), scale, translation, "linear", antialias=True
+    )
+
+
+def from_config(config: ml_collections.ConfigDict) -> Augmentation:
+    """Returns the settings of the config section `augmentation`, whose fields are those of `Augmentation`."""
+    return Augmentation(**dict(config))

@@ -1,0 +1,67 @@
+"""Owns early stopping, an implicit regularizer of the paper's section 3: which epoch was best, and when to stop.
+
+Refuses to train and to save: it is handed what was measured, oldest first, and answers.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import ml_collections
+
+MONITORS = ("none", "validation", "oracle")
+LABELS = ("given", "true")
+
+
+@dataclasses.dataclass(frozen=True)
+class EarlyStopping:
+    """The settings of early stopping.
+
+    Attributes:
+      monitor: one of `MONITORS`. `validation` is a part held out of train; `oracle` is the test set, as in the paper's
+        figure 2: a bound on what stopping could gain, as nobody has its labels before the end.
+      labels: one of `LABELS`: whether an example held out counts as right by its given label, corrupted as those of
+        train are, or by its true one. The oracle goes by the test labels as they are.
+      patience: evaluations without a better one after which the run ends; 0 waits for ever.
+      min_delta: an accuracy is better when it exceeds the best so far by more than this, 0..1.
+      restore_best: whether the run's result is that of the best evaluation instead of the last.
+    """
+
+    monitor: str
+    labels: str
+    patience: int
+    min_delta: float
+    restore_best: bool
+
+    def monitored(self, row: Mapping[str, Any]) -> float | None:
+        """Returns the accuracy in an evaluation row that decides, None where nothing is monitored."""
+        if self.monitor == "none":
+            return None
+        if self.monitor == "oracle":
+            return row["test_accuracy"]
+        return row["validation_accuracy" if self.labels == "given" else "validation_accuracy_true"]
+
+    def stops(self, accuracies: Sequence[float]) -> bool:
+        """Returns whether patience has run out after these accuracies."""
+        if not self.patience or not accuracies:
+            return False
+        return len(accuracies) - 1 - best_so_far(accuracies, self.min_delta)[-1] >= self.patience
+
+
+def best_so_far(accuracies: Sequence[float], min_delta: float) -> list[int]:
+    """Returns, for each evaluation, the index of the best one up to it; of equal ones the first."""
+    best: list[int] = []
+    for index, accuracy in enumerate(accuracies):
+        better = not best or accuracy > accuracies[best[-1]] + min_delta
+        best.append(index if better else best[-1])
+    return best
+
+
+def gain(best: Mapping[str, Any], last: Mapping[str, Any]) -> float:
+    """Returns what stopping at the evaluation row `best` would have brought in test accuracy, against `last`."""
+    return best["test_accuracy"] - last["test_accuracy"]
+
+
+def from_config(config: ml_collections.ConfigDict) -> EarlyStopping:
+    """Returns the settings of the config section `early_stopping`, whose fields are those of `EarlyStopping`."""
+    return EarlyStopping(**dict(config))

@@ -1,0 +1,124 @@
+"""Owns what is made of a run's events in the process that writes: records, screen, TensorBoard, profiler, checkpoints.
+
+Refuses to train, and to decide when anything happens: the loop's events say so.
+"""
+
+import contextlib
+from typing import Any, NamedTuple
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from rethink import assembly
+from rethink.regularization import early_stopping
+from rethink.results import progress, records, tensorboard
+from rethink.training import checkpoints, loop, parallel
+
+
+class Counted(NamedTuple):
+    """What is kept of the examples: fingerprints by name; labels before and after, by split."""
+
+    fingerprints: dict[str, str]
+    labels: dict[str, dict[str, np.ndarray]]
+
+
+def take_census(setup: assembly.Setup) -> Counted | None:
+    """Returns what is kept of the examples of all processes, None before every one of them was seen."""
+    if not all(census.full for census in setup.census.values()):
+        return None
+    found = {split: census.fingerprints(parallel.gather) for split, census in setup.census.items()}
+    return Counted(
+        fingerprints={
+            name if split == "train" else f"{split}_{name}": value
+            for split, values in found.items()
+            for name, value in values.items()
+        },
+        labels={name: census.labels(parallel.gather) for name, census in setup.census.items()},
+    )
+
+
+def summarize(setup: assembly.Setup, history: loop.History, record: records.Run) -> dict[str, Any]:
+    """Returns what the closing table and the tables of runs say: of the last evaluation, or of the best one."""
+    stopping, evaluation = setup.plan.early_stopping, history.evaluation
+    watched = {}
+    if history.best and evaluation:
+        watched["early_stopping"] = {
+            "monitor": stopping.monitor,
+            "best_step": history.best["step"],
+            "last_test_accuracy": evaluation["test_accuracy"],
+            "gain": early_stopping.gain(history.best, evaluation),
+            "restored": stopping.restore_best,
+        }
+        evaluation = history.best if stopping.restore_best else evaluation
+    return {
+        "steps": history.step,
+        "epochs": history.step / setup.plan.steps_per_epoch,
+        "evaluation": evaluation,
+        **watched,
+        "steps_to_train_accuracy": history.steps_to_train_accuracy,
+        "num_classes": setup.num_classes,
+        "seconds": record.seconds(),
+    }
+
+
+class Reporter:
+    """Acts on the events of a run, in the process that writes: records, screen, TensorBoard, profiler, checkpoints."""
+
+    def __init__(
+        self,
+        config: ConfigDict,
+        setup: assembly.Setup,
+        record: records.Run,
+        saved: checkpoints.Checkpoints,
+        history: loop.History,
+        census: Counted | None,
+        profile_steps: tuple[int, int] | None,
+        stack: contextlib.ExitStack,
+    ):
+        """Begins (or goes on) writing; what must be closed at the end is put on the stack."""
+        resumed = history.step > 0
+        fingerprints = {"order": setup.order_fingerprint, **(census.fingerprints if census else {})}
+        record.begin(history.step if resumed else -1, setup.facts, fingerprints)
+        self._record, self._saved = record, saved
+        if census:
+            self.count(census)
+        self._tensorboard = None
+        if config.log.tensorboard:
+            writer = tensorboard.EventWriter(record.subfolder("tensorboard"), first_step=history.step)
+            self._tensorboard = stack.enter_context(writer)
+        self._screen = stack.enter_context(
+            progress.Progress(
+                header={**setup.header, "Directory": str(record.folder)},
+                total_steps=setup.plan.total_steps,
+                first_step=history.step,
+                batch_size=config.train.batch_size,
+                steps_per_epoch=setup.plan.steps_per_epoch,
+                patience_seconds=3600 * config.log.patience_hours,
+            )
+        )
+        self._profiler = None
+        if profile_steps:
+            profiler = parallel.Profiler(record.subfolder("profile"), *profile_steps)
+            self._profiler = stack.enter_context(profiler)
+        if resumed:
+            self._screen.note(f"Resumed at step {history.step:,}.")
+
+    def count(self, census: Counted) -> None:
+        """Records the census of the data."""
+        self._record.check_fingerprints(census.fingerprints)
+        for split, labels in census.labels.items():
+            self._record.save_arrays("corruption" if split == "train" else f"corruption_{split}", **labels)
+
+    def take(self, event: loop.Event, history: loop.History) -> None:
+        """Acts on one event; `history` is the loop's, as of now."""
+        if event.kind == "advance":
+            self._screen.advance(event.step)
+            if self._profiler:
+                self._profiler.advance(event.step)
+        elif event.kind == "checkpoint":
+            self._saved.save(parallel.fetch(event.state), history)
+        elif event.kind != "end":
+            self._record.append(event.row)
+            self._screen.show(event.row)
+            if self._tensorboard:
+                self._tensorboard.write(event.row)

@@ -1,0 +1,191 @@
+"""Owns the comparison of runs with a table of the paper: our number beside the paper's, and which orderings hold.
+
+Refuses to call comparable what is not: a subset, a run stopped by the test set and corrupted test labels are named.
+
+    python -m rethink.results.comparison table1 sweeps/table1
+    python -m rethink.results.comparison --markdown table1 sweeps/table1
+"""
+
+import argparse
+import math
+import pathlib
+import statistics
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rethink import settings
+from rethink.results import orderings, outcomes, paper, tables
+from rethink.results.orderings import Claim, Level
+from rethink.results.outcomes import Outcome
+
+NEAR_POINTS = 1.0  # ours and the paper's that differ by no more are marked as near
+NEAR = f"within {NEAR_POINTS:g} point"
+COLUMNS = (
+    "cell",
+    "measure",
+    "ours %",
+    "deviation",
+    "n",
+    "paper %",
+    "certainty",
+    "ours - paper",
+    NEAR,
+    "fate",
+    "train examples",
+    "epochs",
+    "notes",
+)
+TERMINAL_COLUMNS = ("cell", "measure", "ours %", "paper %", "ours - paper", NEAR, "fate", "notes")
+ORDERING_COLUMNS = ("statement", "measure", "paper", "certainty", "ours", "n", "standard error", "verdict", "notes")
+
+
+def compare(table: str, runs: outcomes.Runs) -> list[dict[str, Any]]:
+    """Returns a row for each cell and measure of the paper's table, in its order; further cells of `runs` follow.
+
+    Accuracies are means over the runs that came to a result, `deviation` is their sample standard deviation, blank
+    where n = 1; differences are in points.
+
+    Args:
+      table: a name of `paper.TABLES`.
+      runs: name of a cell -> its run directories, several for several seeds.
+
+    Raises:
+      UserError: the table is unknown, a directory holds no run or a damaged one, or two of a cell have the same seed.
+    """
+    known = settings.pick(paper.TABLES, table, "TABLE")
+    found = outcomes.read(runs, known.measures)
+    cells = [*known.cells, *(cell for cell in found if cell not in known.cells)]
+    return [
+        _row(cell, measure, known.cells.get(cell, {}).get(measure), found.get(cell, []))
+        for cell in cells
+        for measure in known.measures
+    ]
+
+
+def check_orderings(table: str, runs: outcomes.Runs) -> list[dict[str, Any]]:
+    """Returns a row for each ordering that the paper reports: its figures, ours, and whether ours hold it.
+
+    The standard error is that of the margin between both sides, in points; it takes the runs for independent, and is
+    blank where a cell that counts has a single one. Arguments and errors are those of `compare`.
+    """
+    known = settings.pick(paper.TABLES, table, "TABLE")
+    found = outcomes.read(runs, known.measures)
+    return [_ordering_row(known, claim, found) for claim in orderings.ORDERINGS.get(table, ())]
+
+
+def _row(cell: str, measure: str, number: paper.Number | None, found: Sequence[Outcome]) -> dict[str, Any]:
+    sample, caveats = outcomes.sample(found, measure), outcomes.caveats_of(found)
+    mean = statistics.fmean(sample) if sample else None
+    difference = 100 * mean - number.value if mean is not None and number and number.value is not None else None
+    near = "" if difference is None else "yes" if round(abs(difference), 6) <= NEAR_POINTS else "no"
+    return {
+        "cell": cell,
+        "measure": measure,
+        "ours %": tables.percent(mean),
+        "deviation": f"{100 * statistics.stdev(sample):.2f}" if len(sample) > 1 else "",
+        "n": len(sample) or "",
+        "paper %": number.text() if number else "",
+        "certainty": number.certainty if number else "",
+        "ours - paper": "" if difference is None else f"{difference:+.2f}",
+        NEAR: "not comparable" if near and caveats else near,
+        "fate": outcomes.fates(found),
+        "train examples": _span(outcome.train_examples for outcome in found),
+        "epochs": _span(outcome.epochs for outcome in found),
+        "notes": "; ".join(caveats),
+    }
+
+
+def _ordering_row(table: paper.Table, claim: Claim, found: Mapping[str, Sequence[Outcome]]) -> dict[str, Any]:
+    weights = claim.weights()
+    runs = {cell: found.get(cell, []) for cell in weights}
+    numbers = [table.cells[cell][claim.measure] for cell in weights]
+    theirs = {cell: number.value for cell, number in zip(weights, numbers, strict=True) if number.value is not None}
+    samples = {cell: outcomes.sample(runs[cell], claim.measure) for cell in weights}
+    ours = {cell: 100 * statistics.fmean(sample) for cell, sample in samples.items() if sample}
+    complete = len(ours) == len(weights)
+    error = _standard_error(weights, samples) if complete else None
+    notes = [f"{cell}: {note}" for cell in weights for note in _notes(runs[cell], samples[cell])]
+    if error is not None and abs(claim.margin(ours)) < 2 * error:
+        notes.append("within two standard errors")
+    return {
+        "statement": claim.statement,
+        "measure": claim.measure,
+        "paper": claim.figures(theirs) if len(theirs) == len(weights) else ", ".join(n.text() for n in numbers),
+        "certainty": "".join(sorted({number.certainty for number in numbers})),
+        "ours": claim.figures(ours) if complete else "",
+        "n": _span(map(len, samples.values())) if complete else "",
+        "standard error": "" if error is None else f"{error:.2f}",
+        "verdict": ("holds" if claim.holds(ours) else "doesn't hold") if complete else _without_result(claim, runs),
+        "notes": "; ".join(notes),
+    }
+
+
+def _notes(runs: Sequence[Outcome], sample: Sequence[float]) -> list[str]:
+    """Returns the caveats of a cell, and the fates where some of its runs have come to no result."""
+    return outcomes.caveats_of(runs) + ([outcomes.fates(runs)] if len(sample) < len(runs) else [])
+
+
+def _without_result(claim: Claim, runs: Mapping[str, Sequence[Outcome]]) -> str:
+    """Returns the verdict where a cell has no value."""
+    if not all(runs.values()):
+        return "not run"
+    diverged = all(run.fate == "diverged" for found in runs.values() for run in found)
+    return "holds" if diverged and isinstance(claim, Level) and claim.or_diverged else "no result"
+
+
+def _standard_error(weights: Mapping[str, int], samples: Mapping[str, Sequence[float]]) -> float | None:
+    """Returns the standard error of the weighted sum of means, points; None where a cell that counts has one run."""
+    counting = {cell: weight for cell, weight in weights.items() if weight}
+    if any(len(samples[cell]) < 2 for cell in counting):
+        return None
+    parts = (weight**2 * statistics.variance(samples[cell]) / len(samples[cell]) for cell, weight in counting.items())
+    return 100 * math.sqrt(sum(parts))
+
+
+def _span(values: Iterable[float | None]) -> str:
+    """'64', or '52 to 76' where they differ; '' where there are none."""
+    known = sorted({value for value in values if value is not None})
+    return " to ".join(f"{value:.10g}" for value in dict.fromkeys((known[0], known[-1]))) if known else ""
+
+
+def for_terminal(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a row of `compare` with fewer columns: spread and n beside the mean, the certainty beside the number."""
+    spread = f" +- {row['deviation']}" if row["deviation"] else ""
+    ours = f"{row['ours %']}{spread} (n={row['n']})" if row["n"] else ""
+    merged = {"ours %": ours, "paper %": f"{row['paper %']} {row['certainty']}".strip()}
+    return {column: {**row, **merged}[column] for column in TERMINAL_COLUMNS}
+
+
+def report(table: str, folder: pathlib.Path, *, markdown: bool = False) -> None:
+    """Prints a table of the paper beside the runs of a folder, and which of its orderings hold.
+
+    Raises:
+      UserError: as `compare` and `outcomes.run_folders`.
+    """
+    title = settings.pick(paper.TABLES, table, "TABLE").title
+    runs = outcomes.run_folders(folder)
+    rows, claims = compare(table, runs), check_orderings(table, runs)
+    if markdown:
+        parts = [tables.to_markdown(rows, COLUMNS), tables.to_markdown(claims, ORDERING_COLUMNS)]
+    else:
+        brief = [for_terminal(row) for row in rows]
+        parts = [tables.to_text(brief, TERMINAL_COLUMNS), tables.to_text(claims, ORDERING_COLUMNS)]
+    print(title, parts[0], "Orderings that the paper reports", parts[1], sep="\n\n")
+
+
+def main() -> None:
+    """Prints the comparison that the command line asks for."""
+    parser = argparse.ArgumentParser(description="A table of the paper beside our runs, and which orderings hold.")
+    parser.add_argument("table", metavar="TABLE", help=", ".join(paper.TABLES))
+    parser.add_argument("folder", type=pathlib.Path, metavar="FOLDER", help="holds run directories CELL-seedS")
+    parser.add_argument("--markdown", action="store_true", help="Markdown with all columns instead of text")
+    arguments = parser.parse_args()
+    try:
+        report(arguments.table, arguments.folder, markdown=arguments.markdown)
+    except settings.UserError as error:
+        sys.exit(f"Error: {error}")
+
+
+if __name__ == "__main__":
+    main()

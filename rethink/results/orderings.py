@@ -1,0 +1,177 @@
+"""Owns the orderings that the paper reports among its numbers, as claims that can be put to other numbers as well.
+
+Refuses to type a number of the paper again: which side is the larger one is read off the paper's table.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from rethink.results import paper
+
+FITTED = 99.0  # percent of train accuracy from which on a train set counts as fitted
+
+
+class Gain(NamedTuple):
+    """What a measure of `cell` has over that of the cell `over`, in points; without `over`, the measure itself."""
+
+    cell: str
+    over: str = ""
+
+    def of(self, values: Mapping[str, float]) -> float:
+        """Returns the gain from the values of the cells."""
+        return values[self.cell] - (values[self.over] if self.over else 0.0)
+
+
+class Ordering(NamedTuple):
+    """The claim that `larger` exceeds `smaller`."""
+
+    statement: str
+    measure: str
+    larger: Gain
+    smaller: Gain
+
+    def weights(self) -> dict[str, int]:
+        """Returns cell -> its factor in the margin, the difference of both sides; 0 where it cancels."""
+        weights: dict[str, int] = {}
+        for sign, gain in ((1, self.larger), (-1, self.smaller)):
+            for factor, cell in ((sign, gain.cell), (-sign, gain.over)):
+                if cell:
+                    weights[cell] = weights.get(cell, 0) + factor
+        return weights
+
+    def margin(self, values: Mapping[str, float]) -> float:
+        """Returns by how many points the claim is true of the values of the cells, or misses."""
+        return self.larger.of(values) - self.smaller.of(values)
+
+    def holds(self, values: Mapping[str, float]) -> bool:
+        """Returns whether the claim is true of the values of the cells."""
+        return self.margin(values) > 0
+
+    def figures(self, values: Mapping[str, float]) -> str:
+        """Returns both sides as they are: '3.56 > 0.28'."""
+        sign = ">" if self.holds(values) else "<="
+        return f"{self.larger.of(values):.2f} {sign} {self.smaller.of(values):.2f}"
+
+
+class Level(NamedTuple):
+    """The claim that a measure of `cell` lies in `low`..`high`, percent, ends included.
+
+    Attributes:
+      or_diverged: whether the claim is also met by runs that all diverged, and so have no value.
+    """
+
+    statement: str
+    measure: str
+    cell: str
+    low: float
+    high: float
+    or_diverged: bool = False
+
+    def weights(self) -> dict[str, int]:
+        """Returns the cell, once."""
+        return {self.cell: 1}
+
+    def margin(self, values: Mapping[str, float]) -> float:
+        """Returns by how many points the value lies inside of the nearer end; negative outside."""
+        return min(values[self.cell] - self.low, self.high - values[self.cell])
+
+    def holds(self, values: Mapping[str, float]) -> bool:
+        """Returns whether the claim is true of the value of the cell."""
+        return self.margin(values) >= 0
+
+    def figures(self, values: Mapping[str, float]) -> str:
+        """Returns the value."""
+        return f"{values[self.cell]:.2f}"
+
+
+Claim = Ordering | Level
+
+
+class Named(NamedTuple):
+    """One side of an ordering and its name."""
+
+    name: str
+    side: Gain
+
+
+def _compared(table: str, measure: str, prefix: str, first: Named, second: Named) -> Ordering:
+    """Returns the claim '<prefix>: <larger> above <smaller>', whichever side the paper's numbers have larger."""
+    values = paper.values_of(table, measure)
+    larger, smaller = sorted((first, second), key=lambda named: named.side.of(values), reverse=True)
+    return Ordering(f"{prefix}: {larger.name} above {smaller.name}", measure, larger.side, smaller.side)
+
+
+def _regularized(table: str, measure: str, prefix: str, plain: str, regularized: Mapping[str, str]) -> list[Ordering]:
+    """Returns each regularizer (name -> cell) against the plain cell, and of two their gains against each other."""
+    none = Named("no regularizer", Gain(plain))
+    found = [_compared(table, measure, prefix, Named(name, Gain(cell)), none) for name, cell in regularized.items()]
+    if len(regularized) == 2:
+        gains = [Named(f"gain of {name}", Gain(cell, plain)) for name, cell in regularized.items()]
+        found.append(_compared(table, measure, prefix, *gains))
+    return found
+
+
+def _at_chance(cell: str, prefix: str, *, classes: int, test_examples: int) -> Level:
+    """Returns the claim of a test accuracy within three standard errors of guessing, those of the binomial."""
+    chance = 1 / classes
+    low, high = (100 * (chance + sign * 3 * math.sqrt(chance * (1 - chance) / test_examples)) for sign in (-1, 1))
+    statement = f"{prefix}: at chance (test accuracy in {low:.2f}..{high:.2f}%)"
+    return Level(statement, "test_accuracy", cell, low, high)
+
+
+def _fitted(cell: str, prefix: str) -> Level:
+    return Level(f"{prefix}: fitted (train accuracy of {FITTED:g}% or more)", "train_accuracy", cell, FITTED, math.inf)
+
+
+def _table1() -> Iterator[Claim]:
+    table, test, both = "table1", "test_accuracy", {"cropping": "crop", "weight decay": "wd"}
+    regularizers = {"inception": both, "alexnet": both}
+    for model in ("inception", "inception_no_bn", "alexnet", "mlp_3x512", "mlp_1x512"):
+        tried = regularizers.get(model, {"weight decay": "wd"})
+        cells = {name: f"{model}-{condition}" for name, condition in tried.items()}
+        yield from _regularized(table, test, model, f"{model}-none", cells)
+    with_norm, without = Gain("inception-none"), Gain("inception_no_bn-none")
+    yield _compared(table, test, "inception", Named("batch norm", with_norm), Named("none", without))
+    for model, other in (("inception", "alexnet"), ("alexnet", "mlp_3x512")):
+        architecture = Named(f"gain from {other}", Gain(f"{model}-none", f"{other}-none"))
+        for name, condition in both.items():
+            regularizer = Named(f"gain of {name}", Gain(f"{model}-{condition}", f"{model}-none"))
+            yield _compared(table, test, model, architecture, regularizer)
+    for cell in paper.TABLES[table].cells:
+        model, condition = cell.split("-", 1)
+        if condition == "random":
+            yield _fitted(cell, f"{model}, random labels")
+            yield _at_chance(cell, f"{model}, random labels", classes=10, test_examples=10_000)
+
+
+def _table2() -> Iterator[Claim]:
+    table, alone = "table2", {"augmentation": "true-aug", "weight decay": "true-wd"}
+    for measure, prefix in (("test_accuracy", "top 1"), ("test_top5_accuracy", "top 5")):
+        prefix = f"true labels, {prefix}"
+        yield from _regularized(table, measure, prefix, "true-none", alone)
+        every, one = Named("all regularizers", Gain("true-aug-dropout-wd")), Named("augmentation", Gain("true-aug"))
+        yield _compared(table, measure, prefix, every, one)
+    none = Named("no regularizer", Gain("random-none"))
+    for cell, name in (("random-wd", "weight decay"), ("random-dropout-wd", "dropout and weight decay")):
+        yield _compared(table, "train_accuracy", "random labels, train", none, Named(name, Gain(cell)))
+    for cell in paper.TABLES[table].cells:
+        if cell.startswith("random-"):
+            yield _at_chance(cell, cell, classes=1000, test_examples=50_000)
+
+
+def _table4() -> Iterator[Claim]:
+    for cell, numbers in paper.TABLES["table4"].cells.items():
+        prefix = f"random labels, {cell}"
+        if numbers["train_accuracy"].value is None:  # failed to converge
+            statement = f"{prefix}: not fitted (train accuracy below {FITTED:g}%, or diverged)"
+            yield Level(statement, "train_accuracy", cell, 0.0, math.nextafter(FITTED, 0.0), or_diverged=True)
+        else:
+            yield _fitted(cell, prefix)
+
+
+ORDERINGS: dict[str, tuple[Claim, ...]] = {
+    "table1": tuple(_table1()),
+    "table2": tuple(_table2()),
+    "table4": tuple(_table4()),
+}

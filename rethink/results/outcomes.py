@@ -1,0 +1,141 @@
+"""Owns what the runs of a comparison say: where they lie, their measures, and why they may not be comparable.
+
+Refuses to compare: it reads records, and no number of the paper.
+"""
+
+import pathlib
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from rethink import settings
+from rethink.results import paper, records
+
+_RUN_FOLDER = re.compile(r"(?P<cell>.+)-seed\d+")
+
+Runs = Mapping[str, Sequence[pathlib.Path]]
+
+
+class Outcome(NamedTuple):
+    """What one run says.
+
+    Attributes:
+      train_examples, epochs: None where they are not recorded.
+      fractions: measure -> value in 0..1; empty where the run has not come to a result.
+      caveats: why it is another experiment than the paper's.
+    """
+
+    folder: pathlib.Path
+    seed: int
+    fate: str
+    train_examples: int | None
+    epochs: float | None
+    fractions: Mapping[str, float]
+    caveats: Sequence[str]
+
+
+def run_folders(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
+    """Returns cell -> run directories, of a folder that holds directories CELL-seedS; those without a run are left out.
+
+    Raises:
+      UserError: there is no such folder, no run in it, or one by another name.
+    """
+    if not folder.is_dir():
+        raise settings.UserError(f"{folder} is no folder: name the one that holds the directories CELL-seedS.")
+    runs: dict[str, list[pathlib.Path]] = {}
+    for path in sorted(path.parent for path in folder.glob("*/manifest.json")):
+        name = _RUN_FOLDER.fullmatch(path.name)
+        if not name:
+            raise settings.UserError(f"{path} does not say which cell it is: name it CELL-seedS, or move it elsewhere.")
+        runs.setdefault(name["cell"], []).append(path)
+    if not runs:
+        raise settings.UserError(f"{folder} holds no run: name the folder that holds the directories CELL-seedS.")
+    return runs
+
+
+def read(runs: Runs, measures: Sequence[str]) -> dict[str, list[Outcome]]:
+    """Returns what the runs of each cell say.
+
+    Raises:
+      UserError: a directory holds no run or a damaged one, or two of a cell have the same seed.
+    """
+    found = {cell: [_outcome(folder, measures) for folder in folders] for cell, folders in runs.items()}
+    for cell, outcomes in found.items():
+        folders: dict[int, pathlib.Path] = {}
+        for outcome in outcomes:
+            if outcome.seed in folders:
+                other = folders[outcome.seed]
+                raise settings.UserError(
+                    f"{cell}: {other} and {outcome.folder} have the same seed ({outcome.seed}): leave one out."
+                )
+            folders[outcome.seed] = outcome.folder
+    return found
+
+
+def _outcome(folder: pathlib.Path, measures: Sequence[str]) -> Outcome:
+    path = folder / "manifest.json"
+    if not path.exists():
+        raise settings.UserError(f"{folder} holds no run (no manifest.json): name run directories.")
+    manifest = records.read_manifest(path)
+    fate, config, data = manifest["fate"], manifest["config"], manifest.get("data", {})
+    summary = manifest.get("summary") if fate in records.FINISHED and fate != "diverged" else None
+    return Outcome(
+        folder=folder,
+        seed=config["seed"],
+        fate=fate,
+        train_examples=data.get("train_examples"),
+        epochs=summary["epochs"] if summary else None,
+        fractions=_fractions(folder, summary["evaluation"] or {}, measures) if summary else {},
+        caveats=_caveats(config, data),
+    )
+
+
+def _fractions(folder: pathlib.Path, last: Mapping[str, Any], measures: Iterable[str]) -> dict[str, float]:
+    """Returns the measures that the run has recorded, from its last evaluation row or, for the best, from all."""
+    path = folder / "metrics.jsonl"
+    try:
+        rows = [row for row in records.read_rows(path) if row["kind"] == "evaluation"]
+    except ValueError as error:
+        raise settings.UserError(f"{path} is damaged: bring it back from a copy, or leave {folder} out.") from error
+    found: dict[str, float] = {}
+    for measure in measures:
+        field = measure.removeprefix(paper.BEST)
+        values = [row.get(field) for row in (rows if measure.startswith(paper.BEST) else [last])]
+        measured = [value for value in values if value is not None]
+        if measured:
+            found[measure] = max(measured)
+    return found
+
+
+def _caveats(config: Mapping[str, Any], data: Mapping[str, Any]) -> list[str]:
+    """Returns what makes a run another experiment than the paper's."""
+    examples, full = data.get("train_examples"), data.get("full_train_examples")
+    caveats = []
+    if examples is None or full is None:
+        caveats.append("size of the full train set not recorded")
+    elif examples < full:
+        caveats.append(f"subset: {examples} examples")
+    if config.get("early_stopping.monitor") == "oracle":
+        caveats.append("stopped by the oracle (test set)")
+    if config.get("corruption.test_labels"):
+        caveats.append("test labels corrupted too")
+    return caveats
+
+
+def sample(outcomes: Iterable[Outcome], measure: str) -> list[float]:
+    """Returns a measure of the runs that came to a result, as fractions."""
+    return [outcome.fractions[measure] for outcome in outcomes if measure in outcome.fractions]
+
+
+def caveats_of(outcomes: Iterable[Outcome]) -> list[str]:
+    """Returns what makes any of the runs another experiment than the paper's."""
+    return list(dict.fromkeys(caveat for outcome in outcomes for caveat in outcome.caveats))
+
+
+def fates(outcomes: Sequence[Outcome]) -> str:
+    """Returns 'not run', 'done', or with several fates how many runs had each: '2 done, 1 failed'."""
+    counts = Counter(outcome.fate for outcome in outcomes)
+    if len(counts) < 2:
+        return next(iter(counts), "not run")
+    return ", ".join(f"{count} {fate}" for fate, count in counts.items())

@@ -1,0 +1,273 @@
+"""Runs beside the paper: means over seeds, what is not comparable, what has not run, and which orderings hold."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+
+import pytest
+
+from rethink.results import comparison, outcomes, paper, tables
+from rethink.settings import UserError
+
+FULL = 50_000
+
+
+@pytest.fixture
+def write(tmp_path):
+    """write(cell, seed, ...) -> the directory of a made-up run."""
+
+    def write(cell, seed=0, *, test=0.5, train=1.0, fate="done", history=(), epochs=64.0, data=None, **config):
+        folder = tmp_path / f"{cell}-seed{seed}"
+        folder.mkdir()
+        last = {"kind": "evaluation", "step": 9, "train_accuracy": train, "test_accuracy": test}
+        last.update(test_top5_accuracy=test, train_top5_accuracy=train)
+        manifest = {
+            "config": {"seed": seed, "early_stopping.monitor": "none", "corruption.test_labels": False, **config},
+            "fate": fate,
+            "data": {"train_examples": FULL, "full_train_examples": FULL} if data is None else data,
+        }
+        if fate in ("done", "fitted", "stopped early", "diverged"):
+            manifest["summary"] = {"evaluation": last, "epochs": epochs}
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+        rows = [{"kind": "train", "step": 1, "loss": 2.3, "accuracy": 0.1}]
+        rows += [{**last, "step": step, "test_accuracy": value} for step, value in enumerate(history)] + [last]
+        (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return folder
+
+    return write
+
+
+def row_of(runs, cell, measure="test_accuracy", table="table1"):
+    (row,) = [r for r in comparison.compare(table, runs) if r["cell"] == cell and r["measure"] == measure]
+    return row
+
+
+def claim_of(runs, statement, table="table1"):
+    (row,) = [r for r in comparison.check_orderings(table, runs) if r["statement"] == statement]
+    return row
+
+
+def test_rows_follow_the_papers_table_and_say_what_has_not_run(write):
+    rows = comparison.compare("table1", {"mlp_3x512-none": [write("mlp_3x512-none")]})
+    assert [(row["cell"], row["measure"]) for row in rows] == [
+        (cell, measure) for cell in paper.TABLES["table1"].cells for measure in ("train_accuracy", "test_accuracy")
+    ]
+    for row in rows:
+        ran = row["cell"] == "mlp_3x512-none"
+        assert row["fate"] == ("done" if ran else "not run") and bool(row["ours %"]) == ran == bool(row["n"])
+        assert row["paper %"] and row["certainty"] == "B" and bool(row["ours - paper"]) == ran
+
+
+def test_seeds_give_mean_sample_deviation_and_n(write):
+    cell = "mlp_3x512-none"
+    runs = {cell: [write(cell, seed, test=test) for seed, test in enumerate((0.52, 0.53, 0.54))]}
+    row = row_of(runs, cell)
+    assert (row["ours %"], row["deviation"], row["n"]) == ("53.00", "1.00", 3)
+    assert (row["paper %"], row["ours - paper"], row[comparison.NEAR]) == ("52.39", "+0.61", "yes")
+    one = row_of({cell: runs[cell][:1]}, cell)
+    assert (one["ours %"], one["deviation"], one["n"]) == ("52.00", "", 1)
+    assert one["train examples"] == "50000" and one["epochs"] == "64" and one["notes"] == ""
+
+
+@pytest.mark.parametrize(
+    "test, difference, near", [(0.5339, "+1.00", "yes"), (0.5341, "+1.02", "no"), (0.5, "-2.39", "no")]
+)
+def test_near_means_within_a_point_either_way(write, test, difference, near):
+    row = row_of({"mlp_3x512-none": [write("mlp_3x512-none", test=test)]}, "mlp_3x512-none")
+    assert row["ours - paper"] == difference and row[comparison.NEAR] == near
+
+
+@pytest.mark.parametrize(
+    "changes, note",
+    [
+        ({"data": {"train_examples": 1000, "full_train_examples": FULL}}, "subset: 1000 examples"),
+        ({"data": {"train_examples": FULL}}, "size of the full train set not recorded"),
+        ({"early_stopping.monitor": "oracle"}, "stopped by the oracle (test set)"),
+        ({"corruption.test_labels": True}, "test labels corrupted too"),
+    ],
+)
+def test_what_is_another_experiment_is_marked_and_never_near(write, changes, note):
+    cell = "mlp_3x512-none"
+    runs = {cell: [write(cell, 0, test=0.5239), write(cell, 1, test=0.5239, **changes)]}
+    row = row_of(runs, cell)
+    assert row["notes"] == note and row["ours - paper"] == "+0.00" and row[comparison.NEAR] == "not comparable"
+    assert row_of({cell: runs[cell][:1]}, cell)[comparison.NEAR] == "yes"
+    ordering = claim_of({**runs, "mlp_3x512-wd": [write("mlp_3x512-wd", test=0.6)]}, WD)
+    assert ordering["notes"] == f"{cell}: {note}" and ordering["verdict"] == "holds"
+
+
+@pytest.mark.parametrize("fate", ["running", "interrupted", "failed", "diverged"])
+def test_runs_without_a_result_say_so_and_are_no_part_of_the_mean(write, fate):
+    cell = "mlp_3x512-none"
+    bad, good = write(cell, 0, test=0.1, fate=fate), write(cell, 1, test=0.52, epochs=50.0)
+    row = row_of({cell: [bad]}, cell)
+    assert (row["ours %"], row["n"], row["ours - paper"], row["epochs"], row["fate"]) == ("", "", "", "", fate)
+    row = row_of({cell: [bad, good]}, cell)
+    assert (row["ours %"], row["n"], row["deviation"], row["epochs"]) == ("52.00", 1, "", "50")
+    assert row["fate"] == f"1 {fate}, 1 done"
+    other = write("mlp_3x512-wd", test=0.6)
+    assert claim_of({cell: [bad], "mlp_3x512-wd": [other]}, WD)["verdict"] == "no result"
+    mixed = claim_of({cell: [bad, good], "mlp_3x512-wd": [other]}, WD)
+    assert mixed["verdict"] == "holds" and mixed["notes"] == f"{cell}: 1 {fate}, 1 done"
+
+
+def test_the_best_so_far_is_the_largest_of_all_evaluations(write):
+    runs = {"true-none": [write("true-none", test=0.6, history=(0.1, 0.64, 0.62))]}
+    best = row_of(runs, "true-none", "best_test_accuracy", "table2")
+    assert (best["ours %"], best["paper %"], best["certainty"]) == ("64.00", "63.16", "C")
+    assert row_of(runs, "true-none", "test_accuracy", "table2")["ours %"] == "60.00"
+    assert row_of(runs, "true-aug", "best_test_accuracy", "table2")["paper %"] == ""
+
+
+def test_a_measure_that_was_not_recorded_is_blank(write):
+    folder = write("true-none")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    del manifest["summary"]["evaluation"]["test_top5_accuracy"]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    row = row_of({"true-none": [folder]}, "true-none", "test_top5_accuracy", "table2")
+    assert row["ours %"] == row["n"] == row["ours - paper"] == "" and row["paper %"] == "80.38"
+
+
+def test_cells_of_the_users_own_follow_without_a_number_of_the_paper(write):
+    rows = comparison.compare("table4", {"wide_resnet-wd": [write("wide_resnet-wd", train=0.99)]})
+    assert [row["cell"] for row in rows] == [*paper.TABLES["table4"].cells, "wide_resnet-wd"]
+    assert rows[-1]["ours %"] == "99.00" and not any(rows[-1][c] for c in ("paper %", "certainty", "ours - paper"))
+    words = rows[1]
+    assert (words["cell"], words["paper %"], words["certainty"]) == ("alexnet-wd", "failed to converge", "A")
+
+
+def test_two_runs_of_one_seed_are_not_two_seeds(write, tmp_path):
+    first = write("mlp_3x512-none", 3)
+    with pytest.raises(UserError, match="same seed"):
+        comparison.compare("table1", {"mlp_3x512-none": [first, first]})
+
+
+# Orderings.
+
+WD = "mlp_3x512: weight decay above no regularizer"
+REVERSED = "mlp_1x512: no regularizer above weight decay"
+
+
+@pytest.mark.parametrize(
+    "wd, none, verdict", [(0.53, 0.52, "holds"), (0.52, 0.53, "doesn't hold"), (0.5, 0.5, "doesn't hold")]
+)
+def test_an_ordering_flips_with_the_numbers(write, wd, none, verdict):
+    row = claim_of(
+        {"mlp_3x512-wd": [write("mlp_3x512-wd", test=wd)], "mlp_3x512-none": [write("mlp_3x512-none", test=none)]}, WD
+    )
+    assert row["verdict"] == verdict and row["paper"] == "53.35 > 52.39" and row["certainty"] == "B"
+    assert row["ours"] == f"{100 * wd:.2f} {'>' if wd > none else '<='} {100 * none:.2f}"
+    assert row["n"] == "1" and row["standard error"] == ""
+
+
+def test_the_direction_is_the_papers(write):
+    runs = {"mlp_1x512-wd": [write("mlp_1x512-wd", test=0.6)], "mlp_1x512-none": [write("mlp_1x512-none", test=0.5)]}
+    assert claim_of(runs, REVERSED)["verdict"] == "doesn't hold"
+
+
+def test_an_ordering_of_gains_needs_all_its_cells(write):
+    statement = "alexnet: gain of cropping above gain of weight decay"
+    runs = {f"alexnet-{name}": [write(f"alexnet-{name}", test=t)] for name, t in (("crop", 0.8), ("wd", 0.77))}
+    row = claim_of(runs, statement)
+    assert row["verdict"] == "not run" and row["ours"] == row["n"] == "" and row["paper"] == "3.59 > 1.29"
+    runs["alexnet-none"] = [write("alexnet-none", test=0.76)]
+    assert (claim_of(runs, statement)["verdict"], claim_of(runs, statement)["ours"]) == ("holds", "4.00 > 1.00")
+
+
+def test_the_standard_error_is_that_of_the_margin(write):
+    def seeds(cell, *accuracies):
+        return [write(cell, seed, test=test) for seed, test in enumerate(accuracies)]
+
+    runs = {
+        "mlp_3x512-wd": seeds("mlp_3x512-wd", 0.52, 0.54),
+        "mlp_3x512-none": seeds("mlp_3x512-none", 0.50, 0.53, 0.53),
+    }
+    row = claim_of(runs, WD)
+    # Variances 2 and 3 points squared, over 2 and 3 runs: sqrt(1 + 1). The margin is one point.
+    assert (row["standard error"], row["n"], row["notes"]) == ("1.41", "2 to 3", "within two standard errors")
+    runs["alexnet-crop"], runs["alexnet-wd"] = seeds("alexnet-crop", 0.80, 0.82), seeds("alexnet-wd", 0.70, 0.72)
+    runs["alexnet-none"] = seeds("alexnet-none", 0.6)  # cancels from the margin of both gains
+    row = claim_of(runs, "alexnet: gain of cropping above gain of weight decay")
+    assert (row["standard error"], row["n"], row["notes"]) == ("1.41", "1 to 2", "")
+    row = claim_of(runs, "alexnet: gain from mlp_3x512 above gain of cropping")
+    assert row["standard error"] == ""
+
+
+def test_random_labels_are_fitted_and_at_chance_or_not(write):
+    runs = {"mlp_1x512-random": [write("mlp_1x512-random", train=0.9841, test=0.1021)]}
+    prefix = "mlp_1x512, random labels"
+    assert claim_of(runs, f"{prefix}: fitted (train accuracy of 99% or more)")["verdict"] == "doesn't hold"
+    assert claim_of(runs, f"{prefix}: at chance (test accuracy in 9.10..10.90%)")["verdict"] == "holds"
+
+
+@pytest.mark.parametrize(
+    "changes, verdict",
+    [
+        ({"fate": "diverged"}, "holds"),
+        ({"train": 0.1}, "holds"),
+        ({"train": 0.995}, "doesn't hold"),
+        ({"fate": "failed"}, "no result"),
+    ],
+)
+def test_not_converging_is_met_by_divergence_but_not_by_a_crash(write, changes, verdict):
+    statement = "random labels, alexnet-wd: not fitted (train accuracy below 99%, or diverged)"
+    row = claim_of({"alexnet-wd": [write("alexnet-wd", **changes)]}, statement, "table4")
+    assert (row["verdict"], row["paper"], row["certainty"]) == (verdict, "failed to converge", "A")
+    fitted = "random labels, inception-wd: fitted (train accuracy of 99% or more)"
+    row = claim_of({"inception-wd": [write("inception-wd", fate="diverged")]}, fitted, "table4")
+    assert row["verdict"] == "no result"
+
+
+# Output.
+
+
+def test_csv_markdown_and_terminal_hold_the_rows(write):
+    runs = {"mlp_3x512-none": [write("mlp_3x512-none", seed, test=0.5 + seed / 100) for seed in (0, 1)]}
+    for rows, columns in (
+        (comparison.compare("table1", runs), comparison.COLUMNS),
+        (comparison.check_orderings("table1", runs), comparison.ORDERING_COLUMNS),
+    ):
+        stream = io.StringIO()
+        tables.write_csv(rows, columns, stream)
+        read = list(csv.DictReader(io.StringIO(stream.getvalue())))
+        assert read == [{name: str(value) for name, value in row.items()} for row in rows]
+        assert len(tables.to_markdown(rows, columns).splitlines()) == len(rows) + 2
+    brief = comparison.for_terminal(row_of(runs, "mlp_3x512-none"))
+    assert brief["ours %"] == "50.50 +- 0.71 (n=2)" and brief["paper %"] == "52.39 B"
+
+
+def test_folders_are_found_by_their_names(write, tmp_path):
+    first, second = write("inception_no_bn-wd", 0), write("inception_no_bn-wd", 12)
+    (tmp_path / "mlp_1x512-wd-seed0").mkdir()  # begun by no run yet
+    (tmp_path / "log.txt").write_text("")
+    assert outcomes.run_folders(tmp_path) == {"inception_no_bn-wd": [first, second]}
+
+
+def call(*arguments):
+    command = [sys.executable, "-m", "rethink.results.comparison", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_the_command_prints_table_and_orderings(write, tmp_path):
+    write("mlp_3x512-none", test=0.5382), write("mlp_3x512-wd", test=0.55)
+    for option in ([], ["--markdown"]):
+        ended = call("table1", tmp_path, *option)
+        assert ended.returncode == 0 and "53.82" in ended.stdout and WD in ended.stdout and "not run" in ended.stdout
+        assert ("| mlp_3x512-none |" in ended.stdout) == bool(option)
+
+
+@pytest.mark.parametrize(
+    "mistake", ["table", "no folder", "empty folder", "stranger", "damaged rows", "damaged manifest"]
+)
+def test_mistakes_end_in_one_line(write, tmp_path, mistake):
+    folder = write("mlp_3x512-none") if mistake != "empty folder" else None
+    if mistake == "stranger":
+        folder.rename(tmp_path / "my_run")
+    if mistake.startswith("damaged"):
+        name = "metrics.jsonl" if "rows" in mistake else "manifest.json"
+        (folder / name).write_text("{\n")
+    where = tmp_path / "nowhere" if mistake == "no folder" else tmp_path
+    ended = call("tabel1" if mistake == "table" else "table1", where)
+    assert ended.returncode and ended.stderr.startswith("Error: ") and ended.stderr.count("\n") == 1
