@@ -244,6 +244,13 @@ def test_a_model_that_would_bring_nothing_else_is_no_matter(command, warned, wor
     assert warned() == []
 
 
+def test_a_field_that_the_cells_of_a_table_set_is_not_overridden(command):
+    table = str(ROOT / "configs" / "paper" / "table1.py")
+    message = mistake(command, f"--config={table}", "--config.optimizer.learning_rate=0.5")
+    assert "--config.optimizer.learning_rate" in message and "cells" in message and table in message
+    command(f"--config={table}", "--config.data.train_examples=100")
+
+
 def test_an_unknown_flag_is_refused(command):
     assert mistake(command, "--seed=1").startswith("Unknown command line flag 'seed'")
     assert "config.seed" in mistake(command, "--config.seed")  # no value

@@ -1,17 +1,25 @@
-"""Owns saving and restoring: a checkpoint is the state and the loop's history, nothing else.
+"""Owns saving and restoring: a checkpoint is the state and the loop's history, with the digests of both.
 
-Refuses pickle: arrays by Orbax, the history as JSON.
+Refuses pickle: arrays by Orbax, the history as JSON. Refuses to restore what is not what was saved, bit for bit.
 """
 
 import dataclasses
+import hashlib
+import json
+import logging
 import pathlib
 from collections.abc import Sequence
 from typing import Any
 
+import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
+from rethink import settings
 from rethink.training.loop import History
 from rethink.training.state import TrainState
+
+_log = logging.getLogger(__name__)
 
 
 class _BestStep(ocp.checkpoint_managers.PreservationPolicy):
@@ -32,12 +40,12 @@ class Checkpoints:
         alone = ocp.options.MultiprocessingOptions(
             primary_host=0, active_processes={0}, barrier_sync_key_prefix="rethink"
         )
-        self._best = _BestStep()
+        self._folder, self._best = folder.absolute(), _BestStep()
         policies = ocp.checkpoint_managers.AnyPreservationPolicy([ocp.checkpoint_managers.LatestN(keep), self._best])
         options = ocp.CheckpointManagerOptions(
             preservation_policy=policies, create=False, multiprocessing_options=alone
         )
-        self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
+        self._manager = ocp.CheckpointManager(self._folder, options=options)
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -51,21 +59,65 @@ class Checkpoints:
         Args:
           state: unreplicated host arrays.
         """
+        values = dataclasses.asdict(history)
+        digests = {"history": _digest_of_history(values), "state": _digest_of_state(state)}
         content = ocp.args.Composite(
-            state=ocp.args.StandardSave(state), history=ocp.args.JsonSave(dataclasses.asdict(history))
+            state=ocp.args.StandardSave(state), history=ocp.args.JsonSave({"history": values, "sha256": digests})
         )
         self._best.step = history.best["step"] if history.best else None
         self._manager.save(history.step, args=content, force=True)
 
     def restore(self, like: TrainState) -> tuple[TrainState, History] | None:
-        """Returns the newest checkpoint, None where there is none.
+        """Returns the newest checkpoint that is whole, None where there is none at all.
+
+        One that is damaged is named in a warning and removed, so that its step can be saved again.
 
         Args:
           like: host arrays of the shapes and types to restore.
+
+        Raises:
+          UserError: there are checkpoints, and all of them are damaged.
         """
-        step = self._manager.latest_step()
-        if step is None:
-            return None
+        steps = sorted(self._manager.all_steps(), reverse=True)
+        for step in steps:
+            try:
+                found = self._read(step, like)
+            except Exception as error:  # a damaged file may raise anything
+                reason = " ".join(str(error).split())[:200]
+                _log.warning(
+                    "The checkpoint %s is damaged (%s): %s.", self._folder / str(step), type(error).__name__, reason
+                )
+                continue
+            for damaged in steps[: steps.index(step)]:
+                self._manager.delete(damaged)
+            return found
+        if steps:
+            raise settings.UserError(
+                f"None of the checkpoints in {self._folder} can be read: bring one back from a copy, or remove "
+                f"{self._folder.parent} to start the run anew."
+            )
+        return None
+
+    def _read(self, step: int, like: TrainState) -> tuple[TrainState, History]:
+        """Returns a checkpoint; raises whatever a damaged one leads to, ValueError where its bits are not those saved."""
         content = ocp.args.Composite(state=ocp.args.StandardRestore(like), history=ocp.args.JsonRestore())
         restored = self._manager.restore(step, args=content)
-        return restored["state"], History(**restored["history"])
+        values, digests = restored["history"]["history"], restored["history"]["sha256"]
+        for name, digest in (("history", _digest_of_history(values)), ("state", _digest_of_state(restored["state"]))):
+            if digest != digests[name]:
+                raise ValueError(f"the SHA-256 of its {name} is not that of what was saved")
+        return restored["state"], History(**values)
+
+
+def _digest_of_history(values: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def _digest_of_state(state: TrainState) -> str:
+    """Returns one digest of the names, types, shapes and bits of all leaves."""
+    digest = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(state):
+        leaf = np.asarray(leaf, order="C")
+        digest.update(f"{jax.tree_util.keystr(path)} {leaf.dtype} {leaf.shape}".encode())
+        digest.update(leaf.tobytes())
+    return digest.hexdigest()

@@ -1,6 +1,7 @@
 """Checkpoints: what is restored is what was saved, bit for bit, and only the newest are kept."""
 
 import dataclasses
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +9,7 @@ import numpy as np
 import optax
 import pytest
 
+from rethink.settings import UserError
 from rethink.training import checkpoints, loop
 from rethink.training.state import TrainState
 
@@ -88,6 +90,68 @@ def test_a_checkpoint_does_not_follow_the_history_that_goes_on(folder):
         history.steps_to_train_accuracy["1.0"] = 2
     with checkpoints.Checkpoints(folder, keep=1) as saved:
         assert dataclasses.asdict(saved.restore(make_state(0))[1]) == before
+
+
+def damaged(content, how):
+    """Returns the bytes of a file after it was cut off, or one of its bits was turned in the middle."""
+    if how == "truncated":
+        return content[: len(content) // 2]
+    return content[: len(content) // 2] + bytes([content[len(content) // 2] ^ 0x10]) + content[len(content) // 2 + 1 :]
+
+
+@pytest.mark.parametrize("how", ["truncated", "flipped"])
+def test_damage_in_any_file_is_seen_and_the_newest_whole_checkpoint_is_used(folder, tmp_path, caplog, how):
+    with checkpoints.Checkpoints(folder, keep=2) as saved:
+        for step in (1, 2):
+            saved.save(make_state(step), make_history(step))
+    files = [path.relative_to(folder) for path in (folder / "2").rglob("*") if path.is_file() and path.stat().st_size]
+    assert len(files) > 5
+    seen = 0
+    for number, file in enumerate(files):
+        copy = tmp_path / str(number)
+        shutil.copytree(folder, copy)
+        (copy / file).write_bytes(damaged((copy / file).read_bytes(), how))
+        caplog.clear()
+        with checkpoints.Checkpoints(copy, keep=2) as saved:
+            found, history = saved.restore(make_state(0))
+            assert_same_bits(found, make_state(history.step))  # what comes back is what was saved, whichever it is
+            assert history == make_history(history.step)
+            if history.step == 1:
+                seen += 1
+                assert str(copy / "2") in caplog.text and "damaged" in caplog.text
+                saved.save(make_state(2), make_history(2))  # the step comes again
+        with checkpoints.Checkpoints(copy, keep=2) as saved:
+            assert_same_bits(saved.restore(make_state(0))[0], make_state(2))
+    assert seen >= 4  # the arrays, their tree and the history; the others say nothing that is needed
+
+
+def test_with_no_whole_checkpoint_left_the_run_does_not_start_anew(folder):
+    with checkpoints.Checkpoints(folder, keep=2) as saved:
+        for step in (1, 2):
+            saved.save(make_state(step), make_history(step))
+    for step in ("1", "2"):
+        shutil.rmtree(folder / step / "state")
+    with checkpoints.Checkpoints(folder, keep=2) as saved, pytest.raises(UserError, match="None of the checkpoints"):
+        saved.restore(make_state(0))
+    assert {path.name for path in folder.iterdir()} == {"1", "2"}
+
+
+def test_other_values_under_a_whole_file_are_seen(folder):
+    with checkpoints.Checkpoints(folder, keep=2) as saved:
+        saved.save(make_state(1), make_history(1))
+    (file,) = [path for path in (folder / "1" / "history").rglob("*") if b'"step": 1' in path.read_bytes()]
+    file.write_bytes(file.read_bytes().replace(b'"step": 1', b'"step": 7', 1))
+    with checkpoints.Checkpoints(folder, keep=2) as saved, pytest.raises(UserError):
+        saved.restore(make_state(0))
+
+
+def test_the_best_checkpoint_is_kept_beside_the_newest(folder):
+    with checkpoints.Checkpoints(folder, keep=1) as saved:
+        for step, best in ((1, 1), (2, 2), (3, 2), (4, 2), (5, 5), (6, 5)):
+            history = make_history(step)
+            history.best = {"step": best}
+            saved.save(make_state(step), history)
+    assert sorted(int(path.name) for path in folder.iterdir()) == [5, 6]
 
 
 def test_a_save_that_was_cut_off_is_no_checkpoint(folder):

@@ -1,0 +1,98 @@
+"""Owns one question: how fast is ImageNet read and augmented at 299 pixels, and how long is an epoch of all of it?
+
+    python -m benchmarks.imagenet --data_dir=DIR > docs/imagenet_loader.json
+
+Images per second of the loader alone (read, JPEG decode, resize to 342, centre square) for 0, 1 and 2 workers, in
+turns; and of the augmentation alone, as the devices do it, on this CPU.
+"""
+
+import argparse
+import functools
+import json
+import os
+import statistics
+import time
+
+WORKERS = (0, 1, 2)
+BATCH = 32
+FULL = 1_281_167  # training images of ILSVRC 2012
+CORES = 16
+
+
+def main() -> None:
+    """Measures and prints JSON."""
+    parser = argparse.ArgumentParser(description="How fast is ImageNet read and augmented at 299 pixels?")
+    parser.add_argument("--data_dir", required=True, help="directory with imagenet2012, array_record")
+    parser.add_argument("--batches", type=int, default=28, help=f"batches of {BATCH} in one turn")
+    parser.add_argument("--turns", type=int, default=3)
+    arguments = parser.parse_args()
+    rates = measure(arguments)
+    found = {name: summarize(values) for name, values in rates.items()}
+    per_core = max(found["loader, 1 workers"]["median"], found["loader, 0 workers"]["median"])
+    print(
+        json.dumps(
+            {
+                "cores": os.cpu_count(),
+                "n": arguments.turns,
+                "images/s": found,
+                f"epoch of {FULL:,} images, minutes, if {CORES} workers on {CORES} cores scale": round(
+                    FULL / (CORES * per_core) / 60, 1
+                ),
+            },
+            indent=2,
+        )
+    )
+
+
+def measure(arguments: argparse.Namespace) -> dict[str, list[float]]:
+    """Returns images per second of each turn."""
+    import jax
+
+    from configs.paper import table2
+    from rethink import randomness, sweeps
+    from rethink.data import batches, sources, streaming
+    from rethink.regularization import augmentation
+
+    (member,) = sweeps.members(table2.get_config("true-aug"))
+    config = member.config
+    config.data.dir = arguments.data_dir
+    data = sources.open_set(config.data)
+    rows = functools.partial(
+        batches.train_rows, 0, num_examples=len(data.train.ids), batch_size=BATCH, remainder="wrap"
+    )
+    rows_of = functools.partial(batches.train_batch, rows, slice(None))
+    augment = augmentation.from_config(config.augmentation)
+    key = randomness.key_for(0, "augmentation")
+    size = (config.preprocess.crop, config.preprocess.crop)
+    found: dict[str, list[float]] = {}
+    for _ in range(arguments.turns):
+        for workers in WORKERS:
+            stream = streaming.stream(data.train, rows_of, first=0, last=10**4, workers=workers)
+            batch = next(stream)
+            found.setdefault(f"loader, {workers} workers", []).append(
+                rate(lambda stream=stream: next(stream), arguments.batches)
+            )
+            stream.close()
+        found.setdefault("augmentation on this CPU", []).append(
+            rate(lambda batch=batch: jax.block_until_ready(augment(key, batch.ids, batch.images, size=size)), 5)
+        )
+    return found
+
+
+def rate(call, calls: int) -> float:
+    """Returns images per second of `calls` calls, the first few left out: what was read ahead, and compilation."""
+    for _ in range(5):
+        call()
+    began = time.perf_counter()
+    for _ in range(calls):
+        call()
+    return BATCH * calls / (time.perf_counter() - began)
+
+
+def summarize(values: list[float]) -> dict[str, float]:
+    """Returns median and extremes."""
+    return {"median": round(statistics.median(values), 1), "min": round(min(values), 1), "max": round(max(values), 1)}
+
+
+if __name__ == "__main__":
+    main()
