@@ -21,14 +21,14 @@ Fields that matter (all of them, with their defaults: configs/base.py):
   --config.train.total_epochs=100.0
   --config.stop.train_accuracy=1.0       end when all is fitted; 0 runs the full schedule
 
-A second launch of the same command resumes the run, or says that it has ended. Exit status: 0 done, 2 a mistake in the
-command, 3 diverged, 130 interrupted.
+A second launch of the same command resumes the run, or says that it has ended. SIGTERM and Ctrl-C save it first; a
+second one does not wait. Exit status: 0 done, 1 a failure (of a table: some runs failed), 2 a mistake in the command,
+3 diverged, 130 interrupted by Ctrl-C, 143 by SIGTERM.
 """
 
 import functools
 import logging
 import pathlib
-import signal
 import sys
 
 import absl.logging
@@ -46,7 +46,6 @@ def launch() -> None:
     log.setLevel(logging.INFO)
     log.propagate = False
     absl.logging.set_verbosity(absl.logging.ERROR)
-    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))  # a scheduler's way to say Ctrl-C
     try:
         config = command_line.define_config(sys.argv[1:], str(DEFAULT))
         workdir = flags.DEFINE_string("workdir", None, "Directory of the run. Default: runs/NAME-HASH, by the config.")
@@ -70,8 +69,8 @@ def launch() -> None:
     except settings.UserError as error:
         print(f"Error: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    except KeyboardInterrupt as interruption:
+        sys.exit(getattr(interruption, "status", 130))
 
 
 if __name__ == "__main__":

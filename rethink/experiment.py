@@ -14,7 +14,7 @@ from rethink import assembly, feeding, models, reporting, settings
 from rethink.data import batches, corruption, preprocessing
 from rethink.regularization import augmentation, batch_norm, early_stopping, explicit
 from rethink.results import figures, progress, records
-from rethink.training import checkpoints, loop, optimizer, parallel
+from rethink.training import checkpoints, loop, optimizer, parallel, preemption
 from rethink.training.state import TrainState
 
 EXIT_DONE, EXIT_DIVERGED = 0, 3
@@ -40,10 +40,12 @@ def run(config: ConfigDict, workdir: str, launch: Launch) -> int:
 
     Raises:
       UserError: the config or the directory is off.
+      Interrupted: a signal ended the run.
     """
     settings.validate(config, CHOICES)
     parallel.start(config.hardware, launch.processes)
     with contextlib.ExitStack() as stack:
+        signals = stack.enter_context(preemption.Signals())
         record = None
         with parallel.all_or_none():
             _check_same_config(config)
@@ -53,7 +55,7 @@ def run(config: ConfigDict, workdir: str, launch: Launch) -> int:
             if record and record.finished:
                 status = str(_repeat(record, launch.brief))
         status = parallel.gather_text(status)[0]  # the first process's is everybody's
-        return int(status) if status else KINDS[config.kind](config, record, launch)
+        return int(status) if status else KINDS[config.kind](config, record, launch, signals)
 
 
 def run_member(launch: Launch, config: ConfigDict, workdir: str) -> bool:
@@ -77,11 +79,14 @@ def _check_same_config(config: ConfigDict) -> None:
         raise settings.UserError("The processes of this run have different configs: start them with the same flags.")
 
 
-def train(config: ConfigDict, record: records.Run | None, launch: Launch) -> int:
+def train(config: ConfigDict, record: records.Run | None, launch: Launch, signals: preemption.Signals) -> int:
     """Trains one network on one corrupted data set (paper, sections 2 and 3).
 
     Args:
       record: None in the processes that don't write.
+
+    Raises:
+      Interrupted: a signal ended the run, which was saved.
     """
     with contextlib.ExitStack() as stack:
         with parallel.all_or_none():
@@ -99,6 +104,7 @@ def train(config: ConfigDict, record: records.Run | None, launch: Launch) -> int
                 reporter = reporting.Reporter(
                     config, setup, record, saved, history, census, launch.profile_steps, stack
                 )
+        signals.wait_for_steps()
         event = None
         for event in loop.train(
             setup.plan,
@@ -108,6 +114,7 @@ def train(config: ConfigDict, record: records.Run | None, launch: Launch) -> int
             evaluate=setup.evaluate,
             fetch=parallel.fetch,
             learning_rate=setup.schedule,
+            interrupted=signals.asked,
         ):
             if census is None:
                 census = reporting.take_census(setup)
@@ -116,6 +123,9 @@ def train(config: ConfigDict, record: records.Run | None, launch: Launch) -> int
             if reporter:
                 reporter.take(event, history)
     assert event is not None
+    if event.fate == "interrupted":
+        print(f"Interrupted at step {event.step:,}, and saved: the same command goes on from there.")
+        raise signals.interruption()
     if not record:
         return EXIT_DIVERGED if event.fate == "diverged" else EXIT_DONE
     record.end(event.fate, summary=reporting.summarize(setup, history, record), end=event.row)
@@ -174,7 +184,7 @@ def _exit_status(record: records.Run) -> int:
     return EXIT_DIVERGED if record.manifest["fate"] == "diverged" else EXIT_DONE
 
 
-KINDS: dict[str, Callable[[ConfigDict, records.Run | None, Launch], int]] = {"train": train}
+KINDS: dict[str, Callable[[ConfigDict, records.Run | None, Launch, preemption.Signals], int]] = {"train": train}
 
 CHOICES = {
     "kind": tuple(KINDS),

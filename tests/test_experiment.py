@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import os
 import pathlib
+import signal
 
 import jax
 import numpy as np
@@ -13,6 +15,7 @@ from rethink import experiment
 from rethink.data import fingerprints
 from rethink.results import figures, progress
 from rethink.settings import UserError
+from rethink.training import preemption
 
 STEPS_PER_EPOCH = 12  # 1,437 examples in batches of 128
 ARRAYS = ("ids", "true_labels", "given_labels", "redrawn")
@@ -98,17 +101,25 @@ def arrays(workdir):
         return {name: found[name] for name in ARRAYS}
 
 
-def interrupt_at(monkeypatch, step, error=KeyboardInterrupt):
-    """Lets the next run break off after the dispatch of a step."""
-    advance = progress.Progress.advance
+def interrupt_at(monkeypatch, step, error=KeyboardInterrupt, signal_number=None, times=1):
+    """Lets the next run break off after the dispatch of a step: by an error there, or by signals to the process.
+
+    Returns a list that is no longer empty when it has happened.
+    """
+    advance, happened = progress.Progress.advance, []
 
     def interrupted(screen, now):
         advance(screen, now)
         if now >= step:
             monkeypatch.setattr(progress.Progress, "advance", advance)
-            raise error
+            happened.append(now)
+            if signal_number is None:
+                raise error
+            for _ in range(times):
+                os.kill(os.getpid(), signal_number)
 
     monkeypatch.setattr(progress.Progress, "advance", interrupted)
+    return happened
 
 
 def test_a_run_leaves_its_config_data_metrics_and_figures(make_config, tmp_path):
@@ -240,23 +251,53 @@ EVERYTHING = {
 }
 
 
-@pytest.mark.parametrize("devices", [1, 2])
-def test_regularizers_draw_the_same_after_an_interruption_and_on_any_number_of_devices(
-    launch, make_config, tmp_path, monkeypatch, devices
+@pytest.mark.parametrize("feed", ["resident", "streamed"])
+def test_regularizers_draw_the_same_after_an_interruption_and_with_any_feed(
+    launch, make_config, tmp_path, monkeypatch, feed
 ):
-    config = make_config(**EVERYTHING, evaluate__every_epochs=0.5)
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert launch(make_config(**EVERYTHING, evaluate__every_epochs=0.5), whole) == 0
+    config = make_config(**EVERYTHING, evaluate__every_epochs=0.5, data__feed=feed, data__workers=0)
+    interrupt_at(monkeypatch, 15)
+    with pytest.raises(KeyboardInterrupt):
+        launch(config, parts)
+    assert launch(config, parts) == 0
+    assert_equal_runs(parts, whole)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("workers", [None, 1])
+def test_a_signal_saves_at_the_next_step_and_the_run_goes_on_from_there(
+    launch, make_config, tmp_path, monkeypatch, capsys, number, workers
+):
+    fields = {} if workers is None else {"data__feed": "streamed", "data__workers": workers}
+    config = make_config(**fields, checkpoint__every_epochs=50.0)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     assert launch(config, whole) == 0
-    if devices == 1:
-        interrupt_at(monkeypatch, 15)
-        with pytest.raises(KeyboardInterrupt):
-            launch(config, parts)
-        assert launch(config, parts) == 0
-        assert_equal_runs(parts, whole)
-        return
-    streamed = make_config(**EVERYTHING, evaluate__every_epochs=0.5, data__feed="streamed", data__workers=0)
-    assert launch(streamed, parts) == 0
+    signalled = interrupt_at(monkeypatch, 15, signal_number=number)
+    with pytest.raises(preemption.Interrupted) as ended:
+        launch(config, parts)
+    assert signalled and ended.value.status == 128 + number
+    assert manifest(parts)["fate"] == "interrupted"
+    assert "Interrupted at step 15, and saved" in capsys.readouterr().out
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert launch(config, parts) == 0
+    assert "Resumed at step 15." in capsys.readouterr().out
     assert_equal_runs(parts, whole)
+
+
+def test_a_signal_before_the_first_step_ends_the_run_at_once(launch, make_config, tmp_path, monkeypatch):
+    monkeypatch.setattr(experiment.assembly, "set_up", lambda config: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(preemption.Interrupted):
+        launch(make_config(), tmp_path)
+    assert not (tmp_path / "manifest.json").exists()
+
+
+def test_a_second_signal_does_not_wait(launch, make_config, tmp_path, monkeypatch):
+    interrupt_at(monkeypatch, 15, signal_number=signal.SIGINT, times=2)
+    with pytest.raises(preemption.Interrupted):
+        launch(make_config(checkpoint__every_epochs=50.0), tmp_path)
+    assert manifest(tmp_path)["fate"] == "interrupted" and not list((tmp_path / "checkpoints").iterdir())
 
 
 @pytest.mark.parametrize(

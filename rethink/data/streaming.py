@@ -7,9 +7,9 @@ import contextlib
 import gc
 import multiprocessing
 import signal
-import threading
 import time
 from collections.abc import Callable, Generator, Iterator
+from multiprocessing import resource_tracker
 
 import grain
 import jax
@@ -82,12 +82,14 @@ def _free_shared_memory() -> None:
 
 @contextlib.contextmanager
 def _without_interrupts() -> Iterator[None]:
-    """Starts workers deaf to Ctrl-C, which a terminal sends to them too: this process ends them."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Starts workers deaf to Ctrl-C and SIGTERM, which terminals and schedulers send to them too.
+
+    This process may need them for its last steps, and ends them. Processes inherit what a thread holds back; here it is
+    delivered afterwards.
+    """
+    resource_tracker.ensure_running()  # it lets signals through when it starts
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

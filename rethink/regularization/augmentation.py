@@ -27,13 +27,16 @@ INCEPTION_TRIES = 10
 class Augmentation:
     """The settings of data augmentation: for each training image, drawn anew in each step.
 
-    The operations come in the order of `OPERATIONS`: one bilinear warp of the stored image, crop, flip, then the
-    colours. Each draws from a key of its own, so that switching one on or off leaves the draws of the others alone.
+    The operations come in the order of `OPERATIONS`: one bilinear warp of the stored image, the crop, the flip, then
+    the colours. Each draws from a key of its own, so that switching one on or off leaves the draws of the others alone.
     An operation of strength 0 is left out; with all of them out, the result is the centre crop in 0..1.
 
-    Zhang et al. (2017) use random crops, flips, brightness, contrast, saturation and hue on CIFAR10 and the crop, flip
-    and colours of Szegedy et al. (2015) on ImageNet (section 3); random windows and flips are from Krizhevsky et al.
-    (2012). Appendix A names the operations and leaves their strengths open.
+    The draws and the pixels that crop and flip copy are the same in any batch. What is computed in float32 (warp,
+    inception, colours) may differ in its last bits between batches of different sizes, as XLA orders the sums anew.
+
+    Source: Zhang et al. (2017), section 3, which names random crops and perturbations of brightness, contrast,
+    saturation and hue, and table 4 (appendix), flips and rotations of up to 25 degrees. Windows and flips are those of
+    Krizhevsky et al. (2012), the `inception` crop that of Szegedy et al. (2015).
 
     Attributes:
       crop: one of `CROPS`. `none` is the centre crop of evaluation, `random` a window of the final size at any offset,
@@ -112,7 +115,8 @@ class Augmentation:
             angle = jnp.deg2rad(_draw(keys["rotation"], self.rotation))
             image = warp(_to_unit(image), scale, angle)
         if self.crop == "inception":
-            image = resize_window(_to_unit(image), inception_window(keys["crop"], image.shape[:2]), size)
+            window = inception_window(keys["crop"], (image.shape[0], image.shape[1]))
+            image = resize_window(_to_unit(image), window, size)
         else:
             image = self._crop(keys["crop"], image, size)
         if self.flip:

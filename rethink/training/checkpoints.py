@@ -99,7 +99,7 @@ class Checkpoints:
         return None
 
     def _read(self, step: int, like: TrainState) -> tuple[TrainState, History]:
-        """Returns a checkpoint; raises whatever a damaged one leads to, ValueError where its bits are not those saved."""
+        """Returns a checkpoint; raises whatever a damaged one leads to, ValueError where it is not what was saved."""
         content = ocp.args.Composite(state=ocp.args.StandardRestore(like), history=ocp.args.JsonRestore())
         restored = self._manager.restore(step, args=content)
         values, digests = restored["history"]["history"], restored["history"]["sha256"]

@@ -71,7 +71,7 @@ class Event:
       kind: "advance" (steps were dispatched), "train" or "evaluation" (`row` is due in the metrics), "checkpoint"
         (`state` is due to be saved), "end".
       row: of an end by divergence, the `step` whose loss is not finite and the `learning_rate` before it.
-      fate: of an end: "fitted", "stopped early", "done" or "diverged".
+      fate: of an end: "fitted", "stopped early", "done", "diverged" or "interrupted".
     """
 
     kind: str
@@ -90,6 +90,7 @@ def train(
     evaluate: Callable[[TrainState, str], Sums],
     fetch: Callable[[Any], Sums],
     learning_rate: Callable[[int], float],
+    interrupted: Callable[[bool], bool],
 ) -> Iterator[Event]:
     """Trains from `history.step` on and yields what happens; `history` is kept up to date in place.
 
@@ -99,6 +100,7 @@ def train(
       evaluate: (state, split) -> sums over the split.
       fetch: brings a call's sums to the host, each [steps].
       learning_rate: step -> the rate of that update.
+      interrupted: whether all processes are about to fetch sums, as they do at the same steps -> whether to end here.
     """
     if history.evaluation is None:
         event = _evaluation_event(plan, history, state, evaluate, learning_rate)
@@ -106,7 +108,8 @@ def train(
         if event.kind == "end":
             return
     pending: list[Any] = []
-    while (fate := _fate(plan, history)) is None:
+    stop = False
+    while (fate := _fate(plan, history, stop)) is None:
         before = history.step
         steps = next_call(plan, before)
         state, sums = train_call(state, before, steps)
@@ -117,7 +120,8 @@ def train(
         evaluation_due = step == plan.total_steps or settings.due(plan.evaluate_every, before, step)
         checkpoint_due = settings.due(plan.checkpoint_every, before, step)
         log_due = settings.due(plan.log_every, before, step) or evaluation_due
-        if log_due or checkpoint_due:
+        stop = interrupted(log_due or checkpoint_due)
+        if log_due or checkpoint_due or stop:
             bad_step = _add_to_window(history, [fetch(sums) for sums in pending])
             pending.clear()
             if bad_step is not None:
@@ -131,7 +135,7 @@ def train(
             if event.kind == "end":
                 return
         is_best = evaluation_due and history.best is history.evaluation
-        if checkpoint_due or is_best or _fate(plan, history):
+        if checkpoint_due or is_best or _fate(plan, history, stop):
             yield Event("checkpoint", step, state=state)
     yield Event("end", history.step, fate=fate)
 
@@ -249,14 +253,20 @@ def _add_to_window(history: History, calls: list[Sums]) -> int | None:
     return history.step - len(sums["loss"]) + int(bad[0]) + 1 if len(bad) else None
 
 
-def _fate(plan: Plan, history: History) -> str | None:
-    """Returns how the run has ended, None where it goes on. Only what an evaluation at this step saw can stop it."""
+def _fate(plan: Plan, history: History, stop: bool) -> str | None:
+    """Returns how the run has ended, None where it goes on.
+
+    Args:
+      stop: whether it was told to end. Else only what an evaluation at this step saw can stop it.
+    """
     seen = history.evaluation
     if plan.stop_accuracy and seen and seen["step"] == history.step and seen["train_accuracy"] >= plan.stop_accuracy:
         return "fitted"
     if seen and seen["step"] == history.step and plan.early_stopping.stops(history.monitored):
         return "stopped early"
-    return "done" if history.step >= plan.total_steps else None
+    if history.step >= plan.total_steps:
+        return "done"
+    return "interrupted" if stop else None
 
 
 def _ratio(numerator: Any, count: Any) -> float | None:

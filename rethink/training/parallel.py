@@ -80,6 +80,16 @@ def is_first() -> bool:
     return jax.process_index() == 0
 
 
+def several_processes() -> bool:
+    """Returns whether the run has more than one process."""
+    return jax.process_count() > 1
+
+
+def any_process(flag: bool) -> bool:
+    """Returns whether the flag of any process is set; every process must ask."""
+    return bool(gather(np.array(flag)).any())
+
+
 def from_first(tree: Any) -> Any:
     """Returns the first process's host arrays, the same shapes everywhere."""
     if jax.process_count() == 1:

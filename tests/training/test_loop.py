@@ -81,7 +81,7 @@ class Programs:
         self.fetched += len(sums["loss"])
         return sums
 
-    def events(self, plan, *, state=0, history=None):
+    def events(self, plan, *, state=0, history=None, interrupted=lambda together: False):
         """Yields the events; the state is that of `history`."""
         return loop.train(
             plan,
@@ -91,6 +91,7 @@ class Programs:
             evaluate=self.evaluate,
             fetch=self.fetch,
             learning_rate=rate,
+            interrupted=interrupted,
         )
 
 
@@ -286,6 +287,81 @@ def test_a_last_update_that_ruins_the_parameters_is_no_success():
 def test_a_network_that_starts_with_an_infinite_loss_makes_no_step():
     events = run(PLAN, bad_from=0)
     assert [(event.kind, event.fate, event.row["step"]) for event in events] == [("end", "diverged", 0)]
+
+
+@given(plans(), st.data())
+@settings(max_examples=100, deadline=None)
+def test_a_run_that_is_told_to_end_saves_at_the_end_of_the_call_and_goes_on_from_there(plan, data):
+    stop = data.draw(st.sampled_from(boundaries(plan)))
+    programs, history = Programs(), loop.History()
+    made = lambda together: programs.calls[-1][0] + programs.calls[-1][1]  # noqa: E731
+    first = list(programs.events(plan, history=history, interrupted=lambda together: made(together) >= stop))
+    assert first[-1].fate == ("done" if stop == plan.total_steps else "interrupted")
+    assert first[-1].step == stop and first[-2].kind == "checkpoint" and first[-2].step == stop
+    if stop < plan.total_steps:
+        saved = loop.History(**json.loads(json.dumps(dataclasses.asdict(history))))
+        first += Programs().events(plan, state=stop, history=saved)
+    assert json.dumps(rows(first)) == json.dumps(rows(run(plan)))
+
+
+def test_several_processes_can_agree_wherever_sums_are_fetched():
+    asked = []
+    list(Programs().events(PLAN, interrupted=lambda together: asked.append(together) or False))
+    assert [step for step, together in enumerate(asked, start=1) if together] == [5, 10, 15, 20]
+
+
+def watching(**changes):
+    fields = {"patience": 0, "min_delta": 0.0, "restore_best": True, **changes}
+    return dataclasses.replace(
+        PLAN, total_steps=100, evaluate_every=10, early_stopping=EarlyStopping("oracle", "given", **fields)
+    )
+
+
+def oracle(accuracies):
+    """Returns programs whose test accuracy at evaluation i is `accuracies[i]`; before the first step it is 1."""
+    programs = Programs()
+    plain = programs.evaluate
+
+    def evaluate(state, split):
+        sums = plain(state, split)
+        right = 1.0 if not state else accuracies[state // 10 - 1]
+        return {**sums, "correct": 64 * right} if split == "test" else sums
+
+    programs.evaluate = evaluate
+    return programs
+
+
+def test_the_best_so_far_is_in_every_row_and_its_state_is_saved():
+    accuracies = [0.2, 0.5, 0.4, 0.5, 0.6, 0.1, 0.1, 0.1, 0.1, 0.1]
+    plan = dataclasses.replace(watching(), checkpoint_every=1000)
+    history = loop.History()
+    events = list(oracle(accuracies).events(plan, history=history))
+    found = [event.row for event in events if event.kind == "evaluation"][1:]  # the start is no candidate
+    assert [row["oracle_best_accuracy"] for row in found] == [0.2, 0.5, 0.5, 0.5, *[0.6] * 6]
+    assert [row["oracle_best_step"] for row in found] == [10, 20, 20, 20, *[50] * 6]
+    assert [event.step for event in events if event.kind == "checkpoint"] == [10, 20, 50, 100]
+    assert history.best["step"] == 50 and history.evaluation["step"] == 100
+
+
+def test_patience_ends_a_run_as_stopped_early_and_a_longer_plan_does_not_change_that():
+    accuracies = [0.2, 0.5, 0.4, 0.5, 0.6, 0.1, 0.1, 0.1, 0.1, 0.1]
+    for patience, end in ((1, 30), (2, 40), (3, 80), (0, 100)):
+        history = loop.History()
+        events = list(oracle(accuracies).events(watching(patience=patience), history=history))
+        assert (events[-1].step, events[-1].fate) == (end, "stopped early" if patience else "done")
+        again = list(oracle(accuracies).events(watching(patience=patience), state=end, history=history))
+        assert [event.kind for event in again] == ["end"]
+
+
+def test_early_stopping_goes_on_from_a_checkpoint_as_if_uninterrupted():
+    accuracies = [0.2, 0.5, 0.4, 0.5, 0.6, 0.1, 0.1, 0.1, 0.1, 0.1]
+    plan, history = watching(patience=3), loop.History()
+    whole = rows(oracle(accuracies).events(plan))
+    programs = oracle(accuracies)
+    parts = list(programs.events(plan, history=history, interrupted=lambda _: programs.calls[-1][0] >= 60))
+    saved = loop.History(**json.loads(json.dumps(dataclasses.asdict(history))))
+    parts += oracle(accuracies).events(plan, state=history.step, history=saved)
+    assert json.dumps(rows(parts)) == json.dumps(whole)
 
 
 SUMS = {
