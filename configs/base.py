@@ -145,6 +145,7 @@ def get_config() -> ConfigDict:
 
     config.hardware = ConfigDict()
     config.hardware.cpu_devices = 1  # virtual CPU devices to split the batch over; no effect on GPU and TPU
+    config.hardware.peer_timeout_seconds = 20.0  # a process of several that is silent for so long ends the others
     config.hardware.compilation_cache = "~/.cache/rethink/xla"  # compiled programs, kept between runs; "" for none
     return config
 

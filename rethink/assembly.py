@@ -29,7 +29,7 @@ class Setup:
     Attributes:
       start: the state to start from, host arrays.
       feed: to be closed at the end.
-      train_call, evaluate: the programs, as `loop.train` takes them.
+      train_call, evaluate, is_finite: the programs, as `loop.train` takes them.
       census: of each split; full once it was evaluated.
       order_fingerprint: of the first epoch's rows.
       facts: entries of the manifest; header: what the screen says first.
@@ -41,6 +41,7 @@ class Setup:
     feed: feeds.Feed
     train_call: Callable
     evaluate: Callable
+    is_finite: Callable
     num_classes: int
     census: feeding.Censuses
     order_fingerprint: str
@@ -78,7 +79,7 @@ def set_up(config: ConfigDict) -> Setup:
 
     feed_name, reason = feeding.choose_feed(config.data, data)
     feed, census = feeding.make_feed(feed_name, config, data, plan.total_steps)
-    train_call, evaluate = feeds.programs(
+    train_call, evaluate, is_finite = feeds.programs(
         feed,
         step.make_train_step(
             model,
@@ -111,6 +112,7 @@ def set_up(config: ConfigDict) -> Setup:
         feed=feed,
         train_call=train_call,
         evaluate=evaluate,
+        is_finite=is_finite,
         num_classes=data.num_classes,
         census=census,
         facts=facts,

@@ -14,7 +14,7 @@ from rethink import assembly, feeding, models, reporting, settings
 from rethink.data import batches, corruption, preprocessing
 from rethink.regularization import augmentation, batch_norm, early_stopping, explicit
 from rethink.results import figures, progress, records
-from rethink.training import checkpoints, loop, optimizer, parallel, preemption
+from rethink.training import checkpoints, loop, optimizer, parallel, peers, preemption
 from rethink.training.state import TrainState
 
 EXIT_DONE, EXIT_DIVERGED = 0, 3
@@ -92,6 +92,8 @@ def train(config: ConfigDict, record: records.Run | None, launch: Launch, signal
         with parallel.all_or_none():
             setup = assembly.set_up(config)
         stack.callback(setup.feed.close)
+        at_loss = record.fail if record else lambda reason: None
+        stack.enter_context(peers.Peers(config.hardware.peer_timeout_seconds, at_loss))
         start, history, saved = _resume(config, setup, record, launch, stack)
         census = reporting.take_census(setup)
         if history.step and not census:  # a stream is compared with the earlier launch's before it is trained on
@@ -114,6 +116,7 @@ def train(config: ConfigDict, record: records.Run | None, launch: Launch, signal
             evaluate=setup.evaluate,
             fetch=parallel.fetch,
             learning_rate=setup.schedule,
+            is_finite=setup.is_finite,
             interrupted=signals.asked,
         ):
             if census is None:

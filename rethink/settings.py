@@ -91,6 +91,7 @@ RANGES: dict[str, Range] = {
     "checkpoint.every_epochs": EPOCHS,
     "checkpoint.keep": Range(1, 1000),
     "hardware.cpu_devices": Range(1, PROCESSES),
+    "hardware.peer_timeout_seconds": Range(3, 10**6),
 }
 
 # Where things are and how often they happen, not what is computed.
@@ -113,6 +114,7 @@ _FREE = (
     "checkpoint.every_epochs",
     "checkpoint.keep",
     "hardware.cpu_devices",
+    "hardware.peer_timeout_seconds",
     "hardware.compilation_cache",
 )
 

@@ -109,19 +109,22 @@ class Augmentation:
         return jax.vmap(augment_one)(randomness.example_keys(key, ids), images)
 
     def _augment_one(self, key: jax.Array, image: jax.Array, *, size: tuple[int, int]) -> jax.Array:
-        keys = dict(zip(OPERATIONS, jax.random.split(key, len(OPERATIONS)), strict=True))
+        keys = jax.random.split(key, len(OPERATIONS))
+        # One number of U[0, 1) for each operation, all drawn in one call: the generator is what takes long to compile.
+        numbers = jax.vmap(lambda operation: jax.random.uniform(operation, (), jnp.float32))(keys)
+        drawn = dict(zip(OPERATIONS, numbers, strict=True))
+        crop_key = keys[OPERATIONS.index("crop")]
         if self.zoom or self.rotation:
-            scale = 1 + _draw(keys["zoom"], self.zoom)
-            angle = jnp.deg2rad(_draw(keys["rotation"], self.rotation))
-            image = warp(_to_unit(image), scale, angle)
+            scale = 1 + _spread(drawn["zoom"], self.zoom)
+            image = warp(_to_unit(image), scale, jnp.deg2rad(_spread(drawn["rotation"], self.rotation)))
         if self.crop == "inception":
-            window = inception_window(keys["crop"], (image.shape[0], image.shape[1]))
+            window = inception_window(crop_key, (image.shape[0], image.shape[1]))
             image = resize_window(_to_unit(image), window, size)
         else:
-            image = self._crop(keys["crop"], image, size)
+            image = self._crop(crop_key, image, size)
         if self.flip:
-            image = jnp.where(jax.random.uniform(keys["flip"], (), jnp.float32) < 0.5, image[:, ::-1], image)
-        return self._colour(keys, _to_unit(image))
+            image = jnp.where(drawn["flip"] < 0.5, image[:, ::-1], image)
+        return self._colour(drawn, _to_unit(image))
 
     def _crop(self, key: jax.Array, image: jax.Array, size: tuple[int, int]) -> jax.Array:
         """Returns a window of the final size, at a random offset or in the middle."""
@@ -129,25 +132,30 @@ class Augmentation:
         rows, columns = image.shape[0] - size[0], image.shape[1] - size[1]
         offset = jnp.array([rows // 2, columns // 2], jnp.int32)
         if self.crop == "random":
-            offset = jax.random.randint(key, (2,), 0, jnp.array([rows + 1, columns + 1], jnp.int32), jnp.int32)
+            offset = _pick(jax.random.uniform(key, (2,), jnp.float32), jnp.array([rows, columns], jnp.int32))
         return jax.lax.dynamic_slice(image, (offset[0], offset[1], jnp.int32(0)), (*size, image.shape[2]))
 
-    def _colour(self, keys: dict[str, jax.Array], image: jax.Array) -> jax.Array:
+    def _colour(self, drawn: dict[str, jax.Array], image: jax.Array) -> jax.Array:
         """Returns an image in 0..1 with its colours changed: TensorFlow's image operations, then the clip to 0..1."""
         if self.brightness:
-            image = dm_pix.adjust_brightness(image, _draw(keys["brightness"], self.brightness))
+            image = dm_pix.adjust_brightness(image, _spread(drawn["brightness"], self.brightness))
         if self.contrast:
-            image = dm_pix.adjust_contrast(image, 1 + _draw(keys["contrast"], self.contrast))
+            image = dm_pix.adjust_contrast(image, 1 + _spread(drawn["contrast"], self.contrast))
         if self.saturation:
-            image = dm_pix.adjust_saturation(image, 1 + _draw(keys["saturation"], self.saturation))
+            image = dm_pix.adjust_saturation(image, 1 + _spread(drawn["saturation"], self.saturation))
         if self.hue:
-            image = dm_pix.adjust_hue(image, _draw(keys["hue"], self.hue))
+            image = dm_pix.adjust_hue(image, _spread(drawn["hue"], self.hue))
         return jnp.clip(image, 0, 1)
 
 
-def _draw(key: jax.Array, strength: float) -> jax.Array:
-    """Returns a float32 scalar of U[-strength, strength]."""
-    return jax.random.uniform(key, (), jnp.float32, -strength, strength)
+def _spread(number: jax.Array, strength: float) -> jax.Array:
+    """Returns a float32 number of U[0, 1) moved to U[-strength, strength)."""
+    return strength * (2 * number - 1)
+
+
+def _pick(number: jax.Array, last: jax.Array) -> jax.Array:
+    """Returns an integer of 0..last, int32 as `last`, for a float32 number of U[0, 1)."""
+    return jnp.minimum((number * (last + 1).astype(jnp.float32)).astype(jnp.int32), last)
 
 
 def _to_unit(image: jax.Array) -> jax.Array:
@@ -183,24 +191,21 @@ def inception_window(key: jax.Array, shape: tuple[int, int]) -> jax.Array:
     does. Source: Szegedy et al. (2015), section 6; the tries and the last resort are torchvision's RandomResizedCrop.
     """
     height, width = shape
-    area_key, aspect_key, top_key, left_key = jax.random.split(key, 4)
-    low, high = jnp.log(jnp.array(INCEPTION_ASPECT, jnp.float32))
-    area = height * width * jax.random.uniform(area_key, (INCEPTION_TRIES,), jnp.float32, *INCEPTION_AREA)
-    aspect = jnp.exp(jax.random.uniform(aspect_key, (INCEPTION_TRIES,), jnp.float32, low, high))
+    numbers = jax.random.uniform(key, (4 * INCEPTION_TRIES,), jnp.float32).reshape(4, INCEPTION_TRIES)
+    smallest, largest = INCEPTION_AREA
+    narrowest, widest = INCEPTION_ASPECT
+    area = height * width * (smallest + (largest - smallest) * numbers[0])
+    aspect = narrowest * (widest / narrowest) ** numbers[1]
     rows = jnp.round(jnp.sqrt(area / aspect)).astype(jnp.int32)
     columns = jnp.round(jnp.sqrt(area * aspect)).astype(jnp.int32)
     fits = (rows >= 1) & (rows <= height) & (columns >= 1) & (columns <= width)
     first, found = jnp.argmax(fits), jnp.any(fits)
 
-    narrowest, widest = INCEPTION_ASPECT
-    largest = min(height, round(width / narrowest)), min(width, round(height * widest))
-    window_height = jnp.where(found, rows[first], largest[0])
-    window_width = jnp.where(found, columns[first], largest[1])
-    spare = jnp.stack([height - window_height, width - window_width])
-    top = jax.random.randint(top_key, (), 0, spare[0] + 1, jnp.int32)
-    left = jax.random.randint(left_key, (), 0, spare[1] + 1, jnp.int32)
-    offset = jnp.where(found, jnp.stack([top, left]), spare // 2)
-    return jnp.stack([*offset, window_height, window_width]).astype(jnp.int32)
+    whole = jnp.array([height, width], jnp.int32)
+    last_resort = jnp.array([min(height, round(width / narrowest)), min(width, round(height * widest))], jnp.int32)
+    sides = jnp.where(found, jnp.stack([rows[first], columns[first]]), last_resort)
+    offset = jnp.where(found, _pick(numbers[2:, first], whole - sides), (whole - sides) // 2)
+    return jnp.concatenate([offset, sides])
 
 
 def resize_window(image: jax.Array, window: jax.Array, size: tuple[int, int]) -> jax.Array:

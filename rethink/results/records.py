@@ -119,6 +119,11 @@ class Run:
         """Writes how the run ended."""
         self.update(fate=fate, **values)
 
+    def fail(self, error: str) -> None:
+        """Writes that the run failed, where it had begun; what is on disk else is left as it is."""
+        if self.begun:
+            self.end("failed", error=error)
+
     def append(self, row: Mapping[str, Any]) -> None:
         """Appends a row to the metrics, and its time to the timings."""
         _append_line(self.folder / "metrics.jsonl", row)
@@ -170,8 +175,7 @@ def open_run(workdir: str, config: ConfigDict) -> Iterator[Run]:
                 run.end("interrupted")
             raise
         except Exception as error:
-            if run.begun:
-                run.end("failed", error=f"{type(error).__name__}: {error}")
+            run.fail(f"{type(error).__name__}: {error}")
             raise
 
 

@@ -123,8 +123,8 @@ def _gather(data: Batch, item: jax.Array) -> Batch:
     return jax.tree.map(lambda leaf: leaf[item], data)
 
 
-def programs(feed: Feed, train_step: Callable, evaluation_step: Callable) -> tuple[Callable, Callable]:
-    """Returns (train_call, evaluate) as `loop.train` takes them, for the steps of one device."""
+def programs(feed: Feed, train_step: Callable, evaluation_step: Callable) -> tuple[Callable, Callable, Callable]:
+    """Returns (train_call, evaluate, is_finite) as `loop.train` takes them, for the steps of one device."""
     train_program = parallel.map_devices(step.make_train_call(train_step, feed.batch_of["train"]), donate_state=True)
     evaluation_programs = {
         batch_of: parallel.map_devices(step.make_evaluation_call(evaluation_step, batch_of), donate_state=False)
@@ -153,4 +153,9 @@ def programs(feed: Feed, train_step: Callable, evaluation_step: Callable) -> tup
         sums = parallel.fetch(batches)
         return {name: float(sum(float(batch[name]) for batch in sums)) for name in sums[0]}
 
-    return train_call, evaluate
+    finite_program = parallel.map_devices(step.is_finite, donate_state=False)
+
+    def is_finite(state: TrainState) -> bool:
+        return bool(parallel.fetch(finite_program(state)))
+
+    return train_call, evaluate, is_finite

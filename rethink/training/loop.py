@@ -90,6 +90,7 @@ def train(
     evaluate: Callable[[TrainState, str], Sums],
     fetch: Callable[[Any], Sums],
     learning_rate: Callable[[int], float],
+    is_finite: Callable[[TrainState], bool],
     interrupted: Callable[[bool], bool],
 ) -> Iterator[Event]:
     """Trains from `history.step` on and yields what happens; `history` is kept up to date in place.
@@ -100,6 +101,7 @@ def train(
       evaluate: (state, split) -> sums over the split.
       fetch: brings a call's sums to the host, each [steps].
       learning_rate: step -> the rate of that update.
+      is_finite: whether all of a state is; asked before it is saved where no evaluation has just seen it.
       interrupted: whether all processes are about to fetch sums, as they do at the same steps -> whether to end here.
     """
     if history.evaluation is None:
@@ -124,6 +126,8 @@ def train(
         if log_due or checkpoint_due or stop:
             bad_step = _add_to_window(history, [fetch(sums) for sums in pending])
             pending.clear()
+            saves = checkpoint_due or stop
+            bad_step = bad_step or (step if saves and not is_finite(state) else None)  # the next loss would tell
             if bad_step is not None:
                 yield _diverged(history, bad_step, learning_rate)
                 return

@@ -5,6 +5,7 @@ Refuses to know what runs: it maps functions written for one device, and splits 
 
 import contextlib
 import dataclasses
+import math
 import os
 import pathlib
 from collections.abc import Callable, Iterator
@@ -52,7 +53,10 @@ def start(config: ConfigDict, processes: Processes | None) -> None:
         place = vars(processes) if processes else {}
         names = {"coordinator": "coordinator_address", "count": "num_processes", "index": "process_id"}
         try:
-            jax.distributed.initialize(**{names[field]: value for field, value in place.items()})
+            jax.distributed.initialize(
+                **{names[field]: value for field, value in place.items()},
+                heartbeat_timeout_seconds=2 * math.ceil(config.peer_timeout_seconds),  # peers.py is to see it first
+            )
         except (RuntimeError, ValueError) as error:
             raise settings.UserError(
                 f"The processes of this run did not find each other ({str(error).splitlines()[0]}): "
@@ -88,6 +92,44 @@ def several_processes() -> bool:
 def any_process(flag: bool) -> bool:
     """Returns whether the flag of any process is set; every process must ask."""
     return bool(gather(np.array(flag)).any())
+
+
+def other_processes() -> list[int]:
+    """Returns the indices of the other processes."""
+    return [index for index in range(jax.process_count()) if index != jax.process_index()]
+
+
+def tell_others(text: str) -> None:
+    """Leaves a text of this process where the others can read it, in place of its last one.
+
+    Raises:
+      ConnectionError: the first process, which keeps the texts, is not there.
+    """
+    try:
+        _client().key_value_set(f"rethink/{jax.process_index()}", text, allow_overwrite=True)
+    except jax.errors.JaxRuntimeError as error:
+        raise ConnectionError(str(error).splitlines()[0]) from error
+
+
+def hear_from(index: int) -> str:
+    """Returns the last text of another process, "" before its first.
+
+    Raises:
+      ConnectionError: the first process, which keeps the texts, is not there.
+    """
+    try:
+        return _client().key_value_try_get(f"rethink/{index}")
+    except jax.errors.JaxRuntimeError as error:
+        if "NOT_FOUND" in str(error):
+            return ""
+        raise ConnectionError(str(error).splitlines()[0]) from error
+
+
+def _client() -> Any:
+    """Returns JAX's client of the service that the processes of a run share; there is no public way to it."""
+    from jax._src import distributed
+
+    return distributed.global_state.client
 
 
 def from_first(tree: Any) -> Any:

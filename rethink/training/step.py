@@ -120,6 +120,12 @@ def make_evaluation_step(
     return evaluation_step
 
 
+def is_finite(state: TrainState) -> jax.Array:
+    """Returns whether every floating-point number of a state is finite: bool scalar."""
+    leaves = [leaf for leaf in jax.tree.leaves(state) if jnp.issubdtype(leaf.dtype, jnp.floating)]
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in leaves]))
+
+
 def make_train_call(train_step: Callable, batch_of: Callable[[Any, Any], Batch]) -> Callable:
     """Returns (state, data, items) -> (state, sums): one step for each of items' leading axis, in one dispatch.
 

@@ -21,12 +21,8 @@ KEY = randomness.key_for(0, "augmentation")
 OFF = Augmentation("none", 0, False, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 COLOURS = {"brightness": 0.2, "contrast": 0.3, "saturation": 0.4, "hue": 0.1}
 STRENGTHS = {"zoom": 0.3, "rotation": 30.0, **COLOURS}
-EVERYTHING = {"crop": "random", "flip": True, **STRENGTHS}
-CASES = {
-    "windows": {"crop": "random", "padding": 2, "flip": True},
-    "everything": {**EVERYTHING, "padding": 2},
-    "inception": {**EVERYTHING, "crop": "inception"},
-}
+EVERYTHING = {"crop": "inception", "flip": True, **STRENGTHS}
+CASES = {"windows": {"crop": "random", "padding": 2, "flip": True}, "everything": EVERYTHING}
 
 
 def augment(images, *, key=KEY, ids=None, size=None, **changes):
@@ -72,16 +68,14 @@ def test_without_augmentation_an_image_is_seen_as_in_evaluation(size):
 def test_the_config_without_changes_is_off_and_any_change_is_on():
     assert augmentation.from_config(base.get_config().augmentation) == OFF
     assert OFF.is_off
-    for name, value in {**EVERYTHING, "crop": "inception"}.items():
+    for name, value in EVERYTHING.items():
         assert not dataclasses.replace(OFF, **{name: value}).is_off
 
 
-@pytest.mark.parametrize("name", STRENGTHS)
-def test_a_small_strength_changes_little_and_a_large_one_much(name):
-    images = random_images(8, 9, 9, 60, 200)
-    plain = augment(images, size=(6, 6))
-    np.testing.assert_allclose(augment(images, size=(6, 6), **{name: 1e-6}), plain, atol=1e-5)
-    assert np.abs(augment(images, size=(6, 6), **{name: STRENGTHS[name]}) - plain).max() > 0.02
+def test_small_strengths_change_little():
+    images = random_images(12, 9, 8, 60, 200)
+    seen = augment(images, size=(6, 6), **dict.fromkeys(STRENGTHS, 1e-6))
+    np.testing.assert_allclose(seen, augment(images, size=(6, 6)), atol=1e-4)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -184,52 +178,56 @@ def test_scale_and_angle_fill_their_ranges_whatever_else_is_on():
     np.testing.assert_allclose(both, [scale, degrees], rtol=1e-3, atol=0.01)
 
 
-def windows_of(shape, count):
-    """The windows of examples 0, 1, ..., int32 [count, 4]."""
-    keys = randomness.example_keys(KEY, np.arange(count, dtype=np.uint32))
-    keys = jax.vmap(lambda key: jax.random.split(key, 8)[augmentation.OPERATIONS.index("crop")])(keys)
+def pillow(image, window, size):
+    top, left, height, width = (int(side) for side in window)
+    box = (left, top, left + width, top + height)
+    planes = (Image.fromarray(np.ascontiguousarray(plane)) for plane in np.moveaxis(image, -1, 0))
+    resized = [np.asarray(plane.resize(size[::-1], Image.Resampling.BILINEAR, box=box)) for plane in planes]
+    return np.stack(resized, axis=-1)
+
+
+def windows_of(shape, keys):
     return np.asarray(jax.jit(jax.vmap(lambda key: augmentation.inception_window(key, shape)))(keys))
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (48, 80)])
 def test_an_inception_window_has_a_random_area_aspect_and_place(shape):
-    top, left, height, width = windows_of(shape, 1000).T
+    top, left, height, width = windows_of(shape, jax.random.split(KEY, 1000)).T
     assert np.all((top >= 0) & (left >= 0) & (top + height <= shape[0]) & (left + width <= shape[1]))
     area, aspect = height * width / (shape[0] * shape[1]), np.log(width / height)
     rounding = 1 / np.minimum(height, width)
     assert np.all((area >= 0.08 - rounding) & (area <= 1) & (np.abs(aspect) <= np.log(4 / 3) + rounding))
     assert area.min() < 0.1 and area.max() > 0.75 and aspect.min() < -0.26 and aspect.max() > 0.26
-    assert np.mean(area < 0.3) > 0.2 and np.mean(aspect < 0) == pytest.approx(0.5, abs=0.1)
+    assert np.mean(area < 0.3) > 0.2 and np.mean(np.sign(aspect[area < 0.3])) == pytest.approx(0, abs=0.2)
     place = (top / np.maximum(shape[0] - height, 1))[height < shape[0] - 10]
     assert place.min() == 0 and place.max() == 1 and place.mean() == pytest.approx(0.5, abs=0.06)
 
 
 def test_the_inception_crop_shows_the_drawn_window():
-    """A ramp that is resized stays one: its slope and its value are the side and the place of the window."""
-    seen = augment(many(ramp(24, 24, 10), 100), size=(9, 9), crop="inception")[:, 3:6, 4, 0] * 25.5
-    height = (seen[:, 2] - seen[:, 0]) / 2 * 9
-    top = seen[:, 1] - height / 2 + 0.5
-    np.testing.assert_allclose(np.stack([top, height]), windows_of((24, 24), 100).T[[0, 2]], atol=1e-2)
+    images = random_images(20, 24, 24)
+    keys = randomness.example_keys(KEY, np.arange(20, dtype=np.uint32))
+    crop_keys = jax.vmap(lambda key: jax.random.split(key, 8)[augmentation.OPERATIONS.index("crop")])(keys)
+    seen = augment(images, size=(9, 11), crop="inception")
+    expected = [
+        pillow(image, window, (9, 11))
+        for image, window in zip(unit(images), windows_of((24, 24), crop_keys), strict=True)
+    ]
+    np.testing.assert_allclose(seen, expected, atol=2e-5)
 
 
 @pytest.mark.parametrize("shape, largest", [((4, 80), (4, 5)), ((80, 4), (5, 4))])
 def test_where_no_draw_fits_the_window_is_the_largest_in_the_middle(shape, largest):
-    windows = windows_of(shape, 200)
+    windows = windows_of(shape, jax.random.split(KEY, 1000))
     last = windows[(windows[:, 2] == largest[0]) & (windows[:, 3] == largest[1])]
     middle = [(shape[0] - largest[0]) // 2, (shape[1] - largest[1]) // 2, *largest]
-    assert np.all(last == middle, axis=1).sum() > 50
+    assert np.all(last == middle, axis=1).sum() > 250
 
 
 @pytest.mark.parametrize("window", [(0, 0, 20, 24), (3, 5, 14, 12), (2, 1, 6, 7), (12, 20, 8, 4), (0, 3, 5, 21)])
 def test_a_window_is_resized_as_by_pillow(window):
-    image = RNG.uniform(0, 1, (20, 24, 2)).astype(np.float32)
-    top, left, height, width = window
-    box = (left, top, left + width, top + height)
-    channels = [
-        Image.fromarray(image[..., c].copy()).resize((11, 9), Image.Resampling.BILINEAR, box=box) for c in (0, 1)
-    ]
+    image = unit(random_images(1, 20, 24)[0])
     seen = augmentation.resize_window(image, np.array(window, np.int32), (9, 11))
-    np.testing.assert_allclose(seen, np.stack([np.asarray(one) for one in channels], axis=-1), atol=2e-5)
+    np.testing.assert_allclose(seen, pillow(image, window, (9, 11)), atol=2e-5)
 
 
 def each_pixel(function, image):
@@ -271,7 +269,7 @@ def test_colours_change_by_the_drawn_amounts_in_the_order_of_tensorflow():
 
 
 def test_the_result_is_clipped_at_the_end():
-    seen = augment(random_images(30, 4, 4), brightness=1.0, contrast=1.0, saturation=1.0, hue=0.5)
+    seen = augment(random_images(40, 6, 6), **COLOURS)
     assert np.isfinite(seen).all() and seen.min() == 0 and seen.max() == 1
 
 
@@ -292,13 +290,7 @@ def test_what_cannot_be_done_is_refused_in_one_line(changes, shape, size, words)
     assert all(word in str(error.value) for word in words), str(error.value)
 
 
-@pytest.mark.parametrize(
-    "changes, shape, size",
-    [
-        ({"crop": "random"}, (8, 9, 1), (8, 8)),
-        ({"crop": "random", "padding": 1}, (8, 8, 1), (8, 8)),
-        ({}, (8, 8, 1), (8, 8)),
-    ],
-)
-def test_what_can_be_done_is_not_refused(changes, shape, size):
-    dataclasses.replace(OFF, brightness=0.2, contrast=0.2, rotation=5.0, **changes).check(shape, size)
+@pytest.mark.parametrize("shape, padding", [((8, 9, 1), 0), ((9, 8, 1), 0), ((8, 8, 1), 1)])
+def test_what_can_be_done_is_not_refused(shape, padding):
+    dataclasses.replace(OFF, crop="random", padding=padding, brightness=0.2, rotation=5.0).check(shape, (8, 8))
+    dataclasses.replace(OFF, contrast=0.2).check(shape, shape[:2])

@@ -81,7 +81,7 @@ class Programs:
         self.fetched += len(sums["loss"])
         return sums
 
-    def events(self, plan, *, state=0, history=None, interrupted=lambda together: False):
+    def events(self, plan, *, state=0, history=None, interrupted=lambda together: False, is_finite=lambda state: True):
         """Yields the events; the state is that of `history`."""
         return loop.train(
             plan,
@@ -91,6 +91,7 @@ class Programs:
             evaluate=self.evaluate,
             fetch=self.fetch,
             learning_rate=rate,
+            is_finite=is_finite,
             interrupted=interrupted,
         )
 
@@ -282,6 +283,13 @@ def test_a_last_update_that_ruins_the_parameters_is_no_success():
     assert events[-1].row == {"step": 20, "learning_rate": rate(19)}
     assert [event.step for event in events if event.kind == "checkpoint"] == [10]
     assert [event.step for event in events if event.kind == "evaluation"] == [0, 10]  # no row holds a NaN
+
+
+def test_parameters_that_are_not_finite_are_not_saved_though_every_loss_was():
+    plan = dataclasses.replace(PLAN, checkpoint_every=4)
+    events = list(Programs().events(plan, is_finite=lambda state: state < 8))
+    assert [event.step for event in events if event.kind == "checkpoint"] == [4]
+    assert (events[-1].fate, events[-1].row) == ("diverged", {"step": 8, "learning_rate": rate(7)})
 
 
 def test_a_network_that_starts_with_an_infinite_loss_makes_no_step():
