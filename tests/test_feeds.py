@@ -2,9 +2,12 @@
 
 import json
 import pathlib
+import re
+import signal
 import socket
 import subprocess
 import sys
+import time
 
 import numpy as np
 import orbax.checkpoint as ocp
@@ -84,15 +87,14 @@ def test_the_feed_is_chosen_by_size_against_the_limit():
     assert feeding.choose_feed(config.data, data)[0] == "resident"
 
 
-def run_processes(count, *arguments, last=()):
-    """Runs main.py in `count` processes that share the run, the last with arguments of its own; returns their outputs
-    and exit codes."""
+def start_processes(count, *arguments, last=()):
+    """Starts main.py in `count` processes that share the run, the last with arguments of its own."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "main.py", "--config=configs/digits_random.py:" + arguments[0], *arguments[1:]]
     several = [f"--coordinator=localhost:{port}", f"--num_processes={count}"] if count > 1 else []
-    running = [
+    return [
         subprocess.Popen(
             command
             + (several + [f"--process_id={index}"] if several else [])
@@ -104,6 +106,11 @@ def run_processes(count, *arguments, last=()):
         )
         for index in range(count)
     ]
+
+
+def run_processes(count, *arguments, last=()):
+    """Returns the outputs and exit codes of processes from `start_processes`, when they have ended."""
+    running = start_processes(count, *arguments, last=last)
     try:
         return [process.communicate(timeout=240)[0] for process in running], [process.returncode for process in running]
     finally:
@@ -151,3 +158,58 @@ def test_all_processes_end_when_one_of_them_cannot_start(tmp_path, own, word):
     outputs, codes = run_processes(2, "mlp_tiny", *fields, f"--workdir={tmp_path}/run", last=[own])
     assert codes == [2, 2], outputs
     assert any(word in output for output in outputs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lost", [0, 1])
+def test_a_lost_process_ends_the_other_and_the_run_goes_on_from_where_it_was_saved(tmp_path, lost):
+    fields = ["--config.train.total_epochs=150.0", "--config.stop.train_accuracy=0.0"]
+    fields += ["--config.evaluate.every_epochs=20.0", "--config.checkpoint.every_epochs=1.0"]
+    fields += ["--config.hardware.peer_timeout_seconds=5.0"]
+    parts = ["mlp_tiny", *fields, f"--workdir={tmp_path}/parts"]
+    running = start_processes(2, *parts)
+    try:
+        while not any(path.name.isdecimal() for path in (tmp_path / "parts").glob("checkpoints/*")):
+            assert running[0].poll() is None, running[0].communicate()
+            time.sleep(0.1)
+        running[lost].kill()
+        began = time.monotonic()
+        output = running[1 - lost].communicate(timeout=60)[0]
+        assert time.monotonic() - began < 30
+    finally:
+        for process in running:
+            process.kill()
+    manifest = json.loads((tmp_path / "parts" / "manifest.json").read_text())
+    if lost == 1:
+        assert running[0].returncode == 75
+        assert "A process of this run was lost: process 1 has not been heard of for 5 s" in output
+        assert manifest["fate"] == "failed" and "process 1" in manifest["error"]
+    else:  # the one that writes; JAX ends the other
+        assert running[1].returncode not in (0, None) and "another task died" in output
+    outputs, codes = run_processes(2, *parts)
+    assert codes == [0, 0], outputs
+    assert "Resumed at step" in outputs[0]
+    assert run_processes(2, "mlp_tiny", *fields, f"--workdir={tmp_path}/whole")[1] == [0, 0]
+    assert (tmp_path / "parts" / "metrics.jsonl").read_bytes() == (tmp_path / "whole" / "metrics.jsonl").read_bytes()
+    assert differences(last_state(tmp_path / "parts"), last_state(tmp_path / "whole")) == 0
+
+
+@pytest.mark.slow
+def test_all_processes_stop_at_the_same_step_when_one_is_told_to(tmp_path):
+    fields = ["--config.train.total_epochs=20000.0", "--config.stop.train_accuracy=0.0", "--config.log.every_steps=7"]
+    fields += ["--config.evaluate.every_epochs=20.0", "--config.checkpoint.every_epochs=1000.0"]
+    running = start_processes(2, "mlp_tiny", *fields, f"--workdir={tmp_path}")
+    try:
+        while not (tmp_path / "timings.jsonl").exists() or len((tmp_path / "timings.jsonl").read_text()) < 500:
+            assert running[0].poll() is None, running[0].communicate()
+            time.sleep(0.1)
+        running[1].send_signal(signal.SIGTERM)
+        outputs = [process.communicate(timeout=60)[0] for process in running]
+    finally:
+        for process in running:
+            process.kill()
+    assert [process.returncode for process in running] == [143, 143], outputs
+    stopped = [re.search(r"Interrupted at step ([0-9,]+), and saved", output)[1] for output in outputs]
+    assert stopped[0] == stopped[1]
+    (saved,) = (tmp_path / "checkpoints").iterdir()
+    assert saved.name == stopped[0].replace(",", "")

@@ -31,8 +31,8 @@ class Augmentation:
     the colours. Each draws from a key of its own, so that switching one on or off leaves the draws of the others alone.
     An operation of strength 0 is left out; with all of them out, the result is the centre crop in 0..1.
 
-    The draws and the pixels that crop and flip copy are the same in any batch. What is computed in float32 (warp,
-    inception, colours) may differ in its last bits between batches of different sizes, as XLA orders the sums anew.
+    Random crops and flips copy pixels: their result is the same in any batch, bit for bit. What is computed in float32
+    (warp, inception, colours) may differ in its last bits between batches of other sizes: XLA orders its sums by them.
 
     Source: Zhang et al. (2017), section 3, which names random crops and perturbations of brightness, contrast,
     saturation and hue, and table 4 (appendix), flips and rotations of up to 25 degrees. Windows and flips are those of
