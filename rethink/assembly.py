@@ -9,6 +9,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import flax.linen as nn
 import jax
 import optax
 from ml_collections import ConfigDict
@@ -49,8 +50,35 @@ class Setup:
     header: dict[str, str]
 
 
-def set_up(config: ConfigDict) -> Setup:
-    """Returns everything that a training run needs: data opened (resident: corrupted and placed), network, programs."""
+@dataclasses.dataclass(frozen=True)
+class Design:
+    """A training run on paper: its parts are known to fit together, and nothing is computed yet.
+
+    Attributes:
+      input_shape: (height, width, channels) of what the model sees.
+      tx: the update rule, decoupled weight decay included.
+      train_step, evaluation_step: of one device, as in training/step.py.
+      feed_name: "resident" or "streamed"; feed_reason: why.
+    """
+
+    data: sources.DataSet
+    plan: loop.Plan
+    input_shape: tuple[int, int, int]
+    model: nn.Module
+    schedule: optax.Schedule
+    tx: optax.GradientTransformation
+    train_step: Callable
+    evaluation_step: Callable
+    feed_name: str
+    feed_reason: str
+
+
+def design(config: ConfigDict) -> Design:
+    """Returns the design of a run: its data set opened, its network evaluated abstractly.
+
+    Raises:
+      UserError: fields that are valid alone, but not together or not with these data.
+    """
     parallel.check_batch(config.train.batch_size)
     models.find_builder(config.model.name)  # a wrong name says so before anything is downloaded
     data = _open_data(config)
@@ -69,19 +97,20 @@ def set_up(config: ConfigDict) -> Setup:
         kwargs=config.model.kwargs,
     )
     models.check_input(model, input_shape, data.num_classes)
-
     schedule = optimizer.make_schedule(
         config.optimizer, steps_per_epoch=plan.steps_per_epoch, total_steps=plan.total_steps
     )
     decay = explicit.weight_decay_from_config(config.weight_decay)
     tx = optax.chain(optimizer.make_optimizer(config.optimizer, schedule), decay.transformation(schedule))
-    start = state.init_state(model, tx, config.seed, input_shape)
-
     feed_name, reason = feeding.choose_feed(config.data, data)
-    feed, census = feeding.make_feed(feed_name, config, data, plan.total_steps)
-    train_call, evaluate, is_finite = feeds.programs(
-        feed,
-        step.make_train_step(
+    return Design(
+        data=data,
+        plan=plan,
+        input_shape=input_shape,
+        model=model,
+        schedule=schedule,
+        tx=tx,
+        train_step=step.make_train_step(
             model,
             tx,
             _training_view(config, augment, size),
@@ -90,15 +119,26 @@ def set_up(config: ConfigDict) -> Setup:
             auxiliary_weight=config.train.auxiliary_weight,
             axis_name=parallel.AXIS,
         ),
-        step.make_evaluation_step(model, _view(config), axis_name=parallel.AXIS),
+        evaluation_step=step.make_evaluation_step(model, _view(config), axis_name=parallel.AXIS),
+        feed_name=feed_name,
+        feed_reason=reason,
     )
+
+
+def set_up(config: ConfigDict) -> Setup:
+    """Returns everything that a training run needs: data opened (resident: corrupted and placed), network, programs."""
+    run = design(config)
+    data, plan = run.data, run.plan
+    start = state.init_state(run.model, run.tx, config.seed, run.input_shape)
+    feed, census = feeding.make_feed(run.feed_name, config, data, plan.total_steps)
+    train_call, evaluate, is_finite = feeds.programs(feed, run.train_step, run.evaluation_step)
     facts = {
         "versions": records.versions(),
         "hardware": parallel.describe(),
         "data": {
             "name": data.name,
             "decoder": data.decoder,
-            "feed": feed_name,
+            "feed": run.feed_name,
             "train_examples": len(data.train.ids),
             "full_train_examples": data.full_train_examples,
         },
@@ -107,7 +147,7 @@ def set_up(config: ConfigDict) -> Setup:
     }
     return Setup(
         plan=plan,
-        schedule=schedule,
+        schedule=run.schedule,
         start=start,
         feed=feed,
         train_call=train_call,
@@ -117,7 +157,7 @@ def set_up(config: ConfigDict) -> Setup:
         census=census,
         facts=facts,
         order_fingerprint=fingerprints.order_fingerprint([feeding.train_rows(config, data)(0, plan.steps_per_epoch)]),
-        header=_header(config, data, plan, start, facts, reason),
+        header=_header(config, data, plan, start, facts, run.feed_reason),
     )
 
 

@@ -1,6 +1,6 @@
 """Owns the deterministic view of an image: centre crop, scale to 0..1, whitening.
 
-Refuses randomness: random crops and the like are augmentation, in regularization/explicit.py.
+Refuses randomness: random crops and the like are augmentation, in regularization/augmentation.py.
 """
 
 import jax

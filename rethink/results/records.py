@@ -13,6 +13,7 @@ Refuses to be shared: one process writes. Files are replaced whole or grow by wh
 """
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -175,8 +176,26 @@ def open_run(workdir: str, config: ConfigDict) -> Iterator[Run]:
                 run.end("interrupted")
             raise
         except Exception as error:
-            run.fail(f"{type(error).__name__}: {error}")
+            with contextlib.suppress(OSError):
+                run.fail(f"{type(error).__name__}: {error}")
+            if reason := _no_room(error):
+                raise settings.UserError(
+                    f"--workdir={workdir} can't be written any more ({reason}): make room and start the same command "
+                    "again, which goes on from the last checkpoint."
+                ) from error
             raise
+
+
+def _no_room(error: BaseException | None) -> str:
+    """Returns the system's words if an error comes of a disk that is full or can't be written, "" if it doesn't."""
+    while error is not None:
+        for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            words = os.strerror(number)
+            # The libraries that write checkpoints pass the words on in errors of their own.
+            if getattr(error, "errno", None) == number or words in str(error):
+                return words
+        error = error.__cause__ or error.__context__
+    return ""
 
 
 def read_rows(path: pathlib.Path) -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """A run directory: who may write, what is kept, dropped and refused, and how a run's end is recorded."""
 
 import contextlib
+import errno
 import json
 import os
 import pathlib
@@ -302,6 +303,52 @@ def test_a_run_that_breaks_off_says_how(workdir, error, fate, message):
     assert (manifest(workdir)["fate"], manifest(workdir).get("error")) == (fate, message)
     with open_run(workdir) as run:
         assert not run.finished
+
+
+def caused_by(error):
+    """Returns an error of a library that has another one at its root."""
+    try:
+        raise RuntimeError("the save failed") from error
+    except RuntimeError as outer:
+        return outer
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        OSError(errno.EROFS, "Read-only file system"),
+        ValueError("RESOURCE_EXHAUSTED: Error writing local file: [OS error 28: No space left on device]"),
+        caused_by(OSError(errno.EDQUOT, "Disk quota exceeded")),
+    ],
+)
+@pytest.mark.parametrize("full", [False, True])
+def test_a_full_disk_ends_the_run_in_one_line_and_leaves_what_is_there(workdir, monkeypatch, error, full):
+    with pytest.raises(
+        UserError, match="can't be written any more .*make room and start the same command again"
+    ) as told:
+        with open_run(workdir) as run:
+            run.begin(-1, FACTS, FINGERPRINTS)
+            run.append({"kind": "train", "step": 1, "loss": 0.5})
+            before = content(workdir)
+            if full:  # so that the fate can't be written either
+                monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
+            raise error
+    assert "\n" not in str(told.value) and workdir in str(told.value)
+    monkeypatch.undo()
+    if full:
+        assert content(workdir) == before
+    assert manifest(workdir)["fate"] == ("running" if full else "failed")
+    with open_run(workdir) as run:
+        run.begin(1, FACTS, FINGERPRINTS)
+        assert [row["step"] for row in run.rows()] == [1]
+
+
+def test_an_error_of_another_kind_is_no_matter_of_room(workdir):
+    with pytest.raises(OSError, match="Input/output"), open_run(workdir) as run:
+        run.begin(-1, FACTS, FINGERPRINTS)
+        raise OSError(errno.EIO, "Input/output error")
+    assert manifest(workdir)["fate"] == "failed"
 
 
 def test_a_run_that_goes_on_does_not_keep_the_error_of_an_earlier_launch(workdir):
