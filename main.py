@@ -23,7 +23,7 @@ Fields that matter (all of them, with their defaults: configs/base.py):
 
 A second launch of the same command resumes the run, or says that it has ended. SIGTERM and Ctrl-C save it first; a
 second one does not wait. Exit status: 0 done, 1 a failure (of a table: some runs failed), 2 a mistake in the command,
-3 diverged, 130 interrupted by Ctrl-C, 143 by SIGTERM.
+3 diverged, 75 another process of the run was lost, 130 interrupted by Ctrl-C, 143 by SIGTERM.
 """
 
 import functools

@@ -127,7 +127,8 @@ class Case:
         for watcher in self._watchers:
             watcher.join()
         self.failures += [f"{kill.alive} processes outlived {kill}" for kill in self.kills if kill.alive]
-        self.failures += [f"{launches.SHARED_MEMORY / name} was left behind" for name in launches.left_behind(memory)]
+        if left := launches.left_behind(memory):
+            self.failures.append(f"left behind in {launches.SHARED_MEMORY}: {', '.join(left)}")
         return {
             "kills": len(self.kills),
             "runs that were killed": rounds,

@@ -6,6 +6,7 @@ models and training together.
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,7 @@ from rethink.results import records
 from rethink.training import feeds, loop, optimizer, parallel, state, step
 
 MIB = 2**20
+MOST_STEPS = 2**31 - 1  # the programs count them in int32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,6 +88,7 @@ def design(config: ConfigDict) -> Design:
     image_shape = data.train.image_shape
     size = preprocessing.crop_size(image_shape, config.preprocess.crop)
     input_shape = (*size, image_shape[-1])
+    preprocessing.check_whitening(input_shape, config.preprocess.whiten)
     augment = augmentation.from_config(config.augmentation)
     augment.check(image_shape, size)
     model = models.build_model(
@@ -96,11 +99,12 @@ def design(config: ConfigDict) -> Design:
         init=config.model.init,
         kwargs=config.model.kwargs,
     )
-    models.check_input(model, input_shape, data.num_classes)
+    params = models.check_input(model, input_shape, data.num_classes)
     schedule = optimizer.make_schedule(
         config.optimizer, steps_per_epoch=plan.steps_per_epoch, total_steps=plan.total_steps
     )
     decay = explicit.weight_decay_from_config(config.weight_decay)
+    decay.check(params)
     tx = optax.chain(optimizer.make_optimizer(config.optimizer, schedule), decay.transformation(schedule))
     feed_name, reason = feeding.choose_feed(config.data, data)
     return Design(
@@ -193,26 +197,31 @@ def make_plan(config: ConfigDict, data: sources.DataSet) -> loop.Plan:
     """Returns the durations of a config in steps.
 
     Raises:
-      UserError: there is not a single batch in an epoch, or early stopping is to watch what is not there.
+      UserError: the batch has more examples than there are, the steps can't be counted, or early stopping could not
+        act.
     """
-    stopping = early_stopping.from_config(config.early_stopping)
-    if stopping.monitor == "validation" and "validation" not in data.splits:
-        raise settings.UserError(
-            "early_stopping.monitor=validation watches a part held out of train, and none is: "
-            "set --config.data.validation_fraction=0.1."
-        )
     num_examples = len(data.train.ids)
-    steps_per_epoch = batches.steps_per_epoch(num_examples, config.train.batch_size, config.data.remainder)
-    if not steps_per_epoch:
+    if config.train.batch_size > num_examples:
         raise settings.UserError(
-            f"train.batch_size={config.train.batch_size} is more than the {num_examples} training examples, and "
-            f"data.remainder='drop' drops them: set --config.train.batch_size to at most {num_examples}."
+            f"train.batch_size={config.train.batch_size} is more than the {num_examples} training examples that "
+            f"data.train_examples={config.data.train_examples} and data.validation_fraction="
+            f"{config.data.validation_fraction} leave: set --config.train.batch_size to at most {num_examples}."
         )
+    steps_per_epoch = batches.steps_per_epoch(num_examples, config.train.batch_size, config.data.remainder)
+    total_steps = settings.to_steps(config.train.total_epochs, steps_per_epoch)
+    if total_steps > MOST_STEPS:
+        raise settings.UserError(
+            f"train.total_epochs={config.train.total_epochs} makes {total_steps:,} steps of {steps_per_epoch:,} an "
+            f"epoch: set --config.train.total_epochs to at most {MOST_STEPS // steps_per_epoch}."
+        )
+    evaluate_every = settings.to_steps(config.evaluate.every_epochs, steps_per_epoch)
+    stopping = early_stopping.from_config(config.early_stopping)
+    stopping.check(data.splits, math.ceil(total_steps / evaluate_every))
     return loop.Plan(
-        total_steps=settings.to_steps(config.train.total_epochs, steps_per_epoch),
+        total_steps=total_steps,
         steps_per_epoch=steps_per_epoch,
-        steps_per_call=parallel.steps_per_call(config.train.steps_per_call),
-        evaluate_every=settings.to_steps(config.evaluate.every_epochs, steps_per_epoch),
+        steps_per_call=parallel.steps_per_call(config.train.steps_per_call, feeding.step_bytes(config, data)),
+        evaluate_every=evaluate_every,
         checkpoint_every=settings.to_steps(config.checkpoint.every_epochs, steps_per_epoch),
         log_every=config.log.every_steps,
         splits=tuple(data.splits),

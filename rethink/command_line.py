@@ -20,7 +20,7 @@ from rethink.settings import UserError
 from rethink.training import parallel
 
 _log = logging.getLogger(__name__)
-_OVERRIDE = re.compile(r"--?(?:no)?config\.([^=]+)")
+_OVERRIDE = re.compile(r"--?(?:no)?config\.([^=]*)")
 
 
 def define_config(argv: list[str], default: str) -> flags.FlagHolder[ConfigDict]:
@@ -28,30 +28,33 @@ def define_config(argv: list[str], default: str) -> flags.FlagHolder[ConfigDict]
 
     Raises:
       UserError: the config file is missing or fails, or has not the fields of base.py beside `default`; an override
-        names no field, or stands before `--config`.
+        names no field, or stands before `--config`; there are two of that, or a file of flags that can't be read.
     """
-    path = default
+    paths: list[str] = []
     early: list[str] = []
     overrides: dict[str, str] = {}
     for argument, following in zip(argv, [*argv, ""][1:], strict=True):
         if re.fullmatch(r"--?config(=.*)?", argument):
-            path = argument.partition("=")[2] or following
+            paths.append(argument.partition("=")[2] or following)
             if early:
-                raise UserError(f"{early[0]} stands before --config={path}, which it changes: put --config first.")
+                raise UserError(f"{early[0]} stands before --config={paths[0]}, which it changes: put --config first.")
         elif match := _OVERRIDE.match(argument):
             early.append(argument)
             overrides[match[1]] = argument.partition("=")[2] or following
+    if len(paths) > 1:
+        raise UserError(f"--config is given {len(paths)} times ({', '.join(paths)}): choose one.")
+    path = paths[0] if paths else default
     configs = pathlib.Path(default).parent
     fields = dict(settings.flatten(_load(path, configs)))
-    in_cells = {name for field, value in fields.items() if field.startswith("cells.") for name, _ in value}
+    cells = _fields_of_cells(path, fields)
     for field in overrides:
         _check_override(field, fields)
-        if field in in_cells:
-            raise UserError(
-                f"--config.{field} would change nothing, as cells of {path} set it: change a copy of that file."
-            )
+        _check_cells(field, path, cells)
     _warn_of_model(path, configs, fields, overrides)
-    return config_flags.DEFINE_config_file("config", default, "Config file; its arguments follow a colon.")
+    try:
+        return config_flags.DEFINE_config_file("config", default, "Config file; its arguments follow a colon.")
+    except flags.Error as error:  # --flagfile, which is read here
+        raise UserError(f"{error}. See --help.") from error
 
 
 def parse(argv: list[str]) -> list[str]:
@@ -144,6 +147,30 @@ def _check_override(field: str, fields: dict[str, Any]) -> None:
     if inside:
         raise UserError(f"config.{field} is a section: set one of its fields, {', '.join(inside)}.")
     raise UserError(f"--config.{field} {_no_field(field, list(fields))}")
+
+
+def _fields_of_cells(path: str, fields: dict[str, Any]) -> dict[str, set[str]]:
+    """Returns cell of a table -> the fields that it sets."""
+    found = {}
+    for name, value in fields.items():
+        if name.startswith("cells."):
+            try:
+                found[name] = {field for field, _ in value}
+            except (TypeError, ValueError) as error:
+                raise UserError(
+                    f"--config={path}: config.{name}={value!r} is no cell: write ((field, value), ...), such as "
+                    "(('corruption.labels', 'none'),)."
+                ) from error
+    return found
+
+
+def _check_cells(field: str, path: str, cells: dict[str, set[str]]) -> None:
+    """Refuses an override that changes no cell of a table, and names the cells that it leaves as they are."""
+    setters = [cell.removeprefix("cells.") for cell, fields in cells.items() if field in fields]
+    if setters and len(setters) == len(cells):
+        raise UserError(f"--config.{field} would change nothing, as all cells of {path} set it: change a copy of it.")
+    if setters:
+        _log.warning("--config.%s leaves the cells that set it themselves as they are: %s.", field, ", ".join(setters))
 
 
 def _warn_of_model(path: str, configs: pathlib.Path, fields: dict[str, Any], overrides: dict[str, str]) -> None:

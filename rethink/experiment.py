@@ -5,7 +5,9 @@ Refuses maths: what is computed stands in the rooms that this file and assembly.
 
 import contextlib
 import dataclasses
+import functools
 import json
+import traceback
 from collections.abc import Callable
 
 from ml_collections import ConfigDict
@@ -38,14 +40,30 @@ class Launch:
 def run(config: ConfigDict, workdir: str, launch: Launch) -> int:
     """Runs the experiment of a config in a directory, or goes on with it; returns the exit status.
 
+    Of several processes, one that fails alone does not return: it tells the others and ends.
+
     Raises:
       UserError: the config or the directory is off.
       Interrupted: a signal ended the run.
     """
     settings.validate(config, CHOICES)
     parallel.start(config.hardware, launch.processes)
+    signals = preemption.Signals()
+    try:
+        status = _run(config, workdir, launch, signals)
+    except (Exception, KeyboardInterrupt) as error:
+        if parallel.several_processes() and not peers.announced(error):
+            traceback.print_exc()
+            peers.leave(peers.EXIT_LOST)
+        raise
+    if signals.asked(together=True):  # it came too late for this run, but not for what would follow
+        raise signals.interruption()
+    return status
+
+
+def _run(config: ConfigDict, workdir: str, launch: Launch, signals: preemption.Signals) -> int:
     with contextlib.ExitStack() as stack:
-        signals = stack.enter_context(preemption.Signals())
+        stack.enter_context(signals)
         record = None
         with parallel.all_or_none():
             _check_same_config(config)
@@ -96,10 +114,6 @@ def train(config: ConfigDict, record: records.Run | None, launch: Launch, signal
         stack.enter_context(peers.Peers(config.hardware.peer_timeout_seconds, at_loss))
         start, history, saved = _resume(config, setup, record, launch, stack)
         census = reporting.take_census(setup)
-        if history.step and not census:  # a stream is compared with the earlier launch's before it is trained on
-            for split in setup.census:
-                setup.evaluate(start, split)
-            census = reporting.take_census(setup)
         reporter = None
         with parallel.all_or_none():
             if record and saved:
@@ -113,7 +127,7 @@ def train(config: ConfigDict, record: records.Run | None, launch: Launch, signal
             start,
             history,
             train_call=setup.train_call,
-            evaluate=setup.evaluate,
+            evaluate=functools.partial(setup.evaluate, told_to_end=signals.asked),
             fetch=parallel.fetch,
             learning_rate=setup.schedule,
             is_finite=setup.is_finite,
@@ -131,9 +145,10 @@ def train(config: ConfigDict, record: records.Run | None, launch: Launch, signal
         raise signals.interruption()
     if not record:
         return EXIT_DIVERGED if event.fate == "diverged" else EXIT_DONE
-    record.end(event.fate, summary=reporting.summarize(setup, history, record), end=event.row)
+    summary = reporting.summarize(setup, history, record)
     stem = record.subfolder("figures") / "learning_curve"
     figures.learning_curve(record.rows(), stem, title=config.name, num_classes=setup.num_classes)
+    record.end(event.fate, summary=summary, end=event.row)  # last: what is killed before is done again
     return _close(record)
 
 

@@ -43,6 +43,14 @@ def choose_feed(config: ConfigDict, data: sources.DataSet) -> tuple[str, str]:
     return "resident" if fits else "streamed", f"{size:.2f} GiB, limit {config.resident_limit_gib:g}"
 
 
+def step_bytes(config: ConfigDict, data: sources.DataSet) -> int:
+    """Returns the bytes of images that a process hands to the devices for each step: 0 for a resident feed."""
+    if choose_feed(config.data, data)[0] == "resident":
+        return 0
+    part = parallel.own_part(config.train.batch_size)
+    return (part.stop - part.start) * math.prod(data.train.image_shape)
+
+
 def stored_size(data: sources.DataSet) -> int:
     """Returns the bytes of all splits' images as uint8."""
     return sum(len(split.ids) for split in data.splits.values()) * math.prod(data.train.image_shape)
@@ -61,12 +69,12 @@ def _resident_feed(config: ConfigDict, data: sources.DataSet, census: Censuses) 
     return feeds.ResidentFeed(
         splits,
         train_rows=lambda first_step, steps: rows(first_step, steps)[:, part],
-        evaluation_rows={name: _evaluation_rows(config, len(split.ids)) for name, split in splits.items()},
+        evaluation_rows={name: _evaluation_rows(config, data, name) for name in splits},
     )
 
 
 def _streamed_feed(config: ConfigDict, data: sources.DataSet, total_steps: int, census: Censuses) -> feeds.StreamedFeed:
-    rows = {name: _evaluation_rows(config, len(split.ids)) for name, split in data.splits.items()}
+    rows = {name: _evaluation_rows(config, data, name) for name in data.splits}
 
     def read(name: str) -> Iterator[tuple[sources.Split, np.ndarray]]:
         """Yields (batch, weights) over a split."""
@@ -141,8 +149,15 @@ def train_rows(config: ConfigDict, data: sources.DataSet) -> Callable[[int, int]
     )
 
 
-def _evaluation_rows(config: ConfigDict, num_examples: int) -> list[tuple[np.ndarray, np.ndarray]]:
+def evaluation_batch_size(config: ConfigDict, data: sources.DataSet) -> int:
+    """Returns the global size of evaluation batches, the same for all splits: none is longer than the longest."""
+    longest = max(len(split.ids) for split in data.splits.values())
+    return parallel.whole_batch(min(config.evaluate.batch_size, longest))
+
+
+def _evaluation_rows(config: ConfigDict, data: sources.DataSet, split: str) -> list[tuple[np.ndarray, np.ndarray]]:
     """Returns this process's part of the batches (rows, weights) that cover a split once."""
-    batch_size = parallel.whole_batch(config.evaluate.batch_size)
+    batch_size = evaluation_batch_size(config, data)
     part = parallel.own_part(batch_size)
-    return [(rows[part], weights[part]) for rows, weights in batches.evaluation_rows(num_examples, batch_size)]
+    covering = batches.evaluation_rows(len(data.splits[split].ids), batch_size)
+    return [(rows[part], weights[part]) for rows, weights in covering]

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from rethink import assembly
 from rethink.regularization import early_stopping
 from rethink.results import progress, records, tensorboard
-from rethink.training import checkpoints, loop, parallel
+from rethink.training import checkpoints, loop, parallel, profiler
 
 
 class Counted(NamedTuple):
@@ -78,7 +78,8 @@ class Reporter:
         """Begins (or goes on) writing; what must be closed at the end is put on the stack."""
         resumed = history.step > 0
         fingerprints = {"order": setup.order_fingerprint, **(census.fingerprints if census else {})}
-        record.begin(history.step if resumed else -1, setup.facts, fingerprints)
+        evaluated = history.evaluation is not None and history.evaluation["step"] == history.step
+        record.begin(history.step if resumed else -1, setup.facts, fingerprints, evaluated=evaluated)
         self._record, self._saved = record, saved
         if census:
             self.count(census)
@@ -98,8 +99,8 @@ class Reporter:
         )
         self._profiler = None
         if profile_steps:
-            profiler = parallel.Profiler(record.subfolder("profile"), *profile_steps)
-            self._profiler = stack.enter_context(profiler)
+            trace = profiler.Profiler(record.subfolder("profile"), *profile_steps)
+            self._profiler = stack.enter_context(trace)
         if resumed:
             self._screen.note(f"Resumed at step {history.step:,}.")
 

@@ -9,6 +9,7 @@ import hashlib
 import json
 import math
 import pathlib
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -19,6 +20,10 @@ T = TypeVar("T")
 
 class UserError(Exception):
     """A mistake of the user's: one line that names the field, what was given and what to type instead."""
+
+    def __str__(self) -> str:
+        """Returns the line: what the user gave can't break it or command a terminal."""
+        return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in super().__str__())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +38,7 @@ class Range:
     def __contains__(self, value: float) -> bool:
         above = self.low < value if self.low_open else self.low <= value
         below = value < self.high if self.high_open else value <= self.high
-        return math.isfinite(value) and above and below
+        return above and below and abs(value) != math.inf
 
     def __str__(self) -> str:
         if self.high == math.inf:
@@ -41,17 +46,19 @@ class Range:
         return f"in {'(' if self.low_open else '['}{self.low}, {self.high}{')' if self.high_open else ']'}"
 
 
-POSITIVE = Range(0, low_open=True)
-NOT_NEGATIVE = Range(0)
+# Numbers of the programs, in float32: not so small that they become 0, nor so large that they become infinite.
+POSITIVE = Range(1e-37, 1e37)
+NOT_NEGATIVE = Range(0, 1e37)
+COUNT = Range(0, 2**31, high_open=True)
 # Upper ends that no run comes near: beyond them lie misprints that would exhaust memory or time without a word.
 EPOCHS = Range(0, 10**6, low_open=True)
 BATCH = Range(1, 2**20)
 PROCESSES = 256
 
 RANGES: dict[str, Range] = {
-    "seeds": Range(1, 10**4),
+    "seeds": Range(1, 1000),
     "seed": Range(0, 2**32, high_open=True),
-    "data.train_examples": NOT_NEGATIVE,
+    "data.train_examples": COUNT,
     "data.validation_fraction": Range(0, 1, high_open=True),
     "data.split_seed": Range(0, 2**32, high_open=True),
     "data.test_fraction": Range(0, 1, low_open=True, high_open=True),
@@ -59,7 +66,7 @@ RANGES: dict[str, Range] = {
     "data.resident_limit_gib": POSITIVE,
     "data.workers": Range(0, PROCESSES),
     "corruption.label_probability": Range(0, 1),
-    "preprocess.crop": NOT_NEGATIVE,
+    "preprocess.crop": COUNT,
     "weight_decay.coefficient": NOT_NEGATIVE,
     "dropout.rate": Range(0, 1, high_open=True),
     "augmentation.padding": Range(0, 2**12),
@@ -69,7 +76,7 @@ RANGES: dict[str, Range] = {
     "augmentation.contrast": Range(0, 1),
     "augmentation.saturation": Range(0, 1),
     "augmentation.hue": Range(0, 0.5),
-    "early_stopping.patience": NOT_NEGATIVE,
+    "early_stopping.patience": COUNT,
     "early_stopping.min_delta": Range(0, 1),
     "batch_norm.momentum": Range(0, 1, high_open=True),
     "batch_norm.epsilon": POSITIVE,
@@ -77,8 +84,8 @@ RANGES: dict[str, Range] = {
     "optimizer.momentum": Range(0, 1, high_open=True),
     "optimizer.second_moment_decay": Range(0, 1, high_open=True),
     "optimizer.epsilon": POSITIVE,
-    "optimizer.decay_factor": Range(0, 1, low_open=True),
-    "optimizer.decay_every": POSITIVE,
+    "optimizer.decay_factor": Range(1e-37, 1),
+    "optimizer.decay_every": Range(0, 10**9, low_open=True),
     "train.batch_size": BATCH,
     "train.auxiliary_weight": NOT_NEGATIVE,
     "train.total_epochs": EPOCHS,
@@ -93,6 +100,8 @@ RANGES: dict[str, Range] = {
     "hardware.cpu_devices": Range(1, PROCESSES),
     "hardware.peer_timeout_seconds": Range(3, 10**6),
 }
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+=-]{0,99}")  # of a directory, a title and a line of a table
 
 # Where things are and how often they happen, not what is computed.
 _PLACES = ("data.dir", "data.cache_dir", "data.workers", "hardware.compilation_cache")
@@ -130,12 +139,37 @@ def validate(config: ConfigDict, choices: Mapping[str, Collection[str]]) -> None
     """
     to_json(config)
     for field, value in flatten(config):
+        _check_value(field, value)
         if field in choices and value not in choices[field]:
             raise UserError(unknown(field, value, choices[field]))
-        if field in RANGES and not isinstance(value, int | float):
-            raise UserError(f"{field}={value} is no number: it must be {RANGES[field]}.")
-        if field in RANGES and value not in RANGES[field]:
-            raise UserError(f"{field}={value} is out of range: it must be {RANGES[field]}.")
+    check_name("name", config.name)
+    for field, alone in (("only", "*"), ("seeds", 1)):
+        if config[field] != alone and not config.cells:
+            raise UserError(
+                f"{field}={config[field]!r} is for tables, and this config has no cells: set it to {alone!r}, or "
+                "choose a table, such as --config=configs/paper/table1.py."
+            )
+
+
+def _check_value(field: str, value: Any) -> None:
+    """Checks what can be said of one value alone."""
+    if field in RANGES and not isinstance(value, int | float):
+        raise UserError(f"{field}={value} is no number: it must be {RANGES[field]}.")
+    if field in RANGES and value not in RANGES[field]:
+        raise UserError(f"{field}={value} is out of range: it must be {RANGES[field]}.")
+    if value is None and not field.startswith("model.kwargs."):
+        raise UserError(f"{field}=None is no value: set it to one like its default in configs/base.py.")
+    if isinstance(value, str) and not value.isprintable():
+        raise UserError(f"{field}={value!r} holds a character that can't be printed: leave it out.")
+
+
+def check_name(field: str, name: str) -> None:
+    """Checks that a name can be that of a directory, wherever it is."""
+    if not _NAME.fullmatch(name):
+        raise UserError(
+            f"{field}='{name}' can't name a directory: choose up to 100 letters, digits and any of _ . + = -, with a "
+            "letter or digit first."
+        )
 
 
 def flatten(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -153,6 +187,8 @@ def may_change(config: ConfigDict) -> frozenset[str]:
     tied = set()
     if config.optimizer.schedule == "cosine":  # the learning rate of every step depends on the last one
         tied.add("train.total_epochs")
+    if config.early_stopping.monitor != "none":  # which counts evaluations
+        tied.add("evaluate.every_epochs")
     norm = config.batch_norm
     if norm.kind == "per_device" or (norm.kind != "none" and norm.evaluation == "batch"):
         # Statistics of a device's part of the batch, or of an evaluation batch, which divides by the devices.

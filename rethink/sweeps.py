@@ -17,6 +17,7 @@ from rethink import settings
 from rethink.results import best_so_far, comparison, outcomes, paper, records, tables
 
 EXIT_FAILED = 1
+_SHARED = ("name", "only", "seeds", "seed", "hardware.cpu_devices")  # what a table gives its members, and a process
 
 
 class Member(NamedTuple):
@@ -31,8 +32,10 @@ def members(config: ConfigDict) -> list[Member]:
     """Returns the members of a config with cells, those that `only` asks for, seed after seed.
 
     Raises:
-      UserError: no cell is asked for, or a cell sets a field that there is not, or to a value of another type.
+      UserError: no cell is asked for, or a cell sets a field that there is not, or to a value of another type; a
+        field of the table itself is off.
     """
+    settings.validate(config, {})
     patterns = config.only.split(",")
     cells = [cell for cell in config.cells if any(fnmatch.fnmatchcase(cell, pattern) for pattern in patterns)]
     if not cells:
@@ -47,6 +50,7 @@ def members(config: ConfigDict) -> list[Member]:
 
 
 def _member_config(config: ConfigDict, cell: str, seed: int) -> ConfigDict:
+    settings.check_name("cells", cell)
     member = config.copy_and_resolve_references()
     member.cells = ConfigDict()
     member.only, member.seeds = "*", 1
@@ -55,6 +59,10 @@ def _member_config(config: ConfigDict, cell: str, seed: int) -> ConfigDict:
     for field, value in config.cells[cell]:
         if field not in fields:
             raise settings.UserError(settings.unknown(f"cells.{cell}", field, list(fields)))
+        if field in _SHARED:
+            raise settings.UserError(
+                f"cells.{cell} sets {field}={value!r}, which all runs of a table share: set config.{field} instead."
+            )
         section, _, name = field.rpartition(".")
         try:
             (member[section] if section else member)[name] = value
@@ -87,10 +95,10 @@ def run(config: ConfigDict, workdir: str, run_member: Callable[[ConfigDict, str]
             if not isinstance(error, settings.UserError):
                 traceback.print_exc()
             print(f"Error: {error}", file=sys.stderr, flush=True)
-    if writes:
-        _show(config, folder)
     for line in failed:
         print(f"Failed: {line}")
+    if writes:
+        _show(config, folder)
     return EXIT_FAILED if failed else 0
 
 

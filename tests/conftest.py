@@ -2,8 +2,13 @@
 
 import os
 import pathlib
+import re
+import sys
 
 import pytest
+from absl import flags
+
+DEFAULT = str(pathlib.Path(__file__).parents[1] / "configs" / "digits_random.py")
 
 
 @pytest.fixture(scope="session")
@@ -14,3 +19,25 @@ def real_data() -> pathlib.Path:
     if not folder.is_dir():
         pytest.skip(f"no prepared TFDS sets in {folder}; name a directory that has some with RETHINK_TFDS")
     return folder
+
+
+def without_flags():
+    """Forgets `--config` and its overrides."""
+    for name in [name for name in flags.FLAGS if re.match(r"config(\.|$)", name)]:
+        delattr(flags.FLAGS, name)
+
+
+@pytest.fixture
+def command(monkeypatch):
+    """Reads a command line, as main.py does, into a config."""
+    from rethink import command_line  # and JAX, which not every test needs
+
+    def read(*words):
+        without_flags()
+        monkeypatch.setattr(sys, "argv", ["main.py", *words])  # ml_collections reads it too
+        holder = command_line.define_config(list(words), DEFAULT)
+        command_line.parse(["main.py", *words])
+        return holder.value
+
+    yield read
+    without_flags()

@@ -11,7 +11,6 @@ import subprocess
 import sys
 
 import pytest
-from absl import flags
 
 from configs import base
 from rethink import command_line, experiment, models, settings
@@ -74,26 +73,6 @@ MISTAKES = {  # command line -> what its line of error says
     "configs/cifar_true.py": r"'configs/cifar_true.py' is no flag: did you mean --config=configs/cifar_true.py\?",
     "--wrokdir=x": r"Unknown command line flag 'wrokdir'. Did you mean: workdir",
 }
-
-
-def without_flags():
-    for name in [name for name in flags.FLAGS if re.match(r"config(\.|$)", name)]:
-        delattr(flags.FLAGS, name)
-
-
-@pytest.fixture
-def command(monkeypatch):
-    """Reads a command line, as main.py does, into a config."""
-
-    def read(*words):
-        without_flags()
-        monkeypatch.setattr(sys, "argv", ["main.py", *words])  # ml_collections reads it too
-        holder = command_line.define_config(list(words), DEFAULT)
-        command_line.parse(["main.py", *words])
-        return holder.value
-
-    yield read
-    without_flags()
 
 
 def mistake(command, *words):
@@ -249,6 +228,22 @@ def test_a_field_that_the_cells_of_a_table_set_is_not_overridden(command):
     message = mistake(command, f"--config={table}", "--config.optimizer.learning_rate=0.5")
     assert "--config.optimizer.learning_rate" in message and "cells" in message and table in message
     command(f"--config={table}", "--config.data.train_examples=100")
+
+
+def test_a_field_that_some_cells_set_leaves_them_as_they_are(command, warned):
+    command(f"--config={ROOT}/configs/paper/table4.py", "--config.train.total_epochs=5.0")
+    (line,) = set(warned())
+    assert "--config.train.total_epochs" in line and line.endswith("inception-augmentation, inception-crop.")
+
+
+@pytest.mark.parametrize("cell", ["{'seed': 3}", "(('seed', 3, 4),)", "3"])
+def test_a_cell_of_another_form_is_refused(command, tmp_path, cell):
+    (tmp_path / "own.py").write_text(
+        f"from configs import base\ndef get_config():\n    config = base.get_config()\n    config.cells['a'] = {cell}\n"
+        "    return config\n"
+    )
+    message = mistake(command, f"--config={tmp_path}/own.py")
+    assert "config.cells.a" in message and "((field, value), ...)" in message
 
 
 def test_an_unknown_flag_is_refused(command):

@@ -15,7 +15,7 @@ from rethink import experiment
 from rethink.data import fingerprints
 from rethink.results import figures, progress
 from rethink.settings import UserError
-from rethink.training import preemption
+from rethink.training import feeds, preemption
 
 STEPS_PER_EPOCH = 12  # 1,437 examples in batches of 128
 ARRAYS = ("ids", "true_labels", "given_labels", "redrawn")
@@ -145,6 +145,13 @@ def test_a_run_leaves_its_config_data_metrics_and_figures(make_config, tmp_path)
     for suffix, magic in (("png", b"\x89PNG"), ("pdf", b"%PDF")):
         assert (workdir / "figures" / f"learning_curve.{suffix}").read_bytes().startswith(magic)
     assert sorted(path.name for path in (workdir / "checkpoints").iterdir()) == ["24"]
+
+
+def test_a_run_has_not_ended_before_its_figure_is_drawn(make_config, tmp_path, monkeypatch):
+    seen = []  # a run that is killed there is launched again, and draws it then
+    monkeypatch.setattr(figures, "learning_curve", lambda *_, **__: seen.append(manifest(tmp_path)["fate"]))
+    assert start(make_config(), tmp_path) == 0
+    assert seen == ["running"] and manifest(tmp_path)["fate"] == "done"
 
 
 def test_what_is_kept_of_the_labels_is_what_was_trained_on(launch, make_config, tmp_path):
@@ -291,6 +298,48 @@ def test_a_signal_before_the_first_step_ends_the_run_at_once(launch, make_config
     with pytest.raises(preemption.Interrupted):
         launch(make_config(), tmp_path)
     assert not (tmp_path / "manifest.json").exists()
+
+
+def test_a_signal_in_an_evaluation_breaks_it_off_and_it_is_made_when_the_run_goes_on(
+    launch, make_config, tmp_path, monkeypatch, capsys
+):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    config = make_config(evaluate__batch_size=100, checkpoint__every_epochs=50.0)
+    assert launch(config, whole) == 0
+    evaluation = feeds.ResidentFeed.evaluation
+
+    def signalled(feed, split):
+        for number, batch in enumerate(evaluation(feed, split)):
+            if number == 2 and split == "train" and interrupted:
+                os.kill(os.getpid(), interrupted.pop())
+            yield batch
+
+    interrupted = []
+    monkeypatch.setattr(feeds.ResidentFeed, "evaluation", signalled)
+    monkeypatch.setattr(
+        experiment.loop, "_train_row", lambda *args, made=experiment.loop._train_row: noted(made(*args))
+    )
+
+    def noted(row):
+        if row["step"] == 12 and not (parts / "checkpoints" / "12").exists():
+            interrupted.append(signal.SIGTERM)
+        return row
+
+    with pytest.raises(preemption.Interrupted):
+        launch(config, parts)
+    assert "Interrupted at step 12, and saved" in capsys.readouterr().out
+    assert [row["step"] for row in rows(parts, "evaluation")] == [0]
+    assert launch(config, parts) == 0
+    assert_equal_runs(parts, whole)
+
+
+def test_a_signal_after_the_last_step_lets_the_run_end_and_stops_what_would_follow(
+    launch, make_config, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(figures, "learning_curve", lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(preemption.Interrupted):
+        launch(make_config(), tmp_path)
+    assert manifest(tmp_path)["fate"] == "done"
 
 
 def test_a_second_signal_does_not_wait(launch, make_config, tmp_path, monkeypatch):

@@ -87,12 +87,13 @@ def test_the_feed_is_chosen_by_size_against_the_limit():
     assert feeding.choose_feed(config.data, data)[0] == "resident"
 
 
-def start_processes(count, *arguments, last=()):
-    """Starts main.py in `count` processes that share the run, the last with arguments of its own."""
+def start_processes(count, *arguments, last=(), program=None):
+    """Starts main.py, or a program around it, in `count` processes of a run, the last with arguments of its own."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "main.py", "--config=configs/digits_random.py:" + arguments[0], *arguments[1:]]
+    command = [sys.executable, *(["-c", program] if program else ["main.py"])]
+    command += ["--config=configs/digits_random.py:" + arguments[0], *arguments[1:]]
     several = [f"--coordinator=localhost:{port}", f"--num_processes={count}"] if count > 1 else []
     return [
         subprocess.Popen(
@@ -213,3 +214,39 @@ def test_all_processes_stop_at_the_same_step_when_one_is_told_to(tmp_path):
     assert stopped[0] == stopped[1]
     (saved,) = (tmp_path / "checkpoints").iterdir()
     assert saved.name == stopped[0].replace(",", "")
+
+
+FAILS_AT_STEP = """
+import sys
+import jax
+from rethink.training import feeds
+sys.path.insert(0, ".")
+train = feeds.StreamedFeed.train
+
+def failing(feed, first_step, steps):
+    if first_step == 20 and jax.process_index() == {failing}:
+        raise ValueError("made to fail")
+    return train(feed, first_step, steps)
+
+feeds.StreamedFeed.train = failing
+import main
+main.launch()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("failing", [0, 1])
+def test_a_process_that_fails_alone_ends_the_others_with_its_words(tmp_path, failing):
+    fields = ["--config.train.total_epochs=20000.0", "--config.stop.train_accuracy=0.0"]
+    fields += ["--config.data.feed=streamed", "--config.data.workers=0", f"--workdir={tmp_path}/run"]
+    running = start_processes(2, "mlp_tiny", *fields, program=FAILS_AT_STEP.format(failing=failing))
+    try:
+        outputs = [process.communicate(timeout=150)[0] for process in running]
+    finally:
+        for process in running:
+            process.kill()
+    assert [process.returncode for process in running] == [75, 75], outputs
+    assert "ValueError: made to fail" in outputs[failing]
+    assert f"process {failing} failed: ValueError: made to fail" in outputs[1 - failing]
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    assert manifest["fate"] == "failed" and "made to fail" in manifest["error"]

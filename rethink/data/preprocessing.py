@@ -3,6 +3,8 @@
 Refuses randomness: random crops and the like are augmentation, in regularization/augmentation.py.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 
@@ -24,6 +26,19 @@ def crop_size(image_shape: tuple[int, int, int], crop: int) -> tuple[int, int]:
             f"set --config.preprocess.crop to at most {min(height, width)}, or 0 for no crop."
         )
     return (crop, crop) if crop else (height, width)
+
+
+def check_whitening(image_shape: tuple[int, int, int], whitening: str) -> None:
+    """Checks that the whitening leaves something of images of this shape.
+
+    Raises:
+      UserError: it makes 0 of every image.
+    """
+    if whitening == "per_image" and math.prod(image_shape) == 1:
+        raise settings.UserError(
+            "preprocess.whiten=per_image makes 0 of images of a single value: set --config.preprocess.whiten=symmetric,"
+            " or --config.preprocess.crop to 2 or more."
+        )
 
 
 def centre_crop(images: jax.Array, crop: int) -> jax.Array:

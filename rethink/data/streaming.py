@@ -6,7 +6,9 @@ Refuses devices and corruption: what leaves here are host arrays as stored, each
 import contextlib
 import gc
 import multiprocessing
+import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from multiprocessing import resource_tracker
@@ -35,8 +37,6 @@ class BatchSource:
         return self._last - self._first
 
     def __getitem__(self, index: int) -> Split:
-        if multiprocessing.parent_process() is not None:
-            jax.config.update("jax_platforms", "cpu")  # a worker draws the order, and leaves accelerators alone
         return self._split.read(self._rows_of(self._first + index))
 
 
@@ -54,7 +54,7 @@ def stream(
     if workers:
         options = grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=BUFFER)
         read = grain.ReadOptions(num_threads=1, prefetch_buffer_size=1)
-        batches = iter(source.to_iter_dataset(read).mp_prefetch(options))
+        batches = iter(source.to_iter_dataset(read).mp_prefetch(options, _begin_worker))
     else:
         batches = iter(source.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=BUFFER)))
     batch = None
@@ -69,6 +69,23 @@ def stream(
         if workers:
             del batches, batch
             _free_shared_memory()
+
+
+def _begin_worker(index: int, count: int) -> None:
+    """Lets a worker leave accelerators alone, as it only draws the order, and end with the process that it works for.
+
+    Grain's workers would outlive one that is killed, waiting for it to take their batches. When the last of them has
+    ended, Python's resource tracker frees the shared memory.
+    """
+    jax.config.update("jax_platforms", "cpu")
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _free_shared_memory() -> None:

@@ -152,36 +152,53 @@ def import_module_class(path: str) -> type[nn.Module]:
         )
     found = getattr(module, class_name)
     if not (inspect.isclass(found) and issubclass(found, nn.Module)):
-        raise UserError(f"model.name='{path}' is not a class of flax.linen.Module: {found!r}.")
+        kind = found.__qualname__ if inspect.isclass(found) else f"a value of type {type(found).__name__}"
+        raise UserError(f"model.name='{path}' is not a class of flax.linen.Module, but {kind}: choose one that is.")
     if "train" not in inspect.signature(found.__call__).parameters:
         raise UserError(f"model.name='{path}' has no argument train: define __call__(self, images, *, train).")
     return found
 
 
-def _place(error: BaseException) -> str:
-    """Returns file:line of what failed: of the wrong syntax, or of the last line that ran."""
+def _place(error: BaseException, file: str = "") -> str:
+    """Returns file:line of what failed: of the wrong syntax, or of the last line that ran, in `file` if any did."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}"
-    frame = traceback.extract_tb(error.__traceback__)[-1]
+    frames = traceback.extract_tb(error.__traceback__)
+    frame = ([frame for frame in frames if frame.filename == file] or frames)[-1]
     return f"{frame.filename}:{frame.lineno}"
 
 
-def check_input(model: nn.Module, image_shape: tuple[int, int, int], num_classes: int) -> None:
+def check_input(model: nn.Module, image_shape: tuple[int, int, int], num_classes: int) -> Any:
     """Checks, without computing anything, that the model maps images [batch, *image_shape] to its logits.
 
+    Returns the shapes of its parameters.
+
     Raises:
-      UserError: the architecture cannot take this size, or what comes back is not float32 [batch, num_classes].
+      UserError: the architecture cannot take this size or fails, has no parameters, or what comes back is not float32
+        [batch, num_classes].
     """
     images = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32)
     # Abstract evaluation draws nothing: these keys stand for any.
     keys = {name: jax.random.key(0) for name in ("params", "dropout")}
-    logits, _ = jax.eval_shape(functools.partial(model.init_with_output, train=False), keys, images)
+    try:
+        logits, variables = jax.eval_shape(functools.partial(model.init_with_output, train=False), keys, images)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(
+            f"model.name: {type(model).__name__} fails on images of {image_shape}: "
+            f"{' '.join(str(error).split())[:300]} "
+            f"({type(error).__name__}, {_place(error, inspect.getfile(type(model)))}): mend it there."
+        ) from error
     given = type(logits).__name__
     if isinstance(logits, jax.ShapeDtypeStruct):
         given = f"{logits.dtype}{list(logits.shape)}"
     wanted = f"float32[2, {num_classes}]"
     if given != wanted:
         raise UserError(f"The model maps 2 images of {image_shape} to {given}; it must return logits {wanted}.")
+    if "params" not in variables:
+        raise UserError(f"model.name: {type(model).__name__} has no parameters: there is nothing to train.")
+    return variables["params"]
 
 
 def count_parameters(params: Any) -> int:

@@ -75,13 +75,19 @@ class Augmentation:
           size: (height, width) of the result, at most that of the images.
 
         Raises:
-          UserError: a padding that no crop uses, a crop that has a single window, colours of other than 3 channels.
+          UserError: a padding that no crop uses, or beside which a window would see nothing of the image; a crop that
+            has a single window, colours of other than 3 channels.
         """
         height, width, channels = image_shape
         if self.padding and self.crop != "random":
             raise settings.UserError(
                 f"augmentation.padding={self.padding} has no effect with augmentation.crop={self.crop}: "
                 "set --config.augmentation.crop=random, or --config.augmentation.padding=0."
+            )
+        if self.padding >= min(size):
+            raise settings.UserError(
+                f"augmentation.padding={self.padding} leaves windows of {size[0]}x{size[1]} that see nothing of the "
+                f"image: set --config.augmentation.padding to at most {min(size) - 1}."
             )
         if self.crop == "random" and size == (height + 2 * self.padding, width + 2 * self.padding):
             raise settings.UserError(

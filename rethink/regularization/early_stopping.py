@@ -4,10 +4,12 @@ Refuses to train and to save: it is handed what was measured, oldest first, and 
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import ml_collections
+
+from rethink import settings
 
 MONITORS = ("none", "validation", "oracle")
 LABELS = ("given", "true")
@@ -32,6 +34,33 @@ class EarlyStopping:
     patience: int
     min_delta: float
     restore_best: bool
+
+    def check(self, splits: Collection[str], evaluations: int) -> None:
+        """Refuses settings that could not act.
+
+        Args:
+          splits: those that are evaluated.
+          evaluations: how many there are, that of the start apart.
+
+        Raises:
+          UserError: the part of train to watch is not held out, there is a single evaluation to choose from, or
+            patience with nothing to watch.
+        """
+        if self.monitor == "none" and self.patience:
+            raise settings.UserError(
+                f"early_stopping.patience={self.patience} has no effect with early_stopping.monitor=none: "
+                "set --config.early_stopping.monitor=validation, or --config.early_stopping.patience=0."
+            )
+        if self.monitor == "validation" and "validation" not in splits:
+            raise settings.UserError(
+                "early_stopping.monitor=validation watches a part held out of train, and none is: "
+                "set --config.data.validation_fraction=0.1."
+            )
+        if self.monitor != "none" and evaluations < 2:
+            raise settings.UserError(
+                f"early_stopping.monitor={self.monitor} has a single evaluation to choose from: "
+                "set --config.evaluate.every_epochs to at most half of train.total_epochs."
+            )
 
     def monitored(self, row: Mapping[str, Any]) -> float | None:
         """Returns the accuracy in an evaluation row that decides, None where nothing is monitored."""

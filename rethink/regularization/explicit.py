@@ -37,6 +37,11 @@ class WeightDecay:
     coefficient: float
     parameters: str
 
+    def check(self, params: Any) -> None:
+        """Refuses what would do nothing to these parameters, arrays or their shapes; see `touches`."""
+        if self.kind != "none":
+            self.touches(params)
+
     def touches(self, params: Any) -> Any:
         """Returns a pytree of bool like `params`: which arrays decay.
 

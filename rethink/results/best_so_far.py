@@ -96,8 +96,11 @@ def _panel(axes, label: str, rows: Rows) -> None:
 
 
 def _test(rows: Rows) -> tuple[list[Mapping[str, Any]], list[float]]:
-    """Returns the evaluation rows, and their test accuracy in percent, nan where it is null or not finite."""
-    evaluations = [row for row in rows if row["kind"] == "evaluation"]
+    """Returns the evaluation rows but that of the start, which is no result, and their test accuracy in percent.
+
+    The accuracy is nan where it is null or not finite.
+    """
+    evaluations = [row for row in rows if row["kind"] == "evaluation" and row["step"]]
     return evaluations, [100 * figures.finite(row.get("test_accuracy")) for row in evaluations]
 
 

@@ -2,8 +2,8 @@
 
 Refuses to call comparable what is not: a subset, a run stopped by the test set and corrupted test labels are named.
 
-    python -m rethink.results.comparison table1 sweeps/table1
-    python -m rethink.results.comparison --markdown table1 sweeps/table1
+    python -m rethink.results.comparison table1 runs/table1-HASH
+    python -m rethink.results.comparison --markdown table1 runs/table1-HASH
 """
 
 import argparse
@@ -36,7 +36,7 @@ COLUMNS = (
     "epochs",
     "notes",
 )
-TERMINAL_COLUMNS = ("cell", "measure", "ours %", "paper %", "ours - paper", NEAR, "fate", "notes")
+TERMINAL_COLUMNS = ("cell", "measure", "ours %", "paper %", "ours - paper", NEAR, "epochs", "fate", "notes")
 ORDERING_COLUMNS = ("statement", "measure", "paper", "certainty", "ours", "n", "standard error", "verdict", "notes")
 
 
@@ -81,7 +81,7 @@ def _row(cell: str, measure: str, number: paper.Number | None, found: Sequence[O
     near = "" if difference is None else "yes" if round(abs(difference), 6) <= NEAR_POINTS else "no"
     return {
         "cell": cell,
-        "measure": measure,
+        "measure": measure.replace(paper.BEST, "oracle's best "),
         "ours %": tables.percent(mean),
         "deviation": f"{100 * statistics.stdev(sample):.2f}" if len(sample) > 1 else "",
         "n": len(sample) or "",

@@ -95,7 +95,7 @@ def _fractions(folder: pathlib.Path, last: Mapping[str, Any], measures: Iterable
     """Returns the measures that the run has recorded, from its last evaluation row or, for the best, from all."""
     path = folder / "metrics.jsonl"
     try:
-        rows = [row for row in records.read_rows(path) if row["kind"] == "evaluation"]
+        rows = [row for row in records.read_rows(path) if row["kind"] == "evaluation" and row["step"]]
     except ValueError as error:
         raise settings.UserError(f"{path} is damaged: bring it back from a copy, or leave {folder} out.") from error
     found: dict[str, float] = {}
@@ -116,6 +116,10 @@ def _caveats(config: Mapping[str, Any], data: Mapping[str, Any]) -> list[str]:
         caveats.append("size of the full train set not recorded")
     elif examples < full:
         caveats.append(f"subset: {examples} examples")
+    if config.get("corruption.labels", "none") != "none" and config.get("corruption.label_probability", 1.0) != 1:
+        caveats.append(f"labels redrawn with p = {config['corruption.label_probability']:g}")
+    if config.get("corruption.pixels", "none") != "none":
+        caveats.append(f"pixels: {config['corruption.pixels']}")
     if config.get("early_stopping.monitor") == "oracle":
         caveats.append("stopped by the oracle (test set)")
     if config.get("corruption.test_labels"):

@@ -13,13 +13,10 @@ Refuses to be shared: one process writes. Files are replaced whole or grow by wh
 """
 
 import contextlib
-import errno
-import fcntl
 import json
 import os
 import pathlib
 import platform
-import socket
 import time
 from collections.abc import Iterator, Mapping
 from importlib import metadata
@@ -29,6 +26,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from rethink import settings
+from rethink.results import files
 
 FINISHED = ("fitted", "stopped early", "done", "diverged")
 _DECIDES_LENGTH = ("train.total_epochs", "stop.train_accuracy")
@@ -68,13 +66,16 @@ class Run:
         self._launch = time.monotonic()
         self._before = 0.0
 
-    def begin(self, step: int, facts: Mapping[str, Any], fingerprints: Mapping[str, str]) -> None:
+    def begin(
+        self, step: int, facts: Mapping[str, Any], fingerprints: Mapping[str, str], *, evaluated: bool = True
+    ) -> None:
         """Starts writing, from `step` on: later rows of an earlier launch are dropped, as they come again.
 
         Args:
           step: of the restored checkpoint, or -1 for a new run.
           facts: entries of the manifest.
           fingerprints: as far as they are known; see `check_fingerprints`.
+          evaluated: whether the evaluation at `step` was made before that checkpoint; if not, it comes again too.
 
         Raises:
           UserError: as `check_fingerprints`; the directory is left as it was.
@@ -88,8 +89,9 @@ class Run:
         self.update(fate="running", **facts)
         kept: list[dict[str, Any]] = []
         for file in ("metrics.jsonl", "timings.jsonl"):
-            kept = [row for row in read_rows(self.folder / file) if row["step"] <= step]
-            _replace(self.folder / file, "".join(json.dumps(row) + "\n" for row in kept).encode())
+            last = {"train": step, "evaluation": step if evaluated else step - 1}
+            kept = [row for row in read_rows(self.folder / file) if row["step"] <= last[row["kind"]]]
+            files.replace(self.folder / file, "".join(json.dumps(row) + "\n" for row in kept).encode())
         self._before = kept[-1]["seconds"] if kept else 0.0
 
     def check_fingerprints(self, found: Mapping[str, str]) -> None:
@@ -114,7 +116,7 @@ class Run:
     def update(self, **values: Any) -> None:
         """Sets entries of the manifest and writes it."""
         self.manifest.update(values)
-        _write_json(self.folder / "manifest.json", self.manifest)
+        files.write_json(self.folder / "manifest.json", self.manifest)
 
     def end(self, fate: str, **values: Any) -> None:
         """Writes how the run ended."""
@@ -127,9 +129,9 @@ class Run:
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Appends a row to the metrics, and its time to the timings."""
-        _append_line(self.folder / "metrics.jsonl", row)
+        files.append_line(self.folder / "metrics.jsonl", row)
         timing = {"kind": row["kind"], "step": row["step"], "seconds": self.seconds()}
-        _append_line(self.folder / "timings.jsonl", timing)
+        files.append_line(self.folder / "timings.jsonl", timing)
 
     def seconds(self) -> float:
         """Returns the time since launch, after that of the earlier launches up to where this one went on."""
@@ -163,7 +165,7 @@ def open_run(workdir: str, config: ConfigDict) -> Iterator[Run]:
     with contextlib.ExitStack() as stack:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(_lock(folder))
+            stack.enter_context(files.lock(folder))
             run = Run(folder, _manifest(folder, config), json.loads(settings.to_json(config)))
         except OSError as error:
             raise settings.UserError(
@@ -178,24 +180,12 @@ def open_run(workdir: str, config: ConfigDict) -> Iterator[Run]:
         except Exception as error:
             with contextlib.suppress(OSError):
                 run.fail(f"{type(error).__name__}: {error}")
-            if reason := _no_room(error):
+            if reason := files.no_room(error, folder):
                 raise settings.UserError(
                     f"--workdir={workdir} can't be written any more ({reason}): make room and start the same command "
                     "again, which goes on from the last checkpoint."
                 ) from error
             raise
-
-
-def _no_room(error: BaseException | None) -> str:
-    """Returns the system's words if an error comes of a disk that is full or can't be written, "" if it doesn't."""
-    while error is not None:
-        for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
-            words = os.strerror(number)
-            # The libraries that write checkpoints pass the words on in errors of their own.
-            if getattr(error, "errno", None) == number or words in str(error):
-                return words
-        error = error.__cause__ or error.__context__
-    return ""
 
 
 def read_rows(path: pathlib.Path) -> list[dict[str, Any]]:
@@ -252,24 +242,6 @@ def _is_foreign(entry: pathlib.Path) -> bool:
     return not entry.is_dir() or any(entry.iterdir())
 
 
-@contextlib.contextmanager
-def _lock(folder: pathlib.Path) -> Iterator[None]:
-    """Holds the directory against other writers. The kernel lets go when the process dies, so no lock is ever stale."""
-    with open(folder / "lock", "a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            raise settings.UserError(
-                f"--workdir={folder} is in use by {file.read().strip() or 'another process'}: "
-                "wait for it, or choose another --workdir."
-            ) from None
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-        file.flush()
-        yield
-
-
 def versions() -> dict[str, str]:
     """Returns the versions of Python and of the packages that a result depends on."""
     found = {"python": platform.python_version()}
@@ -277,26 +249,3 @@ def versions() -> dict[str, str]:
         with contextlib.suppress(metadata.PackageNotFoundError):
             found[package] = metadata.version(package)
     return found
-
-
-def _append_line(path: pathlib.Path, row: Mapping[str, Any]) -> None:
-    with open(path, "a") as file:
-        file.write(json.dumps(row) + "\n")
-
-
-def _write_json(path: pathlib.Path, value: Any) -> None:
-    _replace(path, (json.dumps(value, indent=2) + "\n").encode())
-
-
-def _replace(path: pathlib.Path, content: bytes) -> None:
-    """Replaces a file whole: readers see the old content or the new. One draft's name, as there is one writer."""
-    draft = path.with_name(f".{path.name}")
-    try:
-        with open(draft, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise

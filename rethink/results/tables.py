@@ -27,12 +27,13 @@ COLUMNS = (
     "steps",
     "train accuracy %",
     "test accuracy %",
+    "result of",
     "steps to 99%",
     "steps to 100%",
     "seconds",
     "devices",
 )
-BRIEF_COLUMNS = ("run", "seed", "fate", "steps", "train accuracy %", "test accuracy %", "steps to 100%", "seconds")
+BRIEF_COLUMNS = ("run", "seed", "fate", "steps", "train accuracy %", "test accuracy %", "result of", "seconds")
 
 
 def run_row(folder: pathlib.Path) -> dict[str, Any]:
@@ -62,11 +63,21 @@ def run_row(folder: pathlib.Path) -> dict[str, Any]:
         "steps": summary["steps"],
         "train accuracy %": percent(evaluation.get("train_accuracy")),
         "test accuracy %": percent(evaluation.get("test_accuracy")),
+        "result of": _result_of(summary),
         "steps to 99%": _steps(reached["0.99"]),
         "steps to 100%": _steps(reached["1.0"]),
         "seconds": round(summary["seconds"]),
         "devices": f"{hardware['devices']} x {hardware['kind']}",
     }
+
+
+def _result_of(summary: Mapping[str, Any]) -> str:
+    """Returns which evaluation the accuracies are of; one that was chosen by the test set says so."""
+    watched = summary.get("early_stopping")
+    if not watched or not watched["restored"]:
+        return "last step"
+    chosen_by = "the ORACLE (test set)" if watched["monitor"] == "oracle" else "validation"
+    return f"step {watched['best_step']}, best by {chosen_by}"
 
 
 def write_csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], stream: TextIO) -> None:

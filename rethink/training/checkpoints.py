@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import json
 import logging
+import os
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -70,7 +71,7 @@ class Checkpoints:
     def restore(self, like: TrainState) -> tuple[TrainState, History] | None:
         """Returns the newest checkpoint that is whole, None where there is none at all.
 
-        One that is damaged is named in a warning and removed, so that its step can be saved again.
+        One that is damaged is named in a warning and set aside as STEP.damaged, so that its step can be saved again.
 
         Args:
           like: host arrays of the shapes and types to restore.
@@ -82,14 +83,17 @@ class Checkpoints:
         for step in steps:
             try:
                 found = self._read(step, like)
+            except MemoryError:
+                raise
             except Exception as error:  # a damaged file may raise anything
                 reason = " ".join(str(error).split())[:200]
                 _log.warning(
                     "The checkpoint %s is damaged (%s): %s.", self._folder / str(step), type(error).__name__, reason
                 )
                 continue
-            for damaged in steps[: steps.index(step)]:
-                self._manager.delete(damaged)
+            for damaged in steps[: steps.index(step)]:  # kept: whatever could not be read may be there again later
+                os.replace(self._folder / str(damaged), self._folder / f"{damaged}.damaged")
+            self._manager.reload()
             return found
         if steps:
             raise settings.UserError(

@@ -16,6 +16,8 @@ from rethink.training import parallel, step
 from rethink.training.state import TrainState
 from rethink.training.step import Batch
 
+BATCHES_TOGETHER = 8  # of an evaluation, after which several processes ask each other whether to go on
+
 Weighted = tuple[np.ndarray, np.ndarray]  # rows int32 [batch], weights float32 [batch]
 
 
@@ -143,11 +145,15 @@ def programs(feed: Feed, train_step: Callable, evaluation_step: Callable) -> tup
         wait_for_older(sums)
         return state, sums
 
-    def evaluate(state: TrainState, split: str) -> dict[str, float]:
-        """Returns the sums over a split, added in float64."""
+    def evaluate(
+        state: TrainState, split: str, told_to_end: Callable[[bool], bool] = lambda together: False
+    ) -> dict[str, float] | None:
+        """Returns the sums over a split, added in float64; None where `told_to_end` broke it off."""
         program = evaluation_programs[feed.batch_of[split]]
-        batches = []
+        batches: list[Any] = []
         for inputs in feed.evaluation(split):
+            if told_to_end(len(batches) % BATCHES_TOGETHER == BATCHES_TOGETHER - 1):
+                return None
             batches.append(program(state, *inputs))
             wait_for_older(batches[-1])
         sums = parallel.fetch(batches)

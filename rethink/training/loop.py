@@ -5,7 +5,8 @@ function of the plan and the history, so a resumed run yields what an uninterrup
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+import functools
+from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from rethink.regularization import early_stopping
 from rethink.regularization.early_stopping import EarlyStopping
 from rethink.training.state import TrainState
 
+DIVERGED = "diverged"
 THRESHOLDS = (0.9, 0.95, 0.99, 0.999, 1.0)
 
 Sums = dict[str, np.ndarray]
@@ -70,7 +72,7 @@ class Event:
     Attributes:
       kind: "advance" (steps were dispatched), "train" or "evaluation" (`row` is due in the metrics), "checkpoint"
         (`state` is due to be saved), "end".
-      row: of an end by divergence, the `step` whose loss is not finite and the `learning_rate` before it.
+      row: of an end by divergence, the `step` after which the loss is not finite, and the `learning_rate` of it.
       fate: of an end: "fitted", "stopped early", "done", "diverged" or "interrupted".
     """
 
@@ -87,7 +89,7 @@ def train(
     history: History,
     *,
     train_call: Callable[[TrainState, int, int], tuple[TrainState, Any]],
-    evaluate: Callable[[TrainState, str], Sums],
+    evaluate: Callable[[TrainState, str], Sums | None],
     fetch: Callable[[Any], Sums],
     learning_rate: Callable[[int], float],
     is_finite: Callable[[TrainState], bool],
@@ -98,20 +100,17 @@ def train(
     Args:
       state: donated to the first call; the state to keep is the one of the "checkpoint" events, until the next event.
       train_call: (state, first step, steps) -> (state, sums with an axis of steps, still on the devices).
-      evaluate: (state, split) -> sums over the split.
+      evaluate: (state, split) -> sums over the split, None where it was told to end meanwhile.
       fetch: brings a call's sums to the host, each [steps].
       learning_rate: step -> the rate of that update.
-      is_finite: whether all of a state is; asked before it is saved where no evaluation has just seen it.
+      is_finite: whether all of a state is; one that is not is never saved.
       interrupted: whether all processes are about to fetch sums, as they do at the same steps -> whether to end here.
     """
-    if history.evaluation is None:
-        event = _evaluation_event(plan, history, state, evaluate, learning_rate)
-        yield event
-        if event.kind == "end":
-            return
+    seen = functools.partial(_evaluate, plan, history, evaluate, learning_rate)
     pending: list[Any] = []
-    stop = False
-    while (fate := _fate(plan, history, stop)) is None:
+    fate = (yield from seen(state)) if _unseen(plan, history) else ""
+    fate = fate or _reached(plan, history)
+    while not fate:
         before = history.step
         steps = next_call(plan, before)
         state, sums = train_call(state, before, steps)
@@ -119,29 +118,30 @@ def train(
         history.step = step = before + steps
         yield Event("advance", step)
 
-        evaluation_due = step == plan.total_steps or settings.due(plan.evaluate_every, before, step)
+        evaluation_due = _evaluation_due(plan, step)
         checkpoint_due = settings.due(plan.checkpoint_every, before, step)
         log_due = settings.due(plan.log_every, before, step) or evaluation_due
-        stop = interrupted(log_due or checkpoint_due)
-        if log_due or checkpoint_due or stop:
+        fate = "interrupted" if interrupted(log_due or checkpoint_due) else ""
+        if log_due or checkpoint_due or fate:
             bad_step = _add_to_window(history, [fetch(sums) for sums in pending])
             pending.clear()
-            saves = checkpoint_due or stop
-            bad_step = bad_step or (step if saves and not is_finite(state) else None)  # the next loss would tell
             if bad_step is not None:
                 yield _diverged(history, bad_step, learning_rate)
                 return
         if log_due:
             yield Event("train", step, row=_train_row(plan, history, learning_rate))
-        if evaluation_due:
-            event = _evaluation_event(plan, history, state, evaluate, learning_rate)
-            yield event
-            if event.kind == "end":
+        if evaluation_due and not fate:
+            fate = yield from seen(state)
+        fate = fate or _reached(plan, history)
+        if fate == DIVERGED:
+            return
+        if checkpoint_due or fate or (evaluation_due and history.best is history.evaluation):
+            if not is_finite(state):
+                yield _diverged(history, step, learning_rate)
                 return
-        is_best = evaluation_due and history.best is history.evaluation
-        if checkpoint_due or is_best or _fate(plan, history, stop):
             yield Event("checkpoint", step, state=state)
-    yield Event("end", history.step, fate=fate)
+    if fate != DIVERGED:
+        yield Event("end", history.step, fate=fate)
 
 
 def next_call(plan: Plan, step: int) -> int:
@@ -195,20 +195,35 @@ def _true_accuracy(sums: Sums) -> float | None:
     return _ratio(sums["untouched_correct"] + sums["corrupted_true"], sums["count"])
 
 
-def _evaluation_event(
-    plan: Plan, history: History, state: TrainState, evaluate: Callable, learning_rate: Callable[[int], float]
-) -> Event:
-    """Returns the event of an evaluation, and takes it into the history; the end, where the last update made a loss
-    that is not finite: no training step has seen it yet."""
-    row = evaluation_row(plan, history.step, {split: evaluate(state, split) for split in plan.splits})
+def _evaluate(
+    plan: Plan,
+    history: History,
+    evaluate: Callable[[TrainState, str], Sums | None],
+    learning_rate: Callable[[int], float],
+    state: TrainState,
+) -> Generator[Event, None, str]:
+    """Yields the event of an evaluation, and takes it into the history; returns how it ended the run, "" if it didn't.
+
+    It ends the run where it was told to break off, and where the last update made a loss that is not finite: no
+    training step has seen it yet.
+    """
+    sums: dict[str, Sums] = {}
+    for split in plan.splits:
+        found = evaluate(state, split)
+        if found is None:
+            return "interrupted"
+        sums[split] = found
+    row = evaluation_row(plan, history.step, sums)
     if not np.isfinite(row["train_loss"]):
-        return _diverged(history, history.step, learning_rate)
+        yield _diverged(history, history.step, learning_rate)
+        return DIVERGED
     history.evaluation = row
     _watch(plan.early_stopping, history, row)
     for threshold, reached in history.steps_to_train_accuracy.items():
         if reached is None and row["train_accuracy"] >= float(threshold):
             history.steps_to_train_accuracy[threshold] = history.step
-    return Event("evaluation", history.step, row=row)
+    yield Event("evaluation", history.step, row=row)
+    return ""
 
 
 def _watch(stopping: EarlyStopping, history: History, row: dict[str, Any]) -> None:
@@ -227,7 +242,7 @@ def _watch(stopping: EarlyStopping, history: History, row: dict[str, Any]) -> No
 
 def _diverged(history: History, step: int, learning_rate: Callable[[int], float]) -> Event:
     row = {"step": step, "learning_rate": float(learning_rate(max(step - 1, 0)))}
-    return Event("end", history.step, row=row, fate="diverged")
+    return Event("end", history.step, row=row, fate=DIVERGED)
 
 
 def _train_row(plan: Plan, history: History, learning_rate: Callable[[int], float]) -> dict[str, Any]:
@@ -246,7 +261,7 @@ def _train_row(plan: Plan, history: History, learning_rate: Callable[[int], floa
 
 
 def _add_to_window(history: History, calls: list[Sums]) -> int | None:
-    """Adds the sums of calls to the window; returns the first step whose loss is not finite, None where all are.
+    """Adds the sums of calls to the window; returns the first step after which the loss is not finite, if there is one.
 
     Step by step in order, so that it makes no difference where a checkpoint divided the window.
     """
@@ -254,23 +269,28 @@ def _add_to_window(history: History, calls: list[Sums]) -> int | None:
     for name, values in sums.items():
         history.window[name] = float(np.cumsum(np.concatenate([[history.window[name]], values]))[-1])
     bad = np.flatnonzero(~np.isfinite(sums["loss"]))
-    return history.step - len(sums["loss"]) + int(bad[0]) + 1 if len(bad) else None
+    return history.step - len(sums["loss"]) + int(bad[0]) if len(bad) else None
 
 
-def _fate(plan: Plan, history: History, stop: bool) -> str | None:
-    """Returns how the run has ended, None where it goes on.
+def _evaluation_due(plan: Plan, step: int) -> bool:
+    return step % plan.evaluate_every == 0 or step == plan.total_steps
 
-    Args:
-      stop: whether it was told to end. Else only what an evaluation at this step saw can stop it.
-    """
+
+def _unseen(plan: Plan, history: History) -> bool:
+    """Returns whether an evaluation is due at this step and was not made: at the start, or before an interruption."""
+    seen = history.evaluation is not None and history.evaluation["step"] == history.step
+    return _evaluation_due(plan, history.step) and not seen
+
+
+def _reached(plan: Plan, history: History) -> str:
+    """Returns how the run has ended, "" where it goes on. Only what an evaluation at this step saw can stop it."""
     seen = history.evaluation
-    if plan.stop_accuracy and seen and seen["step"] == history.step and seen["train_accuracy"] >= plan.stop_accuracy:
-        return "fitted"
-    if seen and seen["step"] == history.step and plan.early_stopping.stops(history.monitored):
-        return "stopped early"
-    if history.step >= plan.total_steps:
-        return "done"
-    return "interrupted" if stop else None
+    if seen and seen["step"] == history.step:
+        if plan.stop_accuracy and seen["train_accuracy"] >= plan.stop_accuracy:
+            return "fitted"
+        if plan.early_stopping.stops(history.monitored):
+            return "stopped early"
+    return "done" if history.step >= plan.total_steps else ""
 
 
 def _ratio(numerator: Any, count: Any) -> float | None:

@@ -38,11 +38,20 @@ def make_schedule(config: ConfigDict, *, steps_per_epoch: int, total_steps: int)
     if config.schedule == "cosine":
         return optax.cosine_decay_schedule(config.learning_rate, total_steps)
     period = config.decay_every * (steps_per_epoch if config.decay_unit == "epochs" else 1)
-    period = max(1, round(period))
+    period = min(max(1, round(period)), 2**31 - 1)  # as the step, an int32
     # In integers: a quotient in floating point falls short of the whole number at some multiples of the period.
     return lambda step: config.learning_rate * config.decay_factor ** jnp.asarray(step // period, jnp.float32)
 
 
 def make_optimizer(config: ConfigDict, schedule: optax.Schedule) -> optax.GradientTransformation:
-    """Returns the optax transformation that the config section `optimizer` names."""
+    """Returns the optax transformation that the config section `optimizer` names.
+
+    Raises:
+      UserError: there is none, or it has no Nesterov's momentum and is asked for it.
+    """
+    if config.nesterov and config.name == "adam":
+        raise settings.UserError(
+            "optimizer.nesterov=True has no effect with optimizer.name=adam: set --config.optimizer.nesterov=False, or "
+            "--config.optimizer.name=sgd."
+        )
     return settings.pick(OPTIMIZERS, config.name, "optimizer.name")(schedule, config)

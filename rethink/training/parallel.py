@@ -7,7 +7,6 @@ import contextlib
 import dataclasses
 import math
 import os
-import pathlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -22,6 +21,7 @@ from rethink import settings
 AXIS = "devices"
 STEPS_PER_CALL = {"cpu": 1}  # XLA on CPU runs convolutions inside a loop about 30 times slower than outside
 ACCELERATOR_STEPS_PER_CALL = 32
+CALL_BYTES = 2**28  # that a call may bring with it: two are under way, and their parts are on the host as well
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,7 +136,16 @@ def from_first(tree: Any) -> Any:
     """Returns the first process's host arrays, the same shapes everywhere."""
     if jax.process_count() == 1:
         return tree
-    return jax.tree.map(np.asarray, multihost_utils.broadcast_one_to_all(tree))
+
+    def broadcast(array: np.ndarray) -> np.ndarray:
+        array = np.asarray(array, order="C")
+        if not array.size:
+            return array
+        # As bytes: JAX makes 32 bits of 64, and adds zeros of the others, which turns -0.0 into 0.0.
+        sent = multihost_utils.broadcast_one_to_all(array.reshape(-1).view(np.uint8))
+        return np.array(sent).view(array.dtype).reshape(array.shape)
+
+    return jax.tree.map(broadcast, tree)
 
 
 def gather(array: np.ndarray) -> np.ndarray:
@@ -210,9 +219,14 @@ def whole_batch(batch_size: int) -> int:
     return -(-batch_size // jax.device_count()) * jax.device_count()
 
 
-def steps_per_call(wanted: int) -> int:
-    """Returns the steps in one dispatch: `wanted`, or, where that is 0, what suits the platform."""
-    return wanted or STEPS_PER_CALL.get(jax.default_backend(), ACCELERATOR_STEPS_PER_CALL)
+def steps_per_call(wanted: int, step_bytes: int) -> int:
+    """Returns the steps in one dispatch: `wanted`, or, where that is 0, what suits the platform.
+
+    Args:
+      step_bytes: what a step brings with it, 0 where all is on the devices.
+    """
+    suits = STEPS_PER_CALL.get(jax.default_backend(), ACCELERATOR_STEPS_PER_CALL)
+    return wanted or max(1, min(suits, CALL_BYTES // max(step_bytes, 1)))
 
 
 def map_devices(function: Callable, *, donate_state: bool) -> Callable:
@@ -259,36 +273,6 @@ def in_flight_limit() -> int:
     """
     crowded = jax.process_count() > 1 and jax.local_device_count() > 1 and jax.default_backend() == "cpu"
     return 0 if crowded else 2
-
-
-class Profiler:
-    """Writes a trace of the steps from `first` to `last` for TensorBoard or Perfetto; a context manager.
-
-    A trace holds whole dispatches: the one that makes step `first`, or the second of the launch, and on to `last`.
-    """
-
-    def __init__(self, folder: pathlib.Path, first: int, last: int):
-        self._folder, self._first, self._last = folder, first, last
-        self._running = self._done = False
-        self._step: int | None = None
-
-    def __enter__(self) -> "Profiler":
-        return self
-
-    def __exit__(self, *exception: Any) -> None:
-        if self._running:
-            jax.profiler.stop_trace()
-
-    def advance(self, step: int) -> None:
-        """Takes note that steps up to `step` were dispatched."""
-        length = step - self._step if self._step is not None else 1
-        self._step = step
-        if self._running and step >= self._last:
-            jax.profiler.stop_trace()
-            self._running, self._done = False, True
-        elif not self._running and not self._done and step + length > self._first:
-            jax.profiler.start_trace(str(self._folder))
-            self._running = True
 
 
 def fetch(tree: Any) -> Any:

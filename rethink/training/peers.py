@@ -1,7 +1,8 @@
-"""Owns the watch over the other processes of a run: each says that it is alive, and a lost one ends the others.
+"""Owns the watch over the processes of a run: each says that it is alive; one that is lost or fails ends the others.
 
-Refuses to wait for what will never come: a process whose peer has died hangs in its next collective. It is ended from a
-thread of its own, with a message and whatever is to be recorded. Where the first process dies, JAX ends the others.
+Refuses to wait for what will never come: a process whose peer has gone hangs in its next collective. It is ended from a
+thread of its own, with a message and whatever is to be recorded. The first process watches all others, they watch it;
+where it dies without a word, JAX ends them.
 """
 
 import os
@@ -15,7 +16,7 @@ from rethink.training import parallel
 
 EXIT_LOST = 75  # EX_TEMPFAIL of sysexits.h: try again later
 BEAT_SECONDS = 1.0
-DONE = "done"
+DONE, FAILED = "done", "failed: "
 
 
 class Peers:
@@ -30,6 +31,7 @@ class Peers:
         """
         self._timeout, self._at_loss = timeout_seconds, at_loss
         self._leaving = threading.Event()
+        self._last_word = DONE
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> "Peers":
@@ -37,40 +39,68 @@ class Peers:
             self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *exception: Any) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, *_: Any) -> None:
         if not self._thread.is_alive():
             return
-        if kind is not None and issubclass(kind, RuntimeError):
+        if isinstance(error, RuntimeError):
             # A collective that broke off, most likely: the watch finds out whose fault it is, and ends this process.
             self._thread.join(self._timeout + 2 * BEAT_SECONDS)
+        if error is not None and not announced(error):
+            self._last_word = f"{FAILED}{type(error).__name__}: {error}"
         self._leaving.set()
         self._thread.join()
 
     def _watch(self) -> None:
-        heard = {index: (time.monotonic(), "") for index in parallel.other_processes()}
-        beat = 0
-        while True:
-            beat += 1
-            try:
-                parallel.tell_others(DONE if self._leaving.is_set() else str(beat))
-                if self._leaving.is_set():
-                    return
-                for index, (since, before) in heard.items():
-                    now = parallel.hear_from(index)
-                    if now in (before, "") and now != DONE and time.monotonic() - since > self._timeout:
-                        self._end(f"process {index} has not been heard of for {self._timeout:g} s")
-                    elif now != before:
-                        heard[index] = (time.monotonic(), now)
-            except ConnectionError as error:
-                if not self._leaving.is_set():
-                    self._end(f"process 0 can't be reached ({error})")
-                return
-            self._leaving.wait(BEAT_SECONDS)
+        reason = "its watch broke off"
+        try:
+            reason = self._watch_until_lost()
+        except ConnectionError as error:
+            reason = "" if self._leaving.is_set() else f"process 0 can't be reached ({error})"
+        finally:
+            if reason:
+                self._end(
+                    f"A process of this run was lost: {reason}. Start all again: the run goes on where it was saved."
+                )
 
-    def _end(self, reason: str) -> None:
-        message = (
-            f"A process of this run was lost: {reason}. Start all of them again: the run goes on where it was saved."
-        )
-        self._at_loss(message)
-        print(f"Error: {message}", file=sys.stderr, flush=True)
-        os._exit(EXIT_LOST)  # the main thread may wait in a collective for ever
+    def _watch_until_lost(self) -> str:
+        """Returns who is lost and why, "" when the block was left."""
+        others = parallel.other_processes() if parallel.is_first() else [0]
+        heard = {index: (time.monotonic(), "") for index in others}
+        beat = 0
+        while not self._leaving.is_set():
+            beat += 1
+            parallel.tell_others(str(beat))
+            for index, (since, before) in heard.items():
+                now = parallel.hear_from(index)
+                if now.startswith(FAILED):
+                    return f"process {index} {now}"
+                if now != before:
+                    heard[index] = (time.monotonic(), now)
+                elif now != DONE and time.monotonic() - since > self._timeout:
+                    return f"process {index} has not been heard of for {self._timeout:g} s"
+            self._leaving.wait(BEAT_SECONDS)
+        parallel.tell_others(self._last_word)
+        return ""
+
+    def _end(self, message: str) -> None:
+        try:
+            if parallel.is_first():
+                parallel.tell_others(FAILED + message)
+            self._at_loss(message)
+            print(f"Error: {message}", file=sys.stderr, flush=True)
+        finally:
+            leave(EXIT_LOST)  # the main thread may wait in a collective for ever
+
+
+def announced(error: BaseException) -> bool:
+    """Returns whether all processes of the run are leaving with this error, or a counterpart of it."""
+    return hasattr(error, "announced")
+
+
+def leave(status: int) -> None:
+    """Ends this process at once: JAX would wait for the others, which wait for this one in a collective."""
+    if parallel.is_first():
+        time.sleep(3 * BEAT_SECONDS)  # the others hear through this process, and JAX shoots them when it is gone
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

@@ -62,5 +62,7 @@ class Signals:
         return self._number is not None
 
     def interruption(self) -> Interrupted:
-        """Returns what to raise when the run has been saved; SIGTERM where another process was told."""
-        return Interrupted(self._number or signal.SIGTERM)
+        """Returns what to raise when all processes have agreed to end; of SIGTERM where another one was told."""
+        agreed = Interrupted(self._number or signal.SIGTERM)
+        agreed.announced = True  # type: ignore[attr-defined]
+        return agreed

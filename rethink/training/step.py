@@ -93,7 +93,8 @@ def make_evaluation_step(
 ) -> Callable[[TrainState, Batch, jax.Array], Sums]:
     """Returns (state, batch, weights float32 [batch]) -> sums over the global batch; padding has weight 0.
 
-    `correct` and `top5_correct` go by the given label, which is among the top 5 where fewer than 5 logits are larger;
+    `correct` and `top5_correct` go by the given label, which is among the top 5 where fewer than 5 logits come
+    before it: larger ones, and of equal ones those of smaller classes, as for the top 1;
     `untouched` are the examples whose given label is the true one, `corrupted` the others.
     """
 
@@ -103,12 +104,15 @@ def make_evaluation_step(
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels)
         predicted = jnp.argmax(logits, -1)
         of_label = jnp.take_along_axis(logits, batch.labels[:, None], axis=-1)
+        classes = jnp.arange(logits.shape[-1], dtype=jnp.int32)
+        before = (logits > of_label) | ((logits == of_label) & (classes < batch.labels[:, None]))
+        in_top5 = (jnp.sum(before, axis=-1) < 5) & jnp.isfinite(of_label[:, 0])
         given, true = predicted == batch.labels, predicted == batch.true_labels
         corrupted = batch.labels != batch.true_labels
         sums = {
             "loss": jnp.sum(weights * losses),
             "correct": jnp.sum(weights * given),
-            "top5_correct": jnp.sum(weights * (jnp.sum(logits > of_label, axis=-1) < 5)),
+            "top5_correct": jnp.sum(weights * in_top5),
             "count": jnp.sum(weights),
             "untouched_correct": jnp.sum(weights * (given & ~corrupted)),
             "corrupted_given": jnp.sum(weights * (given & corrupted)),

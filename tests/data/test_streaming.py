@@ -4,6 +4,7 @@ import functools
 import multiprocessing
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 
@@ -69,6 +70,19 @@ def test_a_process_that_streamed_ends_without_a_word(tmp_path):
     command = [sys.executable, str(tmp_path / "driver.py")]
     ended = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
     assert ended.stdout == "12\n" and ended.stderr == ""
+
+
+@pytest.mark.slow
+def test_workers_end_with_a_process_that_is_killed(tmp_path):
+    kill = "    stream = streaming.stream(split, rows_of, first=0, last=10**6, workers=2)\n    next(stream)\n"
+    kill += "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    (tmp_path / "driver.py").write_text(f"import os, signal\n{DRIVER.rpartition('    print')[0]}{kill}")
+    environment = {**os.environ, "PYTHONPATH": str(pathlib.Path(__file__).parents[2])}
+    # The output ends when the last process that could write there has ended: the workers, and Python's tracker of them.
+    command = [sys.executable, str(tmp_path / "driver.py")]
+    ended = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+    assert ended.returncode == -signal.SIGKILL
+    assert "resource_tracker" in ended.stderr  # it has freed what was on the way in shared memory
 
 
 def test_a_stream_that_is_left_early_ends_its_workers(split):

@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -324,6 +325,7 @@ def caused_by(error):
 )
 @pytest.mark.parametrize("full", [False, True])
 def test_a_full_disk_ends_the_run_in_one_line_and_leaves_what_is_there(workdir, monkeypatch, error, full):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(100, 100, 0))
     with pytest.raises(
         UserError, match="can't be written any more .*make room and start the same command again"
     ) as told:
@@ -344,10 +346,14 @@ def test_a_full_disk_ends_the_run_in_one_line_and_leaves_what_is_there(workdir, 
         assert [row["step"] for row in run.rows()] == [1]
 
 
-def test_an_error_of_another_kind_is_no_matter_of_room(workdir):
-    with pytest.raises(OSError, match="Input/output"), open_run(workdir) as run:
+@pytest.mark.parametrize(
+    "error, free", [(OSError(errno.EIO, "Input/output error"), 0), (OSError(errno.ENOSPC, "No space left"), 2**30)]
+)
+def test_an_error_of_another_kind_or_another_disk_is_no_matter_of_room(workdir, monkeypatch, error, free):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(2**31, 2**31 - free, free))
+    with pytest.raises(OSError, match=error.strerror), open_run(workdir) as run:
         run.begin(-1, FACTS, FINGERPRINTS)
-        raise OSError(errno.EIO, "Input/output error")
+        raise error
     assert manifest(workdir)["fate"] == "failed"
 
 

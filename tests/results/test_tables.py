@@ -46,6 +46,22 @@ def test_a_row_says_what_ran_and_how_it_ended(folder):
     assert row["train examples"] == 1000 and row["devices"] == "2 x cpu"
 
 
+@pytest.mark.parametrize(
+    "watched, shown",
+    [
+        (None, "last step"),
+        ({"monitor": "oracle", "best_step": 12, "restored": False}, "last step"),
+        ({"monitor": "oracle", "best_step": 12, "restored": True}, "step 12, best by the ORACLE (test set)"),
+        ({"monitor": "validation", "best_step": 12, "restored": True}, "step 12, best by validation"),
+    ],
+)
+def test_accuracies_that_the_test_set_chose_say_so(folder, watched, shown):
+    summary = {**MANIFEST["summary"], **({"early_stopping": watched} if watched else {})}
+    (folder / "manifest.json").write_text(json.dumps({**MANIFEST, "summary": summary}))
+    assert tables.run_row(folder)["result of"] == shown
+    assert "result of" in tables.COLUMNS and "result of" in tables.BRIEF_COLUMNS
+
+
 def test_only_a_run_without_a_miss_has_an_accuracy_of_100(folder):
     for right, shown in ((49_998, "99.99"), (50_000, "100.00")):
         evaluation = {"train_accuracy": right / 50_000, "test_accuracy": right / 50_000}

@@ -261,11 +261,11 @@ def test_the_first_evaluated_step_at_each_accuracy_is_recorded():
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("steps_per_call", [1, 4])
-def test_a_run_that_diverges_names_the_first_bad_step_and_saves_nothing_of_it(value, steps_per_call):
+def test_a_run_that_diverges_names_the_step_after_which_the_loss_is_bad_and_saves_nothing_later(value, steps_per_call):
     plan = dataclasses.replace(PLAN, checkpoint_every=2, log_every=9, steps_per_call=steps_per_call)
     events = run(plan, bad={7: value, 8: math.nan, 9: math.nan})
     assert events[-1].kind == "end" and events[-1].fate == "diverged"
-    assert events[-1].row == {"step": 7, "learning_rate": rate(6)}
+    assert events[-1].row == {"step": 6, "learning_rate": rate(5)}
     assert all(event.step < 7 for event in events if event.kind in ("checkpoint", "train", "evaluation"))
 
 
@@ -273,7 +273,7 @@ def test_a_bad_step_is_found_before_the_checkpoint_that_falls_on_it():
     plan = dataclasses.replace(PLAN, checkpoint_every=4, log_every=1000)
     events = run(plan, bad={8: math.nan})
     assert [(event.kind, event.step) for event in events[-2:]] == [("advance", 8), ("end", 8)]
-    assert events[-1].row["step"] == 8
+    assert events[-1].row["step"] == 7
     assert [event.step for event in events if event.kind == "checkpoint"] == [4]
 
 
@@ -304,12 +304,34 @@ def test_a_run_that_is_told_to_end_saves_at_the_end_of_the_call_and_goes_on_from
     programs, history = Programs(), loop.History()
     made = lambda together: programs.calls[-1][0] + programs.calls[-1][1]  # noqa: E731
     first = list(programs.events(plan, history=history, interrupted=lambda together: made(together) >= stop))
-    assert first[-1].fate == ("done" if stop == plan.total_steps else "interrupted")
-    assert first[-1].step == stop and first[-2].kind == "checkpoint" and first[-2].step == stop
-    if stop < plan.total_steps:
-        saved = loop.History(**json.loads(json.dumps(dataclasses.asdict(history))))
-        first += Programs().events(plan, state=stop, history=saved)
+    assert (first[-1].fate, first[-1].step) == ("interrupted", stop)
+    assert first[-2].kind == "checkpoint" and first[-2].step == stop
+    saved = loop.History(**json.loads(json.dumps(dataclasses.asdict(history))))
+    first += Programs().events(plan, state=stop, history=saved)
     assert json.dumps(rows(first)) == json.dumps(rows(run(plan)))
+
+
+@given(plans(), st.data())
+@settings(max_examples=100, deadline=None)
+def test_an_evaluation_that_was_told_to_end_is_made_again_first_thing(plan, data):
+    evaluations = [step for step in boundaries(plan) if step % plan.evaluate_every == 0 or step == plan.total_steps]
+    broken = data.draw(st.sampled_from(evaluations))
+    programs, history = Programs(), loop.History()
+    plain = programs.evaluate
+    programs.evaluate = lambda state, split: None if state == broken and split == "test" else plain(state, split)
+    first = list(programs.events(plan, history=history))
+    assert (first[-1].kind, first[-1].fate, first[-1].step) == ("end", "interrupted", broken)
+    assert first[-2].kind == "checkpoint" and first[-2].step == broken
+    assert not any(event.kind == "evaluation" and event.step == broken for event in first)
+    saved = loop.History(**json.loads(json.dumps(dataclasses.asdict(history))))
+    first += Programs().events(plan, state=broken, history=saved)
+    assert json.dumps(rows(first)) == json.dumps(rows(run(plan)))
+
+
+def test_a_first_evaluation_that_was_told_to_end_leaves_nothing():
+    programs = Programs()
+    programs.evaluate = lambda state, split: None
+    assert [(event.kind, event.fate) for event in programs.events(PLAN)] == [("end", "interrupted")]
 
 
 def test_several_processes_can_agree_wherever_sums_are_fetched():

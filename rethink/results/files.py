@@ -1,0 +1,79 @@
+"""Owns how files of a run directory are written: whole or by whole lines, by one process, and what a full disk says.
+
+Refuses to know what is in them.
+"""
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import pathlib
+import shutil
+import socket
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rethink import settings
+
+ENOUGH_BYTES = 2**26  # a disk with so much left is not full
+
+
+@contextlib.contextmanager
+def lock(folder: pathlib.Path) -> Iterator[None]:
+    """Holds the directory against other writers. The kernel lets go when the process dies, so no lock is ever stale."""
+    with open(folder / "lock", "a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise settings.UserError(
+                f"--workdir={folder} is in use by {file.read().strip() or 'another process'}: "
+                "wait for it, or choose another --workdir."
+            ) from None
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        file.flush()
+        yield
+
+
+def no_room(error: BaseException | None, folder: pathlib.Path) -> str:
+    """Returns the system's words if an error comes of a disk that is full or can't be written, "" if it doesn't.
+
+    Another disk than the folder's may be full, such as the memory that worker processes share.
+    """
+    if shutil.disk_usage(folder).free > ENOUGH_BYTES and os.access(folder, os.W_OK):
+        return ""
+    while error is not None:
+        for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            words = os.strerror(number)
+            # The libraries that write checkpoints pass the words on in errors of their own.
+            if getattr(error, "errno", None) == number or words in str(error):
+                return words
+        error = error.__cause__ or error.__context__
+    return ""
+
+
+def append_line(path: pathlib.Path, row: Mapping[str, Any]) -> None:
+    """Appends a JSON object as a line."""
+    with open(path, "a") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+def write_json(path: pathlib.Path, value: Any) -> None:
+    """Replaces a file by a value as JSON."""
+    replace(path, (json.dumps(value, indent=2) + "\n").encode())
+
+
+def replace(path: pathlib.Path, content: bytes) -> None:
+    """Replaces a file whole: readers see the old content or the new. One draft's name, as there is one writer."""
+    draft = path.with_name(f".{path.name}")
+    try:
+        with open(draft, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(draft, path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,39 @@
+"""Owns the trace of a few steps for TensorBoard or Perfetto.
+
+Refuses to say which steps: they are handed in.
+"""
+
+import pathlib
+from typing import Any
+
+import jax
+
+
+class Profiler:
+    """Writes a trace of the steps from `first` to `last` for TensorBoard or Perfetto; a context manager.
+
+    A trace holds whole dispatches: the one that makes step `first`, or the second of the launch, and on to `last`.
+    """
+
+    def __init__(self, folder: pathlib.Path, first: int, last: int):
+        self._folder, self._first, self._last = folder, first, last
+        self._running = self._done = False
+        self._step: int | None = None
+
+    def __enter__(self) -> "Profiler":
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        if self._running:
+            jax.profiler.stop_trace()
+
+    def advance(self, step: int) -> None:
+        """Takes note that steps up to `step` were dispatched."""
+        length = step - self._step if self._step is not None else 1
+        self._step = step
+        if self._running and step >= self._last:
+            jax.profiler.stop_trace()
+            self._running, self._done = False, True
+        elif not self._running and not self._done and step + length > self._first:
+            jax.profiler.start_trace(str(self._folder))
+            self._running = True

@@ -1,0 +1,347 @@
+"""Any config at all: it gives a plan that makes sense, or one line that names the field, the value and the remedy.
+
+Nothing is trained. The slow variants try some thousand sets of overrides, the fast ones a hundred.
+"""
+
+import datetime
+import json
+import math
+import re
+
+import jax
+import jax.extend
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as effort
+from hypothesis import strategies as st
+from ml_collections import ConfigDict
+
+from configs import base, digits_random
+from rethink import assembly, experiment, feeding, models, settings, sweeps
+from rethink.settings import UserError
+from rethink.training import parallel, state, step
+
+pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")  # of ml_collections
+
+FIELDS = {field: value for field, value in settings.flatten(base.get_config()) if not isinstance(value, ConfigDict)}
+FEW, MANY = 100, 1000
+
+NUMBERS = {  # values that the digits can take, or nearly
+    "seeds": [1, 2],
+    "data.train_examples": [0, 1, 2, 100, 1437, 1438],
+    "data.validation_fraction": [0.0, 1e-9, 0.1, 0.95, 0.9995],
+    "data.test_fraction": [1e-9, 0.2, 0.9, 0.9999],
+    "data.resident_limit_gib": [1e-9, 4.0],
+    "preprocess.crop": [0, 1, 2, 7, 8, 9],
+    "augmentation.padding": [0, 1, 4, 7, 8, 4096],
+    "early_stopping.patience": [0, 1, 3, 1000],
+    "optimizer.learning_rate": [1e-6, 0.1, 10.0],
+    "optimizer.decay_every": [1e-9, 0.5, 1.0, 1e9],
+    "train.batch_size": [1, 7, 128, 512, 1437, 1438, 2**20],
+    "train.total_epochs": [1e-9, 0.5, 3.0, 1e6],
+    "evaluate.every_epochs": [1e-9, 0.5, 1.0, 3.0, 1e6],
+    "evaluate.batch_size": [1, 7, 1000, 2**20],
+}
+HUGE = [2**31, 2**63, 10**400]
+EDGES = [0.0, -0.0, -1.0, 1.0, 1e-300, 5e-324, 1e300, 1.7e308, math.nan, math.inf, -math.inf]
+TEXTS = [
+    "",
+    " ",
+    "none ",
+    "None",
+    "..",
+    "../../x",
+    "a/b",
+    "<script>",
+    "a\nb",
+    "a\rb",
+    "\x1b[2J",
+    "\0",
+    "$(reboot)",
+    "$x",
+]
+TEXTS += ["`x`", "%s", "{0}", "[/red]", "'", '"', "é", "\ud800", "x" * 300, "~no_such_user/x", "-", "*", ",", "a,b*"]
+OWN_MODELS = [":", "a:b", "a:b:c", "a..b:c", ".a:b", "os:path", "json:JSONDecoder", "math:pi", "rethink.models:MODELS"]
+OWN_MODELS += ["flax.linen:Dense", "flax.linen:Sequential", "flax.linen:Module", "rethink.models.mlp:MLP", "x;reboot:y"]
+OWN_MODELS += ["rethink.models.tiny:TinyConv", "$(reboot):x", "class:def", "configs.base:get_config", "numpy:ndarray"]
+NAMES = {
+    **{field: list(choices) for field, choices in experiment.CHOICES.items()},
+    "name": ["base", "a-b_c.1"],
+    "only": ["*", "true", "tr*,random", "["],
+    "data.name": ["digits"] * 5,
+    "data.train_split": ["train", "test"],
+    "data.test_split": ["test", "train", "validation"],
+    "model.name": ["mlp_tiny"] * 3 + ["conv_tiny"] * 3 + list(models.MODELS),
+}
+
+
+def misspelt(name):
+    return [name[:-1], name.upper(), f" {name}", f"{name}x", name.replace("_", "-")]
+
+
+def possible(field):
+    """Returns values of a field that are valid, or may be beside others; TFDS is left to its own tests."""
+    default = FIELDS[field]
+    if isinstance(default, bool):
+        return [True, False]
+    if isinstance(default, str):
+        return NAMES.get(field, [default])
+    interval, kind = settings.RANGES[field], type(default)
+    ends = [end for end in (interval.low, interval.high) if end in interval]
+    return [kind(value) for value in NUMBERS.get(field, [*ends, (interval.low + min(interval.high, 100)) / 2, default])]
+
+
+def hostile(field):
+    """Returns values of a field that are mostly nonsense, of its type as those of flags are, or None."""
+    default = FIELDS[field]
+    if isinstance(default, bool):
+        return [None]
+    if isinstance(default, str):
+        near = [other for name in possible(field)[:20] for other in misspelt(name)]
+        return [None, *TEXTS, *(OWN_MODELS if field == "model.name" else []), *(near if field != "data.name" else [])]
+    interval = settings.RANGES[field]
+    beside = [end + move for end in (interval.low, interval.high) for move in (-1, 1) if math.isfinite(end)]
+    if isinstance(default, int):
+        return [None, 0, -1, *map(int, beside), *HUGE, *(-value for value in HUGE)]
+    return [None, *EDGES, *beside, *(math.nextafter(end, way) for end in beside for way in (-math.inf, math.inf))]
+
+
+VALUES = {field: (possible(field), hostile(field)) for field in FIELDS}
+
+
+def overrides():
+    """Sets of fields, some of them nonsense; for the most part valid alone: it is together that they are wrong."""
+    fields, numbers = st.sampled_from(list(FIELDS)), st.integers(0, 2**16)
+
+    def pick(choice, hostility):
+        field, number, coin = choice
+        values = VALUES[field][coin < hostility]
+        return field, values[number % len(values)]
+
+    def some(hostility, most):
+        pairs = st.tuples(fields, numbers, st.integers(0, 99)).map(lambda choice: pick(choice, hostility))
+        return st.lists(pairs, min_size=1, max_size=most).map(dict)
+
+    return some(100, 1) | some(50, 3) | some(0, 6) | some(0, 20) | some(5, 20)
+
+
+def make_config(changes, table):
+    config = digits_random.get_config("mlp_tiny")
+    config.update_from_flattened_dict(changes)
+    if table:
+        config.cells.true = (("corruption.labels", "none"),)
+        config.cells.random = (("corruption.labels", "uniform"),)
+    return config
+
+
+def outcome(config):
+    """Returns the designs of the runs that a config stands for (of a table's, the first and the last), or the line that
+    refuses it."""
+    try:
+        found = [member.config for member in sweeps.members(config)] if config.cells else [config]
+        for member in found[:: max(1, len(found) - 1)]:
+            settings.validate(member, experiment.CHOICES)
+        return [(member, assembly.design(member)) for member in found[:: max(1, len(found) - 1)]]
+    except UserError as error:
+        return str(error)
+
+
+REMEDY = re.compile(r"must be|Choices|set |choose|type |write|leave|give |Its Linen modules|define|at most|Take|add ")
+
+
+def check_line(line, config, changes):
+    """Checks that a refusal is one printable line, names a field and its value, and a way out; it may be that a change
+    is named by its value only, where it is another field that does not go with it."""
+    assert line.isprintable() and len(line) < 2000, line
+    fields = {**FIELDS, **dict(settings.flatten(config)), **changes}
+    assert any(field in line and is_shown(value, line) for field, value in fields.items()), (line, changes)
+    assert any(field in line or is_shown(value, line) for field, value in changes.items()), (line, changes)
+    assert REMEDY.search(line), line
+
+
+def is_shown(value, line):
+    return any(text in line for text in (str(value), repr(value), repr(value)[1:-1]))
+
+
+def check_design(config, design):
+    """Checks that a plan is one that can be carried out, and that no field which asks for something is passed over."""
+    plan, data = design.plan, design.data
+    assert 1 <= plan.total_steps < 2**31 and 1 <= plan.steps_per_epoch
+    assert min(plan.steps_per_call, plan.evaluate_every, plan.checkpoint_every, plan.log_every) >= 1
+    ids = np.concatenate([split.ids for split in data.splits.values()])
+    assert len(set(ids)) == len(ids) and all(len(split.ids) for split in data.splits.values())
+    rows = feeding.train_rows(config, data)(plan.total_steps - 1, 1)[0]
+    assert len(rows) == config.train.batch_size and rows.max() < len(data.train.ids)
+    assert len(rows) <= len(data.train.ids) and feeding.evaluation_batch_size(config, data) <= len(ids)
+    for at in (0, plan.total_steps // 2, plan.total_steps - 1):
+        rates = float(design.schedule(at)), float(design.schedule(jnp.int32(at)))
+        assert all(0 <= rate < math.inf for rate in rates) and (at or min(rates) > 0), rates
+        assert rates[0] == pytest.approx(rates[1], rel=1e-3, abs=1e-30)
+    stopping, augment = config.early_stopping, config.augmentation
+    assert stopping.monitor != "none" or not stopping.patience
+    assert stopping.monitor == "none" or plan.total_steps > plan.evaluate_every
+    assert augment.padding < min(design.input_shape[:2])
+    assert not (config.optimizer.nesterov and config.optimizer.name == "adam")
+    assert config.only == "*" and config.seeds == 1
+    assert re.fullmatch(r"[\w.+=-]+", config.name, re.ASCII)
+    for field in ("optimizer.learning_rate", "optimizer.epsilon", "optimizer.decay_factor", "batch_norm.epsilon"):
+        assert 0 < np.float32(dict(settings.flatten(config))[field]) < math.inf
+
+
+def check_programs(config, design):
+    """Checks that the programs can be built, that a step keeps the shapes of the state, and that nothing is giant."""
+
+    def start(key):
+        variables = design.model.init(key, jnp.zeros((1, *design.input_shape)), train=False)
+        params = variables["params"]
+        return state.TrainState(jnp.int32(0), params, variables.get("batch_stats", {}), design.tx.init(params))
+
+    before = jax.eval_shape(start, jax.random.key(0))
+
+    def evaluation_step(given, batch):
+        return given, design.evaluation_step(given, batch, jnp.ones(batch.labels.shape))
+
+    sizes = config.train.batch_size, feeding.evaluation_batch_size(config, design.data)
+    for size, program in zip(sizes, (design.train_step, evaluation_step), strict=True):
+        labels = jax.ShapeDtypeStruct((1, size), jnp.int32)
+        images = jax.ShapeDtypeStruct((1, size, *design.data.train.image_shape), jnp.uint8)
+        batch = step.Batch(images, labels, labels, jax.ShapeDtypeStruct((1, size), jnp.uint32))
+        mapped = jax.vmap(program, in_axes=(None, 0), out_axes=(None, 0), axis_name=parallel.AXIS)
+        jaxpr, (after, _) = jax.make_jaxpr(mapped, return_shape=True)(before, batch)
+        assert shapes(after) == shapes(before)
+        assert largest(jaxpr.jaxpr) < 2**30
+
+
+def shapes(tree):
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path): (leaf.shape, leaf.dtype) for path, leaf in leaves}
+
+
+def largest(jaxpr):
+    """Returns the bytes of the largest array in a program."""
+    sizes = [math.prod(getattr(out.aval, "shape", ())) * 4 for equation in jaxpr.eqns for out in equation.outvars]
+    inner = [largest(inside) for equation in jaxpr.eqns for inside in jax.extend.core.jaxprs_in_params(equation.params)]
+    return max([0, *sizes, *inner])
+
+
+def check(changes, table, programs=False):
+    asked = make_config(changes, table)
+    found = outcome(asked)
+    if isinstance(found, str):
+        return check_line(found, asked, changes)
+    for config, design in found:
+        json.loads(settings.to_json(config))
+        check_design(config, design)
+        if programs:
+            check_programs(config, design)
+
+
+SCRIBBLES = [
+    "abc",
+    "",
+    " ",
+    "1e3",
+    "0x10",
+    "1_000",
+    "True",
+    "None",
+    "nan",
+    "-inf",
+    "1,2",
+    "(1,)",
+    "\u0663",
+    "1.5",
+    "--5",
+]
+SCRIBBLES += ["9" * 5000, "a=b", "a\nb", "\udcff", "1e999", "0b1", "+1", ".", "[]", "lambda: 0"]
+NO_FIELDS = [
+    "",
+    ".",
+    "seed.",
+    ".seed",
+    "seed.x",
+    "seed[0]",
+    "data",
+    "cells",
+    "cells.a",
+    "model.kwargs",
+    "model.kwargs.a",
+]
+NO_FIELDS += ["Seed", "sed", "optimizer.learning_rte", "x" * 500, "a b", "data.name.", "__class__", "seed\n", "-seed"]
+
+
+def scribbles():
+    """Command lines: overrides that are misspelt, of the wrong type, twice, without a value, or all right."""
+    fields = st.sampled_from(list(FIELDS))
+    value = st.sampled_from(SCRIBBLES) | st.text(max_size=10)
+    word = st.one_of(
+        st.builds("--config.{}={}".format, fields, value),
+        st.builds("--config.{}={}".format, st.sampled_from(NO_FIELDS), value),
+        st.builds("{}config.{}".format, st.sampled_from(["--", "-", "--no", "---"]), fields),
+        st.builds("--{}".format, st.text(max_size=10)),
+        overrides().map(lambda changes: "--config.{}={}".format(*next(iter(changes.items())))),
+    )
+    return st.lists(word, min_size=1, max_size=3)
+
+
+def check_words(command, words):
+    """Checks that a command line is a config of the right types, or refused in one line that shows what was wrong."""
+    try:
+        config = command(*words)
+    except UserError as error:
+        line = str(error)
+        assert line.isprintable(), line
+        assert "config" in line or "Unknown command line flag" in line or "is no flag" in line, (line, words)
+        return None
+    found = dict(settings.flatten(config))
+    assert {field: type(found[field]) for field in FIELDS} == {field: type(value) for field, value in FIELDS.items()}
+    return config
+
+
+def fuzz(count):
+    return effort(
+        max_examples=count,
+        deadline=datetime.timedelta(seconds=60),
+        suppress_health_check=list(HealthCheck),
+        derandomize=True,
+        database=None,
+    )
+
+
+@fuzz(FEW)
+@given(changes=overrides(), table=st.booleans())
+def test_any_config_gives_a_plan_or_one_line(changes, table):
+    check(changes, table)
+
+
+@fuzz(FEW)
+@given(words=scribbles())
+def test_any_command_line_gives_a_config_or_one_line(command, words):
+    config = check_words(command, words)
+    if config and not config.cells and config.data.name == "digits":
+        assert isinstance(outcome(config), list | str)
+
+
+@fuzz(FEW)
+@given(changes=overrides())
+def test_an_override_says_what_is_set_in_a_file(command, changes):
+    changes = {field: value for field, value in changes.items() if value is not None and value not in HUGE}
+    config = command(*(f"--config.{field}={value}" for field, value in changes.items()))
+    found = dict(settings.flatten(config))
+    assert {field: repr(found[field]) for field in changes} == {field: repr(value) for field, value in changes.items()}
+
+
+@pytest.mark.slow
+@fuzz(MANY)
+@given(changes=overrides(), table=st.booleans())
+def test_every_plan_of_many_has_its_programs(changes, table):
+    check(changes, table, programs=True)
+
+
+@pytest.mark.slow
+@fuzz(MANY)
+@given(words=scribbles())
+def test_any_command_line_of_many_gives_a_config_or_one_line(command, words):
+    check_words(command, words)
