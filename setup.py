@@ -4,7 +4,7 @@ import pathlib
 
 from setuptools import find_packages, setup
 
-TEST = ["pytest", "hypothesis", "ruff", "mypy"]
+TEST = ["pytest", "pytest-xdist", "hypothesis", "ruff", "mypy"]
 
 setup(
     name="rethink",

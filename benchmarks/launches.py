@@ -29,7 +29,7 @@ HUNG_SECONDS = 1800.0
 AIMS = {  # what is waited for -> a random time up to so many seconds passes before the kill
     "anywhere": None,  # of the whole time of the undisturbed run
     "save": 0.02,
-    "step": 0.5,
+    "step": 0.02,
     "evaluation": 0.05,
     "start": None,  # of the time until the first row
     "end": 1.5,  # of the run; its figures are drawn then
@@ -184,7 +184,7 @@ def make_trigger(aim: str, launch: Launch, peace: Peace, target: int, rng: rando
     def now() -> bool:
         if aim in whole:
             return launch.age() >= seconds
-        if not seen and launch.step() >= target and (aim == "step" or launch.phase(peace) == aim):
+        if not seen and launch.step() >= target and launch.phase(peace) == aim:
             seen.append(launch.age())
         return bool(seen) and launch.age() >= seen[0] + seconds
 

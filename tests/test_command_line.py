@@ -138,6 +138,8 @@ def test_overrides_apply_to_the_config_file_that_is_given(command, file):
         ),
         ("--config.stop.after=1", "--config.stop.after is no field; config.stop has: stop.train_accuracy."),
         ("--config.nothing.alike=1", "--config.nothing.alike is no field. All fields are in configs/base.py."),
+        ("--config.=1", "--config. is no field. All fields are in configs/base.py."),
+        ("--config.seed\n=1", "--config.seed\\n is no field; did you mean config.seed?"),
         ("--config.stop=1", "config.stop is a section: set one of its fields, stop.train_accuracy."),
         ("--config.model.kwargs=1", "config.model.kwargs takes names of your own: set them in a config file, config."),
         ("--config.model.kwargs.width=1", "config.model.kwargs takes names of your own: set them in a config file"),
@@ -164,6 +166,15 @@ def test_a_value_of_the_wrong_type_is_refused_with_one_of_the_right_type(command
 def test_an_override_before_the_config_file_is_refused(command):
     line = mistake(command, "--config.seed=1", f"--config={DEFAULT}")
     assert line == f"--config.seed=1 stands before --config={DEFAULT}, which it changes: put --config first."
+
+
+def test_two_config_files_are_refused(command):
+    line = mistake(command, f"--config={DEFAULT}", f"--config={CIFAR}")
+    assert line == f"--config is given 2 times ({DEFAULT}, {CIFAR}): choose one."
+
+
+def test_a_file_of_flags_that_is_not_there_is_refused(command):
+    assert "/no/such/file" in mistake(command, "--flagfile=/no/such/file")
 
 
 def test_an_unknown_config_file_is_answered_with_the_nearest(command):

@@ -230,3 +230,73 @@ def test_a_path_may_begin_with_a_home_directory_that_there_is(monkeypatch, tmp_p
     assert settings.expand("~/cache", "data.cache_dir") == tmp_path / "cache"
     with pytest.raises(UserError, match="data.cache_dir='~nobody-of-that-name/cache'"):
         settings.expand("~nobody-of-that-name/cache", "data.cache_dir")
+
+
+def test_every_number_has_a_range():
+    numbers = {
+        field for field, value in FIELDS.items() if isinstance(value, int | float) and not isinstance(value, bool)
+    }
+    assert numbers == set(settings.RANGES)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("field", [field for field in settings.RANGES if isinstance(FIELDS[field], int)])
+def test_an_integer_beyond_all_floats_is_refused(field, sign):
+    config = base.get_config()
+    config.update_from_flattened_dict({field: sign * 10**400})
+    with pytest.raises(UserError, match=f"^{field}=.* is out of range"):
+        settings.validate(config, {})
+
+
+@pytest.mark.parametrize("value", [1e-300, 1e-45, 1e38, 1e300])
+@pytest.mark.parametrize("field", ["optimizer.learning_rate", "optimizer.epsilon", "batch_norm.epsilon"])
+def test_a_number_that_float32_does_not_hold_is_refused(field, value):
+    with pytest.raises(UserError, match=f"{field}=.* is out of range"):
+        settings.validate(changed(**{field.replace(".", "__"): value}), {})
+
+
+@pytest.mark.parametrize("name", ["base", "digits_random-mlp_tiny", "a.b-c=1e-3+x", "0", "x" * 100])
+def test_a_name_may_be_that_of_a_directory_anywhere(name):
+    settings.validate(changed(name=name), {})
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "..", "../../x", "a/b", "a\\b", "/tmp/x", ".x", "-x", "a b", "<script>", "$x", "*", "é", "x:y", "x" * 101],
+)
+def test_a_name_that_could_lead_elsewhere_is_refused(name):
+    with pytest.raises(UserError) as error:
+        settings.validate(changed(name=name), {})
+    assert str(error.value).startswith(f"name='{name}' can't name a directory: choose")
+
+
+@pytest.mark.parametrize("field", ["name", "data.dir", "hardware.compilation_cache", "model.name", "optimizer.name"])
+@pytest.mark.parametrize("value", ["a\nb", "\0", "\x1b[2J", "\udcff"])
+def test_a_text_that_cannot_be_printed_is_refused_in_one_line(field, value):
+    with pytest.raises(UserError) as error:
+        settings.validate(changed(**{field.replace(".", "__"): value}), {})
+    assert str(error.value).startswith(f"{field}={value!r} holds a character")
+    assert str(error.value).isprintable()
+
+
+@pytest.mark.parametrize("field", [field for field, value in FIELDS.items() if isinstance(value, str | bool)])
+def test_a_missing_value_is_refused_by_the_name_of_its_field(field):
+    config = base.get_config()
+    config.update_from_flattened_dict({field: None})
+    with pytest.raises(UserError, match=f"^{field}=None is no value"):
+        settings.validate(config, {})
+
+
+@pytest.mark.parametrize(
+    "fields, line", [({"seeds": 5}, "seeds=5 is for tables"), ({"only": "a*"}, "only='a*' is for")]
+)
+def test_what_is_for_tables_is_refused_without_one(fields, line):
+    config = changed(**fields)
+    with pytest.raises(UserError, match=re.escape(line)):
+        settings.validate(config, {})
+    config.cells.a = (("seed", 1),)
+    settings.validate(config, {})
+
+
+def test_a_mistake_is_one_line_whatever_it_holds():
+    assert str(UserError("a\nb\x1b[2J\udcff'é'")) == r"a\nb\x1b[2J\udcff'é'"

@@ -69,6 +69,13 @@ def test_patterns_choose_cells(only, cells):
         (table("tru", true=TRUE), ["only='tru'", "'true'"]),
         (table(true={"corruption.label": "none"}), ["cells.true", "corruption.label", "corruption.labels"]),
         (table(true={"optimizer.learning_rate": "fast"}), ["cells.true", "optimizer.learning_rate='fast'", "float"]),
+        (table(true={"seed": 3}), ["cells.true sets seed=3", "config.seed"]),
+        (table(true={"hardware.cpu_devices": 2}), ["cells.true sets hardware.cpu_devices=2", "config.hardware.cpu"]),
+        (table(**{"a/x": TRUE}), ["cells='a/x'", "directory"]),
+        (table(seeds=0, true=TRUE), ["seeds=0", "in [1, 1000]"]),
+        (table(seeds=10**9, true=TRUE), ["seeds=1000000000", "in [1, 1000]"]),
+        (table(seeds=None, true=TRUE), ["seeds=None"]),
+        (table(only=None, true=TRUE), ["only=None"]),
     ],
 )
 def test_a_mistake_in_a_table_is_named(config, words):

@@ -25,6 +25,8 @@ from rethink.regularization.batch_norm import BatchNorm
 from rethink.regularization.explicit import Dropout
 from rethink.settings import UserError, pick, unknown
 
+MOST_PARAMETERS = 2**31  # beyond lie misprints of model.kwargs that would exhaust any memory
+
 Builder = Callable[..., nn.Module]  # (*, num_classes, norm, kernel_init, and any other field of the module)
 
 MODELS: dict[str, Builder] = {
@@ -93,7 +95,14 @@ def build_model(
             f"model.name='{name}' cannot be built with model.kwargs={dict(kwargs)}: {error}. "
             f"It is given {', '.join(given)}; further fields: {', '.join(further) or 'none'}."
         ) from error
-    return builder(**given, **kwargs)
+    try:
+        return builder(**given, **kwargs)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(
+            f"model.name='{name}' cannot be built with model.kwargs={dict(kwargs)}: {_describe(error)}: give others."
+        ) from error
 
 
 def _check_dropout_place(name: str, builder: Builder, dropout: Dropout) -> None:
@@ -138,10 +147,7 @@ def import_module_class(path: str) -> type[nn.Module]:
             f"model.name='{path}' cannot be imported: {error}. Install it, or add its folder to PYTHONPATH."
         ) from error
     except (Exception, SystemExit) as error:
-        raise UserError(
-            f"model.name='{path}' cannot be imported: {' '.join(str(error).split())} "
-            f"({type(error).__name__}, {_place(error)}): mend it there."
-        ) from error
+        raise UserError(f"model.name='{path}' cannot be imported: {_describe(error)}: mend it there.") from error
     if not hasattr(module, class_name):
         classes = [
             key for key, value in vars(module).items() if inspect.isclass(value) and issubclass(value, nn.Module)
@@ -159,13 +165,16 @@ def import_module_class(path: str) -> type[nn.Module]:
     return found
 
 
-def _place(error: BaseException, file: str = "") -> str:
-    """Returns file:line of what failed: of the wrong syntax, or of the last line that ran, in `file` if any did."""
+def _describe(error: BaseException, file: str = "") -> str:
+    """Returns an error in one line, with the place of the wrong syntax or of the last line that ran, in `file` if any
+    did."""
     if isinstance(error, SyntaxError) and error.filename:
-        return f"{error.filename}:{error.lineno}"
-    frames = traceback.extract_tb(error.__traceback__)
-    frame = ([frame for frame in frames if frame.filename == file] or frames)[-1]
-    return f"{frame.filename}:{frame.lineno}"
+        place = f"{error.filename}:{error.lineno}"
+    else:
+        frames = traceback.extract_tb(error.__traceback__)
+        frame = ([frame for frame in frames if frame.filename == file] or frames)[-1]
+        place = f"{frame.filename}:{frame.lineno}"
+    return f"{' '.join(str(error).split())[:300]} ({type(error).__name__}, {place})"
 
 
 def check_input(model: nn.Module, image_shape: tuple[int, int, int], num_classes: int) -> Any:
@@ -174,8 +183,8 @@ def check_input(model: nn.Module, image_shape: tuple[int, int, int], num_classes
     Returns the shapes of its parameters.
 
     Raises:
-      UserError: the architecture cannot take this size or fails, has no parameters, or what comes back is not float32
-        [batch, num_classes].
+      UserError: the architecture cannot take this size or fails, has no or too many parameters, or what comes back is
+        not float32 [batch, num_classes].
     """
     images = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32)
     # Abstract evaluation draws nothing: these keys stand for any.
@@ -187,8 +196,7 @@ def check_input(model: nn.Module, image_shape: tuple[int, int, int], num_classes
     except Exception as error:
         raise UserError(
             f"model.name: {type(model).__name__} fails on images of {image_shape}: "
-            f"{' '.join(str(error).split())[:300]} "
-            f"({type(error).__name__}, {_place(error, inspect.getfile(type(model)))}): mend it there."
+            f"{_describe(error, inspect.getfile(type(model)))}: mend it there, or model.kwargs."
         ) from error
     given = type(logits).__name__
     if isinstance(logits, jax.ShapeDtypeStruct):
@@ -198,6 +206,9 @@ def check_input(model: nn.Module, image_shape: tuple[int, int, int], num_classes
         raise UserError(f"The model maps 2 images of {image_shape} to {given}; it must return logits {wanted}.")
     if "params" not in variables:
         raise UserError(f"model.name: {type(model).__name__} has no parameters: there is nothing to train.")
+    count = count_parameters(variables["params"])
+    if count > MOST_PARAMETERS:
+        raise UserError(f"model.name: {type(model).__name__} has {count:,} parameters: take a smaller one.")
     return variables["params"]
 
 

@@ -451,6 +451,32 @@ def test_an_empty_split_is_refused(tmp_path):
     assert "is empty" in refusal(name="tiny", dir=str(tmp_path))
 
 
+def test_a_label_that_no_class_has_is_named(tmp_path):
+    directory = write_set(tmp_path, labels={name: np.where(values > 1, 3, values) for name, values in LABELS.items()})
+    features = json.loads((directory / "features.json").read_text())
+    features["featuresDict"]["features"]["label"]["classLabel"]["numClasses"] = "2"
+    (directory / "features.json").write_text(json.dumps(features))
+    (directory / "label.labels.txt").write_text("0\n1\n")
+    first = int(np.argmax(LABELS["train"] > 1))
+    message = refusal(name="tiny", dir=str(tmp_path))
+    assert message.startswith(f"data.name='tiny', split 'train', example {first} has label 3, outside 0..1")
+    source = sources.open_set(section(name="tiny", dir=str(tmp_path))).train
+    with pytest.raises(UserError, match=f"example {first} has label 3"):  # read by rows, as a stream does
+        source.read(np.array([first]))
+
+
+@pytest.mark.parametrize("file_format", ["array_record", "tfrecord"])
+def test_fewer_examples_than_described_are_refused(tmp_path, file_format):
+    if file_format == "tfrecord":
+        pytest.importorskip("tensorflow")
+    directory = write_set(tmp_path, file_format=file_format)
+    info = json.loads((directory / "dataset_info.json").read_text())
+    for split in info["splits"]:
+        split["shardLengths"] = [str(int(split["shardLengths"][0]) + 2)]
+    (directory / "dataset_info.json").write_text(json.dumps(info))
+    assert refusal(name="tiny", dir=str(tmp_path)).startswith(f"The data set in {directory} can't be read (")
+
+
 WITHOUT = """
 import sys
 from configs import base

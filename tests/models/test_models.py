@@ -177,6 +177,16 @@ class NoTrain(nn.Module):
     def __call__(self, images):
         return images
 
+class Breaks(Own):
+    @nn.compact
+    def __call__(self, images, *, train):
+        raise KeyError("no such thing")
+
+class NoParameters(Own):
+    @nn.compact
+    def __call__(self, images, *, train):
+        return images.reshape(len(images), -1)[:, : self.num_classes]
+
 class NotLinen:
     pass
 """
@@ -232,6 +242,8 @@ def test_a_module_of_the_users_own_is_given_the_norm_if_it_has_the_field(own):
         ("mlp_1x512", {"width": 3}, ["model.kwargs", "width", "hidden_sizes"]),
         ("mlp_1x512", {"num_classes": 3}, ["model.kwargs", "num_classes"]),
         ("wide_resnet", {"depth": 27}, ["model.kwargs.depth=27", "28"]),
+        ("wide_resnet", {"depth": "x"}, ["model.kwargs={'depth': 'x'}", "TypeError, ", "wide_resnet.py:"]),
+        ("math:pi", {}, ["model.name='math:pi'", "flax.linen.Module", "type float"]),
     ],
 )
 def test_mistakes_are_named_with_their_remedy(own, name, kwargs, words):
@@ -251,6 +263,32 @@ def test_images_that_no_network_can_take(name):
         models.check_input(build(name), (0, 5, 3), 10)
     with pytest.raises(UserError, match="height, width, channels"):
         models.check_input(build(name), (28, 28), 10)
+
+
+@pytest.mark.parametrize(
+    "name, kwargs, words",
+    [
+        ("mlp_tiny", {"hidden_sizes": (0,)}, ["model.name: MLP", "division by zero", "mlp.py:", "model.kwargs"]),
+        (
+            "mlp_tiny",
+            {"hidden_sizes": (10**7, 10**7)},
+            ["model.name: MLP", "100,000,420,000,004", "take a smaller one"],
+        ),
+        ("conv_tiny", {"features": "x"}, ["model.name: TinyConv", "TypeError, ", "tiny.py:"]),
+        ("own_package.nets:Breaks", {}, ["model.name: Breaks", "no such thing (KeyError, ", "nets.py:"]),
+        ("own_package.nets:NoParameters", {}, ["model.name: NoParameters", "nothing to train"]),
+    ],
+)
+def test_a_network_that_fails_is_named_with_the_place(own, name, kwargs, words):
+    with pytest.raises(UserError) as caught:
+        models.check_input(build(name, num_classes=4, **kwargs), (6, 6, 1), 4)
+    assert str(caught.value).isprintable()
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+def test_the_shapes_of_the_parameters_are_known_without_computing(own):
+    params = models.check_input(build("mlp_tiny", num_classes=4), (6, 6, 1), 4)
+    assert models.count_parameters(params) == 36 * 16 + 16 + 16 * 4 + 4
 
 
 def test_logits_of_another_width_are_refused(own):

@@ -278,6 +278,7 @@ def test_the_result_is_clipped_at_the_end():
     [
         ({"crop": "random"}, (8, 8, 3), (8, 8), ["augmentation.crop=random", "8x8", "--config.preprocess.crop"]),
         ({"padding": 2}, (8, 8, 3), (8, 8), ["augmentation.padding=2", "--config.augmentation.crop=random"]),
+        ({"padding": 6, "crop": "random"}, (8, 8, 3), (7, 6), ["augmentation.padding=6", "7x6", "at most 5"]),
         ({"padding": 2, "crop": "inception"}, (8, 8, 3), (8, 8), ["padding=2", "crop=inception"]),
         ({"saturation": 0.5}, (8, 8, 1), (8, 8), ["augmentation.saturation=0.5", "3 channels", "have 1"]),
         ({"hue": 0.1}, (8, 8, 4), (8, 8), ["augmentation.hue=0.1", "--config.augmentation.hue=0.0"]),
