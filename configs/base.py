@@ -34,7 +34,7 @@ def get_config() -> ConfigDict:
     """Returns the schema: every field there is, with its default."""
     config = ConfigDict()
     config.kind = "train"  # what the experiment is; see KINDS in rethink/experiment.py
-    config.name = "base"  # names the default workdir: runs/NAME-HASH, the hash taken from the config
+    config.name = "base"  # letters, digits, _.+=-; names the default workdir: runs/NAME-HASH, the hash of the config
     config.cells = ConfigDict()  # of a table: cell -> the fields that it sets, ((field, value), ...); see table_config
     config.only = "*"  # of a table: the cells to run, patterns separated by commas
     config.seeds = 1  # of a table: each cell is run with this many seeds, from `seed` on

@@ -29,23 +29,7 @@ NUMBERS = {  # values that the digits can take, or nearly
 HUGE = [2**31, 2**63, 10**400]
 EDGES = [0.0, -0.0, -1.0, 1.0, 1e-300, 5e-324, 1e300, 1.7e308, math.nan, math.inf, -math.inf]
 TEXTS = ["", " ", "none ", "None", "..", "../../x", "a/b", "<script>", "a\nb", "a\rb", "\x1b[2J", "\0", "$(reboot)"]
-TEXTS += [
-    "$x",
-    "`x`",
-    "%s",
-    "{0}",
-    "[/red]",
-    "'",
-    '"',
-    "é",
-    "\ud800",
-    "x" * 300,
-    "~no_such_user/x",
-    "-",
-    "*",
-    ",",
-    "a*",
-]
+TEXTS += ["$x", "`x`", "%s", "{0}", "[/red]", "'", '"', "é", "\ud800", "x" * 300, "~no_such_user/x", "-", "*", ","]
 OWN_MODELS = [":", "a:b", "a:b:c", "a..b:c", ".a:b", "os:path", "json:JSONDecoder", "math:pi", "rethink.models:MODELS"]
 OWN_MODELS += ["flax.linen:Dense", "flax.linen:Sequential", "flax.linen:Module", "rethink.models.mlp:MLP", "x;reboot:y"]
 OWN_MODELS += ["rethink.models.tiny:TinyConv", "$(reboot):x", "class:def", "configs.base:get_config", "numpy:ndarray"]

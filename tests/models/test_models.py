@@ -275,7 +275,7 @@ def test_images_that_no_network_can_take(name):
             ["model.name: MLP", "100,000,420,000,004", "take a smaller one"],
         ),
         ("conv_tiny", {"features": "x"}, ["model.name: TinyConv", "TypeError, ", "tiny.py:"]),
-        ("own_package.nets:Breaks", {}, ["model.name: Breaks", "no such thing (KeyError, ", "nets.py:"]),
+        ("own_package.nets:Breaks", {}, ["model.name: Breaks", "no such thing' (KeyError, ", "nets.py:"]),
         ("own_package.nets:NoParameters", {}, ["model.name: NoParameters", "nothing to train"]),
     ],
 )
