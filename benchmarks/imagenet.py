@@ -11,9 +11,9 @@ import functools
 import json
 import os
 import statistics
-import time
 
-WORKERS = (0, 1, 2)
+from benchmarks.streaming import WORKERS, timed
+
 BATCH = 32
 FULL = 1_281_167  # training images of ILSVRC 2012
 CORES = 16
@@ -70,23 +70,13 @@ def measure(arguments: argparse.Namespace) -> dict[str, list[float]]:
             stream = streaming.stream(data.train, rows_of, first=0, last=10**4, workers=workers)
             batch = next(stream)
             found.setdefault(f"loader, {workers} workers", []).append(
-                rate(lambda stream=stream: next(stream), arguments.batches)
+                timed(lambda stream=stream: next(stream), arguments.batches, BATCH)
             )
             stream.close()
         found.setdefault("augmentation on this CPU", []).append(
-            rate(lambda batch=batch: jax.block_until_ready(augment(key, batch.ids, batch.images, size=size)), 5)
+            timed(lambda batch=batch: jax.block_until_ready(augment(key, batch.ids, batch.images, size=size)), 5, BATCH)
         )
     return found
-
-
-def rate(call, calls: int) -> float:
-    """Returns images per second of `calls` calls, the first few left out: what was read ahead, and compilation."""
-    for _ in range(5):
-        call()
-    began = time.perf_counter()
-    for _ in range(calls):
-        call()
-    return BATCH * calls / (time.perf_counter() - began)
 
 
 def summarize(values: list[float]) -> dict[str, float]:

@@ -63,7 +63,7 @@ def speeds(arguments: argparse.Namespace) -> dict[str, dict[str, float]]:
     for _ in range(arguments.turns):
         for workers in WORKERS:
             stream = streaming.stream(data.train, rows_of, first=0, last=10 * arguments.batches, workers=workers)
-            rate = timed(lambda stream=stream: next(stream), arguments.batches)
+            rate = timed(lambda stream=stream: next(stream), arguments.batches, 128)
             found.setdefault(f"loader alone, {workers} workers", []).append(rate)
             stream.close()
         for feed, workers in [("resident", 0), *(("streamed", workers) for workers in WORKERS)]:
@@ -77,7 +77,7 @@ def speeds(arguments: argparse.Namespace) -> dict[str, dict[str, float]]:
                 jax.block_until_ready(state[0])
 
             name = f"with mlp_1x512, {feed}" + (f", {workers} workers" if feed == "streamed" else "")
-            found.setdefault(name, []).append(timed(train, arguments.batches))
+            found.setdefault(name, []).append(timed(train, arguments.batches, 128))
             setup.feed.close()
     return {
         name: {"median": round(statistics.median(rates)), "min": round(min(rates)), "max": round(max(rates))}
@@ -85,14 +85,14 @@ def speeds(arguments: argparse.Namespace) -> dict[str, dict[str, float]]:
     }
 
 
-def timed(call, batches: int) -> float:
-    """Returns images per second of `batches` calls, the first few left out."""
+def timed(call, batches: int, batch_size: int) -> float:
+    """Returns images per second of `batches` calls, the first few left out: what was read ahead, and compilation."""
     for _ in range(5):
         call()
     began = time.perf_counter()
     for _ in range(batches):
         call()
-    return 128 * batches / (time.perf_counter() - began)
+    return batch_size * batches / (time.perf_counter() - began)
 
 
 def peak_memory(data_dir: str, shards: int, passes: int) -> int:

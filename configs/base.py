@@ -79,9 +79,7 @@ def get_config() -> ConfigDict:
 
     config.dropout = ConfigDict()
     config.dropout.rate = 0.0  # of activations dropped in training
-    config.dropout.place = (
-        "last"  # before the "last" linear layer, or after the "hidden" layers, where a model has them
-    )
+    config.dropout.place = "last"  # before the "last" linear layer, or after the "hidden" ones, where a model has them
 
     config.augmentation = ConfigDict()  # of training images; evaluation is never augmented
     config.augmentation.crop = "none"  # "random" (a window), "inception" (random area and aspect), "none": the centre

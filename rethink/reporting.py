@@ -78,8 +78,7 @@ class Reporter:
         """Begins (or goes on) writing; what must be closed at the end is put on the stack."""
         resumed = history.step > 0
         fingerprints = {"order": setup.order_fingerprint, **(census.fingerprints if census else {})}
-        evaluated = history.evaluation is not None and history.evaluation["step"] == history.step
-        record.begin(history.step if resumed else -1, setup.facts, fingerprints, evaluated=evaluated)
+        record.begin(history.step if resumed else -1, setup.facts, fingerprints, evaluated=history.is_evaluated)
         self._record, self._saved = record, saved
         if census:
             self.count(census)

@@ -64,6 +64,11 @@ class History:
         default_factory=lambda: {str(threshold): None for threshold in THRESHOLDS}
     )
 
+    @property
+    def is_evaluated(self) -> bool:
+        """Whether the last evaluation was made at this step."""
+        return self.evaluation is not None and self.evaluation["step"] == self.step
+
 
 @dataclasses.dataclass(frozen=True)
 class Event:
@@ -108,7 +113,8 @@ def train(
     """
     seen = functools.partial(_evaluate, plan, history, evaluate, learning_rate)
     pending: list[Any] = []
-    fate = (yield from seen(state)) if _unseen(plan, history) else ""
+    unseen = _evaluation_due(plan, history.step) and not history.is_evaluated  # at the start, or told to end before it
+    fate = (yield from seen(state)) if unseen else ""
     fate = fate or _reached(plan, history)
     while not fate:
         before = history.step
@@ -276,16 +282,10 @@ def _evaluation_due(plan: Plan, step: int) -> bool:
     return step % plan.evaluate_every == 0 or step == plan.total_steps
 
 
-def _unseen(plan: Plan, history: History) -> bool:
-    """Returns whether an evaluation is due at this step and was not made: at the start, or before an interruption."""
-    seen = history.evaluation is not None and history.evaluation["step"] == history.step
-    return _evaluation_due(plan, history.step) and not seen
-
-
 def _reached(plan: Plan, history: History) -> str:
     """Returns how the run has ended, "" where it goes on. Only what an evaluation at this step saw can stop it."""
     seen = history.evaluation
-    if seen and seen["step"] == history.step:
+    if seen and history.is_evaluated:
         if plan.stop_accuracy and seen["train_accuracy"] >= plan.stop_accuracy:
             return "fitted"
         if plan.early_stopping.stops(history.monitored):
