@@ -50,6 +50,7 @@ def get_config() -> ConfigDict:
     config.data.validation_fraction = 0.0  # of the training examples, held out of training and evaluated; 0 for none
     config.data.split_seed = 0  # which subset, which are held out, which digits are for testing; not changed by `seed`
     config.data.test_fraction = 0.2  # of the embedded digits; TFDS sets bring their own test split
+    config.data.classes = 0  # labels are taken modulo this many classes, such as 2 for even and odd; 0 for as they are
     config.data.image_size = 0  # stored images: shorter side resized to this, then centre-cropped square; 0 as they are
     config.data.feed = "auto"  # "resident" (in device memory), "streamed" (read as needed), "auto" (by size)
     config.data.resident_limit_gib = 4.0  # "auto" streams what is larger, as uint8

@@ -83,7 +83,7 @@ def design(config: ConfigDict) -> Design:
     """
     parallel.check_batch(config.train.batch_size)
     models.find_builder(config.model.name)  # a wrong name says so before anything is downloaded
-    data = _open_data(config)
+    data = open_data(config)
     plan = make_plan(config, data)
     image_shape = data.train.image_shape
     size = preprocessing.crop_size(image_shape, config.preprocess.crop)
@@ -137,15 +137,7 @@ def set_up(config: ConfigDict) -> Setup:
     feed, census = feeding.make_feed(run.feed_name, config, data, plan.total_steps)
     train_call, evaluate, is_finite = feeds.programs(feed, run.train_step, run.evaluation_step)
     facts = {
-        "versions": records.versions(),
-        "hardware": parallel.describe(),
-        "data": {
-            "name": data.name,
-            "decoder": data.decoder,
-            "feed": run.feed_name,
-            "train_examples": len(data.train.ids),
-            "full_train_examples": data.full_train_examples,
-        },
+        **base_facts(data, run.feed_name),
         "parameters": models.count_parameters(start.params),
         "plan": dataclasses.asdict(plan),
     }
@@ -165,7 +157,22 @@ def set_up(config: ConfigDict) -> Setup:
     )
 
 
-def _open_data(config: ConfigDict) -> sources.DataSet:
+def base_facts(data: sources.DataSet, feed: str) -> dict[str, Any]:
+    """Returns the entries of the manifest that every kind of run has: versions, devices, data."""
+    return {
+        "versions": records.versions(),
+        "hardware": parallel.describe(),
+        "data": {
+            "name": data.name,
+            "decoder": data.decoder,
+            "feed": feed,
+            "train_examples": len(data.train.ids),
+            "full_train_examples": data.full_train_examples,
+        },
+    }
+
+
+def open_data(config: ConfigDict) -> sources.DataSet:
     """Returns the data set, opened by the first process before the others: only one prepares what is not there yet."""
     with parallel.all_or_none():
         data = sources.open_set(config.data) if parallel.is_first() else None

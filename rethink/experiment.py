@@ -9,14 +9,16 @@ import functools
 import json
 import traceback
 from collections.abc import Callable
+from typing import Any
 
 from ml_collections import ConfigDict
 
 from rethink import assembly, feeding, models, reporting, settings
 from rethink.data import batches, corruption, preprocessing
 from rethink.regularization import augmentation, batch_norm, early_stopping, explicit
-from rethink.results import figures, progress, records
-from rethink.training import checkpoints, loop, optimizer, parallel, peers, preemption
+from rethink.results import figures, progress, records, stages
+from rethink.studies import STUDIES, study
+from rethink.training import checkpoints, loop, optimizer, parallel, peers, preemption, state
 from rethink.training.state import TrainState
 
 EXIT_DONE, EXIT_DIVERGED = 0, 3
@@ -61,6 +63,18 @@ def run(config: ConfigDict, workdir: str, launch: Launch) -> int:
     return status
 
 
+def join(config: ConfigDict, launch: Launch) -> None:
+    """Joins the other processes before the first run of a table: all must go through the same runs.
+
+    Raises:
+      UserError: the config is off, the others are not there, or they were given another one.
+    """
+    settings.validate(config, CHOICES)
+    parallel.start(config.hardware, launch.processes)
+    with parallel.all_or_none():
+        _check_same_config(config)
+
+
 def _run(config: ConfigDict, workdir: str, launch: Launch, signals: preemption.Signals) -> int:
     with contextlib.ExitStack() as stack:
         stack.enter_context(signals)
@@ -76,10 +90,10 @@ def _run(config: ConfigDict, workdir: str, launch: Launch, signals: preemption.S
         return int(status) if status else KINDS[config.kind](config, record, launch, signals)
 
 
-def run_member(launch: Launch, config: ConfigDict, workdir: str) -> bool:
-    """Runs one run of a table; returns whether this process writes. As `run`, whatever it ends in is in its records."""
-    run(config, workdir, dataclasses.replace(launch, brief=True))
-    return parallel.is_first()
+def run_member(launch: Launch, config: ConfigDict, workdir: str) -> tuple[int, bool]:
+    """Runs one run of a table; returns (exit status, whether this process writes). What it ends in is in its records."""
+    status = run(config, workdir, dataclasses.replace(launch, brief=True))
+    return status, parallel.is_first()
 
 
 def _repeat(record: records.Run, brief: bool) -> int:
@@ -92,9 +106,13 @@ def _repeat(record: records.Run, brief: bool) -> int:
 
 
 def _check_same_config(config: ConfigDict) -> None:
-    """Checks that all processes of a run were given the same config, places on each host apart."""
-    if len(set(parallel.gather_text(settings.same_everywhere(config)))) > 1:
-        raise settings.UserError("The processes of this run have different configs: start them with the same flags.")
+    """Checks that all processes of a launch were given the same config, places on each host apart."""
+    first, *others = [json.loads(text) for text in parallel.gather_text(settings.same_everywhere(config))]
+    fields = [field for field in first if any(other.get(field) != first[field] for other in others)]
+    if fields:
+        raise settings.UserError(
+            f"The processes of this run have different configs ({', '.join(fields)}): start them with the same flags."
+        )
 
 
 def train(config: ConfigDict, record: records.Run | None, launch: Launch, signals: preemption.Signals) -> int:
@@ -202,7 +220,62 @@ def _exit_status(record: records.Run) -> int:
     return EXIT_DIVERGED if record.manifest["fate"] == "diverged" else EXIT_DONE
 
 
-KINDS: dict[str, Callable[[ConfigDict, records.Run | None, Launch, preemption.Signals], int]] = {"train": train}
+def make_study(
+    solve: Callable[[study.Study], dict[str, Any]],
+    config: ConfigDict,
+    record: records.Run | None,
+    launch: Launch,
+    signals: preemption.Signals,
+) -> int:
+    """Makes a study (paper, sections 2.2, 4 and 5): what is proved and solved, on one corrupted data set.
+
+    It is not resumed in its middle: what was interrupted is done again, but for the networks that it trained.
+    """
+    if record is None or parallel.several_processes():
+        raise settings.UserError(
+            f"kind='{config.kind}' is computed by one process: start it alone, without --num_processes."
+        )
+    data = assembly.open_data(config)
+    splits = feeding.corrupted_splits(config, data)
+    record.begin(-1, assembly.base_facts(data, "resident"), feeding.fingerprints_of(splits))
+    counts = ", ".join(f"{len(split.ids):,} {name}" for name, split in splits.items())
+    header = {
+        "Study": f"{config.kind}: {config.name}, seed {config.seed}",
+        "Data": f"{data.name}: {counts}, {data.num_classes} classes",
+        "Labels": "true" if config.corruption.labels == "none" else config.corruption.labels,
+        "Directory": str(record.folder),
+    }
+    with stages.Stages(header) as screen:
+        part = functools.partial(_train_part, record, launch, signals, screen)
+        summary = solve(study.Study(config, data.num_classes, splits, record, screen, part))
+    record.end("done", summary={**summary, "seconds": record.seconds()})
+    return _close(record)
+
+
+def _train_part(
+    record: records.Run,
+    launch: Launch,
+    signals: preemption.Signals,
+    screen: stages.Stages,
+    config: ConfigDict,
+    name: str,
+) -> study.Trained:
+    """Trains a network in a sub-folder of a study's run, or finds it trained."""
+    folder = record.folder / name
+    with screen.paused():
+        _run(config, str(folder), dataclasses.replace(launch, brief=True), signals)
+    run = assembly.design(config)
+    like = state.init_state(run.model, run.tx, config.seed, run.input_shape)
+    with checkpoints.Checkpoints(folder / "checkpoints", config.checkpoint.keep) as saved:
+        restored = saved.restore(like)
+    assert restored is not None  # an ended run has saved its end
+    return study.Trained(records.read_manifest(folder / "manifest.json")["summary"], restored[0].params)
+
+
+KINDS: dict[str, Callable[[ConfigDict, records.Run | None, Launch, preemption.Signals], int]] = {
+    "train": train,
+    **{name: functools.partial(make_study, solve) for name, solve in STUDIES.items()},
+}
 
 CHOICES = {
     "kind": tuple(KINDS),

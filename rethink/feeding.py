@@ -56,13 +56,28 @@ def stored_size(data: sources.DataSet) -> int:
     return sum(len(split.ids) for split in data.splits.values()) * math.prod(data.train.image_shape)
 
 
-def _resident_feed(config: ConfigDict, data: sources.DataSet, census: Censuses) -> feeds.ResidentFeed:
+def corrupted_splits(config: ConfigDict, data: sources.DataSet) -> dict[str, corruption.Corrupted]:
+    """Returns every split of a data set in host memory, corrupted as the config says."""
     raw = {name: split.load() for name, split in data.splits.items()}
     moments = _moments(config, data, lambda: corruption.count_values(raw["train"].images))
-    splits = {}
-    for name in data.splits:
-        splits[name] = corruption.corrupt_split(raw.pop(name), _recipe(config, data, name), moments)
-        census[name].add(corruption.Corrupted(*(part[parallel.own_stride()] for part in splits[name])))
+    return {name: corruption.corrupt_split(raw.pop(name), _recipe(config, data, name), moments) for name in data.splits}
+
+
+def fingerprints_of(splits: dict[str, corruption.Corrupted]) -> dict[str, str]:
+    """Returns the fingerprints of whole splits, of images and labels, named as those of a training run."""
+    found = {}
+    for name, split in splits.items():
+        census = Census()
+        census.add(split)
+        prefix = "" if name == "train" else f"{name}_"
+        found.update({prefix + part: value for part, value in census.fingerprints(parallel.gather).items()})
+    return found
+
+
+def _resident_feed(config: ConfigDict, data: sources.DataSet, census: Censuses) -> feeds.ResidentFeed:
+    splits = corrupted_splits(config, data)
+    for name, split in splits.items():
+        census[name].add(corruption.Corrupted(*(part[parallel.own_stride()] for part in split)))
         census[name].full = True
     rows = train_rows(config, data)
     part = parallel.own_part(config.train.batch_size)

@@ -62,6 +62,7 @@ RANGES: dict[str, Range] = {
     "data.validation_fraction": Range(0, 1, high_open=True),
     "data.split_seed": Range(0, 2**32, high_open=True),
     "data.test_fraction": Range(0, 1, low_open=True, high_open=True),
+    "data.classes": COUNT,
     "data.image_size": Range(0, 2**12),
     "data.resident_limit_gib": POSITIVE,
     "data.workers": Range(0, PROCESSES),

@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "models": {"regularization"},
     "data": {"settings", "randomness"},
     "regularization": {"settings", "randomness"},
-    "theory": {"data", "models", "randomness"},
+    "theory": {"data", "models", "randomness", "settings"},
     "results": {"settings"},
     "configs": set(),
     "settings": set(),
@@ -30,7 +30,8 @@ MAY_IMPORT = {
 SPLIT_OFF = {
     "main": {"command_line"},
     "command_line": {"settings", "training.parallel"},  # how processes find each other
-    "experiment": {"assembly", "feeding", "reporting"},
+    "experiment": {"assembly", "feeding", "reporting", "studies"},
+    "studies": {"data", "models", "theory", "results", "settings", "randomness"},
     "assembly": MAY_IMPORT["experiment"] | {"feeding"},
     "feeding": {"data", "training"},
     "reporting": {"assembly", "regularization", "results", "training"},

@@ -84,10 +84,23 @@ def open_set(config: ConfigDict) -> DataSet:
             "alone: set --config.data.test_split to another."
         )
     if config.name == EMBEDDED:
-        return _open_digits(config)
+        return _with_classes(_open_digits(config), config.classes)
     from rethink.data import tfds_source  # TFDS takes a second to import
 
-    return tfds_source.open_set(config)
+    return _with_classes(tfds_source.open_set(config), config.classes)
+
+
+def _with_classes(data: DataSet, classes: int) -> DataSet:
+    """Returns the data set with its labels modulo `classes`; 0 leaves it as it is."""
+    if not classes:
+        return data
+    if classes < 2 or classes > data.num_classes:
+        raise settings.UserError(
+            f"data.classes={classes} can't be made of the {data.num_classes} classes of {data.name}: set it to 2 up to "
+            f"{data.num_classes}, or to 0 for the classes as they are."
+        )
+    splits = {name: FoldedSplit(split, classes) for name, split in data.splits.items()}
+    return data._replace(num_classes=classes, splits=splits)
 
 
 def training_rows(count: int, config: ConfigDict) -> dict[str, np.ndarray]:
@@ -137,6 +150,25 @@ class MemorySplit:
     def read(self, rows: np.ndarray) -> Split:
         """Returns the examples at `rows`, in their order."""
         return Split(*(part[rows] for part in self._split))
+
+
+class FoldedSplit:
+    """A split whose labels are taken modulo a number of classes."""
+
+    def __init__(self, split: SplitSource, classes: int):
+        self._split, self._classes = split, classes
+        self.ids, self.image_shape = split.ids, split.image_shape
+
+    def load(self) -> Split:
+        """Returns the whole split."""
+        return self._fold(self._split.load())
+
+    def read(self, rows: np.ndarray) -> Split:
+        """Returns the examples at `rows`, in their order."""
+        return self._fold(self._split.read(rows))
+
+    def _fold(self, split: Split) -> Split:
+        return split._replace(labels=split.labels % np.int32(self._classes))
 
 
 def _open_digits(config: ConfigDict) -> DataSet:

@@ -85,7 +85,7 @@ def _outcome(folder: pathlib.Path, measures: Sequence[str]) -> Outcome:
         seed=config["seed"],
         fate=fate,
         train_examples=data.get("train_examples"),
-        epochs=summary["epochs"] if summary else None,
+        epochs=summary.get("epochs") if summary else None,
         fractions=_fractions(folder, summary["evaluation"] or {}, measures) if summary else {},
         caveats=_caveats(config, data),
     )

@@ -79,7 +79,7 @@ class Progress:
         self._next_redraw = self._last_line = -math.inf
         stream = sys.stdout if stream is None else stream
         self._console = console = Console(file=stream, highlight=False)
-        self._plain = None if _is_terminal(console, stream) else stream
+        self._plain = None if is_terminal(console, stream) else stream
         self._live = Live(
             get_renderable=self._bar,
             console=console,
@@ -93,7 +93,7 @@ class Progress:
             self._write(f"{key}: {value}" for key, value in self._header.items())
             self._last_line = monotonic()
         else:
-            self._console.print(_panel(self._header.items()))
+            self._console.print(panel(self._header.items()))
             self._live.start(refresh=True)
         return self
 
@@ -190,14 +190,14 @@ def show_closing_table(fate: str, rows: Sequence[tuple[str, str]], stream: TextI
     """Prints how a run ended: the fate, then `rows` of (label, value); `stream` None is `sys.stdout`."""
     stream = sys.stdout if stream is None else stream
     console = Console(file=stream, highlight=False)
-    if _is_terminal(console, stream):
-        console.print(_panel(rows, title=Text(fate, style=f"bold {COLOURS.get(fate, 'default')}")))
+    if is_terminal(console, stream):
+        console.print(panel(rows, title=Text(fate, style=f"bold {COLOURS.get(fate, 'default')}")))
     else:
         width = max((len(label) for label, _ in rows), default=0)
         print("\n".join([f"fate: {fate}", *(f"{label:<{width}}  {value}" for label, value in rows)]), file=stream)
 
 
-def _is_terminal(console: Console, stream: TextIO) -> bool:
+def is_terminal(console: Console, stream: TextIO) -> bool:
     """Whether to draw: what goes to a file stays plain, whatever FORCE_COLOR says."""
     return stream.isatty() and console.is_terminal and not console.is_dumb_terminal
 
@@ -208,8 +208,10 @@ def closing_rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     Args:
       summary: `steps`, `epochs`, `seconds`, `num_classes`, `evaluation` (the row of the last or the best evaluation,
         or None), `steps_to_train_accuracy` ({"0.9": step or None, ...}, None where it was not reached), and
-        `early_stopping` where it watched.
+        `early_stopping` where it watched; of a study `rows`, its own (label, value) pairs, and `seconds`.
     """
+    if "rows" in summary:
+        return [*((label, value) for label, value in summary["rows"]), ("time", duration(summary["seconds"]))]
     last = summary["evaluation"] or {}
     rows = [(label, percent(last[field])) for label, field in ACCURACIES.items() if last.get(field) is not None]
     if last.get("test_accuracy") is not None:
@@ -254,7 +256,7 @@ def duration(seconds: float) -> str:
     return f"{seconds}s"
 
 
-def _panel(rows: Iterable[tuple[str, str]], title: Text | None = None) -> Panel:
+def panel(rows: Iterable[tuple[str, str]], title: Text | None = None) -> Panel:
     """A framed table of (label, value) rows."""
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(style="dim", no_wrap=True)

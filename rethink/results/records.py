@@ -90,7 +90,7 @@ class Run:
         kept: list[dict[str, Any]] = []
         for file in ("metrics.jsonl", "timings.jsonl"):
             last = {"train": step, "evaluation": step if evaluated else step - 1}
-            kept = [row for row in read_rows(self.folder / file) if row["step"] <= last[row["kind"]]]
+            kept = [row for row in read_rows(self.folder / file) if row["step"] <= last.get(row["kind"], step)]
             files.replace(self.folder / file, "".join(json.dumps(row) + "\n" for row in kept).encode())
         self._before = kept[-1]["seconds"] if kept else 0.0
 

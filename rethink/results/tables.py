@@ -49,23 +49,23 @@ def run_row(folder: pathlib.Path) -> dict[str, Any]:
     config, summary = manifest["config"], manifest.get("summary")
     if not summary:
         raise settings.UserError(f"{folder} has not ended (fate: {manifest['fate']}): leave it out, or finish it.")
-    evaluation, reached = summary["evaluation"] or {}, summary["steps_to_train_accuracy"]
+    evaluation, reached = summary["evaluation"] or {}, summary.get("steps_to_train_accuracy", {})
     labels = config["corruption.labels"]
     hardware = manifest["hardware"]
     return {
         "run": config["name"],
-        "model": config["model.name"],
+        "model": config["model.name"] if config.get("kind", "train") == "train" else config["kind"],
         "labels": "true" if labels == "none" else f"{labels} p={config['corruption.label_probability']:g}",
         "pixels": "true" if config["corruption.pixels"] == "none" else config["corruption.pixels"],
         "train examples": manifest["data"]["train_examples"],
         "seed": config["seed"],
         "fate": manifest["fate"],
-        "steps": summary["steps"],
+        "steps": summary.get("steps", ""),
         "train accuracy %": percent(evaluation.get("train_accuracy")),
         "test accuracy %": percent(evaluation.get("test_accuracy")),
-        "result of": _result_of(summary),
-        "steps to 99%": _steps(reached["0.99"]),
-        "steps to 100%": _steps(reached["1.0"]),
+        "result of": _result_of(summary) if reached else "",
+        "steps to 99%": _steps(reached, "0.99"),
+        "steps to 100%": _steps(reached, "1.0"),
         "seconds": round(summary["seconds"]),
         "devices": f"{hardware['devices']} x {hardware['kind']}",
     }
@@ -106,8 +106,11 @@ def percent(fraction: float | None) -> str:
     return "" if fraction is None else progress.percent(fraction).removesuffix("%")
 
 
-def _steps(steps: int | None) -> str:
-    return "not reached" if steps is None else str(steps)
+def _steps(reached: Mapping[str, int | None], accuracy: str) -> str:
+    """Returns the steps to a train accuracy; blank for what takes no steps."""
+    if accuracy not in reached:
+        return ""
+    return "not reached" if reached[accuracy] is None else str(reached[accuracy])
 
 
 def main() -> None:

@@ -609,3 +609,20 @@ def test_testing_on_the_train_split_is_refused(tiny):
     assert "data.train_split and data.test_split are both 'train'" in refusal(
         name="tiny", dir=str(tiny), test_split="train"
     )
+
+
+def test_classes_folds_labels_and_nothing_else():
+    whole, folded = (sources.open_set(section(classes=classes)) for classes in (0, 2))
+    assert (whole.num_classes, folded.num_classes) == (10, 2)
+    for name, split in whole.splits.items():
+        before, after = split.load(), folded.splits[name].load()
+        np.testing.assert_array_equal(after.labels, before.labels % 2)
+        np.testing.assert_array_equal(after.images, before.images)
+        np.testing.assert_array_equal(after.ids, before.ids)
+        some = folded.splits[name].read(np.array([3, 1]))
+        np.testing.assert_array_equal(some.labels, before.labels[[3, 1]] % 2)
+
+
+@pytest.mark.parametrize("classes", [1, 11])
+def test_classes_that_can_not_be_made_are_refused(classes):
+    assert f"data.classes={classes} can't be made of the 10 classes" in refusal(classes=classes)

@@ -1,0 +1,11 @@
+"""Owns the table of studies: what the paper proves and solves, each made on a data set and recorded like a run.
+
+Refuses to train: a study that needs networks is handed the function that trains them.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from rethink.studies.study import Study
+
+STUDIES: dict[str, Callable[[Study], dict[str, Any]]] = {}

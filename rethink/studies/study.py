@@ -1,0 +1,57 @@
+"""Owns what every study shares: the examples it is made on, in host memory, and where its results go.
+
+Refuses theory: what is computed stands in theory/, and a file beside this one says of what.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from rethink.data import corruption, preprocessing
+from rethink.results import records
+from rethink.results.stages import Stages
+
+BLOCK = 5000  # images seen at a time
+
+
+class Trained(NamedTuple):
+    """What a study learns of a training run: its manifest's summary, and its last parameters as host arrays."""
+
+    summary: dict[str, Any]
+    params: Any
+
+
+class Study(NamedTuple):
+    """What a study is handed.
+
+    Attributes:
+      config: of the run.
+      num_classes: of the data set.
+      splits: "train" and "test" in host memory, corrupted as the config says.
+      record: of the run; rows, arrays and figures go there.
+      stages: the screen.
+      train: (config, name) -> an ordinary training run in the sub-folder of that name, ended.
+    """
+
+    config: ConfigDict
+    num_classes: int
+    splits: dict[str, corruption.Corrupted]
+    record: records.Run
+    stages: Stages
+    train: Callable[[ConfigDict, str], Trained]
+
+    def rows(self, split: str) -> np.ndarray:
+        """Returns the images of a split as the section `preprocess` has them seen: float32 [n, features]."""
+        asked, images = self.config.preprocess, self.splits[split].images
+        blocks = [
+            np.asarray(preprocessing.view(block, crop=asked.crop, whitening=asked.whiten)).reshape(len(block), -1)
+            for block in np.split(images, range(BLOCK, len(images), BLOCK))
+        ]
+        return np.concatenate(blocks)
+
+
+def one_hot(labels: np.ndarray, num_classes: int) -> np.ndarray:
+    """Returns float64 [n, num_classes] of labels int [n]."""
+    return np.eye(num_classes)[labels]
