@@ -14,7 +14,8 @@ import numpy as np
 from scipy.linalg import lapack
 
 from rethink import randomness
-from rethink.settings import RANGES, UserError
+from rethink.ranges import RANGES
+from rethink.settings import UserError
 
 # With f the position and g a gap, slopes follow s <- (dy / g - f s) / (1 - f), whose memory of what came before fades
 # as (f / (1 - f))^i: not at all at the midpoint, and it grows beyond. Up to 1/8 the residual hardly depends on f. A
