@@ -7,6 +7,8 @@ variant names itself: `--config=configs/cifar_random.py:mlp_1x512,smoke`.
 
 from ml_collections import ConfigDict
 
+from configs import studies
+
 # What a model's name brings with it: the paper's initial learning rate (appendix A) and batch norm. The paper's MLPs
 # and AlexNet have none, its Inception has one that shifts and does not scale. Wide ResNets are not in the paper.
 MODELS = {
@@ -142,6 +144,8 @@ def get_config() -> ConfigDict:
     config.checkpoint.every_epochs = 5.0
     config.checkpoint.keep = 2  # newest checkpoints kept
 
+    studies.add_fields(config)
+
     config.hardware = ConfigDict()
     config.hardware.cpu_devices = 1  # virtual CPU devices to split the batch over; no effect on GPU and TPU
     config.hardware.peer_timeout_seconds = 20.0  # a process of several that is silent for so long ends the others
@@ -170,6 +174,24 @@ def table_config(arguments: str | None, *, name: str) -> ConfigDict:
     config.preprocess.crop = 28
     config.evaluate.every_epochs = 5.0
     config.checkpoint.every_epochs = 10.0
+    return config
+
+
+def study_config(arguments: str | None, *, kind: str, words: tuple[str, ...]) -> ConfigDict:
+    """Returns a study of `kind` on CIFAR10's raw pixels, or with `digits` among the arguments on the embedded digits.
+
+    `words` are the arguments that the file knows, in any order and separated by commas.
+    """
+    given = [word for word in (arguments or "").split(",") if word]
+    unknown = [word for word in given if word not in words]
+    if unknown:
+        raise ValueError(f"'{unknown[0]}' is no argument of this file: choose from {', '.join(words)}")
+    config = get_config()
+    config.kind = kind
+    config.name = "-".join([kind, *given])
+    config.preprocess.whiten = "none"
+    if "digits" not in given:
+        config.data.name = "cifar10"
     return config
 
 

@@ -212,7 +212,8 @@ def make_plan(config: ConfigDict, data: sources.DataSet) -> loop.Plan:
         raise settings.UserError(
             f"train.batch_size={config.train.batch_size} is more than the {num_examples} training examples that "
             f"data.train_examples={config.data.train_examples} and data.validation_fraction="
-            f"{config.data.validation_fraction} leave: set --config.train.batch_size to at most {num_examples}."
+            f"{config.data.validation_fraction} leave of data.name='{config.data.name}', split "
+            f"'{config.data.train_split}': set --config.train.batch_size to at most {num_examples}."
         )
     steps_per_epoch = batches.steps_per_epoch(num_examples, config.train.batch_size, config.data.remainder)
     total_steps = settings.to_steps(config.train.total_epochs, steps_per_epoch)

@@ -17,7 +17,8 @@ from rethink import assembly, feeding, models, reporting, settings
 from rethink.data import batches, corruption, preprocessing
 from rethink.regularization import augmentation, batch_norm, early_stopping, explicit
 from rethink.results import figures, progress, records, stages
-from rethink.studies import STUDIES, study
+from rethink.studies import STUDIES, kernel, linear, study, theorem1
+from rethink.theory import convolutional_features, kernels
 from rethink.training import checkpoints, loop, optimizer, parallel, peers, preemption, state
 from rethink.training.state import TrainState
 
@@ -71,8 +72,7 @@ def join(config: ConfigDict, launch: Launch) -> None:
     """
     settings.validate(config, CHOICES)
     parallel.start(config.hardware, launch.processes)
-    with parallel.all_or_none():
-        _check_same_config(config)
+    parallel.check_same_config(config)
 
 
 def _run(config: ConfigDict, workdir: str, launch: Launch, signals: preemption.Signals) -> int:
@@ -80,7 +80,7 @@ def _run(config: ConfigDict, workdir: str, launch: Launch, signals: preemption.S
         stack.enter_context(signals)
         record = None
         with parallel.all_or_none():
-            _check_same_config(config)
+            parallel.check_same_config(config)
             if parallel.is_first():
                 record = stack.enter_context(records.open_run(workdir, config))
             status = ""
@@ -91,7 +91,7 @@ def _run(config: ConfigDict, workdir: str, launch: Launch, signals: preemption.S
 
 
 def run_member(launch: Launch, config: ConfigDict, workdir: str) -> tuple[int, bool]:
-    """Runs one run of a table; returns (exit status, whether this process writes). What it ends in is in its records."""
+    """Runs one run of a table; returns (its exit status, whether this process writes)."""
     status = run(config, workdir, dataclasses.replace(launch, brief=True))
     return status, parallel.is_first()
 
@@ -103,16 +103,6 @@ def _repeat(record: records.Run, brief: bool) -> int:
         return _exit_status(record)
     print(f"Nothing to do: {record.folder} holds this run, and it has ended. For another: --workdir=DIR.")
     return _close(record)
-
-
-def _check_same_config(config: ConfigDict) -> None:
-    """Checks that all processes of a launch were given the same config, places on each host apart."""
-    first, *others = [json.loads(text) for text in parallel.gather_text(settings.same_everywhere(config))]
-    fields = [field for field in first if any(other.get(field) != first[field] for other in others)]
-    if fields:
-        raise settings.UserError(
-            f"The processes of this run have different configs ({', '.join(fields)}): start them with the same flags."
-        )
 
 
 def train(config: ConfigDict, record: records.Run | None, launch: Launch, signals: preemption.Signals) -> int:
@@ -159,7 +149,8 @@ def train(config: ConfigDict, record: records.Run | None, launch: Launch, signal
                 reporter.take(event, history)
     assert event is not None
     if event.fate == "interrupted":
-        print(f"Interrupted at step {event.step:,}, and saved: the same command goes on from there.")
+        where = f"at step {event.step:,}, and saved" if event.step else "before the first step"
+        print(f"Interrupted {where}: the same command goes on from there.")
         raise signals.interruption()
     if not record:
         return EXIT_DIVERGED if event.fate == "diverged" else EXIT_DONE
@@ -183,7 +174,7 @@ def _resume(
         if record:
             folder = record.subfolder("checkpoints")
             saved = stack.enter_context(checkpoints.Checkpoints(folder, config.checkpoint.keep))
-            start, history = saved.restore(start) or (start, history)
+            start, history = saved.restore(start, record.saved_its_end) or (start, history)
             _check_length(history.step, setup.plan.total_steps, launch.profile_steps)
     text = parallel.gather_text(json.dumps(dataclasses.asdict(history)))[0]
     return parallel.replicate(parallel.from_first(start)), loop.History(**json.loads(text)), saved
@@ -269,7 +260,8 @@ def _train_part(
     with checkpoints.Checkpoints(folder / "checkpoints", config.checkpoint.keep) as saved:
         restored = saved.restore(like)
     assert restored is not None  # an ended run has saved its end
-    return study.Trained(records.read_manifest(folder / "manifest.json")["summary"], restored[0].params)
+    summary = records.read_manifest(folder / "manifest.json")["summary"]
+    return study.Trained(summary, restored[0].params, like.params)
 
 
 KINDS: dict[str, Callable[[ConfigDict, records.Run | None, Launch, preemption.Signals], int]] = {
@@ -293,6 +285,11 @@ CHOICES = {
     "early_stopping.labels": early_stopping.LABELS,
     "batch_norm.kind": batch_norm.KINDS,
     "batch_norm.evaluation": batch_norm.EVALUATIONS,
+    "theorem1.targets": theorem1.TARGETS,
+    "linear.features": linear.FEATURES,
+    "kernel.name": tuple(kernels.KERNELS),
+    "kernel.features": kernel.FEATURES,
+    "kernel.filter_kind": convolutional_features.FILTERS,
     "optimizer.name": tuple(optimizer.OPTIMIZERS),
     "optimizer.schedule": optimizer.SCHEDULES,
     "optimizer.decay_unit": optimizer.DECAY_UNITS,

@@ -3,17 +3,17 @@
 Refuses to know any model or data set: the choices are handed in by the caller.
 """
 
-import dataclasses
 import difflib
 import hashlib
 import json
-import math
 import pathlib
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from ml_collections import ConfigDict
+
+from rethink.ranges import RANGES
 
 T = TypeVar("T")
 
@@ -25,82 +25,6 @@ class UserError(Exception):
         """Returns the line: what the user gave can't break it or command a terminal."""
         return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in super().__str__())
 
-
-@dataclasses.dataclass(frozen=True)
-class Range:
-    """An interval of numbers; an end that is `open` does not belong to it."""
-
-    low: float
-    high: float = math.inf
-    low_open: bool = False
-    high_open: bool = False
-
-    def __contains__(self, value: float) -> bool:
-        above = self.low < value if self.low_open else self.low <= value
-        below = value < self.high if self.high_open else value <= self.high
-        return above and below and abs(value) != math.inf
-
-    def __str__(self) -> str:
-        if self.high == math.inf:
-            return f"a finite number {'above' if self.low_open else 'of at least'} {self.low}"
-        return f"in {'(' if self.low_open else '['}{self.low}, {self.high}{')' if self.high_open else ']'}"
-
-
-# Numbers of the programs, in float32: not so small that they become 0, nor so large that they become infinite.
-POSITIVE = Range(1e-37, 1e37)
-NOT_NEGATIVE = Range(0, 1e37)
-COUNT = Range(0, 2**31, high_open=True)
-# Upper ends that no run comes near: beyond them lie misprints that would exhaust memory or time without a word.
-EPOCHS = Range(0, 10**6, low_open=True)
-BATCH = Range(1, 2**20)
-PROCESSES = 256
-
-RANGES: dict[str, Range] = {
-    "seeds": Range(1, 1000),
-    "seed": Range(0, 2**32, high_open=True),
-    "data.train_examples": COUNT,
-    "data.validation_fraction": Range(0, 1, high_open=True),
-    "data.split_seed": Range(0, 2**32, high_open=True),
-    "data.test_fraction": Range(0, 1, low_open=True, high_open=True),
-    "data.classes": COUNT,
-    "data.image_size": Range(0, 2**12),
-    "data.resident_limit_gib": POSITIVE,
-    "data.workers": Range(0, PROCESSES),
-    "corruption.label_probability": Range(0, 1),
-    "preprocess.crop": COUNT,
-    "weight_decay.coefficient": NOT_NEGATIVE,
-    "dropout.rate": Range(0, 1, high_open=True),
-    "augmentation.padding": Range(0, 2**12),
-    "augmentation.zoom": Range(0, 1, high_open=True),
-    "augmentation.rotation": Range(0, 180),
-    "augmentation.brightness": Range(0, 1),
-    "augmentation.contrast": Range(0, 1),
-    "augmentation.saturation": Range(0, 1),
-    "augmentation.hue": Range(0, 0.5),
-    "early_stopping.patience": COUNT,
-    "early_stopping.min_delta": Range(0, 1),
-    "batch_norm.momentum": Range(0, 1, high_open=True),
-    "batch_norm.epsilon": POSITIVE,
-    "optimizer.learning_rate": POSITIVE,
-    "optimizer.momentum": Range(0, 1, high_open=True),
-    "optimizer.second_moment_decay": Range(0, 1, high_open=True),
-    "optimizer.epsilon": POSITIVE,
-    "optimizer.decay_factor": Range(1e-37, 1),
-    "optimizer.decay_every": Range(0, 10**9, low_open=True),
-    "train.batch_size": BATCH,
-    "train.auxiliary_weight": NOT_NEGATIVE,
-    "train.total_epochs": EPOCHS,
-    "train.steps_per_call": Range(0, 10**4),
-    "stop.train_accuracy": Range(0, 1),
-    "evaluate.every_epochs": EPOCHS,
-    "evaluate.batch_size": BATCH,
-    "log.every_steps": Range(1, 10**9),
-    "log.patience_hours": POSITIVE,
-    "checkpoint.every_epochs": EPOCHS,
-    "checkpoint.keep": Range(1, 1000),
-    "hardware.cpu_devices": Range(1, PROCESSES),
-    "hardware.peer_timeout_seconds": Range(3, 10**6),
-}
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+=-]{0,99}")  # of a directory, a title and a line of a table
 

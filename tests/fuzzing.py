@@ -7,6 +7,7 @@ from ml_collections import ConfigDict
 
 from configs import base
 from rethink import experiment, models, settings
+from rethink.ranges import RANGES
 
 FIELDS = {field: value for field, value in settings.flatten(base.get_config()) if not isinstance(value, ConfigDict)}
 
@@ -55,7 +56,7 @@ def possible(field):
         return [True, False]
     if isinstance(default, str):
         return NAMES.get(field, [default])
-    interval, kind = settings.RANGES[field], type(default)
+    interval, kind = RANGES[field], type(default)
     ends = [end for end in (interval.low, interval.high) if end in interval]
     return [kind(value) for value in NUMBERS.get(field, [*ends, (interval.low + min(interval.high, 100)) / 2, default])]
 
@@ -68,7 +69,7 @@ def hostile(field):
     if isinstance(default, str):
         near = [other for name in possible(field)[:20] for other in misspelt(name)]
         return [None, *TEXTS, *(OWN_MODELS if field == "model.name" else []), *(near if field != "data.name" else [])]
-    interval = settings.RANGES[field]
+    interval = RANGES[field]
     beside = [end + move for end in (interval.low, interval.high) for move in (-1, 1) if math.isfinite(end)]
     if isinstance(default, int):
         return [None, 0, -1, *map(int, beside), *HUGE, *(-value for value in HUGE)]

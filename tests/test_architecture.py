@@ -20,10 +20,11 @@ MAY_IMPORT = {
     "models": {"regularization"},
     "data": {"settings", "randomness"},
     "regularization": {"settings", "randomness"},
-    "theory": {"data", "models", "randomness", "settings"},
+    "theory": {"data", "models", "randomness", "settings", "ranges"},
     "results": {"settings"},
     "configs": set(),
-    "settings": set(),
+    "settings": {"ranges"},
+    "ranges": set(),
     "randomness": set(),
 }
 # Files that were split off: what they serve may import them, and they what they need of its share.

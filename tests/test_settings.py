@@ -2,6 +2,7 @@
 
 import json
 import math
+import pathlib
 import re
 
 import pytest
@@ -9,7 +10,8 @@ from ml_collections import ConfigDict
 
 from configs import base
 from rethink import settings
-from rethink.settings import Range, UserError
+from rethink.ranges import RANGES, Range
+from rethink.settings import UserError
 
 FIELDS = dict(settings.flatten(base.get_config()))
 FREE = settings.may_change(base.get_config())
@@ -67,13 +69,13 @@ def test_the_defaults_are_valid():
 
 
 def test_the_tables_name_fields_that_there_are():
-    assert set(settings.RANGES) <= set(FIELDS)
+    assert set(RANGES) <= set(FIELDS)
     assert FREE <= set(FIELDS)
 
 
-@pytest.mark.parametrize("field", settings.RANGES)
+@pytest.mark.parametrize("field", RANGES)
 def test_a_value_out_of_range_is_refused_by_the_name_of_its_field(field):
-    interval = settings.RANGES[field]
+    interval = RANGES[field]
     config = base.get_config()
     config.update_from_flattened_dict({field: type(FIELDS[field])(interval.low - 1)})
     with pytest.raises(UserError) as error:
@@ -92,7 +94,7 @@ def test_a_number_that_would_exhaust_the_machine_is_refused(field):
         settings.validate(config, {})
 
 
-@pytest.mark.parametrize("field", settings.RANGES)
+@pytest.mark.parametrize("field", RANGES)
 def test_a_missing_number_is_refused_by_the_name_of_its_field(field):
     config = base.get_config()
     config.update_from_flattened_dict({field: None})
@@ -236,11 +238,11 @@ def test_every_number_has_a_range():
     numbers = {
         field for field, value in FIELDS.items() if isinstance(value, int | float) and not isinstance(value, bool)
     }
-    assert numbers == set(settings.RANGES)
+    assert numbers == set(RANGES)
 
 
 @pytest.mark.parametrize("sign", [1, -1])
-@pytest.mark.parametrize("field", [field for field in settings.RANGES if isinstance(FIELDS[field], int)])
+@pytest.mark.parametrize("field", [field for field in RANGES if isinstance(FIELDS[field], int)])
 def test_an_integer_beyond_all_floats_is_refused(field, sign):
     config = base.get_config()
     config.update_from_flattened_dict({field: sign * 10**400})
@@ -300,3 +302,9 @@ def test_what_is_for_tables_is_refused_without_one(fields, line):
 
 def test_a_mistake_is_one_line_whatever_it_holds():
     assert str(UserError("a\nb\x1b[2J\udcff'é'")) == r"a\nb\x1b[2J\udcff'é'"
+
+
+def test_the_notes_name_every_field_that_may_change():
+    notes = (pathlib.Path(__file__).parents[1] / "BUILD_NOTES.md").read_text()
+    bullet = re.search(r"^\* \*\*A run directory\*\*.*?(?=^\* )", notes, re.MULTILINE | re.DOTALL)[0]
+    assert set(re.findall(r"`([a-z_.]+)`", bullet)) == FREE

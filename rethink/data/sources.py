@@ -99,7 +99,7 @@ def _with_classes(data: DataSet, classes: int) -> DataSet:
             f"data.classes={classes} can't be made of the {data.num_classes} classes of {data.name}: set it to 2 up to "
             f"{data.num_classes}, or to 0 for the classes as they are."
         )
-    splits = {name: FoldedSplit(split, classes) for name, split in data.splits.items()}
+    splits: dict[str, SplitSource] = {name: FoldedSplit(split, classes) for name, split in data.splits.items()}
     return data._replace(num_classes=classes, splits=splits)
 
 

@@ -160,6 +160,16 @@ def _table2() -> Iterator[Claim]:
             yield _at_chance(cell, cell, classes=1000, test_examples=50_000)
 
 
+def _table3() -> Iterator[Claim]:
+    table, error = "table3", "test_error"
+    for prefix, first, second in (
+        ("MNIST", "mnist-pixels", "mnist-gabor"),
+        ("CIFAR10", "cifar10-pixels", "cifar10-random_convolutions"),
+        ("CIFAR10", "cifar10-random_convolutions", "cifar10-random_convolutions-l2"),
+    ):
+        yield _compared(table, error, f"{prefix}, test error", Named(first, Gain(first)), Named(second, Gain(second)))
+
+
 def _table4() -> Iterator[Claim]:
     for cell, numbers in paper.TABLES["table4"].cells.items():
         prefix = f"random labels, {cell}"
@@ -173,5 +183,6 @@ def _table4() -> Iterator[Claim]:
 ORDERINGS: dict[str, tuple[Claim, ...]] = {
     "table1": tuple(_table1()),
     "table2": tuple(_table2()),
+    "table3": tuple(_table3()),
     "table4": tuple(_table4()),
 }

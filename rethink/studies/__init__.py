@@ -6,6 +6,12 @@ Refuses to train: a study that needs networks is handed the function that trains
 from collections.abc import Callable
 from typing import Any
 
+from rethink.studies import capacity, kernel, linear, theorem1
 from rethink.studies.study import Study
 
-STUDIES: dict[str, Callable[[Study], dict[str, Any]]] = {}
+STUDIES: dict[str, Callable[[Study], dict[str, Any]]] = {
+    "theorem1": theorem1.run,
+    "linear": linear.run,
+    "capacity": capacity.run,
+    "kernel": kernel.run,
+}

@@ -6,6 +6,7 @@ Refuses theory: what is computed stands in theory/, and a file beside this one s
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -17,10 +18,11 @@ BLOCK = 5000  # images seen at a time
 
 
 class Trained(NamedTuple):
-    """What a study learns of a training run: its manifest's summary, and its last parameters as host arrays."""
+    """What a study learns of a training run: its manifest's summary, its parameters at the end and at the start."""
 
     summary: dict[str, Any]
     params: Any
+    initial: Any
 
 
 class Study(NamedTuple):
@@ -46,7 +48,9 @@ class Study(NamedTuple):
         """Returns the images of a split as the section `preprocess` has them seen: float32 [n, features]."""
         asked, images = self.config.preprocess, self.splits[split].images
         blocks = [
-            np.asarray(preprocessing.view(block, crop=asked.crop, whitening=asked.whiten)).reshape(len(block), -1)
+            np.asarray(preprocessing.view(jnp.asarray(block), crop=asked.crop, whitening=asked.whiten)).reshape(
+                len(block), -1
+            )
             for block in np.split(images, range(BLOCK, len(images), BLOCK))
         ]
         return np.concatenate(blocks)

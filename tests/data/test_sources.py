@@ -315,6 +315,23 @@ def test_images_of_several_sizes_are_refused_by_name_and_brought_to_one_on_reque
     np.testing.assert_array_equal(train.images[[0, 1, 3]], np.stack([images["train"][i] for i in (0, 1, 3)]))
 
 
+@pytest.mark.parametrize("shape", [None, (8, 8, 3)])
+def test_rows_of_another_size_are_named_however_they_are_grouped(tmp_path, shape):
+    images, labels = sizes((8, 8, 3), (8, 8, 3), (9, 12, 3), (9, 12, 3))
+    write_set(tmp_path, images, labels, shape=shape or (None, None, 3))
+    source = sources.open_set(section(name="tiny", dir=str(tmp_path))).train
+    assert source.read(np.array([1, 0])).images.shape == (2, 8, 8, 3)
+    with pytest.raises(UserError, match="split 'train', example 3 is 9x12x3 where the others are 8x8x3"):
+        source.read(np.array([3, 2]))  # a batch of one size
+
+
+def test_images_of_another_size_than_declared_are_named(tmp_path):
+    images, labels = sizes((9, 12, 3), (9, 12, 3))
+    write_set(tmp_path, images, labels, shape=(8, 8, 3))
+    message = refusal(name="tiny", dir=str(tmp_path))
+    assert message.startswith("data.name='tiny', split 'train', example 0 is 9x12x3 where the others are 8x8x3")
+
+
 def test_images_of_one_undeclared_size_need_no_request(tmp_path):
     images, labels = sizes((7, 9, 3), (7, 9, 3))
     write_set(tmp_path, images, labels, shape=(None, None, 3))

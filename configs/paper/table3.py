@@ -1,0 +1,31 @@
+"""Table 3: kernel models that interpolate MNIST and CIFAR10, and their test error. 5 cells.
+
+    python main.py --config=configs/paper/table3.py                      # all cells
+    python main.py --config=configs/paper/table3.py:'mnist-*'            # those that match
+    python main.py --config=configs/paper/table3.py:'cifar10-random*' --config.kernel.filters=32000   # as the paper
+
+Gamma and ridge are chosen on a tenth held out of train. The kernel matrix is factored in tiles: 60,000 examples take
+8 GB and some ten minutes on 2 cores. The paper's 32,000 random filters want an accelerator; here there are 1,000.
+Expect: the table beside the paper's; every label of train reproduced, with the residual as its certificate.
+"""
+
+from configs import base
+
+MNIST = {"data.name": "mnist"}
+CONVOLUTIONS = {"kernel.features": "random_convolutions", "kernel.name": "linear"}
+CELLS = {
+    "mnist-pixels": MNIST,
+    "mnist-gabor": {**MNIST, "kernel.features": "gabor"},
+    "cifar10-pixels": {},
+    "cifar10-random_convolutions": CONVOLUTIONS,
+    "cifar10-random_convolutions-l2": {**CONVOLUTIONS, "kernel.ridges": (0.01, 0.1, 1.0, 10.0, 100.0)},
+}
+
+
+def get_config(arguments=None):
+    config = base.study_config(None, kind="kernel", words=())
+    config.name = "table3"
+    config.only = arguments or "*"
+    for cell, changes in CELLS.items():
+        config.cells[cell] = tuple(changes.items())
+    return config
