@@ -23,7 +23,8 @@ Fields that matter (all of them, with their defaults: configs/base.py):
 
 A second launch of the same command resumes the run, or says that it has ended. SIGTERM and Ctrl-C save it first; a
 second one does not wait. Exit status: 0 done, 1 a failure (of a table: some runs failed), 2 a mistake in the command,
-3 diverged, 75 another process of the run was lost, 130 interrupted by Ctrl-C, 143 by SIGTERM.
+3 diverged (of a table: some runs did, and none failed), 75 another process of the run was lost, 130 interrupted by
+Ctrl-C, 143 by SIGTERM.
 """
 
 import functools
@@ -62,6 +63,7 @@ def launch() -> None:
             )
             folder = workdir.value or f"runs/{config.value.name}-{settings.digest(config.value)}"
             if config.value.cells:
+                experiment.join(config.value, launched)
                 return sweeps.run(config.value, folder, functools.partial(experiment.run_member, launched))
             return experiment.run(config.value, folder, launched)
 

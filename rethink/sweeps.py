@@ -74,22 +74,24 @@ def _member_config(config: ConfigDict, cell: str, seed: int) -> ConfigDict:
     return member
 
 
-def run(config: ConfigDict, workdir: str, run_member: Callable[[ConfigDict, str], bool]) -> int:
+def run(config: ConfigDict, workdir: str, run_member: Callable[[ConfigDict, str], tuple[int, bool]]) -> int:
     """Runs the members of a table and shows it beside the paper's; returns the exit status.
 
-    A member that fails is reported, and the others go on.
+    A member that fails is reported, and the others go on. Where none fails, the status is the highest of theirs: that
+    of a diverged run where there is one.
 
     Args:
-      run_member: (config, directory) -> whether this process writes; one run.
+      run_member: (config, directory) -> (exit status, whether this process writes); one run.
     """
     asked = members(config)
     folder = settings.expand(workdir, "--workdir").absolute()
     print(f"{config.name}: {len(asked)} runs in {folder}: {', '.join(member.folder for member in asked)}", flush=True)
-    failed, writes = [], False
+    failed, highest, writes = [], 0, False
     for number, member in enumerate(asked, start=1):
         print(f"\n[{number}/{len(asked)}] {member.folder}", flush=True)
         try:
-            writes = run_member(member.config, str(folder / member.folder))
+            status, writes = run_member(member.config, str(folder / member.folder))
+            highest = max(highest, status)
         except Exception as error:
             failed.append(f"{member.folder}: {error}")
             if not isinstance(error, settings.UserError):
@@ -99,7 +101,7 @@ def run(config: ConfigDict, workdir: str, run_member: Callable[[ConfigDict, str]
         print(f"Failed: {line}")
     if writes:
         _show(config, folder)
-    return EXIT_FAILED if failed else 0
+    return EXIT_FAILED if failed else highest
 
 
 def _show(config: ConfigDict, folder: pathlib.Path) -> None:

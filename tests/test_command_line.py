@@ -68,7 +68,7 @@ MISTAKES = {  # command line -> what its line of error says
     "--workdir=EMPTY/file/run": r"--workdir=\S*EMPTY/file/run can't be written \(Not a directory\): choose another",
     "--workdir=FOREIGN": r"--workdir=\S*FOREIGN holds files but no run",
     "--config.train.batch_size=9 --config.hardware.cpu_devices=2": r"batch_size=9 .* try --config.train.batch_size=8",
-    "--config.data.remainder=drop --config.train.batch_size=600": r"train.batch_size=600 is more than the 512 training",
+    "--config.data.remainder=drop --config.train.batch_size=600": r"train.batch_size=600 .* 512 .*='digits', split 'tr",
     "--config.data.train_examples=5000": r"data.train_examples=5000 is more than digits has: set it to at most 1437",
     "configs/cifar_true.py": r"'configs/cifar_true.py' is no flag: did you mean --config=configs/cifar_true.py\?",
     "--wrokdir=x": r"Unknown command line flag 'wrokdir'. Did you mean: workdir",

@@ -87,13 +87,13 @@ def test_the_feed_is_chosen_by_size_against_the_limit():
     assert feeding.choose_feed(config.data, data)[0] == "resident"
 
 
-def start_processes(count, *arguments, last=(), program=None):
+def start_processes(count, *arguments, last=(), program=None, config="configs/digits_random.py"):
     """Starts main.py, or a program around it, in `count` processes of a run, the last with arguments of its own."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
     command = [sys.executable, *(["-c", program] if program else ["main.py"])]
-    command += ["--config=configs/digits_random.py:" + arguments[0], *arguments[1:]]
+    command += [f"--config={config}:{arguments[0]}", *arguments[1:]]
     several = [f"--coordinator=localhost:{port}", f"--num_processes={count}"] if count > 1 else []
     return [
         subprocess.Popen(
@@ -109,9 +109,9 @@ def start_processes(count, *arguments, last=(), program=None):
     ]
 
 
-def run_processes(count, *arguments, last=()):
+def run_processes(count, *arguments, **options):
     """Returns the outputs and exit codes of processes from `start_processes`, when they have ended."""
-    running = start_processes(count, *arguments, last=last)
+    running = start_processes(count, *arguments, **options)
     try:
         return [process.communicate(timeout=240)[0] for process in running], [process.returncode for process in running]
     finally:
@@ -139,6 +139,68 @@ def test_two_processes_of_one_device_equal_one_process_of_two(tmp_path, model, n
     assert "Run:" not in two[0][1]  # only the first process reports
     labels = [np.load(tmp_path / name / "corruption.npz")["given_labels"] for name in ("one", "two")]
     np.testing.assert_array_equal(*labels)
+
+
+LAYOUTS = {"one": (1, "--config.hardware.cpu_devices=2"), "two": (2, "--config.hardware.cpu_devices=1")}
+TASKS = {
+    "mlp_tiny": ["--config.data.feed=streamed", "--config.data.workers=0"],
+    "conv_tiny": ["--config.batch_norm.kind=across_devices", "--config.dropout.rate=0.3"]
+    + ["--config.augmentation.crop=random", "--config.augmentation.padding=1", "--config.preprocess.crop=8"],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", TASKS)
+def test_one_process_of_two_devices_and_two_of_one_resume_each_other(tmp_path, model):
+    def launch(layout, epochs, workdir):
+        count, devices = LAYOUTS[layout]
+        fields = [*TASKS[model], devices, "--config.evaluate.every_epochs=0.5", "--config.checkpoint.every_epochs=0.5"]
+        fields += [f"--config.train.total_epochs={epochs}", f"--config.hardware.compilation_cache={tmp_path}/compiled"]
+        outputs, codes = run_processes(count, model, *fields, f"--workdir={tmp_path / workdir}")
+        assert codes == [0] * count, outputs
+        return outputs[0]
+
+    for first, then in (("one", "two"), ("two", "one")):
+        launch(first, 1.5, f"{first}-{then}")  # 18 steps, and on in the middle of the second epoch
+        assert "Resumed at step 18." in launch(then, 3.0, f"{first}-{then}")
+        launch(first, 3.0, first)
+    for folder in ("one-two", "two-one", "two"):
+        assert fingerprints(tmp_path / folder) == fingerprints(tmp_path / "one")
+        assert (tmp_path / folder / "corruption.npz").read_bytes() == (tmp_path / "one/corruption.npz").read_bytes()
+        steps = [
+            [json.loads(line)["step"] for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
+            for name in (folder, "one")
+        ]
+        assert steps[0] == steps[1] and steps[0][-1] == 36
+        found = differences(last_state(tmp_path / folder), last_state(tmp_path / "one"))
+        print(f"{model}: {folder} differs from one by {found:.2g}")
+        assert found < 1e-5
+
+
+TABLE = """
+from configs import digits_random
+
+def get_config(model):
+    config = digits_random.get_config(model)
+    config.name = "made_up"
+    config.train.total_epochs = 1.0
+    for cell, labels in (("a-true", "none"), ("b-random", "uniform")):
+        config.cells[cell] = (("corruption.labels", labels),)
+    return config
+"""
+
+
+@pytest.mark.slow
+def test_processes_that_were_given_other_cells_of_a_table_are_all_refused(tmp_path):
+    (tmp_path / "table.py").write_text(TABLE)
+    words = ["mlp_tiny", f"--workdir={tmp_path}/runs"]
+    outputs, codes = run_processes(2, *words, last=["--config.only=b*"], config=f"{tmp_path}/table.py")
+    assert codes == [2, 2], outputs
+    refusal = "Error: The processes of this run have different configs (only): start them with the same flags.\n"
+    assert [output.count(refusal) for output in outputs] in ([1, 1], [1, 0], [0, 1])
+    assert all(output.count("Error: ") == 1 for output in outputs) and not (tmp_path / "runs").exists()
+    outputs, codes = run_processes(2, *words, "--config.only=b*", config=f"{tmp_path}/table.py")
+    assert codes == [0, 0] and [path.name for path in (tmp_path / "runs").glob("b-*")] == ["b-random-seed0"], outputs
 
 
 @pytest.mark.slow

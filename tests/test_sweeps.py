@@ -90,17 +90,17 @@ def test_the_cells_asked_for_share_a_directory_with_the_others():
 
 
 class Runs:
-    """Stands in for the runs: notes which members are asked for, and fails where it is told to."""
+    """Stands in for the runs: notes which members are asked for, and fails or diverges where it is told to."""
 
-    def __init__(self, **errors):
-        self.asked, self.errors = [], errors
+    def __init__(self, diverged=(), **errors):
+        self.asked, self.diverged, self.errors = [], diverged, errors
 
     def __call__(self, config, workdir):
         cell = config.name.removeprefix("made_up-")
         self.asked.append((cell, config.seed, workdir))
         if cell in self.errors:
             raise self.errors[cell]
-        return False
+        return experiment.EXIT_DIVERGED if cell in self.diverged else 0, False
 
 
 def test_a_failure_is_reported_and_the_others_run(tmp_path, capsys):
@@ -110,6 +110,27 @@ def test_a_failure_is_reported_and_the_others_run(tmp_path, capsys):
     shown = capsys.readouterr()
     assert "Failed: a-seed5: no such field" in shown.out and "Failed: b-seed5: a bug" in shown.out
     assert "Traceback" in shown.err  # a bug is not hidden
+
+
+@pytest.mark.parametrize(
+    "diverged, errors, status",
+    [
+        ("", {}, 0),
+        ("a", {}, experiment.EXIT_DIVERGED),
+        ("b", {}, experiment.EXIT_DIVERGED),
+        ("ab", {}, experiment.EXIT_DIVERGED),
+        ("a", {"b": ValueError("a bug")}, sweeps.EXIT_FAILED),
+    ],
+)
+def test_the_status_of_a_table_is_that_of_its_worst_run(tmp_path, diverged, errors, status):
+    assert sweeps.run(table(a=TRUE, b=TRUE), str(tmp_path), Runs(diverged, **errors)) == status
+
+
+def test_a_table_whose_runs_diverged_says_so_each_time_by_its_status(tmp_path):
+    config = table(diverges={"optimizer.learning_rate": 1e30})
+    run_member = functools.partial(experiment.run_member, experiment.Launch())
+    for _ in range(2):  # the second time the run has ended before
+        assert sweeps.run(config, str(tmp_path), run_member) == experiment.EXIT_DIVERGED == 3
 
 
 def test_an_interruption_ends_the_table(tmp_path):

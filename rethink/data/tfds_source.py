@@ -103,8 +103,8 @@ class TfdsSplit:
         if height and width and channels:
             return height, width, channels
         if self._random_access:
-            return self.read(np.zeros(1, np.int32)).images.shape[1:]
-        return self._decode(itertools.islice(self._records(), 1), np.zeros(1, np.uint32)).images.shape[1:]
+            return self._read(self.ids[:1], None).images.shape[1:]
+        return self._decode(itertools.islice(self._records(), 1), np.zeros(1, np.uint32), None).images.shape[1:]
 
     def load(self) -> Split:
         """Returns the whole split, decoded once and kept in the cache."""
@@ -131,10 +131,13 @@ class TfdsSplit:
                 f"{self.where} holds tfrecord files, which can't be streamed in a random order: "
                 "prepare the set as array_record, or set --config.data.feed=resident."
             )
-        ids = self.ids[rows]
+        return self._read(self.ids[rows], self.image_shape)
+
+    def _read(self, ids: np.ndarray, shape: tuple[int, ...] | None) -> Split:
+        """Returns the examples `ids`, in their order; of a `shape` as in `_decode`."""
         with _damage(self.directory):
             records = self._data_source.__getitems__([int(i) for i in ids])
-        return self._decode(((record[self.keys[0]], int(record[self.keys[1]])) for record in records), ids)
+        return self._decode(((record[self.keys[0]], int(record[self.keys[1]])) for record in records), ids, shape)
 
     def __getstate__(self) -> dict[str, Any]:
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
@@ -162,7 +165,7 @@ class TfdsSplit:
 
     def _decode_all(self) -> tuple[np.ndarray, np.ndarray]:
         _log.info("Decoding %s %s: %s images, once.", self.set_name, self.name, f"{self.count:,}")
-        split = self._decode(self._records(), np.arange(self.count, dtype=np.uint32))
+        split = self._decode(self._records(), np.arange(self.count, dtype=np.uint32), self.image_shape)
         return split.images, split.labels
 
     def _records(self) -> Iterator[tuple[bytes, int]]:
@@ -194,18 +197,18 @@ class TfdsSplit:
             for example in examples:
                 yield example[image].numpy(), int(example[label])
 
-    def _decode(self, records: Iterator[tuple[bytes, int]], ids: np.ndarray) -> Split:
-        """Returns the decoded examples, all of the size of the first."""
+    def _decode(self, records: Iterator[tuple[bytes, int]], ids: np.ndarray, shape: tuple[int, ...] | None) -> Split:
+        """Returns the decoded examples, all of `shape`, or, where that is None, of the first one's."""
         channels = self._declared_shape[-1]
         images, labels = np.empty(0, np.uint8), np.empty(len(ids), np.int32)
         for i, (encoded, label) in enumerate(records):
             where = f"{self.where}, example {ids[i]}"
             image = decoding.decode(encoded, channels=channels, image_size=self.image_size, where=where)
             if i == 0:
-                images = np.empty((len(ids), *image.shape), np.uint8)
+                images = np.empty((len(ids), *(shape or image.shape)), np.uint8)
             if image.shape != images.shape[1:]:
                 raise settings.UserError(
-                    f"{where} is {_size(image.shape)} where another is {_size(images.shape[1:])}: "
+                    f"{where} is {_size(image.shape)} where the others are {_size(images.shape[1:])}: "
                     "set --config.data.image_size to bring all images to one size."
                 )
             if not 0 <= label < self.num_classes:

@@ -16,13 +16,14 @@ from typing import Any
 
 from rethink import settings
 
+LOCK = "lock"
 ENOUGH_BYTES = 2**26  # a disk with so much left is not full
 
 
 @contextlib.contextmanager
 def lock(folder: pathlib.Path) -> Iterator[None]:
     """Holds the directory against other writers. The kernel lets go when the process dies, so no lock is ever stale."""
-    with open(folder / "lock", "a+") as file:
+    with open(folder / LOCK, "a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -45,7 +46,7 @@ def no_room(error: BaseException | None, folder: pathlib.Path) -> str:
     if shutil.disk_usage(folder).free > ENOUGH_BYTES and os.access(folder, os.W_OK):
         return ""
     while error is not None:
-        for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+        for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
             words = os.strerror(number)
             # The libraries that write checkpoints pass the words on in errors of their own.
             if getattr(error, "errno", None) == number or words in str(error):
@@ -55,9 +56,16 @@ def no_room(error: BaseException | None, folder: pathlib.Path) -> str:
 
 
 def append_line(path: pathlib.Path, row: Mapping[str, Any]) -> None:
-    """Appends a JSON object as a line."""
-    with open(path, "a") as file:
-        file.write(json.dumps(row) + "\n")
+    """Appends a JSON object as a line, or nothing where there is no room for all of it."""
+    line = (json.dumps(row) + "\n").encode()
+    with open(path, "ab", buffering=0) as file:
+        before = file.tell()
+        try:
+            if file.write(line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            file.truncate(before)
+            raise
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:

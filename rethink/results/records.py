@@ -13,8 +13,8 @@ Refuses to be shared: one process writes. Files are replaced whole or grow by wh
 """
 
 import contextlib
+import io
 import json
-import os
 import pathlib
 import platform
 import time
@@ -54,6 +54,7 @@ class Run:
     Attributes:
       folder: absolute; manifest: as it is written with the next `update`.
       finished: whether an earlier launch came to the end that this config asks for.
+      saved_its_end: whether an earlier launch came to an end that is saved, the one asked for or another.
       begun: whether this launch writes.
     """
 
@@ -61,6 +62,7 @@ class Run:
         """Takes the manifest of an earlier launch, or a new one, and the flat config of this launch."""
         self.folder = folder
         self.finished = _is_finished(manifest, config)
+        self.saved_its_end = manifest["fate"] in FINISHED and manifest["fate"] != "diverged"
         self.manifest = {**manifest, "config": config}
         self.begun = False
         self._launch = time.monotonic()
@@ -143,9 +145,9 @@ class Run:
 
     def save_arrays(self, name: str, **arrays: np.ndarray) -> None:
         """Writes NAME.npz."""
-        draft = self.folder / f".{name}.npz"
-        np.savez_compressed(draft, allow_pickle=False, **arrays)
-        os.replace(draft, self.folder / f"{name}.npz")
+        content = io.BytesIO()
+        np.savez_compressed(content, allow_pickle=False, **arrays)
+        files.replace(self.folder / f"{name}.npz", content.getvalue())
 
     def subfolder(self, name: str) -> pathlib.Path:
         """Returns a folder of the run, made if need be."""
@@ -165,6 +167,8 @@ def open_run(workdir: str, config: ConfigDict) -> Iterator[Run]:
     with contextlib.ExitStack() as stack:
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            if not (folder / files.LOCK).exists():
+                _manifest(folder, config)  # what is refused here stays without one
             stack.enter_context(files.lock(folder))
             run = Run(folder, _manifest(folder, config), json.loads(settings.to_json(config)))
         except OSError as error:
@@ -182,8 +186,8 @@ def open_run(workdir: str, config: ConfigDict) -> Iterator[Run]:
                 run.fail(f"{type(error).__name__}: {error}")
             if reason := files.no_room(error, folder):
                 raise settings.UserError(
-                    f"--workdir={workdir} can't be written any more ({reason}): make room and start the same command "
-                    "again, which goes on from the last checkpoint."
+                    f"--workdir={workdir} can't be written any more ({reason}): make room or allow writing, and start "
+                    "the same command again, which goes on from the last checkpoint."
                 ) from error
             raise
 
@@ -237,7 +241,7 @@ def _manifest(folder: pathlib.Path, config: ConfigDict) -> dict[str, Any]:
 
 def _is_foreign(entry: pathlib.Path) -> bool:
     """Returns whether it is no lock, draft or empty folder: these are left by a launch that is killed at its start."""
-    if entry.name == "lock" or entry.name.startswith("."):
+    if entry.name == files.LOCK or entry.name.startswith("."):
         return False
     return not entry.is_dir() or any(entry.iterdir())
 

@@ -4,11 +4,13 @@ Refuses pickle: arrays by Orbax, the history as JSON. Refuses to restore what is
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
 import logging
 import os
 import pathlib
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -47,6 +49,7 @@ class Checkpoints:
             preservation_policy=policies, create=False, multiprocessing_options=alone
         )
         self._manager = ocp.CheckpointManager(self._folder, options=options)
+        _silence_echoes()
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -68,16 +71,17 @@ class Checkpoints:
         self._best.step = history.best["step"] if history.best else None
         self._manager.save(history.step, args=content, force=True)
 
-    def restore(self, like: TrainState) -> tuple[TrainState, History] | None:
+    def restore(self, like: TrainState, there_must_be_one: bool = False) -> tuple[TrainState, History] | None:
         """Returns the newest checkpoint that is whole, None where there is none at all.
 
         One that is damaged is named in a warning and set aside as STEP.damaged, so that its step can be saved again.
 
         Args:
           like: host arrays of the shapes and types to restore.
+          there_must_be_one: whether the run has saved one before.
 
         Raises:
-          UserError: there are checkpoints, and all of them are damaged.
+          UserError: there are checkpoints, and all of them are damaged; or there is none, and there must be.
         """
         steps = sorted(self._manager.all_steps(), reverse=True)
         for step in steps:
@@ -95,10 +99,11 @@ class Checkpoints:
                 os.replace(self._folder / str(damaged), self._folder / f"{damaged}.damaged")
             self._manager.reload()
             return found
-        if steps:
+        if steps or there_must_be_one:
+            what = "None of the checkpoints can be read" if steps else "There is no checkpoint any more"
             raise settings.UserError(
-                f"None of the checkpoints in {self._folder} can be read: bring one back from a copy, or remove "
-                f"{self._folder.parent} to start the run anew."
+                f"{what} in {self._folder}: bring one back from a copy, or remove {self._folder.parent} to start the "
+                "run anew."
             )
         return None
 
@@ -111,6 +116,22 @@ class Checkpoints:
             if digest != digests[name]:
                 raise ValueError(f"the SHA-256 of its {name} is not that of what was saved")
         return restored["state"], History(**values)
+
+
+@functools.cache  # once in a process: callbacks come when the checkpoints are closed already
+def _silence_echoes() -> None:
+    """Keeps from the screen what comes on top of an error that is raised: Orbax's log of it, and late callbacks."""
+    hook = sys.unraisablehook
+
+    def is_news(record: logging.LogRecord) -> bool:
+        return record.levelno < logging.ERROR or "orbax" not in pathlib.Path(record.pathname).parts
+
+    def tell(unraisable: Any) -> None:
+        if str(unraisable.exc_value) != "Event loop is closed":  # of the other parts of a read or save that has failed
+            hook(unraisable)
+
+    logging.getLogger("absl").addFilter(is_news)
+    sys.unraisablehook = tell
 
 
 def _digest_of_history(values: dict[str, Any]) -> str:

@@ -220,7 +220,7 @@ def _evaluate(
             return "interrupted"
         sums[split] = found
     row = evaluation_row(plan, history.step, sums)
-    if not np.isfinite(row["train_loss"]):
+    if not all(np.isfinite(row[f"{split}_loss"]) for split in plan.splits):
         yield _diverged(history, history.step, learning_rate)
         return DIVERGED
     history.evaluation = row

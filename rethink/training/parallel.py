@@ -5,6 +5,7 @@ Refuses to know what runs: it maps functions written for one device, and splits 
 
 import contextlib
 import dataclasses
+import json
 import math
 import os
 from collections.abc import Callable, Iterator
@@ -164,6 +165,20 @@ def gather_text(text: str) -> list[str]:
     lengths = gather(np.array(len(content)))
     padded = np.pad(content, (0, int(lengths.max()) - len(content)))
     return [part[:length].tobytes().decode() for part, length in zip(gather(padded), lengths, strict=True)]
+
+
+def check_same_config(config: ConfigDict) -> None:
+    """Checks that all processes were given the same config, places on each host apart.
+
+    Raises:
+      UserError: they were not, in every process.
+    """
+    first, *others = [json.loads(text) for text in gather_text(settings.same_everywhere(config))]
+    fields = [field for field in first if any(other.get(field) != first[field] for other in others)]
+    if fields:
+        raise settings.UserError(
+            f"The processes of this run have different configs ({', '.join(fields)}): start them with the same flags."
+        )
 
 
 @contextlib.contextmanager

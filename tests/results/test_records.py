@@ -246,6 +246,18 @@ def test_a_directory_with_foreign_files_is_refused_and_left_alone(tmp_path):
         pass
 
 
+def test_a_directory_that_is_refused_stays_as_it_was_with_no_lock(tmp_path):
+    (tmp_path / "thesis.tex").write_text("all my work")
+    with pytest.raises(UserError), open_run(tmp_path):
+        pass
+    assert os.listdir(tmp_path) == ["thesis.tex"]
+    write_rows(tmp_path / "run", [1])
+    shutil.copytree(tmp_path / "run", tmp_path / "copy", ignore=shutil.ignore_patterns("lock"))
+    with pytest.raises(UserError, match="belongs to another run"), open_run(tmp_path / "copy", seed=7):
+        pass
+    assert not (tmp_path / "copy" / "lock").exists()
+
+
 def test_what_a_launch_leaves_that_is_killed_at_its_start_is_no_obstacle(workdir):
     with open_run(workdir) as run:
         run.subfolder("checkpoints")
@@ -265,6 +277,30 @@ def test_half_a_line_of_a_killed_writer_is_dropped(workdir):
         run.append({"kind": "train", "step": 3})
     lines = pathlib.Path(workdir, "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [1, 2, 3]
+
+
+def test_a_line_that_the_disk_has_no_room_for_leaves_no_half_of_it(workdir):
+    import resource
+
+    write_rows(workdir, [1])
+    before, (soft, hard) = content(workdir), resource.getrlimit(resource.RLIMIT_FSIZE)
+    with open_run(workdir) as run:
+        try:  # the system takes ten bytes more
+            resource.setrlimit(resource.RLIMIT_FSIZE, (os.path.getsize(f"{workdir}/metrics.jsonl") + 10, hard))
+            with pytest.raises(OSError, match="No space left on device"):
+                run.append({"kind": "train", "step": 2, "loss": 0.5})
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert content(workdir) == before
+
+
+def test_arrays_that_the_disk_has_no_room_for_leave_no_draft(workdir, monkeypatch):
+    write_rows(workdir, [1])
+    before = content(workdir)
+    monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left")))
+    with pytest.raises(OSError, match="No space left"), open_run(workdir) as run:
+        run.save_arrays("corruption", ids=np.arange(3))
+    assert content(workdir) == before
 
 
 @pytest.mark.parametrize("step, kept", [(-1, []), (0, [0]), (5, [0, 4]), (9, [0, 4, 9])])
@@ -327,7 +363,7 @@ def caused_by(error):
 def test_a_full_disk_ends_the_run_in_one_line_and_leaves_what_is_there(workdir, monkeypatch, error, full):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(100, 100, 0))
     with pytest.raises(
-        UserError, match="can't be written any more .*make room and start the same command again"
+        UserError, match="can't be written any more .*make room or allow writing, and start the same command again"
     ) as told:
         with open_run(workdir) as run:
             run.begin(-1, FACTS, FINGERPRINTS)
@@ -344,6 +380,13 @@ def test_a_full_disk_ends_the_run_in_one_line_and_leaves_what_is_there(workdir, 
     with open_run(workdir) as run:
         run.begin(1, FACTS, FINGERPRINTS)
         assert [row["step"] for row in run.rows()] == [1]
+
+
+def test_a_directory_whose_permission_is_taken_away_ends_the_run_in_one_line(workdir, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda *_: False)  # as it is for a user other than root
+    with pytest.raises(UserError, match=r"any more \(Permission denied\): .*allow writing"), open_run(workdir) as run:
+        run.begin(-1, FACTS, FINGERPRINTS)
+        raise OSError(errno.EACCES, "Permission denied")
 
 
 @pytest.mark.parametrize(

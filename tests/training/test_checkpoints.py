@@ -1,7 +1,10 @@
 """Checkpoints: what is restored is what was saved, bit for bit, and only the newest are kept."""
 
 import dataclasses
+import pathlib
 import shutil
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -93,13 +96,13 @@ def test_a_checkpoint_does_not_follow_the_history_that_goes_on(folder):
 
 
 def damaged(content, how):
-    """Returns the bytes of a file after it was cut off, or one of its bits was turned in the middle."""
-    if how == "truncated":
-        return content[: len(content) // 2]
+    """Returns the bytes of a file after it was cut off or emptied, or one of its bits was turned in the middle."""
+    if how in ("truncated", "emptied"):
+        return content[: len(content) // 2 if how == "truncated" else 0]
     return content[: len(content) // 2] + bytes([content[len(content) // 2] ^ 0x10]) + content[len(content) // 2 + 1 :]
 
 
-@pytest.mark.parametrize("how", ["truncated", "flipped"])
+@pytest.mark.parametrize("how", ["truncated", "emptied", "flipped"])
 def test_damage_in_any_file_is_seen_and_the_newest_whole_checkpoint_is_used(folder, tmp_path, caplog, how):
     with checkpoints.Checkpoints(folder, keep=2) as saved:
         for step in (1, 2):
@@ -143,6 +146,51 @@ def test_other_values_under_a_whole_file_are_seen(folder):
     file.write_bytes(file.read_bytes().replace(b'"step": 1', b'"step": 7', 1))
     with checkpoints.Checkpoints(folder, keep=2) as saved, pytest.raises(UserError):
         saved.restore(make_state(0))
+
+
+def test_the_whole_state_of_another_step_is_seen(folder, caplog):
+    with checkpoints.Checkpoints(folder, keep=2) as saved:
+        for step in (1, 2):
+            saved.save(make_state(step), make_history(step))
+    shutil.rmtree(folder / "2" / "state")
+    shutil.copytree(folder / "1" / "state", folder / "2" / "state")
+    with checkpoints.Checkpoints(folder, keep=2) as saved:
+        assert saved.restore(make_state(0))[1].step == 1
+    assert "the SHA-256 of its state is not that of what was saved" in caplog.text
+
+
+READ = """
+import pathlib, sys, time
+sys.path[:0] = [{root!r}, {root!r} + "/tests/training"]
+from test_checkpoints import checkpoints, make_state, UserError
+
+try:
+    with checkpoints.Checkpoints(pathlib.Path({folder!r}), keep=2) as saved:
+        saved.restore(make_state(0))
+except UserError as error:
+    time.sleep(1)  # callbacks come late
+    print(error)
+"""
+
+
+@pytest.mark.slow
+def test_a_read_that_fails_says_nothing_beside_its_error(folder):
+    with checkpoints.Checkpoints(folder, keep=2) as saved:
+        saved.save(make_state(1), make_history(1))
+    for file in (folder / "1" / "state" / "d").iterdir():
+        file.write_bytes(b"")
+    program = READ.format(root=str(pathlib.Path(__file__).parents[2]), folder=str(folder))
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ended.stdout.startswith("None of the checkpoints can be read")
+    (line,) = ended.stderr.splitlines()
+    assert "is damaged" in line
+
+
+def test_there_must_be_a_checkpoint_where_one_was_saved(folder):
+    with checkpoints.Checkpoints(folder, keep=2) as saved:
+        assert saved.restore(make_state(0), there_must_be_one=False) is None
+        with pytest.raises(UserError, match="There is no checkpoint any more"):
+            saved.restore(make_state(0), there_must_be_one=True)
 
 
 def test_the_best_checkpoint_is_kept_beside_the_newest(folder):

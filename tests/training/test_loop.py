@@ -292,6 +292,18 @@ def test_parameters_that_are_not_finite_are_not_saved_though_every_loss_was():
     assert (events[-1].fate, events[-1].row) == ("diverged", {"step": 8, "learning_rate": rate(7)})
 
 
+@pytest.mark.parametrize("split", PLAN.splits)
+def test_a_loss_that_is_not_finite_on_any_split_ends_the_run_and_stands_in_no_row(split):
+    programs = Programs()
+    plain = programs.evaluate
+    bad = {"loss": math.inf}
+    programs.evaluate = lambda state, of: plain(state, of) | (bad if (state, of) == (10, split) else {})
+    events = list(programs.events(PLAN))
+    assert (events[-1].fate, events[-1].row["step"]) == ("diverged", 10)
+    assert [event.step for event in events if event.kind == "evaluation"] == [0]
+    json.dumps(rows(events), allow_nan=False)
+
+
 def test_a_network_that_starts_with_an_infinite_loss_makes_no_step():
     events = run(PLAN, bad_from=0)
     assert [(event.kind, event.fate, event.row["step"]) for event in events] == [("end", "diverged", 0)]
