@@ -34,10 +34,10 @@ def add_fields(config: ConfigDict) -> None:
     config.kernel.features = "pixels"  # "pixels", "gabor" wavelets (grey images), "random_convolutions"
     config.kernel.filters = 1000  # of the random convolutional net; 8 features each
     config.kernel.filter_block = 100  # filters whose features are held at a time
-    config.kernel.filter_kind = "gaussian"  # directions; or whitened "patches" of train
+    config.kernel.filter_kind = "patches"  # whitened patches of train; or "gaussian" directions
     config.kernel.patch = 6  # pixels of a filter's side
     config.kernel.stride = 1  # pixels between neighbouring patches
-    config.kernel.threshold = 1.0  # t of max(0, z - t) and max(0, -z - t)
+    config.kernel.threshold = 0.5  # t of max(0, z - t) and max(0, -z - t)
     config.kernel.whitening_patches = 100000
     config.kernel.tile = 4000  # rows of a tile of the kernel matrix
 

@@ -13,6 +13,7 @@ from configs import base
 
 def get_config(arguments=None):
     config = base.study_config(arguments, kind="capacity", words=("digits",))
+    config.corruption.labels = "uniform"
     config.optimizer.schedule = "constant"
     config.stop.train_accuracy = 1.0
     config.train.total_epochs = 300.0

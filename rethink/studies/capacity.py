@@ -13,8 +13,6 @@ from rethink.settings import UserError
 from rethink.studies.study import Study, Trained
 from rethink.theory import capacity, linear, networks, promises
 
-LABELS = {"true": "none", "random": "uniform"}  # of the runs that the bounds are put to -> corruption.labels
-
 
 def run(study: Study) -> dict[str, Any]:
     """Trains on random signs, then on true and on random labels, and evaluates the bounds; returns the summary.
@@ -34,7 +32,8 @@ def run(study: Study) -> dict[str, Any]:
         capacity.linear_fit(basis), study.splits["train"].ids, draws=asked.draws, seed=config.seed
     )
     study.stages.report("linear classifiers on random signs", 1, 1)
-    runs = {name: study.train(_labels(config, kind), f"labels-{name}") for name, kind in LABELS.items()}
+    kinds = {"true": "none", "random": config.corruption.labels}
+    runs = {name: study.train(_labels(config, kind), f"labels-{name}") for name, kind in kinds.items()}
     bounds = {name: _bounds(study, found, name, network.mean) for name, found in runs.items()}
     gaps = {name: _gap(found) for name, found in runs.items()}
     stability = capacity.stability(gaps, classes=study.num_classes, test_examples=len(study.splits["test"].ids))
@@ -131,11 +130,15 @@ def _rows(
 
 
 def check(config: ConfigDict) -> None:
-    """Checks that the network is one that the bounds are stated for.
+    """Checks that the network is one that the bounds are stated for, and that there are random labels to learn.
 
     Raises:
-      UserError: it is no MLP without batch norm.
+      UserError: it is no MLP without batch norm, or the labels are the true ones.
     """
+    if config.corruption.labels == "none":
+        raise UserError(
+            "corruption.labels='none' leaves this study no random labels: set --config.corruption.labels=uniform."
+        )
     if not config.model.name.startswith("mlp_") or config.batch_norm.kind != "none":
         raise UserError(
             f"model.name='{config.model.name}' has no bounds in this study, which are for fully connected networks: "

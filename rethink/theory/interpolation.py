@@ -74,7 +74,7 @@ def fit(
     Args:
       rows: uint8 or float [n, d]; targets: one-hot or any other finite numbers [n, k].
       ridge: added to the diagonal of the kernel matrix, not multiplied by n; 0 interpolates.
-      tile: rows of a tile. For n = 60,000 in 784 dimensions, tiles of 4,000 need 8.3 GB.
+      tile: rows of a tile. For n = 60,000 in 784 dimensions, tiles of 4,000 need 8.3 GB beside the rows.
 
     Raises:
       UserError: input that is empty, not finite or does not match, too little memory, equal rows without a ridge, or
