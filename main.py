@@ -7,6 +7,7 @@
   python main.py --config=configs/cifar_partial.py:0.4        ... 40% of the labels redrawn
   python main.py --config=configs/paper/table1.py             all cells of a table, beside the paper's
   python main.py --config=configs/paper/table1.py:'mlp_*'     ... those that match
+  python main.py --config=configs/paper/theorem1.py           what the paper proves; also linear, table3, capacity
 
 Fields that matter (all of them, with their defaults: configs/base.py):
   --config.seed=1                        everything random
