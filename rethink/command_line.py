@@ -19,6 +19,7 @@ from rethink import settings
 from rethink.settings import UserError
 from rethink.training import parallel
 
+SCHEMA = ("base", "studies")  # of configs/: the fields, not an experiment
 _log = logging.getLogger(__name__)
 _OVERRIDE = re.compile(r"--?(?:no)?config\.([^=]*)")
 
@@ -108,7 +109,7 @@ def _load(path: str, configs: pathlib.Path) -> ConfigDict:
     """Returns the config of a file, given as FILE or FILE:ARGUMENTS; `configs` is where the project's own are."""
     file, *arguments = path.split(":", 1)
     if not pathlib.Path(file).is_file():
-        choices = sorted(os.path.relpath(other) for other in configs.rglob("*.py") if other.stem != "base")
+        choices = sorted(os.path.relpath(other) for other in configs.rglob("*.py") if other.stem not in SCHEMA)
         raise UserError(settings.unknown("--config", file, choices))
     try:
         config = runpy.run_path(file)["get_config"](*arguments)

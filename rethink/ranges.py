@@ -105,3 +105,12 @@ RANGES: dict[str, Range] = {
     "hardware.cpu_devices": Range(1, PROCESSES),
     "hardware.peer_timeout_seconds": Range(3, 10**6),
 }
+
+# Fields that hold several numbers -> the range of each, and the least number of them.
+SEVERAL: dict[str, tuple[Range, int]] = {
+    "theorem1.depths": (Range(2, 10**6), 0),
+    "theorem1.float32_sizes": (Range(1, 10**9), 0),
+    "theorem1.sizes": (Range(1, 10**9), 0),
+    "kernel.multiples": (POSITIVE, 1),
+    "kernel.ridges": (NOT_NEGATIVE, 1),
+}

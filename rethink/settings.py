@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from ml_collections import ConfigDict
 
-from rethink.ranges import RANGES
+from rethink.ranges import RANGES, SEVERAL
 
 T = TypeVar("T")
 
@@ -82,10 +82,22 @@ def _check_value(field: str, value: Any) -> None:
         raise UserError(f"{field}={value} is no number: it must be {RANGES[field]}.")
     if field in RANGES and value not in RANGES[field]:
         raise UserError(f"{field}={value} is out of range: it must be {RANGES[field]}.")
+    if field in SEVERAL:
+        _check_several(field, value)
     if value is None and not field.startswith("model.kwargs."):
         raise UserError(f"{field}=None is no value: set it to one like its default in configs/base.py.")
     if isinstance(value, str) and not value.isprintable():
         raise UserError(f"{field}={value!r} holds a character that can't be printed: leave it out.")
+
+
+def _check_several(field: str, values: Any) -> None:
+    """Checks a field that holds several numbers."""
+    interval, least = SEVERAL[field]
+    if not isinstance(values, list | tuple) or len(values) < least:
+        raise UserError(f"{field}={values!r} is no tuple of {least} numbers or more: write a value such as (1, 2).")
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, int | float) or value not in interval:
+            raise UserError(f"{field}={values!r} holds {value!r}: each must be {interval}.")
 
 
 def check_name(field: str, name: str) -> None:

@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 
 from configs import base
 from rethink import experiment, models, settings
-from rethink.ranges import RANGES
+from rethink.ranges import RANGES, SEVERAL
 
 FIELDS = {field: value for field, value in settings.flatten(base.get_config()) if not isinstance(value, ConfigDict)}
 
@@ -56,6 +56,8 @@ def possible(field):
         return [True, False]
     if isinstance(default, str):
         return NAMES.get(field, [default])
+    if field in SEVERAL:
+        return [default, (2.0, 4.0) if field.startswith("kernel.") else (2, 4)]
     interval, kind = RANGES[field], type(default)
     ends = [end for end in (interval.low, interval.high) if end in interval]
     return [kind(value) for value in NUMBERS.get(field, [*ends, (interval.low + min(interval.high, 100)) / 2, default])]
@@ -69,11 +71,13 @@ def hostile(field):
     if isinstance(default, str):
         near = [other for name in possible(field)[:20] for other in misspelt(name)]
         return [None, *TEXTS, *(OWN_MODELS if field == "model.name" else []), *(near if field != "data.name" else [])]
+    if field in SEVERAL:
+        return [None, (), (-1,), (0, 10**400)]
     interval = RANGES[field]
     beside = [end + move for end in (interval.low, interval.high) for move in (-1, 1) if math.isfinite(end)]
     if isinstance(default, int):
         return [None, 0, -1, *map(int, beside), *HUGE, *(-value for value in HUGE)]
-    return [None, *EDGES, *beside, *(math.nextafter(end, way) for end in beside for way in (-math.inf, math.inf))]
+    return [None, *EDGES, *map(float, beside), *(math.nextafter(end, way) for end in beside for way in (-math.inf, math.inf))]
 
 
 VALUES = {field: (possible(field), hostile(field)) for field in FIELDS}

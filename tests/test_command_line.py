@@ -19,7 +19,9 @@ from rethink.settings import UserError
 ROOT = pathlib.Path(__file__).parents[1]
 DEFAULT = str(ROOT / "configs" / "digits_random.py")
 TABLES = sorted((ROOT / "configs" / "paper").glob("*.py"))
-CONFIGS = sorted(path for path in (ROOT / "configs").rglob("*.py") if path.name not in ("base.py", "__init__.py"))
+CONFIGS = sorted(
+    path for path in (ROOT / "configs").rglob("*.py") if path.stem not in (*command_line.SCHEMA, "__init__")
+)
 FIELDS = list(dict(settings.flatten(base.get_config())))
 
 # Runs main.py once for each command line, all in processes that are forked after the imports, which take the time.

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from configs import base
 from rethink import settings
-from rethink.ranges import RANGES, Range
+from rethink.ranges import RANGES, SEVERAL, Range
 from rethink.settings import UserError
 
 FIELDS = dict(settings.flatten(base.get_config()))
@@ -23,6 +23,8 @@ def another(value):
         return not value
     if isinstance(value, ConfigDict):
         return ConfigDict({"width": 3})
+    if isinstance(value, tuple):
+        return (*value, 7)
     return value + ("x" if isinstance(value, str) else 1)
 
 
@@ -215,7 +217,8 @@ def test_the_digest_is_8_hex_digits():
 def test_the_json_of_a_config_reads_back_as_its_flat_fields():
     flat = json.loads(settings.to_json(base.get_config()))
     assert flat.pop("model.kwargs") == flat.pop("cells") == {}
-    assert flat == {field: value for field, value in FIELDS.items() if field not in ("model.kwargs", "cells")}
+    whole = {field: list(value) if isinstance(value, tuple) else value for field, value in FIELDS.items()}
+    assert flat == {field: value for field, value in whole.items() if field not in ("model.kwargs", "cells")}
 
 
 @pytest.mark.parametrize("check", [lambda config: settings.validate(config, {}), settings.digest])
@@ -239,6 +242,27 @@ def test_every_number_has_a_range():
         field for field, value in FIELDS.items() if isinstance(value, int | float) and not isinstance(value, bool)
     }
     assert numbers == set(RANGES)
+
+
+def test_every_field_of_several_numbers_has_a_range_of_each():
+    assert {field for field, value in FIELDS.items() if isinstance(value, tuple)} == set(SEVERAL)
+
+
+@pytest.mark.parametrize("field", SEVERAL)
+@pytest.mark.parametrize("values", [(-1,), (2.0, math.nan), ("2",), (True,), (10**400,)])
+def test_a_number_of_several_that_is_off_is_named(field, values):
+    config = base.get_config()
+    config.update_from_flattened_dict({field: values})
+    with pytest.raises(UserError, match=f"^{field}=.* holds .*: each must be "):
+        settings.validate(config, {})
+
+
+@pytest.mark.parametrize("field", ["kernel.multiples", "kernel.ridges"])
+def test_candidates_must_not_be_empty(field):
+    config = base.get_config()
+    config.update_from_flattened_dict({field: ()})
+    with pytest.raises(UserError, match=f"^{field}=\\(\\) is no tuple of 1 numbers or more"):
+        settings.validate(config, {})
 
 
 @pytest.mark.parametrize("sign", [1, -1])

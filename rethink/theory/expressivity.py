@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
+import scipy.special
 from scipy.linalg import lapack
 
 from rethink import randomness
@@ -161,9 +162,9 @@ def draw_projection(dimensions: int, seed: int, attempt: int) -> np.ndarray:
     sums over some thousand dimensions fit the 53 bits of float64, so that a pixel's rounding can't depend on the order
     of the sum.
     """
-    key = jax.random.key_data(randomness.key_for(seed, "projection", str(attempt)))
-    high, low = (int(word) for word in np.asarray(key))
-    normal = np.random.Generator(np.random.Philox(key=(high << 32) | low)).standard_normal(dimensions)
+    words = jax.random.bits(randomness.key_for(seed, "projection", str(attempt)), (2, dimensions), np.uint32)
+    high, low = np.asarray(words, np.float64)
+    normal = scipy.special.ndtri((high + (low + 0.5) / 2**32) / 2**32)
     scale = 2.0 ** -np.ceil(np.log2(dimensions) / 2)
     return np.round(np.ldexp(normal, FRACTION_BITS)) * np.ldexp(scale, -FRACTION_BITS)
 

@@ -10,6 +10,7 @@ from rethink.results import orderings, paper
 COUNTS = {
     "table1": (19, 38, {"B": 38}),
     "table2": (7, 32, {"A": 4, "C": 14, "M": 14}),
+    "table3": (5, 5, {"A": 5}),
     "table4": (6, 6, {"A": 1, "C": 5}),
 }
 CLAIMS = [(table, claim) for table, claims in orderings.ORDERINGS.items() for claim in claims]
