@@ -13,13 +13,11 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from rethink import assembly, feeding, models, reporting, settings
-from rethink.data import batches, corruption, preprocessing
-from rethink.regularization import augmentation, batch_norm, early_stopping, explicit
+from rethink import assembly, feeding, reporting, settings
+from rethink.choices import CHOICES
 from rethink.results import figures, progress, records, stages
-from rethink.studies import STUDIES, kernel, linear, study, theorem1
-from rethink.theory import convolutional_features, kernels
-from rethink.training import checkpoints, loop, optimizer, parallel, peers, preemption, state
+from rethink.studies import STUDIES, study
+from rethink.training import checkpoints, loop, parallel, peers, preemption, state
 from rethink.training.state import TrainState
 
 EXIT_DONE, EXIT_DIVERGED = 0, 3
@@ -81,6 +79,10 @@ def _run(config: ConfigDict, workdir: str, launch: Launch, signals: preemption.S
         record = None
         with parallel.all_or_none():
             parallel.check_same_config(config)
+            if config.kind != "train" and parallel.several_processes():
+                raise settings.UserError(
+                    f"kind='{config.kind}' is computed by one process: start it alone, without --num_processes."
+                )
             if parallel.is_first():
                 record = stack.enter_context(records.open_run(workdir, config))
             status = ""
@@ -222,10 +224,7 @@ def make_study(
 
     It is not resumed in its middle: what was interrupted is done again, but for the networks that it trained.
     """
-    if record is None or parallel.several_processes():
-        raise settings.UserError(
-            f"kind='{config.kind}' is computed by one process: start it alone, without --num_processes."
-        )
+    assert record is not None  # one process, see _run
     data = assembly.open_data(config)
     splits = feeding.corrupted_splits(config, data)
     record.begin(-1, assembly.base_facts(data, "resident"), feeding.fingerprints_of(splits))
@@ -237,7 +236,7 @@ def make_study(
         "Directory": str(record.folder),
     }
     with stages.Stages(header) as screen:
-        part = functools.partial(_train_part, record, launch, signals, screen)
+        part = functools.partial(_train_part, record, launch, screen)
         summary = solve(study.Study(config, data.num_classes, splits, record, screen, part))
     record.end("done", summary={**summary, "seconds": record.seconds()})
     return _close(record)
@@ -246,51 +245,36 @@ def make_study(
 def _train_part(
     record: records.Run,
     launch: Launch,
-    signals: preemption.Signals,
     screen: stages.Stages,
     config: ConfigDict,
     name: str,
 ) -> study.Trained:
-    """Trains a network in a sub-folder of a study's run, or finds it trained."""
+    """Trains a network in a sub-folder of a study's run, or finds it trained.
+
+    Raises:
+      UserError: it diverged, or its last checkpoint is not there any more.
+    """
     folder = record.folder / name
     with screen.paused():
-        _run(config, str(folder), dataclasses.replace(launch, brief=True), signals)
-    run = assembly.design(config)
-    like = state.init_state(run.model, run.tx, config.seed, run.input_shape)
+        status = run(config, str(folder), dataclasses.replace(launch, brief=True, profile_steps=None))
+    if status == EXIT_DIVERGED:
+        raise settings.UserError(
+            f"The run in {folder} diverged: choose a smaller --config.optimizer.learning_rate and another --workdir."
+        )
+    design = assembly.design(config)
+    like = state.init_state(design.model, design.tx, config.seed, design.input_shape)
     with checkpoints.Checkpoints(folder / "checkpoints", config.checkpoint.keep) as saved:
-        restored = saved.restore(like)
-    assert restored is not None  # an ended run has saved its end
+        restored = saved.restore(like, there_must_be_one=True)
     summary = records.read_manifest(folder / "manifest.json")["summary"]
+    assert restored is not None
+    if restored[1].step != summary["steps"]:
+        raise settings.UserError(
+            f"The last checkpoint in {folder} is damaged: remove that directory, and the same command trains it again."
+        )
     return study.Trained(summary, restored[0].params, like.params)
 
 
 KINDS: dict[str, Callable[[ConfigDict, records.Run | None, Launch, preemption.Signals], int]] = {
     "train": train,
     **{name: functools.partial(make_study, solve) for name, solve in STUDIES.items()},
-}
-
-CHOICES = {
-    "kind": tuple(KINDS),
-    "data.feed": feeding.FEEDS,
-    "data.remainder": batches.REMAINDERS,
-    "corruption.labels": corruption.LABELS,
-    "corruption.pixels": corruption.PIXELS,
-    "preprocess.whiten": preprocessing.WHITEN,
-    "model.init": tuple(models.INITIALIZERS),
-    "weight_decay.kind": explicit.WEIGHT_DECAYS,
-    "weight_decay.parameters": explicit.DECAYED,
-    "dropout.place": explicit.DROPOUT_PLACES,
-    "augmentation.crop": augmentation.CROPS,
-    "early_stopping.monitor": early_stopping.MONITORS,
-    "early_stopping.labels": early_stopping.LABELS,
-    "batch_norm.kind": batch_norm.KINDS,
-    "batch_norm.evaluation": batch_norm.EVALUATIONS,
-    "theorem1.targets": theorem1.TARGETS,
-    "linear.features": linear.FEATURES,
-    "kernel.name": tuple(kernels.KERNELS),
-    "kernel.features": kernel.FEATURES,
-    "kernel.filter_kind": convolutional_features.FILTERS,
-    "optimizer.name": tuple(optimizer.OPTIMIZERS),
-    "optimizer.schedule": optimizer.SCHEDULES,
-    "optimizer.decay_unit": optimizer.DECAY_UNITS,
 }

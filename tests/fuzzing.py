@@ -77,7 +77,12 @@ def hostile(field):
     beside = [end + move for end in (interval.low, interval.high) for move in (-1, 1) if math.isfinite(end)]
     if isinstance(default, int):
         return [None, 0, -1, *map(int, beside), *HUGE, *(-value for value in HUGE)]
-    return [None, *EDGES, *map(float, beside), *(math.nextafter(end, way) for end in beside for way in (-math.inf, math.inf))]
+    return [
+        None,
+        *EDGES,
+        *map(float, beside),
+        *(math.nextafter(end, way) for end in beside for way in (-math.inf, math.inf)),
+    ]
 
 
 VALUES = {field: (possible(field), hostile(field)) for field in FIELDS}

@@ -127,6 +127,26 @@ def test_capacity_of_another_architecture_is_refused_before_anything_is_trained(
     assert not (tmp_path / "signs-0").exists()
 
 
+def test_a_network_that_diverged_ends_the_study_in_one_line(tmp_path):
+    config = capacity()
+    config.optimizer.learning_rate = 1e30
+    with pytest.raises(settings.UserError, match="signs-0 diverged: choose a smaller"):
+        experiment.run(config, str(tmp_path), LAUNCH)
+    assert json.loads((tmp_path / "manifest.json").read_text())["fate"] == "failed"
+
+
+def test_a_network_whose_last_checkpoint_is_damaged_is_not_taken_for_another(tmp_path):
+    made(capacity(draws=1), tmp_path)
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    (tmp_path / "manifest.json").write_text(json.dumps({**manifest, "fate": "running"}))
+    newest = max((tmp_path / "labels-true" / "checkpoints").glob("[0-9]*"), key=lambda folder: int(folder.name))
+    for path in newest.rglob("*"):
+        if path.is_file():
+            path.write_bytes(b"")
+    with pytest.raises(settings.UserError, match="labels-true|None of the checkpoints"):
+        experiment.run(capacity(draws=1), str(tmp_path), LAUNCH)
+
+
 def test_table3_has_the_cells_of_the_paper_and_only_changes_what_a_cell_says():
     members = {member.cell: member.config for member in sweeps.members(table3.get_config())}
     assert set(members) == set(table3.CELLS) == set(paper.TABLES["table3"].cells)
@@ -154,7 +174,9 @@ def test_labels_and_fingerprints_are_those_of_a_training_run(tmp_path):
 @pytest.mark.parametrize(
     "config, line",
     [
-        (theorem1(depths=(1,)), "depth=1 is out of range: it must be in [2, 61] for 60 units."),
+        (theorem1(depths=(62,)), "depth=62 is out of range: it must be in [2, 61] for 60 units."),
+        (theorem1(depths=(1,)), "theorem1.depths=(1,) holds 1"),
+        (kernel(gamma=0.1, ridges=(0.0, 1.0)), "leaves open which"),
         (theorem1(sizes=(0,)), "theorem1.sizes=(0,) holds 0"),
         (theorem1(targets="words"), "theorem1.targets='words' is unknown"),
         (linear(features="edges"), "linear.features='edges' is unknown"),

@@ -7,6 +7,7 @@ import contextlib
 import errno
 import fcntl
 import json
+import math
 import os
 import pathlib
 import shutil
@@ -69,8 +70,16 @@ def append_line(path: pathlib.Path, row: Mapping[str, Any]) -> None:
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:
-    """Replaces a file by a value as JSON."""
-    replace(path, (json.dumps(value, indent=2) + "\n").encode())
+    """Replaces a file by a value as JSON; numbers that it does not have, infinite ones and NaN, become null."""
+    replace(path, (json.dumps(_finite(value), indent=2, allow_nan=False) + "\n").encode())
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _finite(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def replace(path: pathlib.Path, content: bytes) -> None:

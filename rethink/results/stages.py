@@ -48,9 +48,11 @@ class Stages:
         """Leaves the terminal to another view while the `with` block lasts."""
         if not self._plain:
             self._bars.stop()
-        yield
-        if not self._plain:
-            self._bars.start()
+        try:
+            yield
+        finally:
+            if not self._plain:
+                self._bars.start()
 
     def report(self, stage: str, done: int, total: int) -> None:
         """Shows that `done` parts of `total` of a stage are done; the first report of a stage begins it."""

@@ -1,6 +1,6 @@
 """Owns the figures of studies: what theorem 1's network does, and how linear models get to the least-norm interpolant.
 
-Refuses to compute: it draws arrays that it is handed. Kernels and capacity are drawn in kernel_figures.py.
+Refuses to compute: it draws arrays that it is handed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -101,7 +101,8 @@ def bounds(found: Mapping[str, Sequence[Any]], stem: Path, *, title: str) -> lis
             places = np.arange(len(names)) + 0.15 * (2 * number - 1)
             look = {"color": COLOURS[number], "marker": "os"[number % 2], "linestyle": "none"}
             axes.plot([row.value for row in rows], places, label=f"{labels} labels: bound", **look)
-            axes.axvline(max(rows[0].gap, 1e-3), color=COLOURS[number], linestyle=":", label=f"{labels}: measured gap")
+            gap = {"color": COLOURS[number], "linestyle": ":", "label": f"{labels}: measured gap, {rows[0].gap:.3f}"}
+            axes.axvline(rows[0].gap if rows[0].gap > 0 else np.nan, **gap)
         axes.axvline(1, color="#555555", linestyle="--", label="vacuous from here on")
         axes.set(xscale="log", xlabel="test error - train error", yticks=range(len(names)), yticklabels=names)
         axes.invert_yaxis()

@@ -5,9 +5,11 @@ Refuses theory and training: it joins theory/capacity.py and promises.py to runs
 
 from typing import Any
 
+import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from rethink import randomness, settings
 from rethink.results import theory_figures
 from rethink.settings import UserError
 from rethink.studies.study import Study, Trained
@@ -33,8 +35,10 @@ def run(study: Study) -> dict[str, Any]:
     )
     study.stages.report("linear classifiers on random signs", 1, 1)
     kinds = {"true": "none", "random": config.corruption.labels}
+    ceiling = capacity.linear_ceiling(len(features), basis.rank)
     runs = {name: study.train(_labels(config, kind), f"labels-{name}") for name, kind in kinds.items()}
-    bounds = {name: _bounds(study, found, name, network.mean) for name, found in runs.items()}
+    known = network.mean if network.fitted == network.draws else None  # else it is less than the complexity
+    bounds = {name: _bounds(study, found, name, known) for name, found in runs.items()}
     gaps = {name: _gap(found) for name, found in runs.items()}
     stability = capacity.stability(gaps, classes=study.num_classes, test_examples=len(study.splits["test"].ids))
     stem = study.record.subfolder("figures") / "bounds"
@@ -42,18 +46,19 @@ def run(study: Study) -> dict[str, Any]:
     return {
         "evaluation": {},
         "rademacher": {config.model.name: _complexity(network), "linear": _complexity(linear_class)},
-        "linear_ceiling": capacity.linear_ceiling(len(features), basis.rank),
+        "linear_ceiling": ceiling,
         "bounds": {name: [row._asdict() for row in rows] for name, rows in bounds.items()},
         "stability": stability._asdict(),
-        "rows": _rows(config, network, linear_class, bounds, gaps, stability),
+        "rows": _rows(config, network, linear_class, ceiling, bounds, gaps, stability),
     }
 
 
 def _signs(config: ConfigDict, draw: int) -> ConfigDict:
     """Returns the run that learns one draw of random signs: two classes, all labels redrawn."""
     member = _labels(config, "uniform")
+    member.corruption.label_probability = 1.0
     member.data.classes = 2
-    member.seed = config.seed + draw
+    member.seed = int(jax.random.bits(randomness.key_for(config.seed, "signs", str(draw)), (), np.uint32))
     return member
 
 
@@ -70,7 +75,7 @@ def _gap(found: Trained) -> float:
     return found.summary["evaluation"]["train_accuracy"] - found.summary["evaluation"]["test_accuracy"]
 
 
-def _bounds(study: Study, found: Trained, labels: str, rademacher: float) -> list[promises.Row]:
+def _bounds(study: Study, found: Trained, labels: str, rademacher: float | None) -> list[promises.Row]:
     """Returns the bounds on a trained run, beside the gap that was measured."""
     asked, network = study.config.capacity, networks.from_params(found.params)
     rows = study.rows("train")
@@ -109,6 +114,7 @@ def _rows(
     config: ConfigDict,
     network: capacity.Rademacher,
     linear_class: capacity.Rademacher,
+    ceiling: float,
     bounds: dict[str, list[promises.Row]],
     gaps: dict[str, float],
     stability: capacity.Stability,
@@ -119,6 +125,7 @@ def _rows(
         spread = f" +- {found.deviation:.4f}" if found.draws > 1 else ""
         text = f"at least {found.mean:.4f}{spread} (n={found.draws} draws, {found.fitted} of them fitted)"
         rows.append((f"Rademacher complexity of {name}", text))
+    rows.append(("  of linear classifiers at most (Cover, Massart)", f"{ceiling:.4f}"))
     for labels, promised_rows in bounds.items():
         rows.append((f"{labels} labels: test error - train error", f"{gaps[labels]:.3f} measured"))
         for row in promised_rows:
@@ -139,6 +146,11 @@ def check(config: ConfigDict) -> None:
         raise UserError(
             "corruption.labels='none' leaves this study no random labels: set --config.corruption.labels=uniform."
         )
+    alone = {"corruption.label_probability": 1.0, "corruption.test_labels": False, "early_stopping.monitor": "none"}
+    fields = dict(settings.flatten(config))
+    for field, value in alone.items():
+        if fields[field] != value:
+            raise UserError(f"{field}={fields[field]!r} has no meaning in this study: leave it at {value!r}.")
     if not config.model.name.startswith("mlp_") or config.batch_norm.kind != "none":
         raise UserError(
             f"model.name='{config.model.name}' has no bounds in this study, which are for fully connected networks: "

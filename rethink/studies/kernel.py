@@ -3,14 +3,16 @@
 Refuses theory: it joins theory/interpolation.py, choice.py and the feature maps to a data set and to records.
 """
 
+import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from rethink.results import progress
+from rethink.settings import UserError
 from rethink.studies.study import Study, one_hot
-from rethink.theory import accumulation, choice, gabor, interpolation, kernels
+from rethink.theory import accumulation, choice, cholesky, gabor, interpolation, kernels
 from rethink.theory import convolutional_features as convolutions
 from rethink.theory.kernels import Kernel, Matrix
 
@@ -42,11 +44,25 @@ def run(study: Study) -> dict[str, Any]:
     """
     asked, report = study.config.kernel, study.stages.report
     train, test = study.splits["train"], study.splits["test"]
+    if asked.gamma and len(asked.ridges) > 1:
+        raise UserError(
+            f"kernel.gamma={asked.gamma:g} with kernel.ridges={asked.ridges} leaves open which: give one ridge, or "
+            "--config.kernel.gamma=0.0 to choose both."
+        )
+    accumulated = asked.features == "random_convolutions"
+    needed = cholesky.predict_bytes(
+        len(train.ids),
+        tile=asked.tile,
+        dimensions=0 if accumulated else math.prod(train.images.shape[1:]),
+        targets=study.num_classes,
+        halves=2 if accumulated else 1,
+    )
+    cholesky.check_memory(needed, len(train.ids))
     whole = Parts(train.images, train.labels, test.images, test.labels)
     chosen = None if asked.gamma else _choose(study)
     kernel = _kernel(study, asked.gamma) if chosen is None else chosen.kernel
     ridge = asked.ridges[0] if chosen is None else chosen.ridge
-    if asked.features == "random_convolutions":
+    if accumulated:
         products = _accumulate(study, whole)
         matrices = Matrices(accumulation.train_matrix(kernel, products), accumulation.cross_matrix(kernel, products))
     else:
@@ -123,6 +139,7 @@ def _choose(study: Study) -> choice.Choice:
 def _rows(study: Study, split: str) -> np.ndarray:
     """Returns float32 [n, features] of a split."""
     if study.config.kernel.features == "gabor":
+        study.require_raw_pixels("Gabor wavelets")
         return gabor.gabor_features(study.splits[split].images)
     return study.rows(split)
 
@@ -130,6 +147,7 @@ def _rows(study: Study, split: str) -> np.ndarray:
 def _accumulate(study: Study, parts: Parts) -> accumulation.Accumulated:
     """Returns the inner products of the features of a random convolutional net, a block of filters after the other."""
     asked = study.config.kernel
+    study.require_raw_pixels("the random convolutional net")
     products = accumulation.empty(len(parts.fitted), len(parts.tried), tile=asked.tile)
     done = 0
     for net in _nets(study, parts.fitted):

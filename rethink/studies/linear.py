@@ -130,9 +130,16 @@ def _rows(
         ("train accuracy", f"{100 * evaluation['train_accuracy']:.2f}%"),
         ("test accuracy", f"{100 * evaluation['test_accuracy']:.2f}%"),
     ]
+    if not solved.interpolates:
+        rows.insert(0, ("no interpolant", "more examples than the features' rank: the rates below do not apply"))
     for name, found in runs.items():
         text = f"{found.distances[-1]:.1e} from its limit after {found.steps[-1]:,} steps"
         rows.append((name, f"{text}; {found.from_least_norm[-1]:.1e} from least norm"))
-        rows.append(("  rate a step, measured (predicted)", f"{found.measured_rate:.6f} ({found.predicted_rate:.6f})"))
+        rows.append(
+            (
+                "  rate a step, measured (predicted or bounded)",
+                f"{found.measured_rate:.6f} ({found.predicted_rate:.6f})",
+            )
+        )
         rows.append(("  steps outside of the span, largest", f"{found.outside.max():.1e}"))
     return rows

@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from rethink.data import corruption, preprocessing
 from rethink.results import records
 from rethink.results.stages import Stages
+from rethink.settings import UserError
 
 BLOCK = 5000  # images seen at a time
 
@@ -54,6 +55,19 @@ class Study(NamedTuple):
             for block in np.split(images, range(BLOCK, len(images), BLOCK))
         ]
         return np.concatenate(blocks)
+
+    def require_raw_pixels(self, what: str) -> None:
+        """Refuses a view of the images that would not be looked at.
+
+        Raises:
+          UserError: the section `preprocess` asks for one.
+        """
+        asked = self.config.preprocess
+        if asked.crop or asked.whiten != "none":
+            raise UserError(
+                f"preprocess.crop={asked.crop} and preprocess.whiten='{asked.whiten}' have no effect here, as {what} "
+                "takes the pixels as stored: set them to 0 and 'none'."
+            )
 
 
 def one_hot(labels: np.ndarray, num_classes: int) -> np.ndarray:

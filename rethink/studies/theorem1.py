@@ -13,7 +13,6 @@ from ml_collections import ConfigDict
 
 from rethink import randomness
 from rethink.results import progress, theory_figures
-from rethink.settings import UserError
 from rethink.studies.study import Study, one_hot
 from rethink.theory import certificates, depth, expressivity
 
@@ -27,6 +26,7 @@ def run(study: Study) -> dict[str, Any]:
       UserError: as `expressivity.interpolate` and `depth.deepen`.
     """
     asked, report = study.config.theorem1, study.stages.report
+    study.require_raw_pixels("theorem 1's network")
     split, test = study.splits["train"], study.splits["test"]
     points, targets = _flat(split.images), _targets(asked, split.labels, study.num_classes)
     report("construction", 0, 1)
@@ -96,7 +96,13 @@ def _precision(study: Study, points: np.ndarray, targets: np.ndarray) -> list[di
     found = []
     sizes = [size for size in study.config.theorem1.float32_sizes if size <= len(points)]
     for number, size in enumerate(sizes, start=1):
-        (precision,) = certificates.measure_precision(points, targets, [size], seed=study.config.seed)
+        (precision,) = certificates.measure_precision(
+            points,
+            targets,
+            [size],
+            seed=study.config.seed,
+            threshold_position=study.config.theorem1.threshold_position,
+        )
         study.stages.report("float32", number, len(sizes))
         found.append({"points": size, "float32": precision.float32._asdict(), "float64": precision.float64._asdict()})
     return found
@@ -105,14 +111,14 @@ def _precision(study: Study, points: np.ndarray, targets: np.ndarray) -> list[di
 def _measure_growth(study: Study, size: int) -> dict[str, Any]:
     """Returns points, seconds of the construction and residual on a sample, for so many synthetic points."""
     asked = study.config.theorem1
-    if size < 1:
-        raise UserError(f"theorem1.sizes={asked.sizes} holds {size}: give numbers of points of at least 1.")
     key = randomness.key_for(study.config.seed, "synthetic", str(size))
     points_key, label_key = jax.random.split(key)
     points = np.asarray(jax.random.bits(points_key, (size, asked.synthetic_dimensions), jnp.uint8))
     targets = np.asarray(jax.random.randint(label_key, (size,), 0, 10, jnp.int32), np.float64)
     begun = time.monotonic()
-    network = expressivity.interpolate(points, targets, seed=study.config.seed)
+    network = expressivity.interpolate(
+        points, targets, seed=study.config.seed, threshold_position=asked.threshold_position
+    )
     seconds = time.monotonic() - begun
     found = certificates.certificate(network, points, targets, sample=min(size, asked.sampled), seed=study.config.seed)
     study.stages.report(f"{size:,} synthetic points", 1, 1)
@@ -155,7 +161,12 @@ def _rows(
         rows.append((f"depth {found['depth']} (corollary 1)", text))
     serves = [found["points"] for found in single if found["float32"]["labels_right"] == found["points"]]
     if single:
-        rows.append(("float32 reproduces all labels up to", f"n = {max(serves):,}" if serves else "none of the sizes"))
+        rows.append(
+            (
+                "largest size tried whose labels float32 reproduces",
+                f"n = {max(serves):,}" if serves else "none of the sizes",
+            )
+        )
     for found in growth:
         text = (
             f"{progress.duration(found['seconds'])}, residual {found['residual']:.1e} on {found['sampled']:,} of them"

@@ -13,7 +13,7 @@ import numpy as np
 from rethink import randomness
 from rethink.settings import UserError
 from rethink.theory import linen
-from rethink.theory.expressivity import Network, check_array, check_pair, interpolate, project
+from rethink.theory.expressivity import THRESHOLD_POSITION, Network, check_array, check_pair, interpolate, project
 
 MOST_SINGULAR = 2000  # units up to which the singular values are computed: O(n^3)
 MOST_STEPS = 2**20  # of a curve in one gap
@@ -153,7 +153,14 @@ def trace_curve(
     return Curve(grid, network.along(grid), shown, targets[rows[window]])
 
 
-def measure_precision(points: np.ndarray, targets: np.ndarray, sizes: Sequence[int], *, seed: int) -> list[Precision]:
+def measure_precision(
+    points: np.ndarray,
+    targets: np.ndarray,
+    sizes: Sequence[int],
+    *,
+    seed: int,
+    threshold_position: float = THRESHOLD_POSITION,
+) -> list[Precision]:
     """Returns, for the first n points of each size, the fit of their network in float64 and as a float32 Linen module.
 
     The largest size whose labels are all right in float32 is how far float32 serves on these points.
@@ -166,7 +173,7 @@ def measure_precision(points: np.ndarray, targets: np.ndarray, sizes: Sequence[i
         if not 1 <= size <= len(points):
             raise UserError(f"sizes={size} is out of range: it must be in [1, {len(points)}].")
         part, wanted = points[:size], np.asarray(targets[:size], np.float64)
-        network = interpolate(part, wanted, seed=seed)
+        network = interpolate(part, wanted, seed=seed, threshold_position=threshold_position)
         module, params = linen.to_linen(network, np.float32)
         apply = jax.jit(lambda x, module=module, params=params: module.apply({"params": params}, x, train=False))
         blocks = [np.asarray(apply(part[start : start + linen.ROWS])) for start in range(0, size, linen.ROWS)]

@@ -227,9 +227,9 @@ def _factor(lower: cholesky.Tiles, matrix: Matrix, ridge: float, progress: Progr
 def _remedy(matrix: Matrix) -> str:
     """Returns what makes a matrix positive definite."""
     if matrix.description.startswith(("gaussian", "laplacian")):
-        return "set a larger kernel.gamma, or a larger ridge, such as kernel.ridge=1e-3."
+        return "set a larger kernel.gamma, or a larger ridge, such as kernel.ridges=(1e-3,)."
     return (
-        "set a larger ridge, such as kernel.ridge=1e-3 times the diagonal, more features than there are examples, or "
+        "set a larger ridge, such as kernel.ridges=(1e-3,), take more features than there are examples, or "
         "kernel.name='gaussian'."
     )
 
@@ -244,7 +244,7 @@ def _check_targets(matrix: Matrix, targets: np.ndarray, ridge: float, tile: int)
     if not np.isfinite(targets).all():
         raise UserError("The targets hold NaN or infinity: leave those examples out.")
     if not 0 <= ridge < np.inf:
-        raise UserError(f"kernel.ridge={ridge} is out of range: it must be a finite number of at least 0.")
+        raise UserError(f"kernel.ridges={ridge} is out of range: it must be a finite number of at least 0.")
     if tile < 1:
         raise UserError(f"kernel.tile={tile} is out of range: it must be at least 1, such as {TILE}.")
     return targets.astype(np.float64)

@@ -237,7 +237,7 @@ def check_distinct(rows: np.ndarray) -> None:
         if first != number:
             raise UserError(
                 f"Examples {first} and {number} are equal, so that the kernel matrix is singular: leave one out, or "
-                "set a ridge, such as kernel.ridge=1e-3."
+                "set a ridge, such as kernel.ridges=(1e-3,)."
             )
 
 

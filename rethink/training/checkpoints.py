@@ -6,6 +6,7 @@ Refuses pickle: arrays by Orbax, the history as JSON. Refuses to restore what is
 import dataclasses
 import functools
 import hashlib
+import itertools
 import json
 import logging
 import os
@@ -96,7 +97,7 @@ class Checkpoints:
                 )
                 continue
             for damaged in steps[: steps.index(step)]:  # kept: whatever could not be read may be there again later
-                os.replace(self._folder / str(damaged), self._folder / f"{damaged}.damaged")
+                os.replace(self._folder / str(damaged), self._set_aside(damaged))
             self._manager.reload()
             return found
         if steps or there_must_be_one:
@@ -106,6 +107,11 @@ class Checkpoints:
                 "run anew."
             )
         return None
+
+    def _set_aside(self, step: int) -> pathlib.Path:
+        """Returns a free name for a damaged checkpoint; its step may have been saved again and damaged again."""
+        names = (f"{step}.damaged" + (f"-{number}" if number > 1 else "") for number in itertools.count(1))
+        return next(self._folder / name for name in names if not (self._folder / name).exists())
 
     def _read(self, step: int, like: TrainState) -> tuple[TrainState, History]:
         """Returns a checkpoint; raises whatever a damaged one leads to, ValueError where it is not what was saved."""

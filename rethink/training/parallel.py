@@ -174,7 +174,8 @@ def check_same_config(config: ConfigDict) -> None:
       UserError: they were not, in every process.
     """
     first, *others = [json.loads(text) for text in gather_text(settings.same_everywhere(config))]
-    fields = [field for field in first if any(other.get(field) != first[field] for other in others)]
+    known = dict.fromkeys(field for config in (first, *others) for field in config)
+    fields = [field for field in known if any(other.get(field) != first.get(field) for other in others)]
     if fields:
         raise settings.UserError(
             f"The processes of this run have different configs ({', '.join(fields)}): start them with the same flags."

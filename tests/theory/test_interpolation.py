@@ -159,8 +159,8 @@ def test_a_bandwidth_too_wide_is_an_error_that_says_so(rows, targets):
         ({"targets": np.zeros(40)}, "one-hot"),
         ({"targets": np.full((40, 3), np.nan)}, "targets hold NaN"),
         ({"rows": np.full((40, 5), np.nan)}, "rows 0 holds NaN"),
-        ({"ridge": -1.0}, "kernel.ridge=-1.0"),
-        ({"ridge": np.nan}, "kernel.ridge=nan"),
+        ({"ridge": -1.0}, "kernel.ridges=-1.0"),
+        ({"ridge": np.nan}, "kernel.ridges=nan"),
         ({"tile": 0}, "kernel.tile=0"),
     ],
 )
