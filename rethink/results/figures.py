@@ -138,9 +138,12 @@ def _epoch_axis(axes, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _write(figure, stem: Path, suffix: str) -> Path:
-    """Writes `stem`.`suffix` whole or not at all: to a file beside it first, which then takes its name."""
+    """Writes `stem`.`suffix` whole or not at all: to a file beside it first, which then takes its name.
+
+    What a kill leaves of that file, the next writing replaces.
+    """
     path = stem.with_name(f"{stem.name}.{suffix}")
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial = path.with_name(f".{path.name}")
     try:
         figure.savefig(partial, format=suffix, dpi=DPI, metadata=METADATA[suffix])
         os.replace(partial, path)

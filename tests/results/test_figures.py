@@ -159,3 +159,9 @@ def test_matplotlib_is_imported_only_to_draw_and_pyplot_never(tmp_path):
         "assert 'matplotlib.figure' in sys.modules and 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_draft_that_a_kill_has_left_is_replaced(tmp_path):
+    (tmp_path / ".curve.png").write_bytes(b"half a picture")
+    figures.learning_curve([], tmp_path / "curve", title="run", num_classes=10)
+    assert {path.name for path in tmp_path.iterdir()} == {"curve.png", "curve.pdf"}
