@@ -76,7 +76,7 @@ class Reporter:
         stack: contextlib.ExitStack,
     ):
         """Begins (or goes on) writing; what must be closed at the end is put on the stack."""
-        resumed = history.step > 0
+        resumed, known = history.step > 0, record.manifest["fate"] != "new"
         fingerprints = {"order": setup.order_fingerprint, **(census.fingerprints if census else {})}
         record.begin(history.step if resumed else -1, setup.facts, fingerprints, evaluated=history.is_evaluated)
         self._record, self._saved = record, saved
@@ -102,6 +102,8 @@ class Reporter:
             self._profiler = stack.enter_context(trace)
         if resumed:
             self._screen.note(f"Resumed at step {history.step:,}.")
+        elif known:
+            self._screen.note("An earlier launch left no checkpoint: the run begins anew, at step 0.")
 
     def count(self, census: Counted) -> None:
         """Records the census of the data."""

@@ -339,6 +339,16 @@ def test_an_ended_run_whose_checkpoints_are_gone_is_not_started_anew(make_config
     assert content(tmp_path) == before
 
 
+def test_a_run_that_begins_anew_says_so(make_config, tmp_path, capsys):
+    assert launch(make_config(), tmp_path) == 0
+    assert "begins anew" not in capsys.readouterr().out
+    path = tmp_path / "manifest.json"
+    path.write_text(path.read_text().replace(f'"fate": "{manifest(tmp_path)["fate"]}"', '"fate": "interrupted"'))
+    shutil.rmtree(tmp_path / "checkpoints")
+    assert launch(make_config(), tmp_path) == 0
+    assert "An earlier launch left no checkpoint: the run begins anew, at step 0." in capsys.readouterr().out
+
+
 # Numbers that are not finite
 
 
