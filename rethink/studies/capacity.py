@@ -106,8 +106,7 @@ def _logits(network: networks.Network, rows: np.ndarray) -> np.ndarray:
 
 def _complexity(found: capacity.Rademacher) -> dict[str, Any]:
     """Returns a complexity as JSON has it."""
-    deviation = found.deviation if found.draws > 1 else None
-    return {**found._asdict(), "deviation": deviation, "correlations": found.correlations.tolist()}
+    return {**found._asdict(), "correlations": found.correlations.tolist()}
 
 
 def _rows(

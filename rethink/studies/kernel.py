@@ -177,14 +177,11 @@ def _nets(study: Study, images: np.ndarray) -> Iterator[convolutions.Net]:
 
 
 def _as_json(chosen: choice.Choice) -> dict[str, Any]:
-    """Returns a choice as JSON has it; what was singular has no error."""
-    trials = [
-        {name: None if value != value else value for name, value in trial._asdict().items()} for trial in chosen.trials
-    ]
+    """Returns a choice as JSON has it."""
     return {
         "kernel": str(chosen.kernel),
         "ridge": chosen.ridge,
-        "trials": trials,
+        "trials": [trial._asdict() for trial in chosen.trials],
         "fitted_examples": chosen.fitted_examples,
         "held_out_examples": chosen.held_out_examples,
     }
