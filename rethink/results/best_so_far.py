@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from rethink.results import figures
 
 Rows = Sequence[Mapping[str, Any]]
@@ -32,8 +34,8 @@ def best_so_far_curves(runs: Sequence[tuple[str, Rows]], stem: Path, *, title: s
     """Draws train and test accuracy (percent) against steps; returns the paths of `stem`.png and `stem`.pdf.
 
     Shaded above the test curve: up to the best test accuracy so far. Each panel says what the best is above the last
-    one, in points. The same rows give the same bytes. Values that are null or not finite leave a gap. The folder of
-    `stem` must exist.
+    one (`gain`), and how noisy the curve is (`noise`), in points. The same rows give the same bytes. Values that are
+    null or not finite leave a gap. The folder of `stem` must exist.
 
     Args:
       runs: (label, rows) of at least one run; of its rows, in the order of their steps, the evaluations are drawn.
@@ -51,6 +53,18 @@ def gain(rows: Rows) -> tuple[float, int] | None:
         return None
     step, best = max(known, key=lambda point: point[1])
     return best - known[-1][1], step
+
+
+def noise(rows: Rows) -> float | None:
+    """Returns how noisy the test curve is, points: the root mean square of its second differences over sqrt(6).
+
+    Of independent errors about a straight line that estimates their standard deviation, whatever the line's slope.
+    None with fewer than three evaluations, or where a value is missing.
+    """
+    values = np.asarray(_test(rows)[1])
+    if len(values) < 3 or np.isnan(values).any():
+        return None
+    return float(np.sqrt(np.mean(np.diff(values, 2) ** 2) / 6))
 
 
 def _draw(runs: Sequence[tuple[str, Rows]], title: str):
@@ -88,10 +102,11 @@ def _panel(axes, label: str, rows: Rows) -> None:
     axes.set(xlim=(-0.02 * last_step, 1.02 * last_step), ylim=(-3, 103))
     axes.locator_params(axis="x", nbins=5)
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    gained = gain(rows)
+    gained, noisy = gain(rows), noise(rows)
     text = (
         "no test accuracy" if gained is None else f"oracle's gain: {gained[0]:.2f} points (best at step {gained[1]:,})"
     )
+    text += "" if noisy is None else f", noise {noisy:.2f}"
     axes.set_title(f"{textwrap.fill(label, LABEL_WIDTH)}\n{text}", fontsize=9, loc="left", parse_math=False)
 
 

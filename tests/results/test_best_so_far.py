@@ -3,10 +3,11 @@
 import math
 import warnings
 
+import numpy as np
 import pytest
 
 from rethink.results import best_so_far
-from rethink.results.best_so_far import best_so_far_curves, gain
+from rethink.results.best_so_far import best_so_far_curves, gain, noise
 
 
 def evaluations(*accuracies, every=100):
@@ -56,10 +57,18 @@ def test_the_gain_is_best_minus_last_in_points():
     assert gain([TRAIN]) is None and gain(evaluations(None, math.nan)) is None
 
 
+def test_noise_is_the_deviation_of_errors_about_a_line():
+    line = np.linspace(0.3, 0.6, 2_000)
+    assert noise(evaluations(*line)) == pytest.approx(0, abs=1e-9)
+    errors = np.random.default_rng(0).normal(0, 0.02, len(line))
+    assert noise(evaluations(*(line + errors))) == pytest.approx(2.0, rel=0.1)
+    assert noise(evaluations(0.5, 0.6)) is None and noise(evaluations(0.5, None, 0.6, 0.7)) is None
+
+
 def test_panel_and_legend_name_the_oracle():
     figure = best_so_far._draw([("with batch norm", WAVY), ("x" * 100, [])], "title")
     titles = [axes.get_title(loc="left") for axes in panels(figure)]
-    assert titles[0] == "with batch norm\noracle's gain: 5.00 points (best at step 200)"
+    assert titles[0] == "with batch norm\noracle's gain: 5.00 points (best at step 200), noise 9.68"
     assert titles[1].endswith("no test accuracy") and max(map(len, titles[1].splitlines())) <= best_so_far.LABEL_WIDTH
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert labels[:2] == ["train", "test"] and len(labels) == 3 and "oracle: chosen by the test set" in labels[2]
