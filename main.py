@@ -36,7 +36,7 @@ import sys
 import absl.logging
 from absl import app, flags
 
-from rethink import command_line, experiment, settings, sweeps
+from rethink import command_line, experiment, members, settings, sweeps
 
 DEFAULT = pathlib.Path(__file__).parent / "configs" / "digits_random.py"
 
@@ -63,7 +63,7 @@ def launch() -> None:
                 profile_steps=command_line.read_steps(profile.value),
             )
             folder = workdir.value or f"runs/{config.value.name}-{settings.digest(config.value)}"
-            if config.value.cells:
+            if members.is_table(config.value):
                 experiment.join(config.value, launched)
                 return sweeps.run(config.value, folder, functools.partial(experiment.run_member, launched))
             return experiment.run(config.value, folder, launched)

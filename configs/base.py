@@ -38,7 +38,9 @@ def get_config() -> ConfigDict:
     config.kind = "train"  # what the experiment is; see KINDS in rethink/experiment.py
     config.name = "base"  # letters, digits, _.+=-; names the default workdir: runs/NAME-HASH, the hash of the config
     config.cells = ConfigDict()  # of a table: cell -> the fields that it sets, ((field, value), ...); see table_config
-    config.only = "*"  # of a table: the cells to run, patterns separated by commas
+    config.axes = ""  # of a sweep: "FIELD=VALUE,VALUE;FIELD=VALUE,VALUE": every combination, of each cell, is a run
+    config.figure = "auto"  # of a table: a name of rethink/results/gallery.py; "auto": by the axes
+    config.only = "*"  # of a table: the runs to make, patterns separated by commas
     config.seeds = 1  # of a table: each cell is run with this many seeds, from `seed` on
     config.seed = 0  # of everything that is random, 0 <= seed < 2**32; each use has a named stream of its own
 

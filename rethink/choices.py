@@ -6,12 +6,14 @@ Refuses to judge: settings.py refuses what is none of them.
 from rethink import feeding, models
 from rethink.data import batches, corruption, preprocessing
 from rethink.regularization import augmentation, batch_norm, early_stopping, explicit
+from rethink.results import gallery
 from rethink.studies import STUDIES, kernel, linear, theorem1
 from rethink.theory import convolutional_features, kernels
 from rethink.training import optimizer
 
 CHOICES = {
     "kind": ("train", *STUDIES),
+    "figure": gallery.CHOICES,
     "data.feed": feeding.FEEDS,
     "data.remainder": batches.REMAINDERS,
     "corruption.labels": corruption.LABELS,

@@ -15,7 +15,7 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from rethink import settings
+from rethink import members, settings
 from rethink.settings import UserError
 from rethink.training import parallel
 
@@ -48,9 +48,12 @@ def define_config(argv: list[str], default: str) -> flags.FlagHolder[ConfigDict]
     configs = pathlib.Path(default).parent
     fields = dict(settings.flatten(_load(path, configs)))
     cells = _fields_of_cells(path, fields)
+    axes = members.read_axes(str(overrides.get("axes", fields["axes"])), fields)
     for field in overrides:
         _check_override(field, fields)
         _check_cells(field, path, cells)
+        if field in (axis.field for axis in axes):
+            raise UserError(f"--config.{field} would change nothing, as it is an axis: give its values in config.axes.")
     _warn_of_model(path, configs, fields, overrides)
     try:
         return config_flags.DEFINE_config_file("config", default, "Config file; its arguments follow a colon.")

@@ -32,6 +32,8 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+=-]{0,99}")  # of a directory, a ti
 _PLACES = ("data.dir", "data.cache_dir", "data.workers", "hardware.compilation_cache")
 _FREE = (
     "name",
+    "axes",
+    "figure",
     "only",
     "seeds",
     "data.dir",
@@ -69,10 +71,10 @@ def validate(config: ConfigDict, choices: Mapping[str, Collection[str]]) -> None
             raise UserError(unknown(field, value, choices[field]))
     check_name("name", config.name)
     for field, alone in (("only", "*"), ("seeds", 1)):
-        if config[field] != alone and not config.cells:
+        if config[field] != alone and not (config.cells or config.axes):
             raise UserError(
-                f"{field}={config[field]!r} is for tables, and this config has no cells: set it to {alone!r}, or "
-                "choose a table, such as --config=configs/paper/table1.py."
+                f"{field}={config[field]!r} is for tables, and this config has no cells and no axes: set it to "
+                f"{alone!r}, or choose a table, such as --config=configs/paper/table1.py."
             )
 
 

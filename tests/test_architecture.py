@@ -29,8 +29,10 @@ MAY_IMPORT = {
 }
 # Files that were split off: what they serve may import them, and they what they need of its share.
 SPLIT_OFF = {
-    "main": {"command_line"},
-    "command_line": {"settings", "training.parallel"},  # how processes find each other
+    "main": {"command_line", "members"},
+    "members": {"settings"},
+    "sweeps": {"members"},
+    "command_line": {"members", "settings", "training.parallel"},  # how processes find each other
     "experiment": {"assembly", "choices", "feeding", "reporting", "studies"},
     "choices": MAY_IMPORT["experiment"] | {"feeding", "studies"},
     "studies": {"data", "models", "theory", "results", "settings", "randomness"},

@@ -456,3 +456,10 @@ def test_the_fraction_of_redrawn_labels_is_an_argument():
     assert load(path).corruption.label_probability == 0.5
     with pytest.raises(ValueError, match="one fraction at most"):
         load(path, "0.4,0.5")
+
+
+def test_an_override_of_an_axis_is_refused(command):
+    words = ("--config=configs/digits_random.py", "--config.axes=optimizer.learning_rate=0.1,0.2")
+    assert command(*words).axes == "optimizer.learning_rate=0.1,0.2"
+    with pytest.raises(UserError, match="--config.optimizer.learning_rate would change nothing, as it is an axis"):
+        command(*words, "--config.optimizer.learning_rate=0.3")

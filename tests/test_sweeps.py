@@ -1,92 +1,13 @@
-"""Tables of runs: which members a config stands for, what is done is skipped, and a failure stops no other."""
+"""Tables of runs: what is done is skipped, a failure stops no other, and the figure of the runs is drawn."""
 
 import functools
 import json
-import runpy
 
 import pytest
-from ml_collections import ConfigDict
+from made_up import RANDOM, TRUE, table
 
-from configs import base, digits_random
-from rethink import experiment, settings, sweeps
-from rethink.results import orderings, paper
+from rethink import experiment, sweeps
 from rethink.settings import UserError
-
-
-def table(only="*", seeds=1, **cells):
-    config = digits_random.get_config("mlp_tiny")
-    config.name = "made_up"
-    config.only, config.seeds, config.seed = only, seeds, 5
-    config.train.total_epochs = 1.0
-    config.checkpoint.every_epochs = 1.0
-    for cell, fields in cells.items():
-        config.cells[cell] = tuple(fields.items())
-    return config
-
-
-TRUE, RANDOM = {"corruption.labels": "none"}, {"corruption.labels": "uniform", "optimizer.learning_rate": 0.2}
-
-
-def test_a_member_is_the_config_with_the_fields_of_its_cell():
-    config = table(true=TRUE, random=RANDOM)
-    found = {member.cell: member.config for member in sweeps.members(config)}
-    assert found["true"].corruption.labels == "none" and found["random"].optimizer.learning_rate == 0.2
-    for cell, member in found.items():
-        flat, before = dict(settings.flatten(member)), dict(settings.flatten(config))
-        assert flat.pop("cells") == ConfigDict() and flat.pop("name") == f"made_up-{cell}"
-        changed = {field for field, value in flat.items() if before[field] != value}
-        assert changed <= set(dict(config.cells[cell]))
-    assert config.corruption.labels == "uniform" and len(config.cells) == 2  # untouched
-
-
-def test_seeds_count_on_from_the_first_and_name_the_directories():
-    found = sweeps.members(table(seeds=2, true=TRUE, random=RANDOM))
-    assert [(member.folder, member.config.seed) for member in found] == [
-        ("random-seed5", 5),
-        ("true-seed5", 5),
-        ("random-seed6", 6),
-        ("true-seed6", 6),
-    ]
-
-
-@pytest.mark.parametrize(
-    "only, cells",
-    [
-        ("*", {"a-one", "a-two", "b-one"}),
-        ("a-*", {"a-one", "a-two"}),
-        ("*-one", {"a-one", "b-one"}),
-        ("b*,a-one", {"a-one", "b-one"}),
-    ],
-)
-def test_patterns_choose_cells(only, cells):
-    config = table(only, **{cell: TRUE for cell in ("a-one", "a-two", "b-one")})
-    assert {member.cell for member in sweeps.members(config)} == cells
-
-
-@pytest.mark.parametrize(
-    "config, words",
-    [
-        (table("tru", true=TRUE), ["only='tru'", "'true'"]),
-        (table(true={"corruption.label": "none"}), ["cells.true", "corruption.label", "corruption.labels"]),
-        (table(true={"optimizer.learning_rate": "fast"}), ["cells.true", "optimizer.learning_rate='fast'", "float"]),
-        (table(true={"seed": 3}), ["cells.true sets seed=3", "config.seed"]),
-        (table(true={"hardware.cpu_devices": 2}), ["cells.true sets hardware.cpu_devices=2", "config.hardware.cpu"]),
-        (table(**{"a/x": TRUE}), ["cells='a/x'", "directory"]),
-        (table(seeds=0, true=TRUE), ["seeds=0", "in [1, 1000]"]),
-        (table(seeds=10**9, true=TRUE), ["seeds=1000000000", "in [1, 1000]"]),
-        (table(seeds=None, true=TRUE), ["seeds=None"]),
-        (table(only=None, true=TRUE), ["only=None"]),
-    ],
-)
-def test_a_mistake_in_a_table_is_named(config, words):
-    with pytest.raises(UserError) as caught:
-        sweeps.members(config)
-    assert all(word in str(caught.value) for word in words), str(caught.value)
-
-
-def test_the_cells_asked_for_share_a_directory_with_the_others():
-    assert len({settings.digest(table(only, true=TRUE)) for only in ("*", "t*")}) == 1
-    assert settings.digest(table(true=TRUE)) == settings.digest(table(true=TRUE, random=RANDOM))
 
 
 class Runs:
@@ -156,31 +77,12 @@ def test_a_table_runs_and_a_second_time_finds_all_done(tmp_path, capsys):
     assert first.splitlines()[-4:] == second.splitlines()[-4:]  # the same table
 
 
-TABLES = {"table1": 19, "table2": 7, "table4": 6}
-
-
-@pytest.mark.parametrize("name", [*TABLES, "figure2a", "figure2b", "table4_alexnet"])
-def test_a_file_of_the_paper_has_its_cells_and_every_member_is_valid(name):
-    config = runpy.run_path(f"configs/paper/{name}.py")["get_config"]()
-    found = sweeps.members(config)
-    for member in found:
-        settings.validate(member.config, experiment.CHOICES)
-        assert dict(settings.flatten(member.config)).keys() == dict(settings.flatten(base.get_config())).keys()
-        assert member.config.stop.train_accuracy == 0 and member.config.early_stopping.monitor == "none"
-    if name in TABLES:
-        assert len(found) == TABLES[name]
-        assert {member.cell for member in found} == set(paper.TABLES[name].cells)
-        assert orderings.ORDERINGS[name]
-
-
-@pytest.mark.parametrize("name", TABLES)
-def test_a_cell_is_what_its_name_says(name):
-    for cell, *_, config in map(tuple, sweeps.members(runpy.run_path(f"configs/paper/{name}.py")["get_config"]())):
-        model, *conditions = cell.split("-")
-        assert ("wd" in conditions) == (config.weight_decay.kind != "none")
-        assert (config.augmentation.crop != "none") == bool({"crop", "aug", "augmentation"} & set(conditions))
-        assert (config.corruption.labels == "uniform") == (name == "table4" or "random" in cell)
-        assert ("dropout" in conditions) == (config.dropout.rate > 0)
-        if name != "table2":
-            assert config.model.name == model.removesuffix("_no_bn")
-            assert (config.batch_norm.kind != "none") == (model == "inception")
+def test_a_sweep_is_drawn_against_its_numeric_axis(tmp_path, capsys):
+    config = table(true=TRUE)
+    config.axes = "train.batch_size=64,128"
+    run_member = functools.partial(experiment.run_member, experiment.Launch())
+    assert sweeps.run(config, str(tmp_path), run_member) == 0
+    shown = capsys.readouterr().out
+    assert "2 runs in" in shown and "against.png" in shown
+    lines = (tmp_path / "figures" / "against.csv").read_text().splitlines()
+    assert [line.split(",")[:3] for line in lines[1:]] == [["true", "64", "1"], ["true", "128", "1"]]

@@ -18,6 +18,7 @@ Rows = Sequence[Mapping[str, Any]]
 PANEL = (3.5, 2.5)  # inches, width and height
 MARGIN = 0.8  # inches of height for the title and the legend
 WIDTHS = {1: 1, 2: 2, 4: 2}  # panels -> columns; other numbers get three
+COLUMNS = ("run", "last test %", "oracle's best %", "at step", "gain", "noise")
 LABEL_WIDTH = 40  # letters of a panel's label on a line
 BAND = {
     "label": "best test so far (an oracle: chosen by the test set)",
@@ -65,6 +66,19 @@ def noise(rows: Rows) -> float | None:
     if len(values) < 3 or np.isnan(values).any():
         return None
     return float(np.sqrt(np.mean(np.diff(values, 2) ** 2) / 6))
+
+
+def rows(runs: Sequence[tuple[str, Rows]]) -> list[dict[str, Any]]:
+    """Returns a row for each run that was tested, in percent and points; the columns are `COLUMNS`."""
+    found = []
+    for label, evaluations in runs:
+        gained, noisy = gain(evaluations), noise(evaluations)
+        if gained is not None:
+            last = [value for value in _test(evaluations)[1] if not math.isnan(value)][-1]
+            best = {"oracle's best %": f"{last + gained[0]:.2f}", "at step": gained[1], "gain": f"{gained[0]:.2f}"}
+            noisy_text = "" if noisy is None else f"{noisy:.2f}"
+            found.append({"run": label, "last test %": f"{last:.2f}", **best, "noise": noisy_text})
+    return found
 
 
 def _draw(runs: Sequence[tuple[str, Rows]], title: str):

@@ -87,7 +87,7 @@ def _outcome(folder: pathlib.Path, measures: Sequence[str]) -> Outcome:
         train_examples=data.get("train_examples"),
         epochs=summary.get("epochs") if summary else None,
         fractions=_fractions(folder, summary["evaluation"] or {}, measures) if summary else {},
-        caveats=_caveats(config, data),
+        caveats=caveats(config, data),
     )
 
 
@@ -108,23 +108,23 @@ def _fractions(folder: pathlib.Path, last: Mapping[str, Any], measures: Iterable
     return found
 
 
-def _caveats(config: Mapping[str, Any], data: Mapping[str, Any]) -> list[str]:
+def caveats(config: Mapping[str, Any], data: Mapping[str, Any]) -> list[str]:
     """Returns what makes a run another experiment than the paper's."""
     examples, full = data.get("train_examples"), data.get("full_train_examples")
-    caveats = []
+    found = []
     if examples is None or full is None:
-        caveats.append("size of the full train set not recorded")
+        found.append("size of the full train set not recorded")
     elif examples < full:
-        caveats.append(f"subset: {examples} examples")
+        found.append(f"subset: {examples} examples")
     if config.get("corruption.labels", "none") != "none" and config.get("corruption.label_probability", 1.0) != 1:
-        caveats.append(f"labels redrawn with p = {config['corruption.label_probability']:g}")
+        found.append(f"labels redrawn with p = {config['corruption.label_probability']:g}")
     if config.get("corruption.pixels", "none") != "none":
-        caveats.append(f"pixels: {config['corruption.pixels']}")
+        found.append(f"pixels: {config['corruption.pixels']}")
     if config.get("early_stopping.monitor") == "oracle":
-        caveats.append("stopped by the oracle (test set)")
+        found.append("stopped by the oracle (test set)")
     if config.get("corruption.test_labels"):
-        caveats.append("test labels corrupted too")
-    return caveats
+        found.append("test labels corrupted too")
+    return found
 
 
 def sample(outcomes: Iterable[Outcome], measure: str) -> list[float]:

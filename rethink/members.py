@@ -1,0 +1,156 @@
+"""Owns which runs a config with cells or axes stands for: their names, directories and configs.
+
+Refuses to run them: sweeps.py does. `axes` is a text, so that any config becomes a sweep on the command line:
+
+    --config.axes='corruption.label_probability=0.0,0.5,1.0;optimizer.learning_rate=0.01,0.1'
+"""
+
+import fnmatch
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from ml_collections import ConfigDict
+
+from rethink import settings
+
+_SHARED = ("name", "only", "seeds", "seed", "axes", "figure", "hardware.cpu_devices")  # of a table, and a process
+_TRUTH = {"true": True, "false": False}
+
+
+class Member(NamedTuple):
+    """A run of a table: its name there (cell and values of the axes), its directory's name, its config."""
+
+    name: str
+    folder: str
+    config: ConfigDict
+
+
+class Axis(NamedTuple):
+    """A field and the values that it takes, of its type."""
+
+    field: str
+    values: tuple[Any, ...]
+
+
+def is_table(config: ConfigDict) -> bool:
+    """Returns whether a config stands for several runs."""
+    return bool(config.cells or config.axes)
+
+
+def members_of(config: ConfigDict) -> list[Member]:
+    """Returns each cell at each point of the axes, those that `only` asks for, seed after seed.
+
+    Raises:
+      UserError: none is asked for, or a cell or an axis sets a field that there is not, or to a value of another
+        type; a field of the table itself is off.
+    """
+    settings.validate(config, {})
+    fields = dict(settings.flatten(config))
+    axes = read_axes(config.axes, fields)
+    points = {
+        _name(cell, point): [*_cell(cell, config), *((axis.field, value) for axis, value in point.items())]
+        for cell in (config.cells or [""])
+        for point in _points(axes, _cell(cell, config), cell)
+    }
+    patterns = config.only.split(",")
+    asked = [name for name in points if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)]
+    if not asked:
+        raise settings.UserError(f"{settings.unknown('only', config.only, list(points))} Patterns such as '*-wd' do.")
+    return [
+        Member(name, f"{name}-seed{seed}", _member_config(config, name, points[name], seed))
+        for seed in range(config.seed, config.seed + config.seeds)
+        for name in asked
+    ]
+
+
+def read_axes(text: str, fields: Mapping[str, Any]) -> list[Axis]:
+    """Returns the axes of a text FIELD=VALUE,VALUE;FIELD=VALUE,VALUE.
+
+    Args:
+      fields: of the config, with values of their types.
+
+    Raises:
+      UserError: the text is none such, names a field twice, or one that there is not or that can't be an axis, or
+        gives a value twice, or one of another type.
+    """
+    found: list[Axis] = []
+    for part in filter(None, (part.strip() for part in text.split(";"))):
+        field, equals, values = (word.strip() for word in part.partition("="))
+        if not equals:
+            raise settings.UserError(f"axes: '{part}' is no axis: write FIELD=VALUE,VALUE and ; between axes.")
+        if field not in fields:
+            raise settings.UserError(settings.unknown("axes", field, [name for name in fields if name not in _SHARED]))
+        if field in _SHARED or not isinstance(fields[field], bool | int | float | str):
+            raise settings.UserError(f"axes: {field} can't be one: choose a field that differs between runs.")
+        if field in (axis.field for axis in found):
+            raise settings.UserError(f"axes: {field} stands there twice: put all its values together.")
+        read = tuple(_read(field, value.strip(), fields[field]) for value in values.split(","))
+        twice = next((value for value in read if read.count(value) > 1), None)
+        if twice is not None:
+            raise settings.UserError(f"axes: {field} has {twice!r} twice: leave one out.")
+        found.append(Axis(field, read))
+    return found
+
+
+def numeric_axis(config: ConfigDict) -> Axis | None:
+    """Returns the first axis of several numbers, None where there is none."""
+    axes = read_axes(config.axes, dict(settings.flatten(config)))
+    numbers = (axis for axis in axes if not any(isinstance(value, bool | str) for value in axis.values))
+    return next((axis for axis in numbers if len(axis.values) > 1), None)
+
+
+def _read(field: str, text: str, default: Any) -> Any:
+    kind = type(default)
+    try:
+        return _TRUTH[text.lower()] if kind is bool else kind(text)
+    except (KeyError, ValueError) as error:
+        raise settings.UserError(
+            f"axes: {field}={text} is no {kind.__name__}: write a value such as {default!r}."
+        ) from error
+
+
+def _points(axes: Sequence[Axis], cell: Iterable[tuple[str, Any]], name: str) -> list[dict[Axis, Any]]:
+    """Returns every combination of values, each as axis -> value; the last axis runs fastest."""
+    both = {field for field, _ in cell} & {axis.field for axis in axes}
+    if both:
+        raise settings.UserError(f"cells.{name} sets {min(both)}, which is an axis too: leave it out of one of them.")
+    return [dict(zip(axes, values, strict=True)) for values in itertools.product(*(axis.values for axis in axes))]
+
+
+def _name(cell: str, point: Mapping[Axis, Any]) -> str:
+    """Returns CELL-FIELD=VALUE-..., fields without their section where that tells them apart."""
+    last = [axis.field.rpartition(".")[2] for axis in point]
+    words = [cell] if cell else []
+    for axis, short in zip(point, last, strict=True):
+        words.append(f"{short if last.count(short) == 1 else axis.field}={point[axis]}".replace(":", "."))
+    return "-".join(words)
+
+
+def _cell(cell: str, config: ConfigDict) -> tuple[tuple[str, Any], ...]:
+    return config.cells[cell] if cell else ()
+
+
+def _member_config(config: ConfigDict, name: str, changes: Iterable[tuple[str, Any]], seed: int) -> ConfigDict:
+    settings.check_name("cells", name)
+    member = config.copy_and_resolve_references()
+    member.cells, member.axes, member.figure = ConfigDict(), "", "auto"
+    member.only, member.seeds = "*", 1
+    member.name, member.seed = f"{config.name}-{name}", seed
+    fields = dict(settings.flatten(member))
+    for field, value in changes:
+        if field not in fields:
+            raise settings.UserError(settings.unknown(f"cells.{name}", field, list(fields)))
+        if field in _SHARED:
+            raise settings.UserError(
+                f"cells.{name} sets {field}={value!r}, which all runs of a table share: set config.{field} instead."
+            )
+        section, _, last = field.rpartition(".")
+        try:
+            (member[section] if section else member)[last] = value
+        except TypeError as error:
+            raise settings.UserError(
+                f"cells.{name}: {field}={value!r} is no {type(fields[field]).__name__}: write a value such as "
+                f"{fields[field]!r}."
+            ) from error
+    return member

@@ -1,0 +1,193 @@
+"""Owns what runs show against a field of their configs: points, curves over seeds, and the picture of errors.
+
+Refuses to pass a run that did not end for one that did: it gives no point.
+"""
+
+import math
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rethink import settings
+from rethink.results import figures, outcomes, records
+from rethink.results.outcomes import Runs
+
+SIZE = (4.8, 2.7)  # inches: the width, and the height of a panel
+LOOKS = (  # of series: told apart by colour and by mark
+    {"color": "#0072B2", "marker": "o"},
+    {"color": "#D55E00", "marker": "s"},
+    {"color": "#009E73", "marker": "^"},
+    {"color": "#CC79A7", "marker": "D"},
+    {"color": "#E69F00", "marker": "v"},
+    {"color": "#56B4E9", "marker": "P"},
+)
+MOST_SERIES = 24  # a picture of more says nothing
+ERRORS = {"test": "test_accuracy", "train": "train_accuracy"}
+COLUMNS = ("series", "x", "n", "test error %", "deviation", "train error %", "notes")
+
+
+class Point(NamedTuple):
+    """What one run that came to a result says.
+
+    Attributes:
+      series: its name without the value of the field and the seed; "" where nothing else is left.
+      x: the value of the field.
+      summary: of its manifest.
+      caveats: why it is another experiment than the paper's.
+    """
+
+    series: str
+    x: float
+    seed: int
+    summary: Mapping[str, Any]
+    caveats: Sequence[str]
+
+
+class Curve(NamedTuple):
+    """Values of a series against x, over seeds.
+
+    Attributes:
+      x: ascending; mean: of the values there; deviation: their sample standard deviation, 0 where n is 1; n: how many.
+      bounds: whether a value is only a lower bound.
+    """
+
+    x: list[float]
+    mean: list[float]
+    deviation: list[float]
+    n: list[int]
+    bounds: list[bool]
+
+
+Value = Callable[[Point], tuple[float, bool] | None]  # (value, whether it is a lower bound), None where there is none
+
+
+def read(runs: Runs, field: str) -> list[Point]:
+    """Returns the points of runs that came to a result, in the order of series, x and seed.
+
+    Args:
+      runs: name -> run directories; a name holds FIELD=VALUE, without the section of the field where it can.
+
+    Raises:
+      UserError: a run is damaged, or has no such field.
+    """
+    found = []
+    for name, folders in runs.items():
+        for folder in folders:
+            manifest = records.read_manifest(folder / "manifest.json")
+            config, summary = manifest["config"], manifest.get("summary")
+            if field not in config:
+                raise settings.UserError(settings.unknown("FIELD", field, list(config)))
+            if not summary or manifest["fate"] not in records.FINISHED or manifest["fate"] == "diverged":
+                continue
+            others = {other: value for other, value in config.items() if other != field}
+            caveats = outcomes.caveats(others, manifest.get("data", {}))
+            series = _series(name, field, config[field])
+            found.append(Point(series, float(config[field]), config["seed"], summary, caveats))
+    return sorted(found, key=lambda point: point[:3])
+
+
+def _series(name: str, field: str, value: Any) -> str:
+    """Returns the name of a run without FIELD=VALUE."""
+    words = [f"{known}={value}" for known in (field, field.rpartition(".")[2])]
+    return "-".join(part for part in name.split("-") if part not in words)
+
+
+def curves(points: Iterable[Point], value: Value) -> dict[str, Curve]:
+    """Returns series -> its curve; x where no run has a value is left out."""
+    found: dict[str, dict[float, list[tuple[float, bool]]]] = {}
+    for point in points:
+        series = found.setdefault(point.series, {})
+        measured = value(point)
+        if measured is not None:
+            series.setdefault(point.x, []).append(measured)
+    drawn = {}
+    for name, series in found.items():
+        samples = [[number for number, _ in series[x]] for x in sorted(series)]
+        drawn[name] = Curve(
+            sorted(series),
+            [statistics.fmean(sample) for sample in samples],
+            [statistics.stdev(sample) if len(sample) > 1 else 0.0 for sample in samples],
+            [len(sample) for sample in samples],
+            [any(bound for _, bound in series[x]) for x in sorted(series)],
+        )
+    return drawn
+
+
+def error(measure: str) -> Value:
+    """Returns the value 100 (1 - accuracy), percent, of a field of a run's evaluation."""
+
+    def value(point: Point) -> tuple[float, bool] | None:
+        accuracy = (point.summary["evaluation"] or {}).get(measure)
+        return None if accuracy is None else (100 * (1 - accuracy), False)
+
+    return value
+
+
+def plot(axes, drawn: Mapping[str, Curve]) -> None:
+    """Draws curves with their spread; where the value is a lower bound, a hollow triangle points up."""
+    for number, (name, curve) in enumerate(list(drawn.items())[:MOST_SERIES]):
+        look = LOOKS[number % len(LOOKS)]
+        style = ("-", "--", ":", "-.")[number // len(LOOKS) % 4]
+        measured = [math.nan if bound else mean for mean, bound in zip(curve.mean, curve.bounds, strict=True)]
+        axes.errorbar(curve.x, measured, yerr=curve.deviation, label=name or "runs", linestyle=style, capsize=2, **look)
+        bounds = [(x, mean) for x, mean, bound in zip(curve.x, curve.mean, curve.bounds, strict=True) if bound]
+        if bounds:
+            axes.plot(*zip(*bounds, strict=True), color=look["color"], marker=6, linestyle="none", markersize=7)
+
+
+def draw(points: Sequence[Point], field: str, stem: Path, *, title: str) -> list[Path]:
+    """Draws test and train error (percent) against a field; returns the paths of `stem`.png and `stem`.pdf."""
+
+    def make():
+        panels = {name: curves(points, error(measure)) for name, measure in ERRORS.items()}
+        figure = figures.new_figure((SIZE[0], SIZE[1] * len(panels) + 0.4), title, 56)
+        for axes, (name, drawn) in zip(figure.subplots(len(panels), 1, sharex=True), panels.items(), strict=True):
+            plot(axes, drawn)
+            axes.set_ylabel(f"{name} error (%)")
+            axes.set_ylim(bottom=0)
+        axes.set_xlabel(field)
+        if _spans_decades([point.x for point in points]):
+            axes.set_xscale("log")
+        legend(figure, axes)
+        return figure
+
+    return figures.save(make, stem)
+
+
+def legend(figure, axes) -> None:
+    """Puts the names of the series below the panels, where there are several."""
+    handles, labels = axes.get_legend_handles_labels()
+    if len(labels) > 1:
+        figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
+
+
+def _spans_decades(values: Sequence[float]) -> bool:
+    return bool(values) and min(values) > 0 and max(values) >= 20 * min(values)
+
+
+def rows(points: Sequence[Point]) -> list[dict[str, Any]]:
+    """Returns a row for each series and x, errors in percent; the columns are `COLUMNS`."""
+    test, train = (curves(points, error(measure)) for measure in ERRORS.values())
+    found = []
+    for name, curve in test.items():
+        for place, x in enumerate(curve.x):
+            fitted = dict(zip(train[name].x, train[name].mean, strict=True)).get(x)
+            found.append(
+                {
+                    "series": name,
+                    "x": f"{x:g}",
+                    "n": curve.n[place],
+                    "test error %": f"{curve.mean[place]:.2f}",
+                    "deviation": f"{curve.deviation[place]:.2f}" if curve.n[place] > 1 else "",
+                    "train error %": "" if fitted is None else f"{fitted:.2f}",
+                    "notes": notes(points, name, x),
+                }
+            )
+    return found
+
+
+def notes(points: Iterable[Point], series: str, x: float) -> str:
+    """Returns what makes the runs at a place other experiments than the paper's."""
+    found = (caveat for point in points if (point.series, point.x) == (series, x) for caveat in point.caveats)
+    return "; ".join(dict.fromkeys(found))

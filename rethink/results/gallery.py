@@ -1,0 +1,101 @@
+"""Owns which figures there are of a folder of runs, by name, and the table that each of them draws.
+
+Refuses to run anything: it draws what the records of a folder say, again and again alike.
+
+    python -m rethink.results.gallery label_corruption runs/figure1bc-HASH
+"""
+
+import argparse
+import io
+import pathlib
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from rethink import settings
+from rethink.results import against, best_so_far, files, label_corruption, loss_curves, outcomes, records, tables
+from rethink.results.outcomes import Runs
+
+
+class Picture(NamedTuple):
+    """A figure that was drawn: its files, and its numbers as rows of `columns`."""
+
+    paths: list[pathlib.Path]
+    columns: Sequence[str]
+    rows: list[dict[str, Any]]
+
+
+def _best_so_far(runs: Runs, stem: pathlib.Path, title: str, field: str) -> Picture:
+    del field
+    named = [(folder.name, records.read_rows(folder / "metrics.jsonl")) for found in runs.values() for folder in found]
+    return Picture(
+        best_so_far.best_so_far_curves(named, stem, title=title), best_so_far.COLUMNS, best_so_far.rows(named)
+    )
+
+
+def _loss_curves(runs: Runs, stem: pathlib.Path, title: str, field: str) -> Picture:
+    del field
+    found = loss_curves.read(runs)
+    return Picture(loss_curves.draw(found, stem, title=title), loss_curves.COLUMNS, loss_curves.rows(found))
+
+
+def _label_corruption(runs: Runs, stem: pathlib.Path, title: str, field: str) -> Picture:
+    del field
+    points = against.read(runs, label_corruption.FIELD)
+    drawn = label_corruption.draw(points, stem, title=title)
+    return Picture(drawn, label_corruption.COLUMNS, label_corruption.rows(points))
+
+
+def _against(runs: Runs, stem: pathlib.Path, title: str, field: str) -> Picture:
+    points = against.read(runs, field)
+    return Picture(against.draw(points, field, stem, title=title), against.COLUMNS, against.rows(points))
+
+
+FIGURES: Mapping[str, Callable[[Runs, pathlib.Path, str, str], Picture]] = {
+    "best_so_far": _best_so_far,  # figure 2: train and test against steps
+    "loss_curves": _loss_curves,  # figure 1a
+    "label_corruption": _label_corruption,  # figures 1b and 1c
+    "against": _against,  # errors against the numbers of an axis
+}
+CHOICES = ("auto", *FIGURES)
+
+
+def draw(name: str, folder: pathlib.Path, *, title: str, field: str = "") -> Picture:
+    """Draws a figure of the runs CELL-seedS in a folder, into its sub-folder `figures`, with its numbers as CSV.
+
+    Args:
+      name: one of `FIGURES`.
+      field: of "against": a field of the config.
+
+    Raises:
+      UserError: no such figure, no such field, or a folder as outcomes.run_folders refuses it.
+    """
+    make = settings.pick(FIGURES, name, "FIGURE")
+    runs = outcomes.run_folders(folder)
+    (folder / "figures").mkdir(exist_ok=True)
+    picture = make(runs, folder / "figures" / name, title, field)
+    text = io.StringIO()
+    tables.write_csv(picture.rows, picture.columns, text)
+    files.replace(folder / "figures" / f"{name}.csv", text.getvalue().encode())
+    return picture
+
+
+def main() -> None:
+    """Draws the figure that the command line asks for, and prints its numbers."""
+    parser = argparse.ArgumentParser(description="A figure of a folder of runs, drawn again from their records.")
+    parser.add_argument("figure", metavar="FIGURE", help=", ".join(FIGURES))
+    parser.add_argument("folder", type=pathlib.Path, metavar="FOLDER", help="holds run directories CELL-seedS")
+    parser.add_argument("--field", default="", help="of `against`: a field of the config, such as kernel.filters")
+    parser.add_argument("--title", default="", help="default: the folder's name")
+    arguments = parser.parse_args()
+    title = arguments.title or arguments.folder.name
+    try:
+        picture = draw(arguments.figure, arguments.folder, title=title, field=arguments.field)
+    except settings.UserError as error:
+        sys.exit(f"Error: {error}")
+    print(tables.to_text(picture.rows, picture.columns))
+    print(f"Figure: {picture.paths[0]}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""Owns figure 1a: the training loss against steps, a curve a condition, and when each has converged.
+
+Refuses to smooth: a point is a row, the mean over the steps between two of them.
+"""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rethink.results import against, figures, paper, records
+from rethink.results.outcomes import Runs
+
+CONVERGED = 0.1  # a training loss at most this, as in the replication whose steps paper.py has
+STARTED = 0.9  # the loss is below this times that of guessing: the run has begun to converge
+COLUMNS = ("condition", "n", "steps to start", "steps to loss 0.1", "relative to true", "replication's", "relative")
+
+
+class Loss(NamedTuple):
+    """A run's training loss [m] at steps [m]."""
+
+    steps: list[int]
+    losses: list[float]
+
+    def first_below(self, level: float) -> int | None:
+        """Returns the step of the first row at most `level`."""
+        return next((step for step, loss in zip(self.steps, self.losses, strict=True) if loss <= level), None)
+
+
+def read(runs: Runs) -> dict[str, list[Loss]]:
+    """Returns condition -> the losses of its runs; `runs`: condition -> run directories."""
+    found = {name: [loss for loss in map(_loss, folders) if loss.steps] for name, folders in runs.items()}
+    return {name: losses for name, losses in found.items() if losses}
+
+
+def _loss(folder: Path) -> Loss:
+    rows = [row for row in records.read_rows(folder / "metrics.jsonl") if row["kind"] == "train"]
+    return Loss([row["step"] for row in rows], [row["loss"] for row in rows])
+
+
+def draw(found: Mapping[str, Sequence[Loss]], stem: Path, *, title: str) -> list[Path]:
+    """Draws the curves of all runs, those of a condition in one colour; returns `stem`.png and `stem`.pdf."""
+
+    def make():
+        figure = figures.new_figure((against.SIZE[0], 3.6), title, 56)
+        axes = figure.subplots()
+        for number, (condition, runs) in enumerate(list(found.items())[: against.MOST_SERIES]):
+            look = against.LOOKS[number % len(against.LOOKS)]
+            for place, run in enumerate(runs):
+                every = max(1, len(run.steps) // 8)
+                label = condition if place == 0 else f"_{condition}"
+                axes.plot(run.steps, run.losses, label=label, markevery=(number, every), linewidth=1.2, **look)
+        axes.set(xlabel="step", ylabel="training loss")
+        axes.set_ylim(bottom=0)
+        against.legend(figure, axes)
+        return figure
+
+    return figures.save(make, stem)
+
+
+def rows(found: Mapping[str, Sequence[Loss]]) -> list[dict[str, Any]]:
+    """Returns a row for each condition, medians over runs; blank where a run has not come there."""
+    base = _steps(found.get("true", ()), CONVERGED)
+    return [
+        {
+            "condition": condition,
+            "n": len(runs),
+            "steps to start": _text(_steps(runs, STARTED * max(run.losses[0] for run in runs))),
+            "steps to loss 0.1": _text(_steps(runs, CONVERGED)),
+            "relative to true": _ratio(_steps(runs, CONVERGED), base),
+            "replication's": _text(paper.STEPS_TO_LOSS.get(condition)),
+            "relative": _ratio(paper.STEPS_TO_LOSS.get(condition), paper.STEPS_TO_LOSS["true"]),
+        }
+        for condition, runs in found.items()
+    ]
+
+
+def _steps(runs: Sequence[Loss], level: float) -> float | None:
+    reached = [run.first_below(level) for run in runs]
+    known = [step for step in reached if step is not None]
+    return statistics.median(known) if known and len(known) == len(reached) else None
+
+
+def _text(steps: float | None) -> str:
+    return "" if steps is None else f"{steps:.0f}"
+
+
+def _ratio(steps: float | None, base: float | None) -> str:
+    return "" if steps is None or not base else f"{steps / base:.2f}"

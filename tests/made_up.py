@@ -1,0 +1,16 @@
+"""A small table of runs on digits, for the tests of what tables are and do."""
+
+from configs import digits_random
+
+TRUE, RANDOM = {"corruption.labels": "none"}, {"corruption.labels": "uniform", "optimizer.learning_rate": 0.2}
+
+
+def table(only="*", seeds=1, **cells):
+    config = digits_random.get_config("mlp_tiny")
+    config.name = "made_up"
+    config.only, config.seeds, config.seed = only, seeds, 5
+    config.train.total_epochs = 1.0
+    config.checkpoint.every_epochs = 1.0
+    for cell, fields in cells.items():
+        config.cells[cell] = tuple(fields.items())
+    return config

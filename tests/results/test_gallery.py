@@ -1,0 +1,138 @@
+"""Figures of a folder of runs: what is drawn and tabled is what the records say, a run that did not fit is a bound."""
+
+import json
+import subprocess
+import sys
+
+import matplotlib.figure
+import pytest
+
+from rethink.results import against, gallery, label_corruption, loss_curves, outcomes, paper
+from rethink.settings import UserError
+
+FIT, STRICT = label_corruption.FIT, label_corruption.STRICT
+
+
+@pytest.fixture
+def write(tmp_path):
+    """write(name, seed, ...) -> the directory of a made-up run in a folder."""
+
+    def write(name, seed=0, *, test=0.5, train=1.0, fate="done", reached=(100, 200), losses=(), subset=False, **config):
+        folder = tmp_path / f"{name}-seed{seed}"
+        folder.mkdir()
+        evaluation = {"kind": "evaluation", "step": 1000, "train_accuracy": train, "test_accuracy": test}
+        manifest = {
+            "config": {"seed": seed, "corruption.labels": "uniform", **config},
+            "fate": fate,
+            "data": {"train_examples": 500 if subset else 50_000, "full_train_examples": 50_000},
+        }
+        if fate in ("done", "diverged"):
+            steps = dict(zip((FIT, STRICT), reached, strict=False))
+            manifest["summary"] = {"evaluation": evaluation, "steps": 1000, "steps_to_train_accuracy": steps}
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+        rows = [{"kind": "train", "step": 10 * n, "loss": loss} for n, loss in enumerate(losses, start=1)]
+        (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in [*rows, evaluation]))
+        return folder
+
+    return write
+
+
+@pytest.fixture
+def axes_drawn(monkeypatch):
+    """The panels of the last figure that was drawn."""
+    drawn = []
+    plain = matplotlib.figure.Figure.savefig
+
+    def savefig(figure, *words, **named):
+        drawn[:] = figure.axes
+        return plain(figure, *words, **named)
+
+    monkeypatch.setattr(matplotlib.figure.Figure, "savefig", savefig)
+    return drawn
+
+
+def write_corruption(write):
+    for seed in (0, 1):
+        for p, steps, test in ((0.0, 100, 0.6), (0.5, 250 + 100 * seed, 0.4), (1.0, None, 0.1)):
+            name = f"mlp-label_probability={p}"
+            write(name, seed, test=test, reached=(steps, None), **{label_corruption.FIELD: p})
+
+
+def test_steps_to_fit_are_relative_to_no_corruption_and_a_miss_is_a_lower_bound(write, tmp_path, axes_drawn):
+    write_corruption(write)
+    picture = gallery.draw("label_corruption", tmp_path, title="figure")
+    relative = [(row["p"], row["n"], row["steps to 95%"], row["relative"], row["test error %"]) for row in picture.rows]
+    assert relative == [
+        ("0", 2, "100", "1.00", "40.00"),
+        ("0.5", 2, "300", "3.00", "60.00"),
+        ("1", 2, ">= 1000", ">= 10.00", "90.00"),
+    ]
+    assert {row["relative, strict"] for row in picture.rows} == {""}  # 99% is not reached at p = 0 either
+    assert {row["steps to 99%"] for row in picture.rows} == {">= 1000"}
+    upper, _, lower = axes_drawn
+    (triangle,) = [line for line in upper.lines if line.get_marker() == 6]
+    assert list(triangle.get_xdata()) == [1.0] and list(triangle.get_ydata()) == [10.0]
+    assert list(lower.lines[0].get_ydata()) == pytest.approx([40, 60, 90])
+    assert (tmp_path / "figures" / "label_corruption.csv").read_text().count("\n") == 4
+    assert all(path.stat().st_size > 1000 for path in picture.paths)
+
+
+def test_a_series_is_what_is_left_of_the_name(write, tmp_path):
+    for model in ("mlp", "alexnet"):
+        for p in (0.0, 1.0):
+            name = f"{model}-label_probability={p}-batch_size=32"
+            write(name, **{label_corruption.FIELD: p, "train.batch_size": 32})
+    runs = outcomes.run_folders(tmp_path)
+    assert {point.series for point in against.read(runs, label_corruption.FIELD)} == {
+        "mlp-batch_size=32",
+        "alexnet-batch_size=32",
+    }
+
+
+def test_errors_against_a_field_have_mean_and_spread(write, tmp_path, axes_drawn):
+    for filters, tests in ((30, (0.4, 0.5)), (1000, (0.7,))):
+        for seed, test in enumerate(tests):
+            write(f"filters={filters}", seed, test=test, subset=True, **{"kernel.filters": filters})
+    write("filters=100", fate="failed", **{"kernel.filters": 100})
+    write("filters=300", fate="diverged", **{"kernel.filters": 300})
+    picture = gallery.draw("against", tmp_path, title="figure", field="kernel.filters")
+    shown = [(row["series"], row["x"], row["n"], row["test error %"], row["deviation"]) for row in picture.rows]
+    assert shown == [("", "30", 2, "55.00", "7.07"), ("", "1000", 1, "30.00", "")]
+    assert {row["notes"] for row in picture.rows} == {"subset: 500 examples"}
+    assert axes_drawn[0].get_xscale() == "log" and list(axes_drawn[0].lines[0].get_xdata()) == [30, 1000]
+
+
+def test_loss_curves_say_when_each_condition_converges_beside_the_replication(write, tmp_path, axes_drawn):
+    write("true", losses=(2.3, 1.5, 0.3, 0.05))
+    write("random", losses=(2.3, 2.3, 2.3, 2.0, 1.0, 0.3, 0.1))
+    write("gaussian", losses=(2.3, 2.2, 2.0))
+    found = {row["condition"]: row for row in gallery.draw("loss_curves", tmp_path, title="figure").rows}
+    assert [found["random"][column] for column in loss_curves.COLUMNS[1:5]] == [1, "40", "70", "1.75"]
+    assert found["gaussian"]["steps to loss 0.1"] == found["gaussian"]["relative to true"] == ""
+    assert found["random"]["replication's"] == str(paper.STEPS_TO_LOSS["random"]) == "16600"
+    assert found["random"]["relative"] == "4.15" and found["true"]["relative"] == "1.00"
+    assert [list(line.get_ydata()) for line in axes_drawn[0].lines][0] == [2.3, 2.2, 2.0]
+
+
+def test_the_best_so_far_has_its_numbers_as_a_table(write, tmp_path):
+    write("a", test=0.5)
+    (row,) = gallery.draw("best_so_far", tmp_path, title="figure").rows
+    assert row == {
+        "run": "a-seed0",
+        "last test %": "50.00",
+        "oracle's best %": "50.00",
+        "at step": 1000,
+        "gain": "0.00",
+        "noise": "",
+    }
+
+
+def test_mistakes_are_named(write, tmp_path):
+    with pytest.raises(UserError, match="FIGURE='loss'.*loss_curves"):
+        gallery.draw("loss", tmp_path, title="x")
+    write("a")
+    with pytest.raises(UserError, match="FIELD='filters' is unknown"):
+        gallery.draw("against", tmp_path, title="x", field="filters")
+    words = [sys.executable, "-m", "rethink.results.gallery", "against", str(tmp_path / "none")]
+    ended = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert ended.returncode == 1 and ended.stderr.startswith("Error: ") and ended.stderr.count("\n") == 1
