@@ -168,6 +168,7 @@ def base_facts(data: sources.DataSet, feed: str) -> dict[str, Any]:
             "feed": feed,
             "train_examples": len(data.train.ids),
             "full_train_examples": data.full_train_examples,
+            "test_examples": len(data.test.ids),
         },
     }
 

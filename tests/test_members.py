@@ -147,7 +147,7 @@ def test_a_mistake_in_the_axes_is_named(axes, words):
     assert all(word in str(caught.value) for word in words), str(caught.value)
 
 
-TABLES = {"table1": 19, "table2": 7, "table4": 6}
+TABLES = {"table1": 19, "table2": 7, "table3": 5, "table4": 6}
 
 
 @pytest.mark.parametrize("name", [*TABLES, "figure1a", "figure1bc", "figure2a", "figure2b", "table4_alexnet"])
@@ -161,10 +161,14 @@ def test_a_file_of_the_paper_has_its_cells_and_every_member_is_valid(name):
     if name in TABLES:
         assert len(found) == TABLES[name]
         assert {member.name for member in found} == set(paper.TABLES[name].cells)
+        for member in found:  # what a comparison takes a cell for is what its file makes of it
+            flat = dict(settings.flatten(member.config))
+            expected = paper.expected(name, member.name)
+            assert expected and {field: flat[field] for field in expected} == expected
         assert orderings.ORDERINGS[name]
 
 
-@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("name", ["table1", "table2", "table4"])
 def test_a_cell_is_what_its_name_says(name):
     for cell, *_, config in map(tuple, members.members_of(runpy.run_path(f"configs/paper/{name}.py")["get_config"]())):
         model, *conditions = cell.split("-")

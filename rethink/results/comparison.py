@@ -1,6 +1,8 @@
 """Owns the comparison of runs with a table of the paper: our number beside the paper's, and which orderings hold.
 
-Refuses to call comparable what is not: a subset, a run stopped by the test set and corrupted test labels are named.
+Refuses to call comparable what is not: a subset, another network, a run stopped by the test set and corrupted test
+labels are named. The verdict's rule was fixed before the runs: ours and the paper's match where they differ by no more
+than one point, or three standard errors, whichever is more (`judge`).
 
     python -m rethink.results.comparison table1 runs/table1-HASH
     python -m rethink.results.comparison --markdown table1 runs/table1-HASH
@@ -19,8 +21,9 @@ from rethink.results import orderings, outcomes, paper, tables
 from rethink.results.orderings import Claim, Level
 from rethink.results.outcomes import Outcome
 
-NEAR_POINTS = 1.0  # ours and the paper's that differ by no more are marked as near
-NEAR = f"within {NEAR_POINTS:g} point"
+MATCH_POINTS = 1.0  # ours and the paper's that differ by no more match,
+MATCH_ERRORS = 3.0  # or by no more than so many standard errors
+VERDICTS = ("match", "off", "not comparable", "not run", "no result", "paper silent")
 COLUMNS = (
     "cell",
     "measure",
@@ -30,13 +33,14 @@ COLUMNS = (
     "paper %",
     "certainty",
     "ours - paper",
-    NEAR,
+    "standard error",
+    "verdict",
     "fate",
     "train examples",
     "epochs",
     "notes",
 )
-TERMINAL_COLUMNS = ("cell", "measure", "ours %", "paper %", "ours - paper", NEAR, "epochs", "fate", "notes")
+TERMINAL_COLUMNS = ("cell", "measure", "ours %", "paper %", "ours - paper", "verdict", "epochs", "fate", "notes")
 ORDERING_COLUMNS = ("statement", "measure", "paper", "certainty", "ours", "n", "standard error", "verdict", "notes")
 
 
@@ -44,7 +48,8 @@ def compare(table: str, runs: outcomes.Runs) -> list[dict[str, Any]]:
     """Returns a row for each cell and measure of the paper's table, in its order; further cells of `runs` follow.
 
     Accuracies are means over the runs that came to a result, `deviation` is their sample standard deviation, blank
-    where n = 1; differences are in points.
+    where n = 1; differences are in points. The standard error is that of the mean: of the runs where there are several,
+    and of a test set of that size. Verdicts are those of `VERDICTS`.
 
     Args:
       table: a name of `paper.TABLES`.
@@ -54,7 +59,7 @@ def compare(table: str, runs: outcomes.Runs) -> list[dict[str, Any]]:
       UserError: the table is unknown, a directory holds no run or a damaged one, or two of a cell have the same seed.
     """
     known = settings.pick(paper.TABLES, table, "TABLE")
-    found = outcomes.read(runs, known.measures)
+    found = outcomes.read(runs, table)
     cells = [*known.cells, *(cell for cell in found if cell not in known.cells)]
     return [
         _row(cell, measure, known.cells.get(cell, {}).get(measure), found.get(cell, []))
@@ -70,7 +75,7 @@ def check_orderings(table: str, runs: outcomes.Runs) -> list[dict[str, Any]]:
     blank where a cell that counts has a single one. Arguments and errors are those of `compare`.
     """
     known = settings.pick(paper.TABLES, table, "TABLE")
-    found = outcomes.read(runs, known.measures)
+    found = outcomes.read(runs, table)
     return [_ordering_row(known, claim, found) for claim in orderings.ORDERINGS.get(table, ())]
 
 
@@ -78,7 +83,7 @@ def _row(cell: str, measure: str, number: paper.Number | None, found: Sequence[O
     sample, caveats = outcomes.sample(found, measure), outcomes.caveats_of(found)
     mean = statistics.fmean(sample) if sample else None
     difference = 100 * mean - number.value if mean is not None and number and number.value is not None else None
-    near = "" if difference is None else "yes" if round(abs(difference), 6) <= NEAR_POINTS else "no"
+    error = None if mean is None else _error_of_mean(sample, _examples(found, measure))
     return {
         "cell": cell,
         "measure": measure.replace(paper.BEST, "oracle's best "),
@@ -88,12 +93,46 @@ def _row(cell: str, measure: str, number: paper.Number | None, found: Sequence[O
         "paper %": number.text() if number else "",
         "certainty": number.certainty if number else "",
         "ours - paper": "" if difference is None else f"{difference:+.2f}",
-        NEAR: "not comparable" if near and caveats else near,
+        "standard error": "" if error is None else f"{error:.2f}",
+        "verdict": judge(number, difference, error, ran=bool(found), comparable=not caveats),
         "fate": outcomes.fates(found),
         "train examples": _span(outcome.train_examples for outcome in found),
         "epochs": _span(outcome.epochs for outcome in found),
         "notes": "; ".join(caveats),
     }
+
+
+def judge(
+    number: paper.Number | None, difference: float | None, error: float | None, *, ran: bool, comparable: bool
+) -> str:
+    """Returns the verdict on a measure of a cell, one of `VERDICTS`.
+
+    Args:
+      difference: ours minus the paper's, points, where both are numbers; error: its standard error, points.
+      ran: whether there is a run; comparable: whether all of them are the paper's experiment.
+    """
+    if number is None or number.value is None:
+        return "paper silent"
+    if difference is None:
+        return "no result" if ran else "not run"
+    if not comparable:
+        return "not comparable"
+    allowed = max(MATCH_POINTS, MATCH_ERRORS * (error or 0.0))
+    return "match" if round(abs(difference) - allowed, 6) <= 0 else "off"
+
+
+def _examples(found: Sequence[Outcome], measure: str) -> int | None:
+    """Returns how many examples a measure is taken over, the least of all runs; None where it is not known."""
+    train = measure.startswith("train")
+    counts = [outcome.train_examples if train else outcome.test_examples for outcome in found]
+    return min((count for count in counts if count), default=None)
+
+
+def _error_of_mean(sample: Sequence[float], examples: int | None) -> float:
+    """Returns the standard error of a mean over runs, points: theirs, and that of a sample of so many examples."""
+    mean = statistics.fmean(sample)
+    variance = statistics.variance(sample) / len(sample) if len(sample) > 1 else 0.0
+    return 100 * math.sqrt(variance + (mean * (1 - mean) / examples if examples else 0.0))
 
 
 def _ordering_row(table: paper.Table, claim: Claim, found: Mapping[str, Sequence[Outcome]]) -> dict[str, Any]:
@@ -104,7 +143,7 @@ def _ordering_row(table: paper.Table, claim: Claim, found: Mapping[str, Sequence
     samples = {cell: outcomes.sample(runs[cell], claim.measure) for cell in weights}
     ours = {cell: 100 * statistics.fmean(sample) for cell, sample in samples.items() if sample}
     complete = len(ours) == len(weights)
-    error = _standard_error(weights, samples) if complete else None
+    error = _error_of_margin(weights, samples) if complete else None
     notes = [f"{cell}: {note}" for cell in weights for note in _notes(runs[cell], samples[cell])]
     if error is not None and abs(claim.margin(ours)) < 2 * error:
         notes.append("within two standard errors")
@@ -134,7 +173,7 @@ def _without_result(claim: Claim, runs: Mapping[str, Sequence[Outcome]]) -> str:
     return "holds" if diverged and isinstance(claim, Level) and claim.or_diverged else "no result"
 
 
-def _standard_error(weights: Mapping[str, int], samples: Mapping[str, Sequence[float]]) -> float | None:
+def _error_of_margin(weights: Mapping[str, int], samples: Mapping[str, Sequence[float]]) -> float | None:
     """Returns the standard error of the weighted sum of means, points; None where a cell that counts has one run."""
     counting = {cell: weight for cell, weight in weights.items() if weight}
     if any(len(samples[cell]) < 2 for cell in counting):

@@ -21,7 +21,7 @@ class Outcome(NamedTuple):
     """What one run says.
 
     Attributes:
-      train_examples, epochs: None where they are not recorded.
+      train_examples, test_examples, epochs: None where they are not recorded.
       fractions: measure -> value in 0..1; empty where the run has not come to a result.
       caveats: why it is another experiment than the paper's.
     """
@@ -30,6 +30,7 @@ class Outcome(NamedTuple):
     seed: int
     fate: str
     train_examples: int | None
+    test_examples: int | None
     epochs: float | None
     fractions: Mapping[str, float]
     caveats: Sequence[str]
@@ -54,13 +55,17 @@ def run_folders(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
     return runs
 
 
-def read(runs: Runs, measures: Sequence[str]) -> dict[str, list[Outcome]]:
-    """Returns what the runs of each cell say.
+def read(runs: Runs, table: str) -> dict[str, list[Outcome]]:
+    """Returns what the runs of each cell say of a table of the paper.
 
     Raises:
       UserError: a directory holds no run or a damaged one, or two of a cell have the same seed.
     """
-    found = {cell: [_outcome(folder, measures) for folder in folders] for cell, folders in runs.items()}
+    measures = paper.TABLES[table].measures
+    found = {
+        cell: [_outcome(folder, measures, paper.expected(table, cell)) for folder in folders]
+        for cell, folders in runs.items()
+    }
     for cell, outcomes in found.items():
         folders: dict[int, pathlib.Path] = {}
         for outcome in outcomes:
@@ -73,7 +78,7 @@ def read(runs: Runs, measures: Sequence[str]) -> dict[str, list[Outcome]]:
     return found
 
 
-def _outcome(folder: pathlib.Path, measures: Sequence[str]) -> Outcome:
+def _outcome(folder: pathlib.Path, measures: Sequence[str], expected: Mapping[str, str]) -> Outcome:
     path = folder / "manifest.json"
     if not path.exists():
         raise settings.UserError(f"{folder} holds no run (no manifest.json): name run directories.")
@@ -85,9 +90,13 @@ def _outcome(folder: pathlib.Path, measures: Sequence[str]) -> Outcome:
         seed=config["seed"],
         fate=fate,
         train_examples=data.get("train_examples"),
+        test_examples=data.get("test_examples"),
         epochs=summary.get("epochs") if summary else None,
         fractions=_fractions(folder, summary["evaluation"] or {}, measures) if summary else {},
-        caveats=caveats(config, data),
+        caveats=[
+            *(f"{field}: {config[field]}" for field, value in expected.items() if config.get(field, value) != value),
+            *caveats(config, data),
+        ],
     )
 
 

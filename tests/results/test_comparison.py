@@ -56,6 +56,7 @@ def test_rows_follow_the_papers_table_and_say_what_has_not_run(write):
     ]
     for row in rows:
         ran = row["cell"] == "mlp_3x512-none"
+        assert (row["verdict"] == "not run") == (not ran)
         assert row["fate"] == ("done" if ran else "not run") and bool(row["ours %"]) == ran == bool(row["n"])
         assert row["paper %"] and row["certainty"] == "B" and bool(row["ours - paper"]) == ran
 
@@ -65,18 +66,38 @@ def test_seeds_give_mean_sample_deviation_and_n(write):
     runs = {cell: [write(cell, seed, test=test) for seed, test in enumerate((0.52, 0.53, 0.54))]}
     row = row_of(runs, cell)
     assert (row["ours %"], row["deviation"], row["n"]) == ("53.00", "1.00", 3)
-    assert (row["paper %"], row["ours - paper"], row[comparison.NEAR]) == ("52.39", "+0.61", "yes")
+    assert (row["paper %"], row["ours - paper"], row["verdict"]) == ("52.39", "+0.61", "match")
     one = row_of({cell: runs[cell][:1]}, cell)
     assert (one["ours %"], one["deviation"], one["n"]) == ("52.00", "", 1)
     assert one["train examples"] == "50000" and one["epochs"] == "64" and one["notes"] == ""
 
 
 @pytest.mark.parametrize(
-    "test, difference, near", [(0.5339, "+1.00", "yes"), (0.5341, "+1.02", "no"), (0.5, "-2.39", "no")]
+    "test, difference, verdict", [(0.5339, "+1.00", "match"), (0.5341, "+1.02", "off"), (0.5, "-2.39", "off")]
 )
-def test_near_means_within_a_point_either_way(write, test, difference, near):
+def test_a_match_is_within_a_point_either_way(write, test, difference, verdict):
     row = row_of({"mlp_3x512-none": [write("mlp_3x512-none", test=test)]}, "mlp_3x512-none")
-    assert row["ours - paper"] == difference and row[comparison.NEAR] == near
+    assert row["ours - paper"] == difference and row["verdict"] == verdict
+
+
+def test_a_match_is_within_three_standard_errors_of_runs_and_test_set(write):
+    data = {"train_examples": FULL, "full_train_examples": FULL, "test_examples": 10_000}
+    cell = "mlp_3x512-none"
+    one = row_of({cell: [write(cell, test=0.5375, data=data)]}, cell)
+    assert (one["standard error"], one["ours - paper"], one["verdict"]) == ("0.50", "+1.36", "match")
+    assert row_of({cell: [write(cell, 1, test=0.54, data=data)]}, cell)["verdict"] == "off"
+    seeds = [write(cell, seed, test=test, data=data) for seed, test in ((2, 0.53), (3, 0.55))]
+    both = row_of({cell: seeds}, cell)  # 1 point of the runs, 0.5 of the test set
+    assert (both["standard error"], both["ours - paper"], both["verdict"]) == ("1.12", "+1.61", "match")
+
+
+@pytest.mark.parametrize(
+    "field, value", [("data.name", "digits"), ("model.name", "conv_tiny"), ("corruption.labels", "uniform")]
+)
+def test_a_run_that_is_not_what_its_cell_says_is_not_comparable(write, field, value):
+    cell = "mlp_3x512-none"
+    row = row_of({cell: [write(cell, test=0.5239, **{field: value})]}, cell)
+    assert row["verdict"] == "not comparable" and row["notes"] == f"{field}: {value}"
 
 
 @pytest.mark.parametrize(
@@ -88,12 +109,12 @@ def test_near_means_within_a_point_either_way(write, test, difference, near):
         ({"corruption.test_labels": True}, "test labels corrupted too"),
     ],
 )
-def test_what_is_another_experiment_is_marked_and_never_near(write, changes, note):
+def test_what_is_another_experiment_is_marked_and_never_a_match(write, changes, note):
     cell = "mlp_3x512-none"
     runs = {cell: [write(cell, 0, test=0.5239), write(cell, 1, test=0.5239, **changes)]}
     row = row_of(runs, cell)
-    assert row["notes"] == note and row["ours - paper"] == "+0.00" and row[comparison.NEAR] == "not comparable"
-    assert row_of({cell: runs[cell][:1]}, cell)[comparison.NEAR] == "yes"
+    assert row["notes"] == note and row["ours - paper"] == "+0.00" and row["verdict"] == "not comparable"
+    assert row_of({cell: runs[cell][:1]}, cell)["verdict"] == "match"
     ordering = claim_of({**runs, "mlp_3x512-wd": [write("mlp_3x512-wd", test=0.6)]}, WD)
     assert ordering["notes"] == f"{cell}: {note}" and ordering["verdict"] == "holds"
 
@@ -136,6 +157,7 @@ def test_cells_of_the_users_own_follow_without_a_number_of_the_paper(write):
     assert rows[-1]["ours %"] == "99.00" and not any(rows[-1][c] for c in ("paper %", "certainty", "ours - paper"))
     words = rows[1]
     assert (words["cell"], words["paper %"], words["certainty"]) == ("alexnet-wd", "failed to converge", "A")
+    assert {rows[-1]["verdict"], words["verdict"]} == {"paper silent"}
 
 
 def test_two_runs_of_one_seed_are_not_two_seeds(write, tmp_path):
