@@ -10,16 +10,18 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from rethink import assembly
+from rethink.data.census import Census
 from rethink.regularization import early_stopping
 from rethink.results import progress, records, tensorboard
 from rethink.training import checkpoints, loop, parallel, profiler
 
 
 class Counted(NamedTuple):
-    """What is kept of the examples: fingerprints by name; labels before and after, by split."""
+    """What is kept of the examples: fingerprints by name; labels before and after, by split; some of train's images."""
 
     fingerprints: dict[str, str]
     labels: dict[str, dict[str, np.ndarray]]
+    samples: dict[str, np.ndarray]
 
 
 def take_census(setup: assembly.Setup) -> Counted | None:
@@ -34,7 +36,15 @@ def take_census(setup: assembly.Setup) -> Counted | None:
             for name, value in values.items()
         },
         labels={name: census.labels(parallel.gather) for name, census in setup.census.items()},
+        samples=_samples(setup.census["train"]),
     )
+
+
+def _samples(counted: Census) -> dict[str, np.ndarray]:
+    kept = counted.samples
+    if kept is None:
+        return {}
+    return {"ids": kept.ids, "images": kept.images, "given_labels": kept.labels, "true_labels": kept.true_labels}
 
 
 def summarize(setup: assembly.Setup, history: loop.History, record: records.Run) -> dict[str, Any]:
@@ -110,6 +120,7 @@ class Reporter:
         self._record.check_fingerprints(census.fingerprints)
         for split, labels in census.labels.items():
             self._record.save_arrays("corruption" if split == "train" else f"corruption_{split}", **labels)
+        self._record.save_arrays("samples", **census.samples)
 
     def take(self, event: loop.Event, history: loop.History) -> None:
         """Acts on one event; `history` is the loop's, as of now."""

@@ -38,7 +38,7 @@ SPLIT_OFF = {
     "studies": {"data", "models", "theory", "results", "settings", "randomness"},
     "assembly": MAY_IMPORT["experiment"] | {"feeding"},
     "feeding": {"data", "training"},
-    "reporting": {"assembly", "regularization", "results", "training"},
+    "reporting": {"assembly", "data", "regularization", "results", "training"},
     "models": {"settings"},  # the errors that a user sees
 }
 # Module -> the only files that import it.

@@ -72,6 +72,7 @@ def test_a_streamed_run_equals_a_resident_one_bit_for_bit(real_data, tmp_path, m
     labels = [np.load(tmp_path / feed / "corruption.npz") for feed in ("resident", "streamed")]
     for column in ("ids", "true_labels", "given_labels", "redrawn"):
         np.testing.assert_array_equal(labels[0][column], labels[1][column])
+    assert (tmp_path / "resident/samples.npz").read_bytes() == (tmp_path / "streamed/samples.npz").read_bytes()
 
 
 def test_the_feed_is_chosen_by_size_against_the_limit():

@@ -1,6 +1,7 @@
 """Owns what is kept of every example: labels before and after, and the fingerprints of images and labels.
 
-Refuses to keep images. A resident set is counted at once, a streamed one while its first evaluation passes by.
+Refuses to keep images, but for a few to look at. A resident set is counted at once, a streamed one while its first
+evaluation passes by.
 """
 
 from collections.abc import Callable
@@ -10,6 +11,7 @@ import numpy as np
 from rethink.data.corruption import Corrupted
 from rethink.data.fingerprints import Fingerprint
 
+SAMPLES = 8  # examples that are kept with their images, those with the smallest ids
 Gather = Callable[[np.ndarray], np.ndarray]  # stacks an array of every process along a new leading axis
 
 
@@ -18,10 +20,12 @@ class Census:
 
     Attributes:
       full: whether every example was added; the one who adds them knows, and says so.
+      samples: the `SAMPLES` examples with the smallest ids so far, of this process's part; None before any.
     """
 
     def __init__(self):
         self.full = False
+        self.samples: Corrupted | None = None
         self._images = Fingerprint()
         self._labels = Fingerprint()
         self._columns = [np.empty((4, 0), np.int64)]
@@ -30,7 +34,16 @@ class Census:
         """Adds examples; each once."""
         self._images.add(piece.ids, piece.images)
         self._labels.add(piece.ids, piece.labels)
+        self._keep_samples(piece)
         self._columns.append(np.stack([piece.ids, piece.true_labels, piece.labels, piece.redrawn]).astype(np.int64))
+
+    def _keep_samples(self, piece: Corrupted) -> None:
+        if self.samples and len(self.samples.ids) == SAMPLES and piece.ids.min() > self.samples.ids.max():
+            return
+        first = Corrupted(*(part[np.argsort(piece.ids)[:SAMPLES]] for part in piece))
+        if self.samples:
+            first = Corrupted(*(np.concatenate(parts) for parts in zip(self.samples, first, strict=True)))
+        self.samples = Corrupted(*(part[np.argsort(first.ids)[:SAMPLES]] for part in first))
 
     def labels(self, gather: Gather) -> dict[str, np.ndarray]:
         """Returns `ids`, `true_labels`, `given_labels` and `redrawn` over all processes, by ascending id."""
