@@ -15,7 +15,7 @@ from rethink.results import figures
 
 Rows = Sequence[Mapping[str, Any]]
 
-PANEL = (3.5, 2.5)  # inches, width and height
+PANEL = (3.5, 2.7)  # inches, width and height
 MARGIN = 0.8  # inches of height for the title and the legend
 WIDTHS = {1: 1, 2: 2, 4: 2}  # panels -> columns; other numbers get three
 COLUMNS = ("run", "last test %", "oracle's best %", "at step", "gain", "noise")
@@ -120,7 +120,7 @@ def _panel(axes, label: str, rows: Rows) -> None:
     text = (
         "no test accuracy" if gained is None else f"oracle's gain: {gained[0]:.2f} points (best at step {gained[1]:,})"
     )
-    text += "" if noisy is None else f", noise {noisy:.2f}"
+    text += "" if noisy is None else f"\nnoise: {noisy:.2f} points"
     axes.set_title(f"{textwrap.fill(label, LABEL_WIDTH)}\n{text}", fontsize=9, loc="left", parse_math=False)
 
 

@@ -68,7 +68,7 @@ def test_noise_is_the_deviation_of_errors_about_a_line():
 def test_panel_and_legend_name_the_oracle():
     figure = best_so_far._draw([("with batch norm", WAVY), ("x" * 100, [])], "title")
     titles = [axes.get_title(loc="left") for axes in panels(figure)]
-    assert titles[0] == "with batch norm\noracle's gain: 5.00 points (best at step 200), noise 9.68"
+    assert titles[0] == "with batch norm\noracle's gain: 5.00 points (best at step 200)\nnoise: 9.68 points"
     assert titles[1].endswith("no test accuracy") and max(map(len, titles[1].splitlines())) <= best_so_far.LABEL_WIDTH
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert labels[:2] == ["train", "test"] and len(labels) == 3 and "oracle: chosen by the test set" in labels[2]
