@@ -8,6 +8,9 @@
   python main.py --config=configs/paper/table1.py             all cells of a table, beside the paper's
   python main.py --config=configs/paper/table1.py:'mlp_*'     ... those that match
   python main.py --config=configs/paper/theorem1.py           what the paper proves; also linear, table3, capacity
+  python main.py --config=configs/paper/all.py                all of it on digits, in minutes; all.py:cpu, all.py:full
+  python main.py --config=configs/cifar_random.py --config.axes='corruption.label_probability=0.0,0.5,1.0'
+                                                              a sweep over any field, drawn against it
 
 Fields that matter (all of them, with their defaults: configs/base.py):
   --config.seed=1                        everything random
@@ -28,6 +31,7 @@ second one does not wait. Exit status: 0 done, 1 a failure (of a table: some run
 Ctrl-C, 143 by SIGTERM.
 """
 
+import dataclasses
 import functools
 import logging
 import pathlib
@@ -36,7 +40,7 @@ import sys
 import absl.logging
 from absl import app, flags
 
-from rethink import command_line, experiment, members, settings, sweeps
+from rethink import command_line, experiment, members, reproduction, settings, sweeps
 
 DEFAULT = pathlib.Path(__file__).parent / "configs" / "digits_random.py"
 
@@ -63,9 +67,14 @@ def launch() -> None:
                 profile_steps=command_line.read_steps(profile.value),
             )
             folder = workdir.value or f"runs/{config.value.name}-{settings.digest(config.value)}"
+            run_table = functools.partial(sweeps.run, run_member=functools.partial(experiment.run_member, launched))
+            if config.value.parts:
+                experiment.join(config.value, launched)
+                run_alone = functools.partial(experiment.run, launch=dataclasses.replace(launched, brief=True))
+                return reproduction.run(config.value, command_line.overridden(), folder, run_table, run_alone)
             if members.is_table(config.value):
                 experiment.join(config.value, launched)
-                return sweeps.run(config.value, folder, functools.partial(experiment.run_member, launched))
+                return run_table(config.value, folder)
             return experiment.run(config.value, folder, launched)
 
         app.run(main, flags_parser=command_line.parse)

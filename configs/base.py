@@ -38,6 +38,7 @@ def get_config() -> ConfigDict:
     config.kind = "train"  # what the experiment is; see KINDS in rethink/experiment.py
     config.name = "base"  # letters, digits, _.+=-; names the default workdir: runs/NAME-HASH, the hash of the config
     config.cells = ConfigDict()  # of a table: cell -> the fields that it sets, ((field, value), ...); see table_config
+    config.parts = ConfigDict()  # of a reproduction: name -> a whole config, of a table, a figure or a study
     config.axes = ""  # of a sweep: "FIELD=VALUE,VALUE;FIELD=VALUE,VALUE": every combination, of each cell, is a run
     config.figure = "auto"  # of a table: a name of rethink/results/gallery.py; "auto": by the axes
     config.only = "*"  # of a table: the runs to make, patterns separated by commas

@@ -79,6 +79,11 @@ def parse(argv: list[str]) -> list[str]:
         ) from error
 
 
+def overridden() -> list[str]:
+    """Returns the fields of the config that the command line sets, after `parse`."""
+    return list(config_flags.get_override_values(flags.FLAGS["config"]))
+
+
 def refuse_rest(arguments: list[str]) -> None:
     """Refuses what is left of the command line beside the program's name."""
     if len(arguments) > 1:

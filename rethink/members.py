@@ -14,7 +14,16 @@ from ml_collections import ConfigDict
 
 from rethink import settings
 
-_SHARED = ("name", "only", "seeds", "seed", "axes", "figure", "hardware.cpu_devices")  # of a table, and a process
+_SHARED = (
+    "name",
+    "parts",
+    "only",
+    "seeds",
+    "seed",
+    "axes",
+    "figure",
+    "hardware.cpu_devices",
+)  # of a table, and a process
 _TRUTH = {"true": True, "false": False}
 
 

@@ -71,7 +71,7 @@ def validate(config: ConfigDict, choices: Mapping[str, Collection[str]]) -> None
             raise UserError(unknown(field, value, choices[field]))
     check_name("name", config.name)
     for field, alone in (("only", "*"), ("seeds", 1)):
-        if config[field] != alone and not (config.cells or config.axes):
+        if config[field] != alone and not (config.cells or config.axes or config.parts):
             raise UserError(
                 f"{field}={config[field]!r} is for tables, and this config has no cells and no axes: set it to "
                 f"{alone!r}, or choose a table, such as --config=configs/paper/table1.py."
@@ -171,10 +171,11 @@ def to_json(config: ConfigDict) -> str:
 
 
 def digest(config: ConfigDict) -> str:
-    """Returns 8 hex digits that tell apart configs which make different runs; the cells of a table do not count."""
+    """Returns 8 hex digits that tell apart configs which make different runs; cells and parts do not count."""
     leaves = json.loads(to_json(config))
     free = may_change(config)
-    kept = {field: value for field, value in leaves.items() if field not in free and not field.startswith("cells")}
+    several = ("cells", "parts")
+    kept = {name: value for name, value in leaves.items() if name not in free and name.split(".")[0] not in several}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:8]
 
 

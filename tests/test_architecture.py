@@ -29,8 +29,9 @@ MAY_IMPORT = {
 }
 # Files that were split off: what they serve may import them, and they what they need of its share.
 SPLIT_OFF = {
-    "main": {"command_line", "members"},
+    "main": {"command_line", "members", "reproduction"},
     "members": {"settings"},
+    "reproduction": {"members", "settings"},
     "sweeps": {"members"},
     "command_line": {"members", "settings", "training.parallel"},  # how processes find each other
     "experiment": {"assembly", "choices", "feeding", "reporting", "studies"},

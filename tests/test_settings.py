@@ -162,7 +162,7 @@ def test_the_digest_changes_with_every_field_that_makes_another_run(field):
         config.update_from_flattened_dict({field: another(FIELDS[field])})
     assert dict(settings.flatten(config)) != FIELDS
     same = settings.digest(config) == settings.digest(base.get_config())
-    assert same == (field in FREE or field == "cells")  # a table's directory has room for further cells
+    assert same == (field in FREE or field in ("cells", "parts"))  # a table's directory has room for further cells
 
 
 @pytest.mark.parametrize("field", FIELDS)
@@ -216,9 +216,9 @@ def test_the_digest_is_8_hex_digits():
 
 def test_the_json_of_a_config_reads_back_as_its_flat_fields():
     flat = json.loads(settings.to_json(base.get_config()))
-    assert flat.pop("model.kwargs") == flat.pop("cells") == {}
+    assert flat.pop("model.kwargs") == flat.pop("cells") == flat.pop("parts") == {}
     whole = {field: list(value) if isinstance(value, tuple) else value for field, value in FIELDS.items()}
-    assert flat == {field: value for field, value in whole.items() if field not in ("model.kwargs", "cells")}
+    assert flat == {field: value for field, value in whole.items() if field not in ("model.kwargs", "cells", "parts")}
 
 
 @pytest.mark.parametrize("check", [lambda config: settings.validate(config, {}), settings.digest])

@@ -1,0 +1,151 @@
+"""The whole reproduction: every table and figure of the paper, and what it proves, by one command, as a page.
+
+    python main.py --config=configs/paper/all.py                          # digits, small networks: minutes, no download
+    python main.py --config=configs/paper/all.py:cpu                      # CIFAR10: MLPs in full, the rest as subsets
+    python main.py --config=configs/paper/all.py:full                     # what the paper ran: for accelerators
+    python main.py --config=configs/paper/all.py:cpu --config.only='table1*,theorem1'      # some of its parts
+    python main.py --config=configs/paper/all.py:cpu --config.parts.table1.seeds=3         # a field of one part
+
+A field that is set on the command line is set in all parts. What has ended is skipped, what was interrupted goes on.
+
+Time: `minutes` under ten minutes on 2 cores; `cpu` about a day; `full` as its parts say.
+Expect: a directory a part, and index.html, which shows the paper's numbers beside these.
+"""
+
+from collections.abc import Callable
+
+from ml_collections import ConfigDict
+
+from configs import base
+from configs.paper import (
+    capacity,
+    figure1a,
+    figure1bc,
+    figure2a,
+    figure2b,
+    linear,
+    table1,
+    table2,
+    table3,
+    table3_filters,
+    table4,
+    table4_alexnet,
+    theorem1,
+)
+
+# `minutes`: Inception with 4 of its 10 modules and fewer filters, in the place of both Inceptions.
+SMALL = {"modules": ((16, 16), (16, 24), 32, (32, 32))}
+DIGITS_EPOCHS = 20.0
+
+
+def get_config(arguments=None):
+    tier = arguments or "minutes"
+    if tier not in TIERS:
+        raise ValueError(f"'{tier}' is no tier: choose from {', '.join(TIERS)}")
+    config = base.get_config()
+    config.name = f"all-{tier}"
+    for name, part in TIERS[tier]().items():
+        config.parts[name] = part
+    return config
+
+
+def full() -> dict[str, ConfigDict]:
+    """Returns name -> part: what the paper ran."""
+    tables = (table1, table2, table3, table4, figure1a, figure1bc, figure2a, figure2b)
+    parts = {module.__name__.rpartition(".")[2]: module.get_config() for module in tables}
+    parts["table3"].kernel.filters = 32_000
+    return {
+        **parts,
+        "figure2a-cifar10": figure2a.get_config("cifar10"),
+        "table3_filters": table3_filters.get_config(),
+        "table4_alexnet": table4_alexnet.get_config(),
+        "theorem1": theorem1.get_config("growth"),
+        "linear": linear.get_config(),
+        "capacity": capacity.get_config(),
+    }
+
+
+def cpu() -> dict[str, ConfigDict]:
+    """Returns name -> part: the MLPs and all that is solved in full, AlexNet on 5,000 images, Inception on 1,000."""
+    alexnet, inception = (5000, 32, 30.0), (1000, 128, 30.0)  # images, batch, epochs
+    return {
+        "table1": table1.get_config("mlp_*"),
+        "table1-5000": _subset(table1.get_config("alexnet-*,mlp_*"), *alexnet),
+        "table1-1000": _subset(table1.get_config("inception*"), *inception),
+        "table3": table3.get_config(),
+        "table3_filters": table3_filters.get_config(),
+        "table4": table4.get_config("mlp_*"),
+        "table4_alexnet-5000": _subset(table4_alexnet.get_config(), *alexnet),
+        "figure1a-mlp_3x512": figure1a.get_config("mlp_3x512"),
+        "figure1a-1000": _subset(figure1a.get_config(), *inception),
+        "figure1bc": figure1bc.get_config("mlp_*"),
+        "figure1bc-5000": _subset(figure1bc.get_config("alexnet*"), *alexnet),
+        "figure1bc-1000": _subset(figure1bc.get_config("inception*"), *inception),
+        "figure2a-cifar10": figure2a.get_config("cifar10"),
+        "figure2b-1000": _subset(figure2b.get_config(), *inception),
+        "theorem1": theorem1.get_config("growth"),
+        "linear": linear.get_config(),
+        "capacity": capacity.get_config(),
+    }
+
+
+def minutes() -> dict[str, ConfigDict]:
+    """Returns name -> part: everything on the embedded digits, with small networks in the place of both Inceptions."""
+    tables = (table1, table2, table4, table4_alexnet, figure1a, figure1bc, figure2a, figure2b)
+    parts = {module.__name__.rpartition(".")[2]: _digits(module.get_config()) for module in tables}
+    for name, part in (("table3", table3.get_config()), ("table3_filters", table3_filters.get_config())):
+        part.data.name = "digits"
+        part.kernel.patch, part.kernel.filters, part.kernel.filter_block = 3, 100, 50
+        part.kernel.whitening_patches = 10_000
+        parts[name] = _rewritten(part, {"data.name": lambda _: {}})
+    parts["table3_filters"].axes = "kernel.filters=10,30,100"
+    for module in (theorem1, linear, capacity):
+        parts[module.__name__.rpartition(".")[2]] = module.get_config("digits")
+    return parts
+
+
+TIERS = {"minutes": minutes, "cpu": cpu, "full": full}
+
+
+def _subset(config: ConfigDict, examples: int, batch_size: int, epochs: float) -> ConfigDict:
+    """Returns a table on a subset; the rate falls by 0.9 an epoch, to 4% of its start in 30 epochs."""
+    config.data.train_examples = examples
+    config.train.batch_size = batch_size
+    config.train.total_epochs = epochs
+    config.optimizer.decay_factor = 0.9
+    config.log.every_steps = 10
+    return config
+
+
+def _digits(config: ConfigDict) -> ConfigDict:
+    """Returns a table on the embedded digits, short, with the small Inception."""
+    config.data.name, config.data.test_split, config.data.image_size, config.data.feed = "digits", "test", 0, "auto"
+    config.preprocess.crop, config.preprocess.whiten = 7, "per_image"
+    config.train.total_epochs, config.train.batch_size = DIGITS_EPOCHS, 128
+    config.evaluate.every_epochs = config.checkpoint.every_epochs = 5.0
+    config.evaluate.batch_size = 1000
+    config.log.every_steps = 10
+    config.optimizer.name, config.optimizer.epsilon = "sgd", 1e-8
+    config.optimizer.decay_factor, config.optimizer.decay_every = 0.95, 1.0
+    inception = {"model.name": "inception", "model.kwargs": SMALL}
+    networks = {"inception": inception, "inception_v3": inception}
+    return _rewritten(
+        config,
+        {
+            "model.name": lambda name: networks.get(name, {"model.name": name}),
+            "augmentation.saturation": lambda _: {},  # digits have no colour
+            "augmentation.hue": lambda _: {},
+            "optimizer.decay_factor": lambda _: {},
+            "train.total_epochs": lambda _: {},
+        },
+    )
+
+
+def _rewritten(config: ConfigDict, rules: dict[str, Callable[[object], dict]]) -> ConfigDict:
+    """Returns a table whose cells have each field of `rules` replaced by what its rule makes of the value."""
+    for cell in config.cells:
+        fields: dict[str, object] = {}
+        for field, value in config.cells[cell]:
+            fields.update(rules[field](value) if field in rules else {field: value})
+        config.cells[cell] = tuple(fields.items())
+    return config
