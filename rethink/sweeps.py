@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from ml_collections import ConfigDict
 
-from rethink import members, settings
+from rethink import members, plans, settings
 from rethink.results import comparison, gallery, outcomes, paper, records, tables
 
 EXIT_FAILED = 1
@@ -28,7 +28,8 @@ def run(config: ConfigDict, workdir: str, run_member: Callable[[ConfigDict, str]
     """
     asked = members.members_of(config)
     folder = settings.expand(workdir, "--workdir").absolute()
-    print(f"{config.name}: {len(asked)} runs in {folder}: {', '.join(member.folder for member in asked)}", flush=True)
+    print(f"{config.name} in {folder}: {', '.join(member.folder for member in asked)}")
+    print(plans.describe(asked, folder), flush=True)
     failed, highest, writes = [], 0, False
     for number, member in enumerate(asked, start=1):
         print(f"\n[{number}/{len(asked)}] {member.folder}", flush=True)

@@ -32,7 +32,8 @@ SPLIT_OFF = {
     "main": {"command_line", "members", "reproduction"},
     "members": {"settings"},
     "reproduction": {"members", "settings"},
-    "sweeps": {"members"},
+    "plans": {"members", "results", "settings"},
+    "sweeps": {"members", "plans"},
     "command_line": {"members", "settings", "training.parallel"},  # how processes find each other
     "experiment": {"assembly", "choices", "feeding", "reporting", "studies"},
     "choices": MAY_IMPORT["experiment"] | {"feeding", "studies"},

@@ -6,7 +6,7 @@ import json
 import pytest
 from made_up import RANDOM, TRUE, table
 
-from rethink import experiment, sweeps
+from rethink import experiment, members, plans, sweeps
 from rethink.settings import UserError
 
 
@@ -83,6 +83,27 @@ def test_a_sweep_is_drawn_against_its_numeric_axis(tmp_path, capsys):
     run_member = functools.partial(experiment.run_member, experiment.Launch())
     assert sweeps.run(config, str(tmp_path), run_member) == 0
     shown = capsys.readouterr().out
-    assert "2 runs in" in shown and "against.png" in shown
+    assert "2 runs: 0 done, 0 to go on, 2 new\n" in shown and "against.png" in shown
     lines = (tmp_path / "figures" / "against.csv").read_text().splitlines()
     assert [line.split(",")[:3] for line in lines[1:]] == [["true", "64", "1"], ["true", "128", "1"]]
+
+
+def test_the_plan_says_what_is_done_and_what_the_rest_will_take(tmp_path, capsys):
+    config = table(true=TRUE, random=RANDOM)
+    config.train.total_epochs = 2.0
+    config.only = "true"
+    run_member = functools.partial(experiment.run_member, experiment.Launch())
+    assert sweeps.run(config, str(tmp_path), run_member) == 0
+    path = tmp_path / "true-seed5" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["summary"]["seconds"] = 100.0
+    path.write_text(json.dumps(manifest))
+    config.only, config.train.total_epochs, config.data.train_examples = "*", 4.0, 0
+    config.cells["other"] = (("model.name", "conv_tiny"),)
+    asked = members.members_of(config)
+    (tmp_path / "other-seed5").mkdir()
+    (tmp_path / "other-seed5" / "manifest.json").write_text('{"config": {}, "fate": "interrupted"}')
+    told = plans.describe(asked, tmp_path)
+    # Twice as many epochs as the run that ended, on as many examples.
+    assert told.startswith("3 runs: 1 done, 1 to go on, 1 new; about 3m20s and ")
+    assert told.endswith("MiB for 1 of them, by those that ended")

@@ -1,0 +1,75 @@
+"""Owns the plan of a table: which of its runs are done, and what time and disk the others will take.
+
+Refuses to guess: an estimate is made of runs that ended in the same folder, and names what none tells about.
+"""
+
+import pathlib
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from ml_collections import ConfigDict
+
+from rethink import settings
+from rethink.members import Member
+from rethink.results import progress, records
+
+_LIKE = ("kind", "model.name", "batch_norm.kind", "augmentation.crop", "data.name")  # runs that cost alike
+MIB = 2**20
+
+
+class Cost(NamedTuple):
+    """What a run took: seconds for one example in one epoch (of a study: in all), and bytes on disk."""
+
+    seconds: float
+    size: int
+
+
+def describe(asked: Sequence[Member], folder: pathlib.Path) -> str:
+    """Returns one line: how many runs are done, go on and are new, and about how long the latter will take.
+
+    Raises:
+      UserError: a manifest in the folder is damaged.
+    """
+    manifests = {path.parent.name: records.read_manifest(path) for path in sorted(folder.glob("*/manifest.json"))}
+    ended = {name: found for name, found in manifests.items() if found["fate"] in records.FINISHED}
+    ahead = [member for member in asked if member.folder not in ended]
+    going_on = sum(member.folder in manifests for member in ahead)
+    parts = [f"{len(asked)} runs: {len(asked) - len(ahead)} done, {going_on} to go on, {len(ahead) - going_on} new"]
+    costs = _costs(ended, folder)
+    known = [member for member in ahead if _key(member.config) in costs]
+    if known:
+        seconds = sum(_seconds(member.config, costs, ended) for member in known)
+        size = sum(statistics.median(cost.size for cost in costs[_key(member.config)]) for member in known)
+        which = "them" if len(known) == len(ahead) else f"{len(known)} of them"
+        parts.append(f"about {progress.duration(seconds)} and {size / MIB:,.0f} MiB for {which}, by those that ended")
+    return "; ".join(parts)
+
+
+def _key(config: Mapping[str, Any] | ConfigDict) -> tuple[Any, ...]:
+    flat = dict(settings.flatten(config)) if isinstance(config, ConfigDict) else config
+    return tuple(flat.get(field) for field in _LIKE)
+
+
+def _costs(ended: Mapping[str, Mapping[str, Any]], folder: pathlib.Path) -> dict[tuple[Any, ...], list[Cost]]:
+    """Returns kind of run -> the costs of those that ended."""
+    found: dict[tuple[Any, ...], list[Cost]] = {}
+    for name, manifest in ended.items():
+        summary = manifest.get("summary")
+        if summary:
+            work = summary.get("epochs", 1) * (manifest["data"]["train_examples"] if "epochs" in summary else 1)
+            size = sum(path.stat().st_size for path in (folder / name).rglob("*") if path.is_file())
+            found.setdefault(_key(manifest["config"]), []).append(Cost(summary["seconds"] / work, size))
+    return found
+
+
+def _seconds(
+    config: ConfigDict, costs: Mapping[tuple[Any, ...], list[Cost]], ended: Mapping[str, Mapping[str, Any]]
+) -> float:
+    """Returns about how long a run will take that is like some that ended."""
+    key = _key(config)
+    each = statistics.median(cost.seconds for cost in costs[key])
+    if config.kind != "train":
+        return each
+    sizes = [found["data"]["full_train_examples"] for found in ended.values() if _key(found["config"]) == key]
+    return each * config.train.total_epochs * (config.data.train_examples or max(sizes))
