@@ -121,6 +121,24 @@ def flatten(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield field, value
 
 
+def from_flat(leaves: Mapping[str, Any]) -> ConfigDict:
+    """Returns the config of flat fields as `to_json` has them; lists become tuples."""
+    config = ConfigDict()
+    for field, value in leaves.items():
+        section = config
+        *above, last = field.split(".")
+        for name in above:
+            if name not in section:
+                section[name] = ConfigDict()
+            section = section[name]
+        section[last] = ConfigDict(value) if isinstance(value, dict) else _tuples(value)
+    return config
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
 def may_change(config: ConfigDict) -> frozenset[str]:
     """Returns the fields that may change when a run is resumed: those that change nothing of what it computes."""
     tied = set()

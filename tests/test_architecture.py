@@ -32,6 +32,7 @@ SPLIT_OFF = {
     "main": {"command_line", "members", "reproduction"},
     "members": {"settings"},
     "reproduction": {"members", "settings"},
+    "again": {"experiment", "results", "settings"},
     "plans": {"members", "results", "settings"},
     "sweeps": {"members", "plans"},
     "command_line": {"members", "settings", "training.parallel"},  # how processes find each other

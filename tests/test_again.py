@@ -1,0 +1,55 @@
+"""A run is made again from its own directory, and what came out otherwise is named."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from made_up import table
+
+from configs import base
+from rethink import again, experiment, settings
+from rethink.settings import UserError
+
+
+def test_a_config_comes_back_from_its_flat_fields():
+    config = base.get_config()
+    config.model.kwargs = {"modules": ((16, 16), 32), "width": 3}
+    config.kernel.ridges = (0.0, 0.1)
+    back = settings.from_flat(json.loads(settings.to_json(config)))
+    assert settings.to_json(back) == settings.to_json(config)
+    assert back.kernel.ridges == (0.0, 0.1) and back.model.kwargs.modules == ((16, 16), 32)
+    assert not settings.changes(back, json.loads(settings.to_json(config)))
+
+
+def test_a_run_made_again_is_the_same_row_for_row(tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert experiment.run(table(), str(first), experiment.Launch()) == 0
+    words = [sys.executable, "-m", "rethink.again", str(first)]
+    ended = subprocess.run([*words, f"--workdir={second}"], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    rows = (first / "metrics.jsonl").read_text().count("\n")
+    assert f"Same data, and all {rows} rows of metrics.jsonl are equal to those in {first}." in ended.stdout
+    assert (first / "metrics.jsonl").read_bytes() == (second / "metrics.jsonl").read_bytes()
+    ended = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0 and "Nothing to do" in ended.stdout
+
+
+def test_what_comes_out_otherwise_is_named(tmp_path):
+    folders = [tmp_path / name for name in ("first", "second")]
+    for folder, jax, labels, loss in zip(folders, ("0.9", "0.10"), ("a", "a"), (2.0, 2.5), strict=True):
+        folder.mkdir()
+        manifest = {"config": {}, "fate": "done", "versions": {"jax": jax}, "fingerprints": {"labels": labels}}
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+        rows = [{"kind": "train", "step": 10, "loss": 2.3}, {"kind": "train", "step": 20, "loss": loss}]
+        (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    told = again.compare(*folders)
+    assert told == f"Same data, other rows: from step 20 on loss differ from {folders[0]}; of another version now: jax."
+    manifest["fingerprints"]["labels"] = "b"
+    (folders[1] / "manifest.json").write_text(json.dumps(manifest))
+    assert again.compare(*folders) == f"Other data: the fingerprints of labels differ from those in {folders[0]}."
+
+
+def test_a_folder_without_a_run_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"holds no run \(no manifest.json\)"):
+        again.config_of(tmp_path)
