@@ -3,6 +3,7 @@
 Refuses to guess: an estimate is made of runs that ended in the same folder, and names what none tells about.
 """
 
+import contextlib
 import pathlib
 import statistics
 from collections.abc import Mapping, Sequence
@@ -28,10 +29,12 @@ class Cost(NamedTuple):
 def describe(asked: Sequence[Member], folder: pathlib.Path) -> str:
     """Returns one line: how many runs are done, go on and are new, and about how long the latter will take.
 
-    Raises:
-      UserError: a manifest in the folder is damaged.
+    Damaged manifests are left out: the run that belongs there names them.
     """
-    manifests = {path.parent.name: records.read_manifest(path) for path in sorted(folder.glob("*/manifest.json"))}
+    manifests = {}
+    for path in sorted(folder.glob("*/manifest.json")):
+        with contextlib.suppress(settings.UserError):
+            manifests[path.parent.name] = records.read_manifest(path)
     ended = {name: found for name, found in manifests.items() if found["fate"] in records.FINISHED}
     ahead = [member for member in asked if member.folder not in ended]
     going_on = sum(member.folder in manifests for member in ahead)

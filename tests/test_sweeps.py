@@ -103,6 +103,8 @@ def test_the_plan_says_what_is_done_and_what_the_rest_will_take(tmp_path, capsys
     asked = members.members_of(config)
     (tmp_path / "other-seed5").mkdir()
     (tmp_path / "other-seed5" / "manifest.json").write_text('{"config": {}, "fate": "interrupted"}')
+    (tmp_path / "damaged-seed0").mkdir()
+    (tmp_path / "damaged-seed0" / "manifest.json").write_text("{")
     told = plans.describe(asked, tmp_path)
     # Twice as many epochs as the run that ended, on as many examples.
     assert told.startswith("3 runs: 1 done, 1 to go on, 1 new; about 3m20s and ")
