@@ -19,7 +19,7 @@ from hypothesis import settings as effort
 from hypothesis import strategies as st
 
 from configs import digits_random
-from rethink import assembly, experiment, feeding, settings, sweeps
+from rethink import assembly, experiment, feeding, members, settings
 from rethink.settings import UserError
 from rethink.training import parallel, state, step
 
@@ -41,7 +41,7 @@ def outcome(config):
     """Returns the designs of the runs that a config stands for (of a table's, the first and the last), or the line that
     refuses it."""
     try:
-        found = [member.config for member in sweeps.members(config)] if config.cells else [config]
+        found = [member.config for member in members.members_of(config)] if members.is_table(config) else [config]
         for member in found[:: max(1, len(found) - 1)]:
             settings.validate(member, experiment.CHOICES)
         return [(member, assembly.design(member)) for member in found[:: max(1, len(found) - 1)]]

@@ -10,7 +10,7 @@ from configs.paper import capacity as capacity_config
 from configs.paper import linear as linear_config
 from configs.paper import table3
 from configs.paper import theorem1 as theorem1_config
-from rethink import experiment, settings, sweeps
+from rethink import experiment, members, settings
 from rethink.results import paper
 
 LAUNCH = experiment.Launch()
@@ -148,10 +148,10 @@ def test_a_network_whose_last_checkpoint_is_damaged_is_not_taken_for_another(tmp
 
 
 def test_table3_has_the_cells_of_the_paper_and_only_changes_what_a_cell_says():
-    members = {member.cell: member.config for member in sweeps.members(table3.get_config())}
-    assert set(members) == set(table3.CELLS) == set(paper.TABLES["table3"].cells)
-    assert members["mnist-gabor"].data.name == "mnist" and members["cifar10-pixels"].data.name == "cifar10"
-    assert all(member.kind == "kernel" and member.kernel.gamma == 0 for member in members.values())
+    found = {member.name: member.config for member in members.members_of(table3.get_config())}
+    assert set(found) == set(table3.CELLS) == set(paper.TABLES["table3"].cells)
+    assert found["mnist-gabor"].data.name == "mnist" and found["cifar10-pixels"].data.name == "cifar10"
+    assert all(member.kind == "kernel" and member.kernel.gamma == 0 for member in found.values())
 
 
 def test_a_study_made_again_is_skipped_and_another_one_is_refused(tmp_path, capsys):
