@@ -61,6 +61,8 @@ def _costs(ended: Mapping[str, Mapping[str, Any]], folder: pathlib.Path) -> dict
         summary = manifest.get("summary")
         if summary:
             work = summary.get("epochs", 1) * (manifest["data"]["train_examples"] if "epochs" in summary else 1)
+            if not work:  # it ended at its first evaluation: that tells nothing
+                continue
             size = sum(path.stat().st_size for path in (folder / name).rglob("*") if path.is_file())
             found.setdefault(_key(manifest["config"]), []).append(Cost(summary["seconds"] / work, size))
     return found

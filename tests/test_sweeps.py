@@ -109,3 +109,12 @@ def test_the_plan_says_what_is_done_and_what_the_rest_will_take(tmp_path, capsys
     # Twice as many epochs as the run that ended, on as many examples.
     assert told.startswith("3 runs: 1 done, 1 to go on, 1 new; about 3m20s and ")
     assert told.endswith("MiB for 1 of them, by those that ended")
+
+
+def test_a_run_that_ended_at_its_first_evaluation_tells_the_plan_nothing(tmp_path, capsys):
+    config = table(true=TRUE, random=RANDOM)
+    config.stop.train_accuracy, config.only = 0.001, "true"
+    run_member = functools.partial(experiment.run_member, experiment.Launch())
+    assert sweeps.run(config, str(tmp_path), run_member) == 0
+    config.only = "*"
+    assert plans.describe(members.members_of(config), tmp_path) == "2 runs: 1 done, 0 to go on, 1 new"

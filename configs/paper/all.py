@@ -1,4 +1,4 @@
-"""The whole reproduction: every table and figure of the paper, and what it proves, by one command, as a page.
+"""The whole reproduction: every table and figure of the paper, and what it proves, by one command.
 
     python main.py --config=configs/paper/all.py                          # digits, small networks: minutes, no download
     python main.py --config=configs/paper/all.py:cpu                      # CIFAR10: MLPs in full, the rest as subsets
@@ -9,7 +9,7 @@
 A field that is set on the command line is set in all parts. What has ended is skipped, what was interrupted goes on.
 
 Time: `minutes` under ten minutes on 2 cores; `cpu` about a day; `full` as its parts say.
-Expect: a directory a part, and index.html, which shows the paper's numbers beside these.
+Expect: a directory a part, with its figures; each table is printed beside the paper's.
 """
 
 from collections.abc import Callable
