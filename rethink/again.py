@@ -23,15 +23,12 @@ def config_of(folder: pathlib.Path) -> ConfigDict:
     Raises:
       UserError: the folder holds no run, or a damaged one.
     """
-    path = folder / "manifest.json"
-    if not path.exists():
-        raise settings.UserError(f"{folder} holds no run (no manifest.json): name a run directory.")
-    return settings.from_flat(records.read_manifest(path)["config"])
+    return settings.from_flat(records.read_run(folder)["config"])
 
 
 def compare(first: pathlib.Path, second: pathlib.Path) -> str:
     """Returns one line: whether two runs of one config saw the same examples and wrote the same rows."""
-    manifests = [records.read_manifest(folder / "manifest.json") for folder in (first, second)]
+    manifests = [records.read_run(folder) for folder in (first, second)]
     prints = [manifest.get("fingerprints", {}) for manifest in manifests]
     changed = [name for name in {**prints[0], **prints[1]} if prints[0].get(name) != prints[1].get(name)]
     if changed:

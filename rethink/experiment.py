@@ -265,7 +265,7 @@ def _train_part(
     like = state.init_state(design.model, design.tx, config.seed, design.input_shape)
     with checkpoints.Checkpoints(folder / "checkpoints", config.checkpoint.keep) as saved:
         restored = saved.restore(like, there_must_be_one=True)
-    summary = records.read_manifest(folder / "manifest.json")["summary"]
+    summary = records.read_run(folder)["summary"]
     assert restored is not None
     if restored[1].step != summary["steps"]:
         raise settings.UserError(

@@ -14,16 +14,8 @@ from ml_collections import ConfigDict
 
 from rethink import settings
 
-_SHARED = (
-    "name",
-    "parts",
-    "only",
-    "seeds",
-    "seed",
-    "axes",
-    "figure",
-    "hardware.cpu_devices",
-)  # of a table, and a process
+# What all runs of a table share, as they share a process.
+_SHARED = ("name", "parts", "only", "seeds", "seed", "axes", "figure", "hardware.cpu_devices")
 _TRUTH = {"true": True, "false": False}
 
 
@@ -62,15 +54,25 @@ def members_of(config: ConfigDict) -> list[Member]:
         for cell in (config.cells or [""])
         for point in _points(axes, _cell(cell, config), cell)
     }
-    patterns = config.only.split(",")
-    asked = [name for name in points if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)]
-    if not asked:
-        raise settings.UserError(f"{settings.unknown('only', config.only, list(points))} Patterns such as '*-wd' do.")
+    asked = matching(points, config.only)
     return [
         Member(name, f"{name}-seed{seed}", _member_config(config, name, points[name], seed))
         for seed in range(config.seed, config.seed + config.seeds)
         for name in asked
     ]
+
+
+def matching(names: Iterable[str], only: str) -> list[str]:
+    """Returns the names that match any of the patterns in `only`, separated by commas.
+
+    Raises:
+      UserError: none does.
+    """
+    names, patterns = list(names), only.split(",")
+    asked = [name for name in names if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)]
+    if not asked:
+        raise settings.UserError(f"{settings.unknown('only', only, names)} Patterns such as '*-wd' do.")
+    return asked
 
 
 def read_axes(text: str, fields: Mapping[str, Any]) -> list[Axis]:

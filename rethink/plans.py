@@ -20,10 +20,17 @@ MIB = 2**20
 
 
 class Cost(NamedTuple):
-    """What a run took: seconds for one example in one epoch (of a study: in all), and bytes on disk."""
+    """What a run took.
+
+    Attributes:
+      seconds: for one example in one epoch; of a study: in all.
+      size: bytes on disk.
+      full_train_examples: of its data set.
+    """
 
     seconds: float
     size: int
+    full_train_examples: int
 
 
 def describe(asked: Sequence[Member], folder: pathlib.Path) -> str:
@@ -40,10 +47,10 @@ def describe(asked: Sequence[Member], folder: pathlib.Path) -> str:
     going_on = sum(member.folder in manifests for member in ahead)
     parts = [f"{len(asked)} runs: {len(asked) - len(ahead)} done, {going_on} to go on, {len(ahead) - going_on} new"]
     costs = _costs(ended, folder)
-    known = [member for member in ahead if _key(member.config) in costs]
+    known = [(member.config, costs[_key(member.config)]) for member in ahead if _key(member.config) in costs]
     if known:
-        seconds = sum(_seconds(member.config, costs, ended) for member in known)
-        size = sum(statistics.median(cost.size for cost in costs[_key(member.config)]) for member in known)
+        seconds = sum(_seconds(config, alike) for config, alike in known)
+        size = sum(statistics.median(cost.size for cost in alike) for _, alike in known)
         which = "them" if len(known) == len(ahead) else f"{len(known)} of them"
         parts.append(f"about {progress.duration(seconds)} and {size / MIB:,.0f} MiB for {which}, by those that ended")
     return "; ".join(parts)
@@ -64,17 +71,15 @@ def _costs(ended: Mapping[str, Mapping[str, Any]], folder: pathlib.Path) -> dict
             if not work:  # it ended at its first evaluation: that tells nothing
                 continue
             size = sum(path.stat().st_size for path in (folder / name).rglob("*") if path.is_file())
-            found.setdefault(_key(manifest["config"]), []).append(Cost(summary["seconds"] / work, size))
+            cost = Cost(summary["seconds"] / work, size, manifest["data"]["full_train_examples"])
+            found.setdefault(_key(manifest["config"]), []).append(cost)
     return found
 
 
-def _seconds(
-    config: ConfigDict, costs: Mapping[tuple[Any, ...], list[Cost]], ended: Mapping[str, Mapping[str, Any]]
-) -> float:
-    """Returns about how long a run will take that is like some that ended."""
-    key = _key(config)
-    each = statistics.median(cost.seconds for cost in costs[key])
+def _seconds(config: ConfigDict, alike: Sequence[Cost]) -> float:
+    """Returns about how long a run will take, from the costs of some like it."""
+    each = statistics.median(cost.seconds for cost in alike)
     if config.kind != "train":
         return each
-    sizes = [found["data"]["full_train_examples"] for found in ended.values() if _key(found["config"]) == key]
-    return each * config.train.total_epochs * (config.data.train_examples or max(sizes))
+    examples = config.data.train_examples or max(cost.full_train_examples for cost in alike)
+    return each * config.train.total_epochs * examples

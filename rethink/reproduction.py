@@ -4,17 +4,14 @@ Refuses to know what a part computes: it is handed the functions that run a part
 FOLDER/PART, so that what has ended is skipped and what was interrupted goes on.
 """
 
-import fnmatch
-import sys
-import traceback
 from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
 from rethink import members, settings
+from rethink.sweeps import EXIT_FAILED, report
 
-EXIT_FAILED = 1
 _OWN = ("name", "parts", "only", "cells", "axes", "figure", "seeds")  # of the reproduction itself, or of each part
 
 
@@ -34,19 +31,13 @@ def parts_of(config: ConfigDict, overridden: Collection[str]) -> list[Part]:
     Raises:
       UserError: no part is asked for, or one has not the fields of a config.
     """
-    patterns = config.only.split(",")
-    asked = [name for name in config.parts if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)]
-    if not asked:
-        raise settings.UserError(f"{settings.unknown('only', config.only, list(config.parts))} Patterns do, too.")
+    leaves = dict(settings.flatten(config))
+    changes = {field: leaves[field] for field in overridden if field.partition(".")[0] not in _OWN}
     found = []
-    for name in asked:
+    for name in members.matching(config.parts, config.only):
         settings.check_name("parts", name)
         part = config.parts[name].copy_and_resolve_references()
-        for field in overridden:
-            if field.partition(".")[0] not in _OWN:
-                section, _, last = field.rpartition(".")
-                target, source = (each[section] if section else each for each in (part, config))
-                target[last] = source[last]
+        part.update_from_flattened_dict(changes)
         if members.is_table(part) and "seeds" in overridden:
             part.seeds = config.seeds
         settings.validate(part, {})
@@ -78,9 +69,7 @@ def run(
         try:
             status = run_part(part.config, str(folder / part.name))
         except Exception as error:
-            if not isinstance(error, settings.UserError):
-                traceback.print_exc()
-            print(f"Error: {error}", file=sys.stderr, flush=True)
+            report(error)
             status = EXIT_FAILED
         if status == EXIT_FAILED:
             failed.append(part.name)

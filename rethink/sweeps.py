@@ -38,14 +38,19 @@ def run(config: ConfigDict, workdir: str, run_member: Callable[[ConfigDict, str]
             highest = max(highest, status)
         except Exception as error:
             failed.append(f"{member.folder}: {error}")
-            if not isinstance(error, settings.UserError):
-                traceback.print_exc()
-            print(f"Error: {error}", file=sys.stderr, flush=True)
+            report(error)
     for line in failed:
         print(f"Failed: {line}")
     if writes:
         _show(config, folder)
     return EXIT_FAILED if failed else highest
+
+
+def report(error: Exception) -> None:
+    """Prints why a run failed, where others go on: a user's mistake in one line, a bug with its traceback."""
+    if not isinstance(error, settings.UserError):
+        traceback.print_exc()
+    print(f"Error: {error}", file=sys.stderr, flush=True)
 
 
 def _show(config: ConfigDict, folder: pathlib.Path) -> None:
@@ -55,7 +60,7 @@ def _show(config: ConfigDict, folder: pathlib.Path) -> None:
         comparison.report(config.name, folder)
     else:
         found = [path for paths in outcomes.run_folders(folder).values() for path in paths]
-        ended = [path for path in found if records.read_manifest(path / "manifest.json").get("summary")]
+        ended = [path for path in found if records.read_run(path).get("summary")]
         print(tables.to_text([tables.run_row(path) for path in ended], tables.BRIEF_COLUMNS))
     axis = members.numeric_axis(config)
     name = config.figure if config.figure != "auto" else "against" if axis else "best_so_far"

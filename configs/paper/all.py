@@ -13,6 +13,7 @@ Expect: a directory a part, with its figures; each table is printed beside the p
 """
 
 from collections.abc import Callable
+from types import ModuleType
 
 from ml_collections import ConfigDict
 
@@ -52,7 +53,7 @@ def get_config(arguments=None):
 def full() -> dict[str, ConfigDict]:
     """Returns name -> part: what the paper ran."""
     tables = (table1, table2, table3, table4, figure1a, figure1bc, figure2a, figure2b)
-    parts = {module.__name__.rpartition(".")[2]: module.get_config() for module in tables}
+    parts = {_name(module): module.get_config() for module in tables}
     parts["table3"].kernel.filters = 32_000
     return {
         **parts,
@@ -92,19 +93,24 @@ def cpu() -> dict[str, ConfigDict]:
 def minutes() -> dict[str, ConfigDict]:
     """Returns name -> part: everything on the embedded digits, with small networks in the place of both Inceptions."""
     tables = (table1, table2, table4, table4_alexnet, figure1a, figure1bc, figure2a, figure2b)
-    parts = {module.__name__.rpartition(".")[2]: _digits(module.get_config()) for module in tables}
+    parts = {_name(module): _digits(module.get_config()) for module in tables}
     for name, part in (("table3", table3.get_config()), ("table3_filters", table3_filters.get_config())):
         part.data.name = "digits"
         part.kernel.patch, part.kernel.filters, part.kernel.filter_block = 3, 100, 50
         part.kernel.whitening_patches = 10_000
-        parts[name] = _rewritten(part, {"data.name": lambda _: {}})
+        parts[name] = _rewritten(part, {"data.name": _dropped})
     parts["table3_filters"].axes = "kernel.filters=10,30,100"
     for module in (theorem1, linear, capacity):
-        parts[module.__name__.rpartition(".")[2]] = module.get_config("digits")
+        parts[_name(module)] = module.get_config("digits")
     return parts
 
 
 TIERS = {"minutes": minutes, "cpu": cpu, "full": full}
+
+
+def _name(module: ModuleType) -> str:
+    """Returns the name of a file of this folder, which is that of its part."""
+    return module.__name__.rpartition(".")[2]
 
 
 def _subset(config: ConfigDict, examples: int, batch_size: int, epochs: float) -> ConfigDict:
@@ -133,12 +139,17 @@ def _digits(config: ConfigDict) -> ConfigDict:
         config,
         {
             "model.name": lambda name: networks.get(name, {"model.name": name}),
-            "augmentation.saturation": lambda _: {},  # digits have no colour
-            "augmentation.hue": lambda _: {},
-            "optimizer.decay_factor": lambda _: {},
-            "train.total_epochs": lambda _: {},
+            "augmentation.saturation": _dropped,  # digits have no colour
+            "augmentation.hue": _dropped,
+            "optimizer.decay_factor": _dropped,
+            "train.total_epochs": _dropped,
         },
     )
+
+
+def _dropped(_: object) -> dict:
+    """Returns no field: the rule for one that the table as a whole sets."""
+    return {}
 
 
 def _rewritten(config: ConfigDict, rules: dict[str, Callable[[object], dict]]) -> ConfigDict:

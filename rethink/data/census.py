@@ -38,12 +38,12 @@ class Census:
         self._columns.append(np.stack([piece.ids, piece.true_labels, piece.labels, piece.redrawn]).astype(np.int64))
 
     def _keep_samples(self, piece: Corrupted) -> None:
-        if self.samples and len(self.samples.ids) == SAMPLES and piece.ids.min() > self.samples.ids.max():
+        kept = self.samples
+        if kept and len(kept.ids) == SAMPLES and piece.ids.min() > kept.ids.max():
             return
-        first = Corrupted(*(part[np.argsort(piece.ids)[:SAMPLES]] for part in piece))
-        if self.samples:
-            first = Corrupted(*(np.concatenate(parts) for parts in zip(self.samples, first, strict=True)))
-        self.samples = Corrupted(*(part[np.argsort(first.ids)[:SAMPLES]] for part in first))
+        self.samples = _first(piece)
+        if kept:
+            self.samples = _first(Corrupted(*(np.concatenate(parts) for parts in zip(kept, self.samples, strict=True))))
 
     def labels(self, gather: Gather) -> dict[str, np.ndarray]:
         """Returns `ids`, `true_labels`, `given_labels` and `redrawn` over all processes, by ascending id."""
@@ -65,3 +65,9 @@ class Census:
             name: Fingerprint.merged(gather(part.state())).hexdigest()
             for name, part in (("images", self._images), ("labels", self._labels))
         }
+
+
+def _first(piece: Corrupted) -> Corrupted:
+    """Returns the `SAMPLES` examples with the smallest ids, ascending."""
+    rows = np.argsort(piece.ids)[:SAMPLES]
+    return Corrupted(*(part[rows] for part in piece))

@@ -74,11 +74,11 @@ def read(runs: Runs, field: str) -> list[Point]:
     found = []
     for name, folders in runs.items():
         for folder in folders:
-            manifest = records.read_manifest(folder / "manifest.json")
+            manifest = records.read_run(folder)
             config, summary = manifest["config"], manifest.get("summary")
             if field not in config:
                 raise settings.UserError(settings.unknown("FIELD", field, list(config)))
-            if not summary or manifest["fate"] not in records.FINISHED or manifest["fate"] == "diverged":
+            if not summary or manifest["fate"] not in records.WITH_RESULT:
                 continue
             others = {other: value for other, value in config.items() if other != field}
             caveats = outcomes.caveats(others, manifest.get("data", {}))

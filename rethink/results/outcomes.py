@@ -79,12 +79,9 @@ def read(runs: Runs, table: str) -> dict[str, list[Outcome]]:
 
 
 def _outcome(folder: pathlib.Path, measures: Sequence[str], expected: Mapping[str, str]) -> Outcome:
-    path = folder / "manifest.json"
-    if not path.exists():
-        raise settings.UserError(f"{folder} holds no run (no manifest.json): name run directories.")
-    manifest = records.read_manifest(path)
+    manifest = records.read_run(folder)
     fate, config, data = manifest["fate"], manifest["config"], manifest.get("data", {})
-    summary = manifest.get("summary") if fate in records.FINISHED and fate != "diverged" else None
+    summary = manifest.get("summary") if fate in records.WITH_RESULT else None
     return Outcome(
         folder=folder,
         seed=config["seed"],

@@ -29,7 +29,8 @@ from ml_collections import ConfigDict
 from rethink import settings
 from rethink.results import files
 
-FINISHED = ("fitted", "stopped early", "done", "diverged")
+WITH_RESULT = ("fitted", "stopped early", "done")  # fates
+FINISHED = (*WITH_RESULT, "diverged")
 _DECIDES_LENGTH = ("train.total_epochs", "stop.train_accuracy")
 _PACKAGES = (
     "rethink",
@@ -63,7 +64,7 @@ class Run:
         """Takes the manifest of an earlier launch, or a new one, and the flat config of this launch."""
         self.folder = folder
         self.finished = _is_finished(manifest, config)
-        self.saved_its_end = manifest["fate"] in FINISHED and manifest["fate"] != "diverged"
+        self.saved_its_end = manifest["fate"] in WITH_RESULT
         self.manifest = {**manifest, "config": config}
         self.begun = False
         self._launch = time.monotonic()
@@ -198,6 +199,18 @@ def read_rows(path: pathlib.Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     return [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+
+
+def read_run(folder: pathlib.Path) -> dict[str, Any]:
+    """Returns the manifest of the run in a folder.
+
+    Raises:
+      UserError: there is none, or it is damaged.
+    """
+    path = folder / "manifest.json"
+    if not path.exists():
+        raise settings.UserError(f"{folder} holds no run (no manifest.json): name run directories.")
+    return read_manifest(path)
 
 
 def read_manifest(path: pathlib.Path) -> dict[str, Any]:

@@ -42,10 +42,7 @@ def run_row(folder: pathlib.Path) -> dict[str, Any]:
     Raises:
       UserError: there is no run, it is damaged, or it has not ended.
     """
-    path = folder / "manifest.json"
-    if not path.exists():
-        raise settings.UserError(f"{folder} holds no run (no manifest.json): name run directories.")
-    manifest = records.read_manifest(path)
+    manifest = records.read_run(folder)
     config, summary = manifest["config"], manifest.get("summary")
     if not summary:
         raise settings.UserError(f"{folder} has not ended (fate: {manifest['fate']}): leave it out, or finish it.")
