@@ -2,7 +2,7 @@
 
 Refuses to hold a number without a certainty letter, and any number of ours.
 
-What the letters say stands in `CERTAINTIES`. Cells carry the names of the run directories that a sweep lays out for them.
+What the letters say stands in `CERTAINTIES`. Cells carry the names of the run directories that a sweep lays out.
 """
 
 from collections.abc import Mapping

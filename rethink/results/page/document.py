@@ -32,7 +32,7 @@ def render(found: Sequence[Shelf], output: Path) -> str:
     Raises:
       UserError: plotly is not installed.
     """
-    scripts = (drawing.library(), (HERE / "page.js").read_text(encoding="utf-8"))
+    scripts = library, own = drawing.library(), (HERE / "page.js").read_text(encoding="utf-8")
     files, judged = exports.Exports(output), verdicts.of_shelves(found)
     sections = {
         "verdict": overview.verdict_section(judged),
@@ -53,7 +53,8 @@ def render(found: Sequence[Shelf], output: Path) -> str:
         element(
             "footer", element("p", "Written by rethink from the records of runs. It loads nothing from elsewhere.")
         ),
-        (markup.script(source) for source in scripts),
+        markup.script(library, type="text/plain", id="plotly"),  # run when the first figure is drawn
+        markup.script(own),
     )
     return f"<!doctype html>\n{element('html', _head(scripts), body, lang='en')}\n"
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from rethink import settings
 from rethink.results import paper, tables
-from rethink.results.page import exports, markup, parts, plots, samples, shelves
+from rethink.results.page import exports, parts, plots, samples, shelves
 from rethink.results.page.markup import Markup, element
 from rethink.results.page.samples import Condition
 from rethink.results.page.shelves import Entry, Shelf

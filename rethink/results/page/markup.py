@@ -1,6 +1,6 @@
 """Owns how HTML is put together: elements whose texts and attributes are escaped, in this one place.
 
-Refuses text that is not escaped: only what `element` returns, and the page's own style and script, are taken as they are.
+Refuses text that is not escaped: only what `element` returns, and the page's own style and script, are taken as is.
 """
 
 import base64
@@ -67,9 +67,9 @@ def data(value: Any, **attributes: Any) -> Markup:
     return element("script", Markup(text), type="application/json", **attributes)
 
 
-def script(source: str) -> Markup:
-    """Returns an element that runs a script of the page's own."""
-    return element("script", Markup(harmless(source)))
+def script(source: str, **attributes: Any) -> Markup:
+    """Returns an element that runs a script of the page's own, or keeps it, with a type that is none of a script."""
+    return element("script", Markup(harmless(source)), **attributes)
 
 
 def harmless(source: str) -> str:

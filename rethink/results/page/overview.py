@@ -12,15 +12,6 @@ from rethink.results.page import exports, parts, shelves, verdicts
 from rethink.results.page.markup import Markup, element
 from rethink.results.page.verdicts import Verdict
 
-WORDS = {
-    "match": "match",
-    "off": "off",
-    "not comparable": "not comparable",
-    "not run": "not run",
-    "no result": "no result yet",
-    "paper silent": "paper silent",
-}
-
 
 def anchor(number: int) -> str:
     """Returns the id of the table of a verdict, of which `number` came before."""

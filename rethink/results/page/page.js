@@ -22,8 +22,14 @@
     return found;
   }
 
+  // plotly.js is long: it lies in the page as text, and runs when the first figure wants it.
+  function library() {
+    if (!window.Plotly) make("script", document.getElementById("plotly").textContent, document.head);
+  }
+
   function draw(place, figure) {
     if (place.dataset.drawn) return;
+    library();
     place.dataset.drawn = "true";
     drawn.add(place);
     const layout = figure.layout;

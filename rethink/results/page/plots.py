@@ -80,7 +80,7 @@ def _points(shelf: Shelf, field: str) -> list[Point]:
 
 def _label_corruption(shelf: Shelf) -> Plot:
     points = _points(shelf, label_corruption.FIELD)
-    panels = []
+    panels: list[tuple[str, list[dict[str, Any]]]] = []
     for accuracy in (label_corruption.FIT, label_corruption.STRICT):
         relative = label_corruption.relative(points, accuracy)
         known = any(relative(point) for point in points)
@@ -231,8 +231,8 @@ def of_a_run() -> dict[str, Any]:
     panels: dict[str, list[dict[str, Any]]] = {"loss": [], "accuracy (%)": []}
     for meta, (name, colour, width, dash) in looks.items():
         is_loss = "loss" in meta[1]
-        trace = {"name": name, "legendgroup": name, "meta": list(meta), "line": {"color": colour, "width": width}}
-        trace |= {"showlegend": not is_loss, "mode": "lines", "hovertemplate": f"step %{{x}}: {name} %{{y}}"}
-        trace["line"]["dash"] = dash
-        panels["loss" if is_loss else "accuracy (%)"].append({**trace, "x": [], "y": []})
+        trace: dict[str, Any] = {"name": name, "legendgroup": name, "meta": list(meta), "x": [], "y": []}
+        trace |= {"line": {"color": colour, "width": width, "dash": dash}, "mode": "lines"}
+        trace |= {"showlegend": not is_loss, "hovertemplate": f"step %{{x}}: {name} %{{y}}"}
+        panels["loss" if is_loss else "accuracy (%)"].append(trace)
     return drawing.figure(list(panels.items()), "step")

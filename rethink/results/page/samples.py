@@ -69,8 +69,8 @@ def read(entry: Entry) -> list[Sample]:
         return []
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            images, given, true = (arrays[name][:MOST] for name in ARRAYS)
-        return [Sample(data_uri(*parts[:1]), int(parts[1]), int(parts[2])) for parts in zip(images, given, true)]
+            found = [arrays[name][:MOST] for name in ARRAYS]
+        return [Sample(data_uri(image), int(given), int(true)) for image, given, true in zip(*found, strict=True)]
     except (ValueError, TypeError, KeyError, OSError, EOFError, zipfile.BadZipFile):
         return []
 
