@@ -60,8 +60,8 @@ def figure(panels: Sequence[tuple[str, Sequence[Mapping[str, Any]]]], x_title: s
     made.update_xaxes(title_text=x_title, row=len(panels), col=1)
     made.update_layout(
         height=PANEL_HEIGHT * len(panels) + 90,
-        margin={"l": 58, "r": 12, "t": 30, "b": 48},
-        legend={"orientation": "h", "yanchor": "top", "y": -0.16 if len(panels) == 1 else -0.1, "x": 0},
+        margin={"l": 58, "r": 12, "t": 30, "b": 90},
+        legend={"orientation": "h", "yref": "container", "yanchor": "bottom", "y": 0, "x": 0, "tracegroupgap": 0},
         hovermode="closest",
         font={"size": 13},
     )

@@ -53,9 +53,10 @@ def _runs(shelf: Shelf, title: str, files: exports.Exports) -> list[Markup]:
             return parts.run_links([links[row["run"]]], row["run"])
         return parts.badge(row["fate"]) if column == "fate" else str(row[column])
 
-    written = files.write(f"{shelf.folder.name}-runs", rows, tables.BRIEF_COLUMNS, title)
-    table = parts.table(f"Runs of {title}", tables.BRIEF_COLUMNS, rows, show)
-    return [table, parts.file_links(written, f"Runs of {title}")]
+    caption = title if shelf.name == shelves.SINGLE else f"Runs of {title}"
+    written = files.write(f"{shelf.folder.name}-runs", rows, tables.BRIEF_COLUMNS, caption)
+    table = parts.table(caption, tables.BRIEF_COLUMNS, rows, show)
+    return [table, parts.file_links(written, caption)]
 
 
 def row(entry: Entry) -> dict[str, Any]:
@@ -120,7 +121,7 @@ def samples_section(found: Sequence[Shelf]) -> Markup | None:
 
 
 def _condition(condition: Condition) -> Markup:
-    title = f"{condition.data}: {condition.pixels} pixels, {condition.labels} labels"
+    title = f"{condition.data}: pixels {condition.pixels}; labels {condition.labels}"
     link = element("a", condition.entry.folder.name, href=f"#{condition.entry.anchor}")
     return element(
         "article",

@@ -43,7 +43,8 @@ def _sentence(counts: Counter[str], claims: Counter[str]) -> str:
         if judged
         else "No number has been measured on one of the paper's own experiments yet."
     )
-    other = f" {counts['not comparable']} more were measured on other experiments." if counts["not comparable"] else ""
+    others = counts["not comparable"]
+    other = f" {others} were measured on other experiments, which compare with nothing of the paper." if others else ""
     orders = f" Of {held} orderings that were put to our numbers, {claims['holds']} hold." if held else ""
     return first + other + orders
 
@@ -114,7 +115,7 @@ def _damaged(verdict: Verdict) -> Markup | None:
 
 def _numbers(title: str, verdict: Verdict) -> Markup:
     entries = verdict.shelf.entries if verdict.shelf else ()
-    columns = ("cell", "measure", "paper %", "ours %", "difference", "± s.e.", "verdict", "fate", "examples", "notes")
+    columns = ("cell", "measure", "paper %", "ours %", "difference", "± s.e.", "verdict", "fate", "notes")
 
     def show(column: str, row: Mapping[str, Any]) -> Any:
         if column == "cell":
@@ -125,8 +126,9 @@ def _numbers(title: str, verdict: Verdict) -> Markup:
             return _ours(row)
         if column == "verdict":
             return parts.badge(row["verdict"])
-        names = {"difference": "ours - paper", "± s.e.": "standard error", "examples": "train examples"}
-        text = str(row[names.get(column, column)])
+        if column == "fate" and row["fate"] == "not run":
+            return ""  # its verdict says so
+        text = str(row[{"difference": "ours - paper", "± s.e.": "standard error"}.get(column, column)])
         return text.replace("_", " ") if column == "measure" else text
 
     return parts.table(f"{title}: the paper's numbers beside ours", columns, verdict.rows, show)

@@ -27,6 +27,15 @@
     if (!window.Plotly) make("script", document.getElementById("plotly").textContent, document.head);
   }
 
+  // Room for the names of the traces below the axis, however many lines they take at this width.
+  function room(place, { data, layout }) {
+    const names = data.filter((trace) => trace.showlegend !== false).map((trace) => trace.name.length);
+    const columns = Math.max(1, Math.floor((place.clientWidth - 70) / (60 + 7.2 * Math.max(1, ...names))));
+    const below = 58 + 21 * Math.ceil(names.length / columns);
+    const panels = layout.height - layout.margin.t - layout.margin.b;
+    return { "margin.b": below, "height": panels + layout.margin.t + below };
+  }
+
   function draw(place, figure) {
     if (place.dataset.drawn) return;
     library();
@@ -35,7 +44,7 @@
     const layout = figure.layout;
     layout.font = { ...layout.font, family: getComputedStyle(document.body).fontFamily };
     layout.dragmode = coarse.matches ? false : "zoom"; // a finger on a figure scrolls the page
-    for (const [path, value] of Object.entries(colours(layout))) {
+    for (const [path, value] of Object.entries({ ...colours(layout), ...room(place, figure) })) {
       const names = path.split(".");
       const last = names.pop();
       let section = layout;
@@ -43,7 +52,7 @@
       section[last] = value;
     }
     for (const trace of figure.data) trace.hoverlabel = { namelength: 40 };
-    Plotly.newPlot(place, figure.data, layout, { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d"] });
+    Plotly.newPlot(place, figure.data, layout, { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] });
   }
 
   const drawById = (place) => draw(place, read(document.getElementById(`${place.id}-data`)));
@@ -55,6 +64,7 @@
   }, { rootMargin: "300px" });
   figures.forEach((place) => watch.observe(place));
 
+  addEventListener("resize", () => drawn.forEach((place) => Plotly.relayout(place, room(place, place))));
   const repaint = () => drawn.forEach((place) => Plotly.relayout(place, colours(place.layout)));
   dark.addEventListener("change", repaint);
   addEventListener("beforeprint", () => { printing = true; figures.forEach(drawById); repaint(); });

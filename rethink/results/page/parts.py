@@ -32,6 +32,9 @@ SIGNS = {  # of a verdict or a fate, beside its words: never colour alone
 }
 
 
+WIDTHS = {"measure": "word", "fate": "word", "paper": "word", "ours": "word", "notes": "long"}  # column -> class
+
+
 def badge(words: str) -> Markup:
     """Returns a verdict or a fate, as a sign, in words and in colour."""
     kind, sign = SIGNS.get(words, ("none", "·"))
@@ -49,20 +52,26 @@ def table(
     Args:
       show: (column, row) -> what the cell holds.
     """
-    head = element("tr", (element("th", column, scope="col") for column in columns))
-    first, *others = columns
-    body = (
-        element("tr", element("th", show(first, row), scope="row"), (_cell(show(column, row)) for column in others))
-        for row in rows
-    )
-    whole = element("table", element("caption", caption), element("thead", head), element("tbody", body))
+    listed = list(rows)
+    shown = {column: [show(column, row) for row in listed] for column in columns}
+    looks = [_look(column, cells) for column, cells in shown.items()]
+    heads = [element("th", name, scope="col", class_=look) for name, look in zip(columns, looks, strict=True)]
+    lines = [_line(cells, looks) for cells in zip(*shown.values(), strict=True)]
+    head, body = element("thead", element("tr", heads)), element("tbody", lines)
+    whole = element("table", element("caption", caption), head, body)
     return element("div", whole, class_="scroll", tabindex="0", role="group", aria_label="table, scrolls sideways")
 
 
-def _cell(content: Any) -> Markup:
-    text = str(content)
-    is_number = not isinstance(content, Markup) and text.strip("+-.,%≥>= 0123456789") == "" and text != ""
-    return element("td", content, class_="number" if is_number else None)
+def _line(cells: Sequence[Any], looks: Sequence[str | None]) -> Markup:
+    others = (element("td", cell, class_=look) for cell, look in zip(cells[1:], looks[1:], strict=True))
+    return element("tr", element("th", cells[0], scope="row"), others)
+
+
+def _look(column: str, cells: Iterable[Any]) -> str | None:
+    """Returns the class of a column: numbers are set flush right."""
+    known = [str(cell) for cell in cells if cell not in ("", "not reached")]
+    is_number = bool(known) and all(text.strip("+-.,%>= 0123456789") == "" for text in known)
+    return "number" if is_number else WIDTHS.get(column)
 
 
 def run_links(entries: Sequence[Entry], name: str) -> Any:

@@ -105,7 +105,11 @@ def _against(shelf: Shelf, entries: Sequence[Entry], field: str) -> Plot:
         (f"{name} error (%)", _series(points, against.error(measure), named=name == "test"))
         for name, measure in against.ERRORS.items()
     ]
-    log = {"type": "log"} if against.spans_decades([point.x for point in points]) else {}
+    log = (
+        {"type": "log", "dtick": "D2", "exponentformat": "e"}
+        if against.spans_decades([point.x for point in points])
+        else {}
+    )
     return Plot(
         "against",
         f"Errors against {field}",

@@ -177,7 +177,7 @@ def spoken(shelf: Shelf) -> str:
     """Returns how a page names a shelf: its table and its folder, where these differ."""
     if shelf.name == SINGLE:
         return f"Runs in {shelf.folder.name}"
-    return shelf.name if shelf.folder.name.startswith(shelf.name) else f"{shelf.name}, in {shelf.folder.name}"
+    return shelf.name if shelf.folder.name == shelf.name else f"{shelf.name} ({shelf.folder.name})"
 
 
 def caveats(entry: Entry) -> list[str]:

@@ -14,8 +14,8 @@ from rethink.results.page.shelves import Shelf
 RULE = (
     f"A number matches where it differs from the paper's by no more than {comparison.MATCH_POINTS:g} point, or "
     f"{comparison.MATCH_ERRORS:g} standard errors of ours, whichever is more; else it is off. A subset, another "
-    "network or another regularizer than the cell's, and a run that was stopped by the test set, are not comparable, however "
-    "near they come. An ordering holds where our means show it, whatever their noise."
+    "network or another regularizer than the cell's, and a run that was stopped by the test set, are not comparable, "
+    "however near they come. An ordering holds where our means show it, whatever their noise."
 )
 ORDERING_VERDICTS = ("holds", "doesn't hold", "not run", "no result")
 
