@@ -10,7 +10,7 @@ ACCURACIES = ("0.9", "0.95", "0.99", "0.999", "1.0")
 
 @pytest.fixture
 def write_run(tmp_path):
-    """write_run(table, cell, seed, ...) -> the directory of a made-up run TABLE/CELL-seedS, or of one without a table."""
+    """write_run(table, cell, seed, ...) -> the directory of a made-up run TABLE/CELL-seedS, or CELL without a table."""
 
     def write(table, cell, seed=0, *, fate="done", train=1.0, test=0.5, points=5, fitted=True, full=True, **config):
         folder = tmp_path / table / (f"{cell}-seed{seed}" if table else cell)
