@@ -44,7 +44,7 @@ def _sentence(counts: Counter[str], claims: Counter[str]) -> str:
         else "No number has been measured on one of the paper's own experiments yet."
     )
     others = counts["not comparable"]
-    other = f" {others} were measured on other experiments, which compare with nothing of the paper." if others else ""
+    other = f" {others} were measured on other experiments, so they can't be compared." if others else ""
     orders = f" Of {held} orderings that were put to our numbers, {claims['holds']} hold." if held else ""
     return first + other + orders
 
