@@ -4,7 +4,8 @@ import pathlib
 
 from setuptools import find_packages, setup
 
-TEST = ["pytest", "pytest-xdist", "hypothesis", "ruff", "mypy"]
+PAGE = ["plotly>=6"]
+TEST = [*PAGE, "playwright", "pytest", "pytest-xdist", "hypothesis", "ruff", "mypy"]
 
 setup(
     name="rethink",
@@ -15,6 +16,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["rethink", "rethink.*"]),
+    package_data={"rethink.results.page": ["*.css", "*.js"]},
     install_requires=[
         "absl-py",
         "array_record",
@@ -40,6 +42,7 @@ setup(
         "tpu": ["jax[tpu]"],
         "tf": ["tensorflow-cpu>=2.21; platform_system == 'Linux'", "tensorflow>=2.21; platform_system != 'Linux'"],
         "bench": ["psutil"],
+        "page": PAGE,
         "test": TEST,
     },
 )

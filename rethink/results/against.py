@@ -147,7 +147,7 @@ def draw(points: Sequence[Point], field: str, stem: Path, *, title: str) -> list
             axes.set_ylabel(f"{name} error (%)")
             axes.set_ylim(bottom=0)
         axes.set_xlabel(field)
-        if _spans_decades([point.x for point in points]):
+        if spans_decades([point.x for point in points]):
             axes.set_xscale("log")
         legend(figure, axes)
         return figure
@@ -162,7 +162,8 @@ def legend(figure, axes) -> None:
         figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
 
 
-def _spans_decades(values: Sequence[float]) -> bool:
+def spans_decades(values: Sequence[float]) -> bool:
+    """Returns whether the values of a field want a logarithmic axis."""
     return bool(values) and min(values) > 0 and max(values) >= 20 * min(values)
 
 

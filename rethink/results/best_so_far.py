@@ -49,7 +49,7 @@ def gain(rows: Rows) -> tuple[float, int] | None:
 
     Of equal ones the first is the best.
     """
-    known = [(row["step"], value) for row, value in zip(*_test(rows), strict=True) if not math.isnan(value)]
+    known = [(row["step"], value) for row, value in zip(*tested(rows), strict=True) if not math.isnan(value)]
     if not known:
         return None
     step, best = max(known, key=lambda point: point[1])
@@ -62,7 +62,7 @@ def noise(rows: Rows) -> float | None:
     Of independent errors about a straight line that estimates their standard deviation, whatever the line's slope.
     None with fewer than three evaluations, or where a value is missing.
     """
-    values = np.asarray(_test(rows)[1])
+    values = np.asarray(tested(rows)[1])
     if len(values) < 3 or np.isnan(values).any():
         return None
     return float(np.sqrt(np.mean(np.diff(values, 2) ** 2) / 6))
@@ -74,7 +74,7 @@ def rows(runs: Sequence[tuple[str, Rows]]) -> list[dict[str, Any]]:
     for label, evaluations in runs:
         gained, noisy = gain(evaluations), noise(evaluations)
         if gained is not None:
-            last = [value for value in _test(evaluations)[1] if not math.isnan(value)][-1]
+            last = [value for value in tested(evaluations)[1] if not math.isnan(value)][-1]
             best = {"oracle's best %": f"{last + gained[0]:.2f}", "at step": gained[1], "gain": f"{gained[0]:.2f}"}
             noisy_text = "" if noisy is None else f"{noisy:.2f}"
             found.append({"run": label, "last test %": f"{last:.2f}", **best, "noise": noisy_text})
@@ -107,8 +107,8 @@ def _panel(axes, label: str, rows: Rows) -> None:
     from matplotlib.ticker import EngFormatter
 
     figures.curve(axes, rows, "evaluation", "train_accuracy", TRAIN, scale=100)
-    evaluations, test = _test(rows)
-    steps, best = [row["step"] for row in evaluations], _running_best(test)
+    evaluations, test = tested(rows)
+    steps, best = [row["step"] for row in evaluations], running_best(test)
     axes.fill_between(steps, test, best, **BAND)
     axes.plot(steps, best, **BEST)
     figures.curve(axes, rows, "evaluation", "test_accuracy", TEST, scale=100)
@@ -124,7 +124,7 @@ def _panel(axes, label: str, rows: Rows) -> None:
     axes.set_title(f"{textwrap.fill(label, LABEL_WIDTH)}\n{text}", fontsize=9, loc="left", parse_math=False)
 
 
-def _test(rows: Rows) -> tuple[list[Mapping[str, Any]], list[float]]:
+def tested(rows: Rows) -> tuple[list[Mapping[str, Any]], list[float]]:
     """Returns the evaluation rows but that of the start, which is no result, and their test accuracy in percent.
 
     The accuracy is nan where it is null or not finite.
@@ -133,8 +133,8 @@ def _test(rows: Rows) -> tuple[list[Mapping[str, Any]], list[float]]:
     return evaluations, [100 * figures.finite(row.get("test_accuracy")) for row in evaluations]
 
 
-def _running_best(values: Sequence[float]) -> list[float]:
-    """The largest value up to each one; nan where the value is, so that the gap is one of the band as well."""
+def running_best(values: Sequence[float]) -> list[float]:
+    """Returns the largest value up to each one; nan where the value is, so that the gap is one of the band as well."""
     best, found = -math.inf, []
     for value in values:
         best = best if math.isnan(value) else max(best, value)

@@ -2,14 +2,19 @@
 
 Refuses to hold a number without a certainty letter, and any number of ours.
 
-Certainty: A the paper's own text, B two or more independent secondary texts agree, C one secondary text, M remembered
-only, I inferred. Cells carry the names of the run directories that a sweep lays out for them.
+What the letters say stands in `CERTAINTIES`. Cells carry the names of the run directories that a sweep lays out.
 """
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
-CERTAINTIES = ("A", "B", "C", "M", "I")
+CERTAINTIES = {
+    "A": "the paper's own text",
+    "B": "two or more independent secondary texts agree",
+    "C": "one secondary text",
+    "M": "remembered only",
+    "I": "inferred",
+}
 BEST = "best_"  # before the name of a field: the largest over the evaluation rows of a run
 
 

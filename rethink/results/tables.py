@@ -33,6 +33,19 @@ COLUMNS = (
     "seconds",
     "devices",
 )
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+    "[": "{[}",  # at the start of a row, after a line's end, it would open that one's argument
+    **{sign: rf"\{sign}" for sign in "&%$#_"},
+}
 BRIEF_COLUMNS = ("run", "seed", "fate", "steps", "train accuracy %", "test accuracy %", "result of", "seconds")
 
 
@@ -88,6 +101,28 @@ def to_markdown(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> st
     """Returns rows as a Markdown table."""
     lines = [columns, ["---"] * len(columns), *([str(row[column]) for column in columns] for row in rows)]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def to_latex(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], caption: str) -> str:
+    """Returns rows as a LaTeX table, for the package booktabs; every sign of a name or a note is shown as it is."""
+    lines = [" & ".join(map(escape_latex, (row[column] for column in columns))) + r" \\" for row in rows]
+    header = " & ".join(map(escape_latex, columns)) + r" \\"
+    return "\n".join(
+        [
+            r"\begin{table}",
+            r"  \centering",
+            rf"  \caption{{{escape_latex(caption)}}}",
+            rf"  \begin{{tabular}}{{{'l' * len(columns)}}}",
+            *(f"    {line}" for line in (r"\toprule", header, r"\midrule", *lines, r"\bottomrule")),
+            r"  \end{tabular}",
+            r"\end{table}",
+        ]
+    )
+
+
+def escape_latex(text: Any) -> str:
+    """Returns text without a sign that LaTeX takes for a command."""
+    return "".join(_LATEX.get(sign, sign) for sign in " ".join(str(text).split()))
 
 
 def to_text(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:

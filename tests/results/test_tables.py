@@ -102,3 +102,16 @@ def test_the_command_refuses_what_is_no_run_in_one_line(tmp_path):
     command = [sys.executable, "-m", "rethink.results.tables", str(tmp_path)]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode and ended.stderr.startswith("Error: ") and ended.stderr.count("\n") == 1
+
+
+def test_latex_shows_every_sign_of_a_name():
+    rows = [{"a": r"100% & $x_1$ # {b} ~ ^ \input{/etc/passwd}", "b": '[1cm] <= 3 | "q"'}]
+    text = tables.to_latex(rows, ("a", "b"), r"50% \write18{ls}")
+    assert text.count(r"\toprule") == text.count(r"\midrule") == text.count(r"\bottomrule") == 1
+    assert (
+        r"100\% \& \$x\_1\$ \# \{b\} \textasciitilde{} \textasciicircum{} \textbackslash{}input\{/etc/passwd\}" in text
+    )
+    assert r"{[}1cm] \textless{}= 3 \textbar{} \textquotedbl{}q\textquotedbl{} \\" in text
+    assert r"\caption{50\% \textbackslash{}write18\{ls\}}" in text
+    (line,) = text.split(r"\midrule")[1].split(r"\bottomrule")[0].strip().splitlines()
+    assert len(line.replace(r"\&", "").split("&")) == 2

@@ -1,0 +1,139 @@
+"""Owns the sections between the tables and the runs: interactive figures, studies, sample images.
+
+Refuses to read a figure's points itself: plots.py and samples.py do.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rethink import settings
+from rethink.results import paper, tables
+from rethink.results.page import exports, parts, plots, samples, shelves
+from rethink.results.page.markup import Markup, element
+from rethink.results.page.samples import Condition
+from rethink.results.page.shelves import Entry, Shelf
+
+LARGEST_PICTURE = 2**20  # bytes of a PNG that is shown in the page; larger ones are linked
+
+
+def figures_section(found: Sequence[Shelf], output: Path, files: exports.Exports) -> Markup | None:
+    """Returns the figures of all shelves and, of those that are no table of the paper, their runs as a table."""
+    shown = [shelf for shelf in found if _has_figures(shelf)]
+    articles = [_shelf(number, shelf, output, files) for number, shelf in enumerate(shown)]
+    if not articles:
+        return None
+    return element("section", element("h2", "Figures", id="figures"), articles, aria_labelledby="figures")
+
+
+def _has_figures(shelf: Shelf) -> bool:
+    return any(entry.kind == "train" or len(shelf.entries) > 1 for entry in shelf.entries if not entry.problem)
+
+
+def _shelf(number: int, shelf: Shelf, output: Path, files: exports.Exports) -> Markup:
+    title = shelves.spoken(shelf)
+    drawn = []
+    for plot in plots.of_shelf(shelf):
+        written = files.write(f"{shelf.folder.name}-{plot.name}", plot.rows, plot.columns, f"{title}: {plot.title}")
+        static = parts.beside(shelf.folder / "figures", plot.name, output)
+        links = parts.file_links(static, f"Static figure: {plot.title}") if static else None
+        listed = parts.numbers(plot.title, plot.columns, plot.rows, parts.file_links(written, plot.title))
+        drawn.append(parts.plot(f"plot-{number}-{plot.name}", plot.title, plot.caption, plot.figure, links, listed))
+    table = None if shelf.name in paper.TABLES else _runs(shelf, title, files)
+    return element("article", element("h3", title), drawn, table)
+
+
+def _runs(shelf: Shelf, title: str, files: exports.Exports) -> list[Markup]:
+    """Returns the table of a shelf's runs, and its files."""
+    rows = [row(entry) for entry in shelf.entries]
+    links = {str(entry.folder.name): entry for entry in shelf.entries}
+
+    def show(column: str, row: Mapping[str, Any]) -> Any:
+        if column == "run":
+            return parts.run_links([links[row["run"]]], row["run"])
+        return parts.badge(row["fate"]) if column == "fate" else str(row[column])
+
+    caption = title if shelf.name == shelves.SINGLE else f"Runs of {title}"
+    written = files.write(f"{shelf.folder.name}-runs", rows, tables.BRIEF_COLUMNS, caption)
+    table = parts.table(caption, tables.BRIEF_COLUMNS, rows, show)
+    return [table, parts.file_links(written, caption)]
+
+
+def row(entry: Entry) -> dict[str, Any]:
+    """Returns the row of a run, by its directory's name; what it has not recorded is blank."""
+    blank = {**dict.fromkeys(tables.BRIEF_COLUMNS, ""), "seed": entry.manifest["config"].get("seed", "")}
+    try:
+        found = {} if entry.problem else tables.run_row(entry.folder)
+    except (settings.UserError, LookupError, TypeError):
+        found = {}
+    return {
+        **blank,
+        **{name: found[name] for name in blank if name in found},
+        "run": entry.folder.name,
+        "fate": entry.fate,
+    }
+
+
+def studies_section(found: Sequence[Shelf], output: Path) -> Markup | None:
+    """Returns what the runs that are built or solved, not trained, have shown."""
+    studies = [entry for shelf in found for entry in shelf.entries if entry.kind != "train" and not entry.problem]
+    if not studies:
+        return None
+    heading = element("h2", "What is proved or solved", id="studies")
+    return element("section", heading, (_study(entry, output) for entry in studies), aria_labelledby="studies")
+
+
+def _study(entry: Entry, output: Path) -> Markup:
+    heading = element("h3", element("a", entry.folder.name, href=f"#{entry.anchor}"), " ", parts.badge(entry.fate))
+    listed = entry.summary.get("rows")
+    rows = [
+        {"what": str(row[0]), "found": str(row[1])}
+        for row in (listed if isinstance(listed, list) else [])
+        if isinstance(row, list) and len(row) == 2
+    ]
+    table = parts.table(f"What {entry.folder.name} has shown", ("what", "found"), rows) if rows else None
+    empty = None if rows else element("p", "It has come to no result.")
+    return element("article", heading, table, empty, _pictures(entry, output))
+
+
+def _pictures(entry: Entry, output: Path) -> list[Markup]:
+    found = []
+    for path in sorted((entry.folder / "figures").glob("*.png")):
+        title = f"{path.stem} of {entry.folder.name}"
+        links = parts.file_links(parts.beside(path.parent, path.stem, output), title)
+        picture = None
+        if path.stat().st_size <= LARGEST_PICTURE:
+            uri = samples.png_uri(path.read_bytes())
+            picture = element("img", src=uri, alt=f"Figure: {title}; its numbers stand in the table", class_="static")
+        found.append(element("figure", picture, element("figcaption", title), links))
+    return found
+
+
+def samples_section(found: Sequence[Shelf]) -> Markup | None:
+    """Returns a few training examples of each condition, as the network is given them."""
+    conditions = samples.conditions([entry for shelf in found for entry in shelf.entries])
+    if not conditions:
+        return None
+    text = "Training examples as the network is given them, one run for each condition. Labels are numbers of classes."
+    shown = [_condition(condition) for condition in conditions]
+    heading = element("h2", "What the network is given", id="samples")
+    return element("section", heading, element("p", text), shown, aria_labelledby="samples")
+
+
+def _condition(condition: Condition) -> Markup:
+    title = f"{condition.data}: pixels {condition.pixels}; labels {condition.labels}"
+    link = element("a", condition.entry.folder.name, href=f"#{condition.entry.anchor}")
+    return element(
+        "article",
+        element("h3", title),
+        element("p", "From ", link, "."),
+        element("ul", map(_sample, condition.samples), class_="samples"),
+    )
+
+
+def _sample(sample: samples.Sample) -> Markup:
+    same = sample.given == sample.true
+    words = f"given label {sample.given}, true label {sample.true}"
+    image = element("img", src=sample.uri, alt=f"Training image: {words}", class_="pixels", loading="lazy")
+    given = element("span", f"given {sample.given}", class_=None if same else "differs")
+    return element("li", image, element("span", given, f", true {sample.true}", class_="digits", aria_hidden="true"))

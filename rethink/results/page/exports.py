@@ -1,0 +1,42 @@
+"""Owns the tables that lie beside a page as files: CSV, Markdown and LaTeX, and how they are called.
+
+Refuses two files of one name, and a name that could lead out of its folder.
+"""
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rethink.results import files, tables
+
+FOLDER = "tables"
+SUFFIXES = ("csv", "md", "tex")
+
+
+class Exports:
+    """The files of a page's tables."""
+
+    def __init__(self, output: Path):
+        """Takes the path of the page; its folder must exist."""
+        self._folder = output.parent / FOLDER
+        self._names: set[str] = set()
+
+    def write(self, name: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[str], caption: str) -> list[str]:
+        """Writes a table in each form; returns the paths, relative to the page."""
+        self._folder.mkdir(exist_ok=True)
+        stem = self._unused(re.sub(r"[^A-Za-z0-9_.+=-]", "_", name).lstrip("."))
+        text = io.StringIO()
+        tables.write_csv(rows, columns, text)
+        contents = (text.getvalue(), tables.to_markdown(rows, columns), tables.to_latex(rows, columns, caption))
+        for suffix, content in zip(SUFFIXES, contents, strict=True):
+            files.replace(self._folder / f"{stem}.{suffix}", (content.rstrip("\n") + "\n").encode())
+        return [f"{FOLDER}/{stem}.{suffix}" for suffix in SUFFIXES]
+
+    def _unused(self, name: str) -> str:
+        stem, number = name[:100] or "table", 2
+        while stem in self._names:
+            stem, number = f"{name[:100]}-{number}", number + 1
+        self._names.add(stem)
+        return stem

@@ -1,0 +1,65 @@
+"""Owns the comparison of a whole reproduction with the paper: each table, its verdicts, and the counts of all.
+
+Refuses to judge: verdicts are those of comparison.py, and so are the rules, which are put into words here.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from rethink import settings
+from rethink.results import comparison, paper
+from rethink.results.page.shelves import Shelf
+
+RULE = (
+    f"A number matches where it differs from the paper's by no more than {comparison.MATCH_POINTS:g} point, or "
+    f"{comparison.MATCH_ERRORS:g} standard errors of ours, whichever is more; else it is off. A subset, another "
+    "network or another regularizer than the cell's, and a run that was stopped by the test set, are not comparable, "
+    "however near they come. An ordering holds where our means show it, whatever their noise."
+)
+ORDERING_VERDICTS = ("holds", "doesn't hold", "not run", "no result")
+
+
+class Verdict(NamedTuple):
+    """A table of the paper beside the runs of one shelf; without a shelf where no run is of it.
+
+    Attributes:
+      rows, claims: of comparison.compare and comparison.check_orderings.
+      problem: why they could not be compared; "" where they were.
+    """
+
+    table: str
+    shelf: Shelf | None
+    rows: Sequence[Mapping[str, Any]]
+    claims: Sequence[Mapping[str, Any]]
+    problem: str = ""
+
+    def counts(self) -> Counter[str]:
+        """Returns how many numbers have each verdict."""
+        return Counter(row["verdict"] for row in self.rows)
+
+    def orderings(self) -> Counter[str]:
+        """Returns how many orderings have each verdict."""
+        return Counter(claim["verdict"] for claim in self.claims)
+
+
+def of_shelves(shelves: Sequence[Shelf]) -> list[Verdict]:
+    """Returns the verdict on each table of the paper, in its order: one for each shelf with runs of it."""
+    found = []
+    for table in paper.TABLES:
+        own = [shelf for shelf in shelves if shelf.name == table]
+        found += [_verdict(table, shelf) for shelf in own] or [_verdict(table, None)]
+    return found
+
+
+def _verdict(table: str, shelf: Shelf | None) -> Verdict:
+    runs = shelf.sound() if shelf else {}
+    try:
+        return Verdict(table, shelf, comparison.compare(table, runs), comparison.check_orderings(table, runs))
+    except settings.UserError as error:
+        return Verdict(table, shelf, [], [], str(error))
+
+
+def total(counts: Sequence[Counter[str]]) -> Counter[str]:
+    """Returns the sum of counts."""
+    return sum(counts, Counter())
