@@ -5,7 +5,7 @@ import json
 import pytest
 
 from rethink.results import best_so_far, label_corruption, records
-from rethink.results.page import configs, curves, document, plots, shelves
+from rethink.results.page import configs, curves, plots, shelves
 
 
 @pytest.fixture
