@@ -67,14 +67,11 @@ def launch() -> None:
                 profile_steps=command_line.read_steps(profile.value),
             )
             folder = workdir.value or f"runs/{config.value.name}-{settings.digest(config.value)}"
-            run_table = functools.partial(sweeps.run, run_member=functools.partial(experiment.run_member, launched))
-            if config.value.parts:
-                experiment.join(config.value, launched)
+            if config.value.parts or members.is_table(config.value):
                 run_alone = functools.partial(experiment.run, launch=dataclasses.replace(launched, brief=True))
-                return reproduction.run(config.value, command_line.overridden(), folder, run_table, run_alone)
-            if members.is_table(config.value):
-                experiment.join(config.value, launched)
-                return run_table(config.value, folder)
+                writes = experiment.join(config.value, launched)
+                handed = sweeps.Experiment(run_alone, experiment.check, writes)
+                return reproduction.run(config.value, command_line.overridden(), folder, handed)
             return experiment.run(config.value, folder, launched)
 
         app.run(main, flags_parser=command_line.parse)

@@ -47,7 +47,7 @@ def run(config: ConfigDict, workdir: str, launch: Launch) -> int:
       UserError: the config or the directory is off.
       Interrupted: a signal ended the run.
     """
-    settings.validate(config, CHOICES)
+    check(config)
     parallel.start(config.hardware, launch.processes)
     signals = preemption.Signals()
     try:
@@ -62,15 +62,28 @@ def run(config: ConfigDict, workdir: str, launch: Launch) -> int:
     return status
 
 
-def join(config: ConfigDict, launch: Launch) -> None:
-    """Joins the other processes before the first run of a table: all must go through the same runs.
+def check(config: ConfigDict) -> None:
+    """Checks what can be said of a config before anything is computed.
+
+    Raises:
+      UserError: a field is off.
+    """
+    settings.validate(config, CHOICES)
+
+
+def join(config: ConfigDict, launch: Launch) -> bool:
+    """Joins the other processes before the first run of a table, as all must go through the same runs.
+
+    Returns:
+      Whether this process is the one that writes.
 
     Raises:
       UserError: the config is off, the others are not there, or they were given another one.
     """
-    settings.validate(config, CHOICES)
+    check(config)
     parallel.start(config.hardware, launch.processes)
     parallel.check_same_config(config)
+    return parallel.is_first()
 
 
 def _run(config: ConfigDict, workdir: str, launch: Launch, signals: preemption.Signals) -> int:
@@ -90,12 +103,6 @@ def _run(config: ConfigDict, workdir: str, launch: Launch, signals: preemption.S
                 status = str(_repeat(record, launch.brief))
         status = parallel.gather_text(status)[0]  # the first process's is everybody's
         return int(status) if status else KINDS[config.kind](config, record, launch, signals)
-
-
-def run_member(launch: Launch, config: ConfigDict, workdir: str) -> tuple[int, bool]:
-    """Runs one run of a table; returns (its exit status, whether this process writes)."""
-    status = run(config, workdir, dataclasses.replace(launch, brief=True))
-    return status, parallel.is_first()
 
 
 def _repeat(record: records.Run, brief: bool) -> int:

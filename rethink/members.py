@@ -34,9 +34,32 @@ class Axis(NamedTuple):
     values: tuple[Any, ...]
 
 
+class Figure(NamedTuple):
+    """Which figure of results/gallery.py shows a table, and the field that it is drawn against, "" for steps."""
+
+    name: str
+    field: str
+
+
 def is_table(config: ConfigDict) -> bool:
     """Returns whether a config stands for several runs."""
     return bool(config.cells or config.axes)
+
+
+def figure_of(config: ConfigDict) -> Figure:
+    """Returns the figure that a table asks for; "auto" is one against its first axis of numbers, where it has one.
+
+    Raises:
+      UserError: it is to be drawn against an axis, and there is none of numbers.
+    """
+    axis = _numeric_axis(config)
+    name = config.figure if config.figure != "auto" else "against" if axis else "best_so_far"
+    if name == "against" and not axis:
+        raise settings.UserError(
+            "figure='against' wants an axis of several numbers: set config.axes, such as "
+            "'optimizer.learning_rate=0.01,0.1', or choose another figure."
+        )
+    return Figure(name, axis.field if axis and name == "against" else "")
 
 
 def members_of(config: ConfigDict) -> list[Member]:
@@ -66,13 +89,13 @@ def matching(names: Iterable[str], only: str) -> list[str]:
     """Returns the names that match any of the patterns in `only`, separated by commas.
 
     Raises:
-      UserError: none does.
+      UserError: a pattern matches none.
     """
-    names, patterns = list(names), only.split(",")
-    asked = [name for name in names if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)]
-    if not asked:
-        raise settings.UserError(f"{settings.unknown('only', only, names)} Patterns such as '*-wd' do.")
-    return asked
+    names, patterns = list(names), [pattern.strip() for pattern in only.split(",")]
+    for pattern in patterns:
+        if not fnmatch.filter(names, pattern):
+            raise settings.UserError(f"{settings.unknown('only', pattern, names)} Patterns such as '*-wd' do.")
+    return [name for name in names if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)]
 
 
 def read_axes(text: str, fields: Mapping[str, Any]) -> list[Axis]:
@@ -86,6 +109,8 @@ def read_axes(text: str, fields: Mapping[str, Any]) -> list[Axis]:
         gives a value twice, or one of another type.
     """
     found: list[Axis] = []
+    if text and not text.strip(" ;"):
+        raise settings.UserError(f"axes={text!r} names no field: write FIELD=VALUE,VALUE, or leave it empty.")
     for part in filter(None, (part.strip() for part in text.split(";"))):
         field, equals, values = (word.strip() for word in part.partition("="))
         if not equals:
@@ -104,7 +129,7 @@ def read_axes(text: str, fields: Mapping[str, Any]) -> list[Axis]:
     return found
 
 
-def numeric_axis(config: ConfigDict) -> Axis | None:
+def _numeric_axis(config: ConfigDict) -> Axis | None:
     """Returns the first axis of several numbers, None where there is none."""
     axes = read_axes(config.axes, dict(settings.flatten(config)))
     numbers = (axis for axis in axes if not any(isinstance(value, bool | str) for value in axis.values))

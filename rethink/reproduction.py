@@ -1,16 +1,17 @@
 """Owns a reproduction: a config with parts, each a table, a figure or a study of its own, one after the other.
 
-Refuses to know what a part computes: it is handed the functions that run a part. Each part has a directory of its own,
+Refuses to know what a part computes: it is handed the functions that run one. Each part has a directory of its own,
 FOLDER/PART, so that what has ended is skipped and what was interrupted goes on.
 """
 
-from collections.abc import Callable, Collection
-from typing import NamedTuple
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
 from rethink import members, settings
-from rethink.sweeps import EXIT_FAILED, report
+from rethink.results import page
+from rethink.sweeps import EXIT_FAILED, Experiment, report, run_table
 
 _OWN = ("name", "parts", "only", "cells", "axes", "figure", "seeds")  # of the reproduction itself, or of each part
 
@@ -26,48 +27,74 @@ def parts_of(config: ConfigDict, overridden: Collection[str]) -> list[Part]:
     """Returns the parts that `only` asks for, with what the command line changes applied to all of them.
 
     Args:
-      overridden: the fields that the command line sets; a part whose cells set one themselves keeps theirs there.
+      overridden: the fields that the command line sets, those of single parts as parts.NAME.FIELD; these win over the
+        same field set for all. A part whose cells set a field themselves keeps theirs there.
 
     Raises:
-      UserError: no part is asked for, or one has not the fields of a config.
+      UserError: no part is asked for, or one has not the fields of a config; a field is set that each part has of its
+        own kind.
     """
+    for field in ("axes", "figure"):
+        if field in overridden:
+            raise settings.UserError(
+                f"{field}={config[field]!r} would change nothing in {config.name}, whose parts have their own: set "
+                f"config.parts.NAME.{field} of one of {', '.join(config.parts)}."
+            )
     leaves = dict(settings.flatten(config))
     changes = {field: leaves[field] for field in overridden if field.partition(".")[0] not in _OWN}
     found = []
     for name in members.matching(config.parts, config.only):
         settings.check_name("parts", name)
         part = config.parts[name].copy_and_resolve_references()
-        part.update_from_flattened_dict(changes)
-        if members.is_table(part) and "seeds" in overridden:
+        own = {field: value for field, value in changes.items() if f"parts.{name}.{field}" not in overridden}
+        part.update_from_flattened_dict(own)
+        if members.is_table(part) and "seeds" in overridden and f"parts.{name}.seeds" not in overridden:
             part.seeds = config.seeds
         settings.validate(part, {})
+        _say_what_stays(name, part, own)
         found.append(Part(name, part))
     return found
 
 
-def run(
-    config: ConfigDict,
-    overridden: Collection[str],
-    workdir: str,
-    run_table: Callable[[ConfigDict, str], int],
-    run_alone: Callable[[ConfigDict, str], int],
-) -> int:
-    """Runs the parts of a reproduction; returns the exit status.
+def _say_what_stays(name: str, part: ConfigDict, changes: Mapping[str, Any]) -> None:
+    """Says which cells of a part set a field themselves that the command line sets for all."""
+    for field in changes:
+        keeping = [cell for cell, fields in part.cells.items() if field in dict(fields)]
+        if keeping:
+            print(f"{name}: --config.{field} leaves the cells that set it themselves as they are: {', '.join(keeping)}")
 
-    A part that fails is reported, and the others go on. Where none fails, the status is the highest of theirs.
+
+def run(config: ConfigDict, overridden: Collection[str], workdir: str, experiment: Experiment) -> int:
+    """Runs a reproduction, or a table by itself, and writes the page of it; returns the exit status.
 
     Args:
-      run_table, run_alone: (config, directory) -> exit status, of a part with members and of one that is one run.
+      overridden: as `parts_of`.
     """
-    asked = parts_of(config, overridden)
+    if config.parts:
+        status = _run_parts(config, parts_of(config, overridden), workdir, experiment)
+    else:
+        status = run_table(config, workdir, experiment)
+    if experiment.writes:
+        _show_page(workdir)
+    return status
+
+
+def _run_parts(config: ConfigDict, asked: Collection[Part], workdir: str, experiment: Experiment) -> int:
+    """Runs parts one after the other; returns the exit status: the highest of theirs where none fails.
+
+    A part that fails is reported, and the others go on.
+    """
     folder = settings.expand(workdir, "--workdir").absolute()
     print(f"{config.name}: {len(asked)} parts in {folder}: {', '.join(part.name for part in asked)}", flush=True)
     failed, highest = [], 0
     for number, part in enumerate(asked, start=1):
         print(f"\n=== [{number}/{len(asked)}] {part.name}", flush=True)
-        run_part = run_table if members.is_table(part.config) else run_alone
+        directory = str(folder / part.name)
         try:
-            status = run_part(part.config, str(folder / part.name))
+            if members.is_table(part.config):
+                status = run_table(part.config, directory, experiment)
+            else:
+                status = experiment.run(part.config, directory)
         except Exception as error:
             report(error)
             status = EXIT_FAILED
@@ -78,3 +105,12 @@ def run(
     if failed:
         print(f"Failed, in whole or in part: {', '.join(failed)}. The same command tries them again.")
     return EXIT_FAILED if failed else highest
+
+
+def _show_page(workdir: str) -> None:
+    """Writes the page of all that lies in a directory, and says where it is, or in one line why there is none."""
+    folder = settings.expand(workdir, "--workdir").absolute()
+    try:
+        print(f"\nPage: {page.write([folder], folder / 'index.html')}")
+    except settings.UserError as error:
+        print(f"\nNo page: {error}")

@@ -8,6 +8,7 @@ import pathlib
 import sys
 import traceback
 from collections.abc import Callable
+from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
@@ -17,32 +18,52 @@ from rethink.results import comparison, gallery, outcomes, paper, records, table
 EXIT_FAILED = 1
 
 
-def run(config: ConfigDict, workdir: str, run_member: Callable[[ConfigDict, str], tuple[int, bool]]) -> int:
+class Experiment(NamedTuple):
+    """What a table is handed, as it knows no experiment.
+
+    Attributes:
+      run: (config, directory) -> exit status; one run.
+      check: raises UserError where a config can't be that of a run.
+      writes: whether this process is the one that writes.
+    """
+
+    run: Callable[[ConfigDict, str], int]
+    check: Callable[[ConfigDict], None]
+    writes: bool = True
+
+
+def run_table(config: ConfigDict, workdir: str, experiment: Experiment) -> int:
     """Runs the members of a table and shows it beside the paper's; returns the exit status.
 
     A member that fails is reported, and the others go on. Where none fails, the status is the highest of theirs: that
     of a diverged run where there is one.
 
-    Args:
-      run_member: (config, directory) -> (exit status, whether this process writes); one run.
+    Raises:
+      UserError: the config of a member is off, or its figure can't be drawn: before any of them runs.
     """
     asked = members.members_of(config)
+    for member in asked:
+        experiment.check(member.config)
+    figure = members.figure_of(config)
     folder = settings.expand(workdir, "--workdir").absolute()
     print(f"{config.name} in {folder}: {', '.join(member.folder for member in asked)}")
     print(plans.describe(asked, folder), flush=True)
-    failed, highest, writes = [], 0, False
+    failed, highest = [], 0
     for number, member in enumerate(asked, start=1):
         print(f"\n[{number}/{len(asked)}] {member.folder}", flush=True)
         try:
-            status, writes = run_member(member.config, str(folder / member.folder))
-            highest = max(highest, status)
+            highest = max(highest, experiment.run(member.config, str(folder / member.folder)))
         except Exception as error:
             failed.append(f"{member.folder}: {error}")
             report(error)
     for line in failed:
         print(f"Failed: {line}")
-    if writes:
-        _show(config, folder)
+    if experiment.writes:
+        try:
+            _show(config, folder, figure)
+        except Exception as error:  # what ran stays run, and its status counts
+            failed.append(f"the table: {error}")
+            report(error)
     return EXIT_FAILED if failed else highest
 
 
@@ -53,7 +74,7 @@ def report(error: Exception) -> None:
     print(f"Error: {error}", file=sys.stderr, flush=True)
 
 
-def _show(config: ConfigDict, folder: pathlib.Path) -> None:
+def _show(config: ConfigDict, folder: pathlib.Path, figure: members.Figure) -> None:
     """Prints the table, beside the paper's where it has one of this name, and draws the figure of its runs."""
     print()
     if config.name in paper.TABLES:
@@ -62,9 +83,7 @@ def _show(config: ConfigDict, folder: pathlib.Path) -> None:
         found = [path for paths in outcomes.run_folders(folder).values() for path in paths]
         ended = [path for path in found if records.read_run(path).get("summary")]
         print(tables.to_text([tables.run_row(path) for path in ended], tables.BRIEF_COLUMNS))
-    axis = members.numeric_axis(config)
-    name = config.figure if config.figure != "auto" else "against" if axis else "best_so_far"
-    drawn = gallery.draw(name, folder, title=config.name, field=axis.field if axis else "")
+    drawn = gallery.draw(figure.name, folder, title=config.name, field=figure.field)
     if drawn.rows:
         print(f"\n{tables.to_text(drawn.rows, drawn.columns)}")
     print(f"Figure: {drawn.paths[0]}")

@@ -1,6 +1,12 @@
 """A small table of runs on digits, for the tests of what tables are and do."""
 
+import functools
+
 from configs import digits_random
+from rethink import experiment, sweeps
+
+BRIEF = experiment.Launch(brief=True)
+EXPERIMENT = sweeps.Experiment(functools.partial(experiment.run, launch=BRIEF), experiment.check)
 
 TRUE, RANDOM = {"corruption.labels": "none"}, {"corruption.labels": "uniform", "optimizer.learning_rate": 0.2}
 

@@ -31,7 +31,7 @@ MAY_IMPORT = {
 SPLIT_OFF = {
     "main": {"command_line", "members", "reproduction"},
     "members": {"settings"},
-    "reproduction": {"members", "settings", "sweeps"},
+    "reproduction": {"members", "results.page", "settings", "sweeps"},
     "again": {"experiment", "results", "settings"},
     "plans": {"members", "results", "settings"},
     "sweeps": {"members", "plans"},

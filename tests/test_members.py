@@ -118,11 +118,14 @@ def test_patterns_choose_points_of_axes():
     assert [member.name for member in found] == ["a-label_probability=0.5"]
 
 
-def test_the_numeric_axis_is_the_first_of_several_numbers():
+def test_the_figure_is_drawn_against_the_first_axis_of_several_numbers():
     config = swept("log.tensorboard=true,false;train.batch_size=32")
-    assert members.numeric_axis(config) is None and members.numeric_axis(table()) is None
+    steps = members.Figure("best_so_far", "")
+    assert members.figure_of(config) == steps and members.figure_of(table()) == steps
     config.axes += ",64;optimizer.momentum=0.0,0.9"
-    assert members.numeric_axis(config) == members.Axis("train.batch_size", (32, 64))
+    assert members.figure_of(config) == members.Figure("against", "train.batch_size")
+    config.figure = "loss_curves"
+    assert members.figure_of(config) == members.Figure("loss_curves", "")
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,14 @@
 """A reproduction: parts get what the command line changes, a failure stops no other, what is done is skipped."""
 
-import functools
 import json
 import runpy
 
 import pytest
-from made_up import RANDOM, TRUE, table
+from made_up import EXPERIMENT, RANDOM, TRUE, table
 
 from configs import base
 from configs.paper import all as everything
-from rethink import experiment, members, reproduction, settings, sweeps
+from rethink import experiment, members, reproduction, settings
 from rethink.results import paper
 from rethink.settings import UserError
 
@@ -29,10 +28,7 @@ def single():
 
 
 def run(config, workdir, overridden=()):
-    launch = experiment.Launch(brief=True)
-    run_table = functools.partial(sweeps.run, run_member=functools.partial(experiment.run_member, launch))
-    run_alone = functools.partial(experiment.run, launch=launch)
-    return reproduction.run(config, overridden, str(workdir), run_table, run_alone)
+    return reproduction.run(config, overridden, str(workdir), EXPERIMENT)
 
 
 def test_what_the_command_line_sets_is_set_in_every_part_and_nothing_else_is():
@@ -44,6 +40,33 @@ def test_what_the_command_line_sets_is_set_in_every_part_and_nothing_else_is():
         assert (part.config.data.dir, part.config.seed, part.config.train.total_epochs) == ("/data", 3, 1.0)
     assert (one.config.seeds, two.config.seeds) == (2, 1)
     assert config.parts.one.data.dir == ""  # untouched
+
+
+def test_what_is_set_for_one_part_wins_over_what_is_set_for_all(capsys):
+    config = whole(one=table(true=TRUE, other=RANDOM), two=table(true=TRUE))
+    config.train.total_epochs, config.parts.one.train.total_epochs = 7.0, 3.0
+    config.seeds, config.parts.one.seeds = 4, 2
+    config.optimizer.learning_rate = 0.3
+    overridden = ["train.total_epochs", "parts.one.train.total_epochs", "seeds", "parts.one.seeds"]
+    one, two = reproduction.parts_of(config, [*overridden, "optimizer.learning_rate"])
+    assert (one.config.train.total_epochs, two.config.train.total_epochs) == (3.0, 7.0)
+    assert (one.config.seeds, two.config.seeds) == (2, 4)
+    said = capsys.readouterr().out
+    assert said == "one: --config.optimizer.learning_rate leaves the cells that set it themselves as they are: other\n"
+
+
+@pytest.mark.parametrize("field, value", [("axes", "train.batch_size=32,64"), ("figure", "against")])
+def test_what_each_part_has_of_its_own_is_not_set_for_all(field, value):
+    config = whole(one=table(true=TRUE))
+    config[field] = value
+    with pytest.raises(UserError, match=f"^{field}='{value}' would change nothing in whole"):
+        reproduction.parts_of(config, [field])
+
+
+def test_a_reproduction_writes_its_page(tmp_path, capsys):
+    assert run(whole(one=table(true=TRUE), two=single()), tmp_path) == 0
+    text = (tmp_path / "index.html").read_text()
+    assert "true-seed5" in text and f"Page: {tmp_path / 'index.html'}" in capsys.readouterr().out
 
 
 def test_parts_are_chosen_by_patterns():

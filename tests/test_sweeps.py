@@ -1,10 +1,9 @@
 """Tables of runs: what is done is skipped, a failure stops no other, and the figure of the runs is drawn."""
 
-import functools
 import json
 
 import pytest
-from made_up import RANDOM, TRUE, table
+from made_up import EXPERIMENT, RANDOM, TRUE, table
 
 from rethink import experiment, members, plans, sweeps
 from rethink.settings import UserError
@@ -21,12 +20,16 @@ class Runs:
         self.asked.append((cell, config.seed, workdir))
         if cell in self.errors:
             raise self.errors[cell]
-        return experiment.EXIT_DIVERGED if cell in self.diverged else 0, False
+        return experiment.EXIT_DIVERGED if cell in self.diverged else 0
+
+
+def unshown(runs):
+    return sweeps.Experiment(runs, experiment.check, writes=False)
 
 
 def test_a_failure_is_reported_and_the_others_run(tmp_path, capsys):
     runs = Runs(a=UserError("no such field"), b=ValueError("a bug"))
-    assert sweeps.run(table(a=TRUE, b=TRUE, c=TRUE), str(tmp_path), runs) == sweeps.EXIT_FAILED
+    assert sweeps.run_table(table(a=TRUE, b=TRUE, c=TRUE), str(tmp_path), unshown(runs)) == sweeps.EXIT_FAILED
     assert [cell for cell, *_ in runs.asked] == ["a", "b", "c"]
     shown = capsys.readouterr()
     assert "Failed: a-seed5: no such field" in shown.out and "Failed: b-seed5: a bug" in shown.out
@@ -44,33 +47,31 @@ def test_a_failure_is_reported_and_the_others_run(tmp_path, capsys):
     ],
 )
 def test_the_status_of_a_table_is_that_of_its_worst_run(tmp_path, diverged, errors, status):
-    assert sweeps.run(table(a=TRUE, b=TRUE), str(tmp_path), Runs(diverged, **errors)) == status
+    assert sweeps.run_table(table(a=TRUE, b=TRUE), str(tmp_path), unshown(Runs(diverged, **errors))) == status
 
 
 def test_a_table_whose_runs_diverged_says_so_each_time_by_its_status(tmp_path):
     config = table(diverges={"optimizer.learning_rate": 1e30})
-    run_member = functools.partial(experiment.run_member, experiment.Launch())
     for _ in range(2):  # the second time the run has ended before
-        assert sweeps.run(config, str(tmp_path), run_member) == experiment.EXIT_DIVERGED == 3
+        assert sweeps.run_table(config, str(tmp_path), EXPERIMENT) == experiment.EXIT_DIVERGED == 3
 
 
 def test_an_interruption_ends_the_table(tmp_path):
     runs = Runs(a=KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
-        sweeps.run(table(a=TRUE, b=TRUE), str(tmp_path), runs)
+        sweeps.run_table(table(a=TRUE, b=TRUE), str(tmp_path), unshown(runs))
     assert len(runs.asked) == 1
 
 
 def test_a_table_runs_and_a_second_time_finds_all_done(tmp_path, capsys):
     config = table(true=TRUE, random=RANDOM)
-    run_member = functools.partial(experiment.run_member, experiment.Launch())
-    assert sweeps.run(config, str(tmp_path), run_member) == 0
+    assert sweeps.run_table(config, str(tmp_path), EXPERIMENT) == 0
     first = capsys.readouterr().out
     assert "[1/2] random-seed5" in first and "Done before" not in first
     manifests = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/manifest.json")}
     assert [json.loads(path.read_text())["fate"] for path in manifests] == ["done", "done"]
     assert (tmp_path / "figures" / "best_so_far.png").stat().st_size > 1000
-    assert sweeps.run(config, str(tmp_path), run_member) == 0
+    assert sweeps.run_table(config, str(tmp_path), EXPERIMENT) == 0
     second = capsys.readouterr().out
     assert second.count("Done before") == 2
     assert {path: path.stat().st_mtime_ns for path in manifests} == manifests
@@ -80,8 +81,7 @@ def test_a_table_runs_and_a_second_time_finds_all_done(tmp_path, capsys):
 def test_a_sweep_is_drawn_against_its_numeric_axis(tmp_path, capsys):
     config = table(true=TRUE)
     config.axes = "train.batch_size=64,128"
-    run_member = functools.partial(experiment.run_member, experiment.Launch())
-    assert sweeps.run(config, str(tmp_path), run_member) == 0
+    assert sweeps.run_table(config, str(tmp_path), EXPERIMENT) == 0
     shown = capsys.readouterr().out
     assert "2 runs: 0 done, 0 to go on, 2 new\n" in shown and "against.png" in shown
     lines = (tmp_path / "figures" / "against.csv").read_text().splitlines()
@@ -92,8 +92,7 @@ def test_the_plan_says_what_is_done_and_what_the_rest_will_take(tmp_path, capsys
     config = table(true=TRUE, random=RANDOM)
     config.train.total_epochs = 2.0
     config.only = "true"
-    run_member = functools.partial(experiment.run_member, experiment.Launch())
-    assert sweeps.run(config, str(tmp_path), run_member) == 0
+    assert sweeps.run_table(config, str(tmp_path), EXPERIMENT) == 0
     path = tmp_path / "true-seed5" / "manifest.json"
     manifest = json.loads(path.read_text())
     manifest["summary"]["seconds"] = 100.0
@@ -114,7 +113,27 @@ def test_the_plan_says_what_is_done_and_what_the_rest_will_take(tmp_path, capsys
 def test_a_run_that_ended_at_its_first_evaluation_tells_the_plan_nothing(tmp_path, capsys):
     config = table(true=TRUE, random=RANDOM)
     config.stop.train_accuracy, config.only = 0.001, "true"
-    run_member = functools.partial(experiment.run_member, experiment.Launch())
-    assert sweeps.run(config, str(tmp_path), run_member) == 0
+    assert sweeps.run_table(config, str(tmp_path), EXPERIMENT) == 0
     config.only = "*"
     assert plans.describe(members.members_of(config), tmp_path) == "2 runs: 1 done, 0 to go on, 1 new"
+
+
+def test_all_members_are_checked_before_the_first_runs(tmp_path):
+    runs = Runs()
+    with pytest.raises(UserError, match="corruption.pixels='gausian' is unknown; did you mean 'gaussian'"):
+        sweeps.run_table(table(a=TRUE, b={"corruption.pixels": "gausian"}), str(tmp_path), unshown(runs))
+    config = table(a=TRUE)
+    config.figure = "against"
+    with pytest.raises(UserError, match="wants an axis of several numbers"):
+        sweeps.run_table(config, str(tmp_path), unshown(runs))
+    assert not runs.asked
+
+
+def test_what_can_not_be_shown_is_reported_and_the_runs_stay_run(tmp_path, capsys):
+    config = table(true=TRUE)
+    assert sweeps.run_table(config, str(tmp_path), EXPERIMENT) == 0
+    (tmp_path / "true-seed5" / "metrics.jsonl").write_text("{\n")
+    assert sweeps.run_table(config, str(tmp_path), EXPERIMENT) == sweeps.EXIT_FAILED
+    assert "metrics.jsonl is damaged" in capsys.readouterr().err
+    diverged = table(diverges={"optimizer.learning_rate": 1e30})
+    assert sweeps.run_table(diverged, str(tmp_path), EXPERIMENT) == sweeps.EXIT_FAILED  # the damaged one is there still

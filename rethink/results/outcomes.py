@@ -99,11 +99,7 @@ def _outcome(folder: pathlib.Path, measures: Sequence[str], expected: Mapping[st
 
 def _fractions(folder: pathlib.Path, last: Mapping[str, Any], measures: Iterable[str]) -> dict[str, float]:
     """Returns the measures that the run has recorded, from its last evaluation row or, for the best, from all."""
-    path = folder / "metrics.jsonl"
-    try:
-        rows = [row for row in records.read_rows(path) if row["kind"] == "evaluation" and row["step"]]
-    except ValueError as error:
-        raise settings.UserError(f"{path} is damaged: bring it back from a copy, or leave {folder} out.") from error
+    rows = [row for row in records.read_rows(folder / "metrics.jsonl") if row["kind"] == "evaluation" and row["step"]]
     found: dict[str, float] = {}
     for measure in measures:
         field = measure.removeprefix(paper.BEST)

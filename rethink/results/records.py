@@ -63,7 +63,7 @@ class Run:
     def __init__(self, folder: pathlib.Path, manifest: dict[str, Any], config: dict[str, Any]):
         """Takes the manifest of an earlier launch, or a new one, and the flat config of this launch."""
         self.folder = folder
-        self.finished = _is_finished(manifest, config)
+        self.finished = is_finished(manifest, config)
         self.saved_its_end = manifest["fate"] in WITH_RESULT
         self.manifest = {**manifest, "config": config}
         self.begun = False
@@ -195,10 +195,27 @@ def open_run(workdir: str, config: ConfigDict) -> Iterator[Run]:
 
 
 def read_rows(path: pathlib.Path) -> list[dict[str, Any]]:
-    """Returns the whole lines of a .jsonl file; a last line without its end, from a kill, is left out."""
+    """Returns the whole lines of a .jsonl file; a last line without its end, from a kill, is left out.
+
+    Raises:
+      UserError: a whole line is no row.
+    """
     if not path.exists():
         return []
-    return [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+    try:
+        lines = path.read_text().splitlines(keepends=True)
+        rows = [json.loads(line) for line in lines if line.endswith("\n")]
+        if all(map(_is_row, rows)):
+            return rows
+    except (ValueError, TypeError, KeyError, RecursionError):
+        pass
+    raise settings.UserError(f"{path} is damaged: bring it back from a copy, or leave {path.parent} out.")
+
+
+def _is_row(row: Mapping[str, Any]) -> bool:
+    """Returns whether a row holds its kind, its step, and numbers or null."""
+    numbers = (value for name, value in row.items() if name != "kind")
+    return isinstance(row["kind"], str) and row["step"] >= 0 and all(isinstance(v, int | float | None) for v in numbers)
 
 
 def read_run(folder: pathlib.Path) -> dict[str, Any]:
@@ -228,7 +245,7 @@ def read_manifest(path: pathlib.Path) -> dict[str, Any]:
     raise settings.UserError(f"{path} is damaged: bring it back from a copy, or remove {path.parent} and run again.")
 
 
-def _is_finished(manifest: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
+def is_finished(manifest: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
     """Returns whether the earlier launch of `manifest` came to its end, and `config` asks for no other one."""
     same = all(manifest["config"].get(field) == config.get(field) for field in _DECIDES_LENGTH)
     return manifest["fate"] in FINISHED and same
