@@ -17,7 +17,7 @@ from rethink import assembly, feeding, reporting, settings
 from rethink.choices import CHOICES
 from rethink.results import figures, progress, records, stages
 from rethink.studies import STUDIES, study
-from rethink.training import checkpoints, loop, parallel, peers, preemption, state
+from rethink.training import allocator, checkpoints, loop, parallel, peers, preemption, state
 from rethink.training.state import TrainState
 
 EXIT_DONE, EXIT_DIVERGED = 0, 3
@@ -124,6 +124,7 @@ def train(config: ConfigDict, record: records.Run | None, launch: Launch, signal
       Interrupted: a signal ended the run, which was saved.
     """
     with contextlib.ExitStack() as stack:
+        stack.enter_context(allocator.keeping_freed_memory())
         with parallel.all_or_none():
             setup = assembly.set_up(config)
         stack.callback(setup.feed.close)

@@ -18,6 +18,7 @@ from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
 from rethink import settings
+from rethink.training import allocator
 
 AXIS = "devices"
 STEPS_PER_CALL = {"cpu": 1}  # XLA on CPU runs convolutions inside a loop about 30 times slower than outside
@@ -46,6 +47,7 @@ def start(config: ConfigDict, processes: Processes | None) -> None:
     Raises:
       UserError: the other processes are not there.
     """
+    allocator.prepare()
     already = jax.config.jax_num_cpu_devices  # type: ignore[attr-defined]
     if config.cpu_devices not in (1, already):  # the runs of a table share a process
         jax.config.update("jax_num_cpu_devices", config.cpu_devices)
@@ -206,12 +208,13 @@ def all_or_none() -> Iterator[None]:
 
 
 def describe() -> dict[str, Any]:
-    """Returns what the run has: platform, kind and number of devices, processes."""
+    """Returns what the run has: platform, kind and number of devices, processes, whether freed memory is kept."""
     return {
         "platform": jax.default_backend(),
         "kind": jax.devices()[0].device_kind,
         "devices": jax.device_count(),
         "processes": jax.process_count(),
+        "keeps_freed_memory": allocator.keeps_freed_memory(),
     }
 
 
