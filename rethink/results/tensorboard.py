@@ -3,13 +3,28 @@
 Refuses to keep results: metrics.jsonl is the record, these files are a view that can be made again from it.
 """
 
+import contextlib
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from numbers import Real
 from pathlib import Path
 from typing import Any
 
 AXES = ("step", "epoch")  # where a point lies, not what was measured there
+
+
+@contextlib.contextmanager
+def _without_torch() -> Iterator[None]:
+    """Hides PyTorch from the imports of the block: tensorboardX takes it in where it is installed, for nothing here."""
+    if "torch" in sys.modules:
+        yield
+        return
+    sys.modules["torch"] = None  # type: ignore[assignment]  # to Python this is a module that is not there
+    try:
+        yield
+    finally:
+        del sys.modules["torch"]
 
 
 class EventWriter:
@@ -24,8 +39,9 @@ class EventWriter:
         """
         # The record writer itself: `SummaryWriter` puts a thread and a process queue before it, and names its files by
         # the second, so that a run resumed within one overwrites the file of the attempt before.
-        from tensorboardX.event_file_writer import EventsWriter
-        from tensorboardX.proto.event_pb2 import Event, SessionLog
+        with _without_torch():
+            from tensorboardX.event_file_writer import EventsWriter
+            from tensorboardX.proto.event_pb2 import Event, SessionLog
 
         Path(folder).mkdir(parents=True, exist_ok=True)
         # TensorBoard reads the files in the order of their names, so the suffix has to grow with time.

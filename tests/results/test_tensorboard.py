@@ -1,5 +1,6 @@
 """Event files: framed as TensorBoard reads them, every number of a row at its step, resumed points hidden."""
 
+import os
 import struct
 import subprocess
 import sys
@@ -114,3 +115,13 @@ def test_no_thread_is_left_and_close_may_come_twice(tmp_path):
 def test_importing_the_module_does_not_import_tensorboardx():
     code = "import sys, rethink.results.tensorboard; assert 'tensorboardX' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_pytorch_is_left_alone_where_it_is_installed(tmp_path):
+    (tmp_path / "torch.py").write_text("Tensor = object")
+    code = (
+        "import sys; from rethink.results.tensorboard import EventWriter\n"
+        f"EventWriter({str(tmp_path)!r}, first_step=0).close(); assert 'torch' not in sys.modules\n"
+        "import torch; assert torch.Tensor is object"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": f"{tmp_path}:."})

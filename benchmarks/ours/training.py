@@ -1,0 +1,146 @@
+"""Owns what the laboratory's own training takes: epochs as users run them, their steps alone, evaluation, a fit.
+
+Refuses to start processes and to compare: it is asked in a worker, and answers seconds.
+"""
+
+import contextlib
+import dataclasses
+import tempfile
+import time
+from collections.abc import Callable, Generator, Iterator
+from typing import Any
+
+import jax
+
+from benchmarks import architectures, workers
+from configs import base, cifar_random
+from rethink import assembly, experiment, reporting
+from rethink.results import records
+from rethink.training import allocator, checkpoints, loop, parallel
+
+NEVER_EPOCHS = 10_000.0
+# An epoch is timed without its evaluation, which is measured by itself.
+UNSEEN = dict.fromkeys(
+    ("loss", "correct", "top5_correct", "untouched_correct", "corrupted_given", "corrupted_true", "corrupted_count"),
+    0.0,
+)
+
+
+@contextlib.contextmanager
+def make(
+    *, model: str, data_dir: str, examples: int, feed: str = "resident", devices: int = 1, accuracy: float = 1.0
+) -> Iterator["Training"]:
+    """Yields training on random labels, set up and compiled.
+
+    Args:
+      devices: virtual CPU devices that share a batch.
+      accuracy: that a fit ends at.
+    """
+    name, brings = base.CELL_MODELS[model]
+    config = cifar_random.get_config(name)
+    config.batch_norm.kind = "none"
+    config.update_from_flattened_dict(brings)
+    config.data.dir, config.data.train_examples, config.data.feed = data_dir, examples, feed
+    config.train.total_epochs = config.checkpoint.every_epochs = config.log.patience_hours = NEVER_EPOCHS
+    config.stop.train_accuracy = accuracy
+    config.hardware.cpu_devices = devices
+    experiment.check(config)
+    parallel.start(config.hardware, None)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(allocator.keeping_freed_memory())
+        yield Training(config, stack)
+
+
+class Training:
+    """A training run that is asked for its parts, one after the other."""
+
+    def __init__(self, config: Any, stack: contextlib.ExitStack):
+        """Sets up and compiles; what must be closed is put on the stack."""
+        self._config, self._stack = config, stack
+        self._setup = assembly.set_up(config)
+        stack.callback(self._setup.feed.close)
+        found, expected = self._setup.facts["parameters"], architectures.PARAMETERS[config_name(config)]
+        assert found == expected == architectures.parameters(config_name(config)), f"{found:,} parameters"
+        self._state = parallel.replicate(self._setup.start)
+        self._step = 0
+        self._epochs = self._events(stop_accuracy=0.0, evaluate=lambda state, split: {**UNSEEN, "count": 1.0})
+        stack.callback(self._epochs.close)
+        self._images = self._setup.plan.steps_per_epoch * config.train.batch_size
+        if config.data.feed == "streamed":
+            self.epoch()  # the workers start, and read ahead
+        else:
+            self.steps()
+            self.evaluation()
+
+    def epoch(self) -> dict[str, float]:
+        """Returns the seconds of an epoch as users run it: feed, corruption, steps, metrics, records and screen."""
+        began = time.perf_counter()
+        for event in self._epochs:
+            if event.kind == "train" and event.step % self._setup.plan.steps_per_epoch == 0:
+                break
+        else:
+            raise RuntimeError("The run diverged.")
+        seconds = time.perf_counter() - began
+        next(self._epochs)  # the evaluation that is none
+        return {"seconds": seconds, "images": self._images, "peak_mib": workers.peak_mib()}
+
+    def steps(self) -> dict[str, float]:
+        """Returns the seconds of an epoch's steps with their feed, and nothing else."""
+        began = time.perf_counter()
+        for _ in range(self._setup.plan.steps_per_epoch):
+            self._state, _ = self._setup.train_call(self._state, self._step, 1)
+            self._step += 1
+        jax.block_until_ready(self._state)
+        return {"seconds": time.perf_counter() - began, "images": self._images}
+
+    def evaluation(self) -> dict[str, float]:
+        """Returns the seconds of an evaluation of the training split."""
+        began = time.perf_counter()
+        sums = self._setup.evaluate(self._state, "train")
+        return {"seconds": time.perf_counter() - began, "images": sums["count"]}
+
+    def fit(self, most_epochs: int) -> dict[str, Any]:
+        """Returns the seconds until the train accuracy is reached, train and test evaluated at the start and each
+        epoch."""
+        began = time.perf_counter()
+        wanted = self._config.stop.train_accuracy
+        with contextlib.closing(self._events(stop_accuracy=wanted, evaluate=self._setup.evaluate)) as events:
+            for event in events:
+                if event.kind == "evaluation":
+                    row, seconds = event.row, time.perf_counter() - began
+                    if row["epoch"] >= most_epochs or row["train_accuracy"] >= wanted:
+                        break
+        return {
+            "seconds": seconds,
+            "epochs": row["epoch"],
+            "accuracy": row["train_accuracy"],
+            "reached": row["train_accuracy"] >= wanted,
+        }
+
+    def _events(self, *, stop_accuracy: float, evaluate: Callable) -> Generator[loop.Event, None, None]:
+        """Yields the events of a new run, each acted on as `experiment.train` does."""
+        config, setup, history = self._config, self._setup, loop.History()
+        with contextlib.ExitStack() as stack:
+            record = stack.enter_context(records.open_run(stack.enter_context(tempfile.TemporaryDirectory()), config))
+            saved = stack.enter_context(checkpoints.Checkpoints(record.subfolder("checkpoints"), 1))
+            census = reporting.take_census(setup)
+            reporter = reporting.Reporter(config, setup, record, saved, history, census, None, stack)
+            for event in loop.train(
+                dataclasses.replace(setup.plan, stop_accuracy=stop_accuracy),
+                parallel.replicate(setup.start),
+                history,
+                train_call=setup.train_call,
+                evaluate=evaluate,
+                fetch=parallel.fetch,
+                learning_rate=setup.schedule,
+                is_finite=setup.is_finite,
+                interrupted=lambda together: False,
+            ):
+                reporter.take(event, history)
+                yield event
+
+
+def config_name(config: Any) -> str:
+    """Returns the name in `architectures.MODELS` of what a config trains."""
+    bare = config.model.name == "inception" and config.batch_norm.kind == "none"
+    return "inception_no_bn" if bare else config.model.name

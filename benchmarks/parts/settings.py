@@ -1,0 +1,43 @@
+"""Owns what the parts of the benchmark are told: models, sizes, repeats, and whether PyTorch is there.
+
+Refuses to measure.
+"""
+
+import dataclasses
+import importlib.util
+import os
+
+from configs import base
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What is measured, and how often; fields as the flags of the same names.
+
+    Attributes:
+      folder: for what is kept while the benchmark runs.
+    """
+
+    models: tuple[str, ...]
+    devices: tuple[int, ...]
+    examples: int
+    repeats: int
+    data_dir: str
+    fit_accuracy: float
+    fit_epochs: int
+    folder: str
+
+    @property
+    def peers(self) -> tuple[str, ...]:
+        """The ways of training in PyTorch, none where it is not installed."""
+        return ("idiomatic", "tuned") if importlib.util.find_spec("torch") else ()
+
+
+def threads() -> int:
+    """Returns the cores that this process may use, which is how many threads XLA takes."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def learning_rate(model: str) -> float:
+    """Returns the rate that a model trains at."""
+    return base.CELL_MODELS[model][1]["optimizer.learning_rate"]
