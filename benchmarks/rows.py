@@ -60,13 +60,9 @@ def show(rows: Sequence[Row]) -> str:
     """Returns the table of rows."""
     cells = [COLUMNS, *(_cells(row) for row in rows)]
     widths = [max(len(line[i]) for line in cells) for i in range(len(COLUMNS))]
-    left = (0, 1, 5)  # columns of text
-    lines = (
-        "  ".join(
-            cell.ljust(width) if i in left else cell.rjust(width) for i, (cell, width) in enumerate(zip(line, widths))
-        )
-        for line in cells
-    )
+    signs = ["<" if i in (0, 1, 5) else ">" for i in range(len(COLUMNS))]  # text to the left, numbers to the right
+    formats = [f"{{:{sign}{width}}}" for sign, width in zip(signs, widths, strict=True)]
+    lines = ("  ".join(form.format(cell) for form, cell in zip(formats, line, strict=True)) for line in cells)
     return "\n".join(line.rstrip() for line in lines)
 
 

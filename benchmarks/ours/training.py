@@ -20,10 +20,11 @@ from rethink.training import allocator, checkpoints, loop, parallel
 
 NEVER_EPOCHS = 10_000.0
 # An epoch is timed without its evaluation, which is measured by itself.
-UNSEEN = dict.fromkeys(
-    ("loss", "correct", "top5_correct", "untouched_correct", "corrupted_given", "corrupted_true", "corrupted_count"),
-    0.0,
-)
+UNSEEN = {
+    "count": 1.0,
+    **dict.fromkeys(("loss", "correct", "top5_correct", "untouched_correct"), 0.0),
+    **dict.fromkeys(("corrupted_given", "corrupted_true", "corrupted_count"), 0.0),
+}
 
 
 @contextlib.contextmanager
@@ -63,8 +64,9 @@ class Training:
         assert found == expected == architectures.parameters(config_name(config)), f"{found:,} parameters"
         self._state = parallel.replicate(self._setup.start)
         self._step = 0
-        self._epochs = self._events(stop_accuracy=0.0, evaluate=lambda state, split: {**UNSEEN, "count": 1.0})
+        self._epochs = self._events(stop_accuracy=0.0, evaluate=lambda state, split: UNSEEN)
         stack.callback(self._epochs.close)
+        next(self._epochs)  # the evaluation of the start: the run's files are open
         self._images = self._setup.plan.steps_per_epoch * config.train.batch_size
         if config.data.feed == "streamed":
             self.epoch()  # the workers start, and read ahead
