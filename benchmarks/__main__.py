@@ -1,10 +1,13 @@
 """Owns the benchmark of speed: its flags, the order of its parts, the table and the file.
 
-    python -m benchmarks --data_dir=DIR --output=docs/speed.json
-    python -m benchmarks --only=epochs,limits --models=mlp_1x512 --examples=50000 --repeats=5 --data_dir=DIR
+    python -m benchmarks --only=epochs,around,limits --models=mlp_1x512,mlp_3x512 --data_dir=DIR --output=docs/mlps.json
+    python -m benchmarks --only=epochs,around,limits --models=alexnet,inception,inception_no_bn --examples=2560 \
+        --data_dir=DIR --output=docs/convolutional.json
+    python -m benchmarks --only=fit,start,memory --data_dir=DIR --output=docs/starts.json
 
 Refuses to measure: the parts do, in processes of their own, ours and PyTorch's repeats in turns. PyTorch is measured
-where it is installed (`pip install -e '.[bench]'`). All of it wants an idle machine: for few cores `taskset -c 0,1`.
+where it is installed (`pip install -e '.[bench]'`). It wants an idle machine; `taskset -c 0,1` in front takes two cores
+for all that is measured. A whole epoch of the Inceptions takes many minutes on CPU, hence fewer examples.
 """
 
 import argparse

@@ -106,6 +106,7 @@ class Training:
         epoch."""
         began = time.perf_counter()
         wanted = self._config.stop.train_accuracy
+        self._setup.evaluate(self._state, "test")  # compiled before the clock starts
         with contextlib.closing(self._events(stop_accuracy=wanted, evaluate=self._setup.evaluate)) as events:
             for event in events:
                 if event.kind == "evaluation":

@@ -2,7 +2,8 @@
 
 Refuses to count what is no matrix product. The products, and the formula of their operations, stand in
 architectures.py: forward, gradients of weights, gradients of activations, none with respect to the images;
-convolutions as the matrix products of their windows laid out in rows (im2col), without the laying out.
+convolutions as the matrix products of their windows laid out in rows (im2col), without the laying out. For
+convolutional networks this is a measure, not a bound: a direct convolution need not read its windows from memory.
 """
 
 import contextlib
@@ -38,10 +39,16 @@ def limits(settings: Settings) -> list[rows.Row]:
 
 
 def shares(measured: dict[str, list[rows.Row]]) -> list[rows.Row]:
-    """Returns how much of the limit each epoch's median reaches, where both were measured."""
+    """Returns how much of the limit's median each epoch reaches, where both were measured."""
     limit = {row["model"]: row["median"] for row in measured.get("limits", []) if row["unit"] == "images/s"}
     return [
-        rows.row(f"{row['model']}: share of the limit", row["by"], "%", [100 * row["median"] / limit[row["model"]]])
+        rows.row(
+            f"{row['model']}: share of the limit",
+            row["by"],
+            "%",
+            [100 * value / limit[row["model"]] for value in row["values"]],
+            model=row["model"],
+        )
         for row in measured.get("epochs", [])
         if row["unit"] == "images/s" and row["model"] in limit
     ]
