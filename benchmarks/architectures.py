@@ -9,7 +9,8 @@ window, all channels) to `outputs` numbers. On a batch of m = images x rows, a s
     weights' gradient     [inputs, m] x [m, outputs]
     activations' gradient [m, outputs] x [outputs, inputs], but for what reads the images
 
-each of 2 x m x inputs x outputs operations. A step of 128 images: mlp_1x512 0.62 GFLOP, mlp_3x512 1.02.
+each of 2 x m x inputs x outputs operations. A step of 128 images: mlp_1x512 0.62 GFLOP, mlp_3x512 1.02. The products
+of a convolution are made a slice of the batch at a time.
 """
 
 from typing import NamedTuple
@@ -31,6 +32,9 @@ INCEPTION_STEM = 96
 INCEPTION_MODULES = ((32, 32), (32, 48), 80, (112, 48), (96, 64), (80, 80), (48, 96), 96, (176, 160), (176, 160))
 
 
+SLICE_ROWS = 1024  # few enough for a slice's windows to stay in the caches
+
+
 class Layer(NamedTuple):
     """A layer as a matrix product; see the file's head."""
 
@@ -38,6 +42,14 @@ class Layer(NamedTuple):
     inputs: int
     outputs: int
     reads_images: bool
+
+    @property
+    def slice_images(self) -> int:
+        """The images of a slice: all of the batch for a dense layer, for a convolution what `SLICE_ROWS` allows."""
+        images = BATCH
+        while images > 1 and images * self.rows > SLICE_ROWS:
+            images //= 2
+        return images
 
 
 def layers(model: str) -> list[Layer]:

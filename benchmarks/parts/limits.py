@@ -2,8 +2,8 @@
 
 Refuses to count what is no matrix product. The products, and the formula of their operations, stand in
 architectures.py: forward, gradients of weights, gradients of activations, none with respect to the images;
-convolutions as the matrix products of their windows laid out in rows (im2col), without the laying out. For
-convolutional networks this is a measure, not a bound: a direct convolution need not read its windows from memory.
+convolutions as the matrix products of their windows laid out in rows (im2col), without the laying out, a slice of the
+batch at a time so that it is not memory that limits. For convolutional networks this is a measure, not a bound.
 """
 
 import contextlib
