@@ -92,16 +92,33 @@ def test_a_set_that_is_not_there_is_a_mistake(tmp_path):
     assert "Traceback" not in ended.stderr
 
 
-def test_the_benchmark_runs(tmp_path, real_data):
-    words = ["--only=epochs,limits", "--models=mlp_1x512", "--examples=512", "--repeats=1", "--devices=1"]
+def measure(tmp_path, real_data, *words):
+    """Returns the file of the least that a benchmark can be asked for."""
     file = tmp_path / "speed.json"
-    ended = run(*words, f"--data_dir={real_data}", f"--output={file}")
+    least = ["--models=mlp_1x512", "--examples=512", "--repeats=1", "--devices=1"]
+    ended = run(*least, *words, f"--data_dir={real_data}", f"--output={file}")
     assert ended.returncode == 0, ended.stderr
-    found = json.loads(file.read_text())
-    assert set(found["parts"]) == {"epochs", "limits", "shares"}
+    assert all(row["what"] in ended.stdout for part in json.loads(file.read_text())["parts"].values() for row in part)
+    return json.loads(file.read_text())
+
+
+def test_the_benchmark_runs(tmp_path, real_data):
+    found = measure(tmp_path, real_data, "--only=around,limits")
+    rates = {row["what"]: row["median"] for row in found["parts"]["around"] if row["unit"] == "images/s"}
+    assert len(rates) == 3 and min(rates.values()) > 0
+    assert {row["by"] for row in found["parts"]["limits"]} >= {"XLA"}
+    assert set(found["seconds"]) == {"around", "limits"}
+
+
+@pytest.mark.slow
+def test_every_part_of_the_benchmark_runs(tmp_path, real_data):
+    words = ["--only=epochs,limits,fit,start,memory", "--fit_accuracy=0.2", "--fit_epochs=5"]
+    found = measure(tmp_path, real_data, *words)
+    assert set(found["parts"]) == {"epochs", "limits", "shares", "fit", "start", "memory"}
     measured = {row["by"]: row["median"] for row in found["parts"]["epochs"]}
     assert {"ours, resident, 1 device(s)", "ours, streamed"} <= set(measured) and min(measured.values()) > 0
     assert any("PyTorch" in by for by in measured) == (found["PyTorch"] == "measured")
+    assert not any("NOT REACHED" in row["what"] for row in found["parts"]["fit"])
 
 
 @needs_torch

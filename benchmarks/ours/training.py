@@ -19,6 +19,7 @@ from rethink.results import records
 from rethink.training import allocator, checkpoints, loop, parallel
 
 NEVER_EPOCHS = 10_000.0
+WARM_STEPS = 3
 # An epoch is timed without its evaluation, which is measured by itself.
 UNSEEN = {
     "count": 1.0,
@@ -63,7 +64,7 @@ class Training:
         found, expected = self._setup.facts["parameters"], architectures.PARAMETERS[config_name(config)]
         assert found == expected == architectures.parameters(config_name(config)), f"{found:,} parameters"
         self._state = parallel.replicate(self._setup.start)
-        self._step = 0
+        self._step, self._evaluated = 0, False
         self._epochs = self._events(stop_accuracy=0.0, evaluate=lambda state, split: UNSEEN)
         stack.callback(self._epochs.close)
         next(self._epochs)  # the evaluation of the start: the run's files are open
@@ -71,8 +72,7 @@ class Training:
         if config.data.feed == "streamed":
             self.epoch()  # the workers start, and read ahead
         else:
-            self.steps()
-            self.evaluation()
+            self._run(WARM_STEPS)
 
     def epoch(self) -> dict[str, float]:
         """Returns the seconds of an epoch as users run it: feed, corruption, steps, metrics, records and screen."""
@@ -89,14 +89,21 @@ class Training:
     def steps(self) -> dict[str, float]:
         """Returns the seconds of an epoch's steps with their feed, and nothing else."""
         began = time.perf_counter()
-        for _ in range(self._setup.plan.steps_per_epoch):
+        self._run(self._setup.plan.steps_per_epoch)
+        return {"seconds": time.perf_counter() - began, "images": self._images}
+
+    def _run(self, steps: int) -> None:
+        """Makes steps, and waits for them."""
+        for _ in range(steps):
             self._state, _ = self._setup.train_call(self._state, self._step, 1)
             self._step += 1
         jax.block_until_ready(self._state)
-        return {"seconds": time.perf_counter() - began, "images": self._images}
 
     def evaluation(self) -> dict[str, float]:
         """Returns the seconds of an evaluation of the training split."""
+        if not self._evaluated:
+            self._setup.evaluate(self._state, "train")  # compiled before the clock starts
+            self._evaluated = True
         began = time.perf_counter()
         sums = self._setup.evaluate(self._state, "train")
         return {"seconds": time.perf_counter() - began, "images": sums["count"]}
@@ -106,7 +113,8 @@ class Training:
         epoch."""
         began = time.perf_counter()
         wanted = self._config.stop.train_accuracy
-        self._setup.evaluate(self._state, "test")  # compiled before the clock starts
+        for split in ("train", "test"):
+            self._setup.evaluate(self._state, split)  # compiled before the clock starts
         with contextlib.closing(self._events(stop_accuracy=wanted, evaluate=self._setup.evaluate)) as events:
             for event in events:
                 if event.kind == "evaluation":
