@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from rethink import settings
 
 # What all runs of a table share, as they share a process.
-_SHARED = ("name", "parts", "only", "seeds", "seed", "axes", "figure", "hardware.cpu_devices")
+_SHARED = ("name", "parts", "only", "seeds", "seed", "axes", "figure", "executor", "jobs", "hardware.cpu_devices")
 _TRUTH = {"true": True, "false": False}
 
 
@@ -171,7 +171,7 @@ def _member_config(config: ConfigDict, name: str, changes: Iterable[tuple[str, A
     settings.check_name("cells", name)
     member = config.copy_and_resolve_references()
     member.cells, member.axes, member.figure = ConfigDict(), "", "auto"
-    member.only, member.seeds = "*", 1
+    member.only, member.seeds, member.executor, member.jobs = "*", 1, "in_turn", 0
     member.name, member.seed = f"{config.name}-{name}", seed
     fields = dict(settings.flatten(member))
     for field, value in changes:

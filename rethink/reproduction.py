@@ -10,10 +10,22 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from rethink import members, settings
+from rethink.executors.tasks import Task
 from rethink.results import page
-from rethink.sweeps import EXIT_FAILED, Experiment, report, run_table
+from rethink.statuses import EXIT_FAILED
+from rethink.sweeps import Experiment, report, run_table, run_tasks
 
-_OWN = ("name", "parts", "only", "cells", "axes", "figure", "seeds")  # of the reproduction itself, or of each part
+_OWN = (
+    "name",
+    "parts",
+    "only",
+    "cells",
+    "axes",
+    "figure",
+    "seeds",
+    "executor",
+    "jobs",
+)  # of the reproduction itself, or of each part
 
 
 class Part(NamedTuple):
@@ -50,10 +62,20 @@ def parts_of(config: ConfigDict, overridden: Collection[str]) -> list[Part]:
         part.update_from_flattened_dict(own)
         if members.is_table(part) and "seeds" in overridden and f"parts.{name}.seeds" not in overridden:
             part.seeds = config.seeds
+        _set_executor(name, part, config, overridden)
         settings.validate(part, {})
         _say_what_stays(name, part, own)
         found.append(Part(name, part))
     return found
+
+
+def _set_executor(name: str, part: ConfigDict, config: ConfigDict, overridden: Collection[str]) -> None:
+    """Runs the members of all parts in the way that the reproduction says, as they share the machine."""
+    for field in ("executor", "jobs"):
+        if f"parts.{name}.{field}" in overridden:
+            raise settings.UserError(f"parts.{name}.{field} can't differ between parts: set config.{field} for all.")
+        if members.is_table(part):
+            part[field] = config[field]
 
 
 def _say_what_stays(name: str, part: ConfigDict, changes: Mapping[str, Any]) -> None:
@@ -93,8 +115,13 @@ def _run_parts(config: ConfigDict, asked: Collection[Part], workdir: str, experi
         try:
             if members.is_table(part.config):
                 status = run_table(part.config, directory, experiment)
-            else:
+            elif config.executor == "in_turn":
                 status = experiment.run(part.config, directory)
+            else:
+                failures, status = run_tasks(
+                    [Task(part.name, part.config, folder / part.name)], config.executor, config.jobs, experiment
+                )
+                status = EXIT_FAILED if failures else status
         except Exception as error:
             report(error)
             status = EXIT_FAILED

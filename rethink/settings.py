@@ -36,6 +36,8 @@ _FREE = (
     "figure",
     "only",
     "seeds",
+    "executor",
+    "jobs",
     "data.dir",
     "data.cache_dir",
     "data.feed",
@@ -53,6 +55,7 @@ _FREE = (
     "hardware.peer_timeout_seconds",
     "hardware.compilation_cache",
 )
+_ALONE = {"only": "*", "seeds": 1, "executor": "in_turn", "jobs": 0}  # of tables: what a run by itself has
 
 
 def validate(config: ConfigDict, choices: Mapping[str, Collection[str]]) -> None:
@@ -70,12 +73,17 @@ def validate(config: ConfigDict, choices: Mapping[str, Collection[str]]) -> None
         if field in choices and value not in choices[field]:
             raise UserError(unknown(field, value, choices[field]))
     check_name("name", config.name)
-    for field, alone in (("only", "*"), ("seeds", 1)):
-        if config[field] != alone and not (config.cells or config.axes or config.parts):
+    for field, alone in _ALONE.items():
+        if config.get(field, alone) != alone and not (config.cells or config.axes or config.parts):
             raise UserError(
                 f"{field}={config[field]!r} is for tables, and this config has no cells and no axes: set it to "
                 f"{alone!r}, or choose a table, such as --config=configs/paper/table1.py."
             )
+    if config.get("jobs") and config.executor == "in_turn":
+        raise UserError(
+            f"jobs={config.jobs} would change nothing with executor='in_turn': set config.executor to 'processes' or "
+            "'ray', or leave it out."
+        )
 
 
 def _check_value(field: str, value: Any) -> None:
