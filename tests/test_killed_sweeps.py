@@ -59,20 +59,34 @@ class Sweep:
         return self._output.read_text()
 
     def workers(self):
-        """Returns the processes of its runs."""
-        found = []
+        """Returns run -> its process, of those under way."""
+        found = {}
         for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
             with contextlib.suppress(OSError):
                 words = path.read_bytes().decode().split("\0")
-                if "rethink.worker" in words and any(word.startswith(f"{self.folder}/") for word in words):
-                    found.append(int(path.parent.name))
+                runs = [pathlib.Path(word) for word in words if word.startswith(f"{self.folder}/")]
+                if "rethink.worker" in words and runs:
+                    found[runs[-1].name] = int(path.parent.name)
         return found
+
+    def saved(self, run):
+        return [path for path in self.folder.glob(f"{run}/checkpoints/*") if path.name.isdecimal()]
+
+    def wait_for_checkpoint(self):
+        """Returns a run under way that has a checkpoint."""
+
+        def find():
+            return [name for name in self.workers() if self.saved(name)]
+
+        found = wait_until(find)
+        assert found, self.shown()
+        return found[0]
 
     def runs(self):
         return sorted(path.parent for path in self.folder.glob("*/manifest.json"))
 
     def ended(self):
-        """Returns what must not change any more: (file, time of change) of each run that has ended, and its launches."""
+        """Returns what must not change any more: when each file of an ended run was written, and its launches."""
         state = {}
         for run in self.runs():
             if json.loads((run / "manifest.json").read_text())["fate"] == "done":
@@ -98,7 +112,7 @@ def assert_same_runs(sweep, undisturbed, count):
         assert rows.count(b'"kind": "train"') == EPOCHS * 12
 
 
-def wait_until(condition, seconds=60.0):
+def wait_until(condition, seconds=300.0):
     ends = time.monotonic() + seconds
     while not (found := condition()) and time.monotonic() < ends:
         time.sleep(0.05)
@@ -114,8 +128,8 @@ def test_a_table_that_is_killed_again_and_again_loses_no_run_and_makes_none_twic
         launch = sweep.start()
         with contextlib.suppress(subprocess.TimeoutExpired):
             launch.wait(rng.uniform(1, 15))
-        found = sweep.workers()
-        if kill != "parent" and found:
+        if kill != "parent":
+            found = wait_until(lambda: list(sweep.workers().values()))
             os.kill(rng.choice(found), signal.SIGKILL)
         if kill == "child":  # the launch itself starts it again
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -123,7 +137,7 @@ def test_a_table_that_is_killed_again_and_again_loses_no_run_and_makes_none_twic
         launch.kill()
         launch.wait()
         assert before.items() <= sweep.ended().items()
-        assert wait_until(lambda: not sweep.workers(), 5), "a run outlived its table"
+        assert wait_until(lambda: not sweep.workers(), 10), "a run outlived its table"
     before = sweep.ended()
     assert sweep.start().wait() == 0, sweep.shown()
     assert before.items() <= sweep.ended().items()
@@ -133,11 +147,11 @@ def test_a_table_that_is_killed_again_and_again_loses_no_run_and_makes_none_twic
 def test_a_run_whose_process_is_killed_goes_on_in_another(undisturbed, tmp_path):
     sweep = Sweep(tmp_path / "table", undisturbed.folder.parents[1] / "compiled", "processes", 2)
     launch = sweep.start()
-    assert wait_until(lambda: list(sweep.folder.glob("*/checkpoints/[0-9]*")))
-    os.kill(sweep.workers()[0], signal.SIGKILL)
+    name = sweep.wait_for_checkpoint()
+    os.kill(sweep.workers()[name], signal.SIGKILL)
     assert launch.wait() == 0, sweep.shown()
     assert "its process was killed (SIGKILL), and is started again" in sweep.shown()
-    assert "Resumed at step" in "".join(path.read_text() for path in (sweep.folder / "logs").glob("*.log"))
+    assert "Resumed at step" in (sweep.folder / "logs" / f"{name}.log").read_text()
     assert_same_runs(sweep, undisturbed, 2)
 
 
@@ -146,8 +160,8 @@ def test_a_run_whose_process_is_killed_goes_on_in_another(undisturbed, tmp_path)
 def test_on_ray_a_table_ends_complete_though_a_process_is_killed(undisturbed, tmp_path, victim):
     sweep = Sweep(tmp_path / "table", undisturbed.folder.parents[1] / "compiled", "ray", 8)
     launch = sweep.start()
-    assert wait_until(lambda: list(sweep.folder.glob("*/checkpoints/[0-9]*"))), sweep.shown()
-    killed = sweep.workers()[0]
+    name = sweep.wait_for_checkpoint()
+    killed = sweep.workers()[name]
     if victim == "Ray's worker":
         killed = int(pathlib.Path(f"/proc/{killed}/stat").read_text().rpartition(") ")[2].split()[1])
     os.kill(killed, signal.SIGKILL)
@@ -161,7 +175,7 @@ def test_on_ray_a_table_ends_complete_though_a_process_is_killed(undisturbed, tm
 def test_on_ray_a_signal_lets_the_runs_save(undisturbed, tmp_path):
     sweep = Sweep(tmp_path / "table", undisturbed.folder.parents[1] / "compiled", "ray", 2)
     launch = sweep.start()
-    assert wait_until(lambda: len(list(sweep.folder.glob("*/checkpoints/[0-9]*"))) > 1), sweep.shown()
+    sweep.wait_for_checkpoint()
     launch.terminate()
     assert launch.wait() == 143, sweep.shown()
     fates = {json.loads((run / "manifest.json").read_text())["fate"] for run in sweep.runs()}
