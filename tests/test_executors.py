@@ -13,6 +13,7 @@ from made_up import EXPERIMENT, RANDOM, TRUE, table
 from configs import base
 from rethink import experiment, members, reproduction, settings, sweeps, worker
 from rethink.executors import processes, workers
+from rethink.executors.tasks import Task
 from rethink.results import files
 from rethink.settings import UserError
 from rethink.training import parallel, preemption
@@ -284,3 +285,20 @@ def test_without_ray_one_line_says_how_to_get_it(in_processes, tmp_path, monkeyp
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UserError, match=r"executor='ray' needs Ray .*: pip install -e '.\[cluster\]', or set"):
         unshown(in_processes(true=TRUE, executor="ray"), tmp_path)
+
+
+@pytest.mark.slow
+def test_on_ray_runs_that_fail_or_are_killed_are_reported_as_in_processes(in_processes, scripts, tmp_path, monkeypatch):
+    pytest.importorskip("ray", reason="Ray is not installed: .[cluster]")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    scripts["good"], scripts["bug"] = "print('good')", "raise ValueError('a bug')"
+    scripts["once"], scripts["always"] = KILLED.format(times=1), KILLED.format(times=9)
+    config = in_processes(good=TRUE, bug=TRUE, once=TRUE, always=TRUE, executor="ray")
+    tasks = [Task(member.folder, member.config, tmp_path / member.folder) for member in members.members_of(config)]
+    failed, status = sweeps.run_tasks(tasks, "ray", 2, EXPERIMENT)
+    told = {line.partition(":")[0]: line for line in failed}
+    assert status == 0 and sorted(told) == ["always-seed5", "bug-seed5"]
+    assert "ValueError: a bug (exit status 1; see " in told["bug-seed5"]
+    assert "its process was killed 3 times (by SIGKILL" in told["always-seed5"]
+    launches = {cell: len(list((tmp_path / f"{cell}-seed5").iterdir())) for cell in ("once", "always")}
+    assert launches == {"once": 2, "always": 3}

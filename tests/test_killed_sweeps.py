@@ -16,7 +16,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 RATES = [0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
-EPOCHS = 60
+EPOCHS = 20
 
 pytestmark = [
     pytest.mark.slow,

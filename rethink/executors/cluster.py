@@ -69,12 +69,12 @@ class Crew:
             task = self._tasks.pop(handed)
             try:
                 status = self._ray.get(handed)
-            except ChildProcessError as error:  # killed once too often; its argument is the status
-                status = int(str(error.args[-1]).split()[-1]) if error.args else -9
+            except ChildProcessError as error:  # killed once too often
+                status = error.cause.args[0]  # type: ignore[attr-defined]
             except self._ray.exceptions.TaskCancelledError:
                 status = -15
             except self._ray.exceptions.RayError as error:
-                why = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+                why = str(getattr(error, "cause", error)).strip().partition("\n")[0] or type(error).__name__
                 yield News(task, "failed", error=settings.UserError(f"Ray lost it: {why}"))
                 continue
             yield workers.outcome(task, status, self._stopping)
@@ -126,8 +126,13 @@ def _connect() -> Any:
         quiet["include_dashboard"] = False
     try:
         ray.init(address=address, **quiet)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except Exception as error:  # Ray raises bare ones too
         why = (str(error).splitlines() or [type(error).__name__])[0]
+        ray.shutdown()
+        if address == "local":
+            raise settings.UserError(
+                f"Ray does not start on this machine ({why}): try again, or set config.executor='processes'."
+            ) from error
         raise settings.UserError(
             f"RAY_ADDRESS={address}: there is no cluster ({why}): start one, or unset it."
         ) from error
@@ -149,7 +154,7 @@ def _make_job(spawn: workers.Spawn) -> Callable[..., int]:
             process.terminate()
         status = process.wait()
         if status < 0:
-            raise ChildProcessError(f"exit status {status}")
+            raise ChildProcessError(status)
         return status
 
     return run_worker

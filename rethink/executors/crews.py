@@ -108,10 +108,10 @@ def _run(waiting: collections.deque[Task], crew: Crew, told: Told) -> Iterator[N
             except OSError as error:
                 yield News(task, error=settings.UserError(f"it can't be started ({error})"))
         if len(told.numbers) > heard:
+            if not heard:
+                _log.warning("Told to end: the runs under way are saved first. A second time ends them at once.")
             heard = len(told.numbers)
             waiting.clear()
             crew.stop(kill=heard > SAVES)
-            if heard == 1:
-                _log.warning("Told to end: the runs under way are saved first. A second time ends them at once.")
         yield from crew.news()
         time.sleep(POLL_SECONDS)

@@ -3,7 +3,6 @@
 Refuses to decide when and where one starts: processes.py and cluster.py do.
 """
 
-import json
 import os
 import pathlib
 import signal
@@ -31,7 +30,7 @@ def prepare(task: Task) -> list[str]:
     """
     task.log.parent.mkdir(parents=True, exist_ok=True)
     config = task.log.with_suffix(".json")
-    files.write_json(config, json.loads(settings.to_json(task.config)))
+    files.replace(config, settings.to_json(task.config).encode())
     return ["-P", "-m", "rethink.worker", str(config), str(task.directory)]
 
 
