@@ -11,6 +11,9 @@ from rethink.results import paper
 
 FITTED = 99.0  # percent of train accuracy from which on a train set counts as fitted
 
+CIFAR10 = {"train_examples": 50_000, "test_examples": 10_000}
+IMAGENET = {"train_examples": 1_281_167, "test_examples": 50_000}
+
 
 class Gain(NamedTuple):
     """What a measure of `cell` has over that of the cell `over`, in points; without `over`, the measure itself."""
@@ -59,6 +62,7 @@ class Level(NamedTuple):
 
     Attributes:
       or_diverged: whether the claim is also met by runs that all diverged, and so have no value.
+      classes: of a claim of chance, whose ends depend on the numbers of examples (`at_chance`); else 0.
     """
 
     statement: str
@@ -67,6 +71,7 @@ class Level(NamedTuple):
     low: float
     high: float
     or_diverged: bool = False
+    classes: int = 0
 
     def weights(self) -> dict[str, int]:
         """Returns the cell, once."""
@@ -112,12 +117,27 @@ def _regularized(table: str, measure: str, prefix: str, plain: str, regularized:
     return found
 
 
-def _at_chance(cell: str, prefix: str, *, classes: int, test_examples: int) -> Level:
-    """Returns the claim of a test accuracy within three standard errors of guessing, those of the binomial."""
+def at_chance(cell: str, prefix: str, *, classes: int, train_examples: int, test_examples: int) -> Level:
+    """Returns the claim of a test accuracy within three standard errors of guessing.
+
+    Guessing on a test set has a binomial standard error. A network that was trained on n random labels makes no more
+    than n guesses for all of the test set, as a nearest-neighbour rule does: their binomial error is added.
+    """
     chance = 1 / classes
-    low, high = (100 * (chance + sign * 3 * math.sqrt(chance * (1 - chance) / test_examples)) for sign in (-1, 1))
+    error = math.sqrt(chance * (1 - chance) * (1 / test_examples + 1 / train_examples))
+    low, high = (100 * max(0.0, chance + sign * 3 * error) for sign in (-1, 1))
     statement = f"{prefix}: at chance (test accuracy in {low:.2f}..{high:.2f}%)"
-    return Level(statement, "test_accuracy", cell, low, high)
+    return Level(statement, "test_accuracy", cell, low, high, classes=classes)
+
+
+def resized(claim: Claim, train_examples: int | None, test_examples: int | None) -> Claim:
+    """Returns a claim of chance for other numbers of examples, where they are known; any other claim as it is."""
+    if not isinstance(claim, Level) or not claim.classes or not train_examples or not test_examples:
+        return claim
+    prefix = claim.statement.partition(": at chance")[0]
+    return at_chance(
+        claim.cell, prefix, classes=claim.classes, train_examples=train_examples, test_examples=test_examples
+    )
 
 
 def _fitted(cell: str, prefix: str) -> Level:
@@ -142,7 +162,7 @@ def _table1() -> Iterator[Claim]:
         model, condition = cell.split("-", 1)
         if condition == "random":
             yield _fitted(cell, f"{model}, random labels")
-            yield _at_chance(cell, f"{model}, random labels", classes=10, test_examples=10_000)
+            yield at_chance(cell, f"{model}, random labels", classes=10, **CIFAR10)
 
 
 def _table2() -> Iterator[Claim]:
@@ -157,7 +177,7 @@ def _table2() -> Iterator[Claim]:
         yield _compared(table, "train_accuracy", "random labels, train", none, Named(name, Gain(cell)))
     for cell in paper.TABLES[table].cells:
         if cell.startswith("random-"):
-            yield _at_chance(cell, cell, classes=1000, test_examples=50_000)
+            yield at_chance(cell, cell, classes=1000, **IMAGENET)
 
 
 def _table3() -> Iterator[Claim]:

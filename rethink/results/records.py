@@ -212,8 +212,10 @@ def read_rows(path: pathlib.Path) -> list[dict[str, Any]]:
     raise settings.UserError(f"{path} is damaged: bring it back from a copy, or leave {path.parent} out.")
 
 
-def _is_row(row: Mapping[str, Any]) -> bool:
+def _is_row(row: Any) -> bool:
     """Returns whether a row holds its kind, its step, and numbers or null."""
+    if not isinstance(row, dict):
+        return False
     numbers = (value for name, value in row.items() if name != "kind")
     return isinstance(row["kind"], str) and row["step"] >= 0 and all(isinstance(v, int | float | None) for v in numbers)
 
