@@ -6,7 +6,7 @@ Refuses to be shared: one process writes. Files are replaced whole or grow by wh
     metrics.jsonl    rows of training and evaluation; no clock in it
     timings.jsonl    seconds of running at each row
     corruption.npz   per training example: id, true label, given label, redrawn; corruption_test.npz: per test example
-    samples.npz      a few training examples as the network is given them: id, image uint8, given and true label
+    samples.npz      a few corrupted training examples, before crop and whitening: id, image uint8, labels
     figures/         learning_curve.png and .pdf
     tensorboard/     event files of the same rows
     profile/         a profiler's trace, where it was asked for
