@@ -107,6 +107,8 @@ def minutes() -> dict[str, ConfigDict]:
         parts[name].evaluate.every_epochs = 2.0
     for module in (theorem1, linear, capacity):
         parts[_name(module)] = module.get_config("digits")
+    parts["linear"].data.train_examples, parts["linear"].linear.count = 200, 1000
+    parts["linear"].linear.sgd_steps = 5000
     return parts
 
 
