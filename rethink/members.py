@@ -78,11 +78,17 @@ def members_of(config: ConfigDict) -> list[Member]:
         for point in _points(axes, _cell(cell, config), cell)
     }
     asked = matching(points, config.only)
-    return [
+    found = [
         Member(name, f"{name}-seed{seed}", _member_config(config, name, points[name], seed))
         for seed in range(config.seed, config.seed + config.seeds)
         for name in asked
     ]
+    redrawn = "corruption.label_probability"
+    if redrawn in (axis.field for axis in axes) and all(member.config.corruption.labels == "none" for member in found):
+        raise settings.UserError(
+            f"axes: {redrawn} changes nothing, as corruption.labels='none': set --config.corruption.labels=uniform too."
+        )
+    return found
 
 
 def matching(names: Iterable[str], only: str) -> list[str]:

@@ -197,9 +197,12 @@ def to_json(config: ConfigDict) -> str:
 
 
 def digest(config: ConfigDict) -> str:
-    """Returns 8 hex digits that tell apart configs which make different runs; cells and parts do not count."""
+    """Returns 8 hex digits that tell apart configs which make different runs; cells and parts do not count.
+
+    Axes do: the directory of a sweep is another than that of its config's one run.
+    """
     leaves = json.loads(to_json(config))
-    free = may_change(config)
+    free = may_change(config) - ({"axes"} if config.axes else set())
     several = ("cells", "parts")
     kept = {name: value for name, value in leaves.items() if name not in free and name.split(".")[0] not in several}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:8]

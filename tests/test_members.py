@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from configs import base
 from rethink import experiment, members, settings
-from rethink.results import orderings, paper
+from rethink.results import orderings, paper, protocol
 from rethink.settings import UserError
 
 
@@ -114,7 +114,7 @@ def test_axes_of_one_name_in_two_sections_keep_their_sections():
 
 
 def test_patterns_choose_points_of_axes():
-    found = members.members_of(swept("corruption.label_probability=0.0,0.5", only="a-*=0.5", a=TRUE, b=TRUE))
+    found = members.members_of(swept("corruption.label_probability=0.0,0.5", only="a-*=0.5", a=RANDOM, b=RANDOM))
     assert [member.name for member in found] == ["a-label_probability=0.5"]
 
 
@@ -166,8 +166,10 @@ def test_a_file_of_the_paper_has_its_cells_and_every_member_is_valid(name):
         assert {member.name for member in found} == set(paper.TABLES[name].cells)
         for member in found:  # what a comparison takes a cell for is what its file makes of it
             flat = dict(settings.flatten(member.config))
-            expected = paper.expected(name, member.name)
-            assert expected and {field: flat[field] for field in expected} == expected
+            filters = ["kernel.filters: 1000"] if "random_convolutions" in member.name else []
+            full = {"train_examples": protocol.TRAIN_EXAMPLES[flat["data.name"]]}
+            assert protocol.expected(name, member.name)
+            assert protocol.unlike(name, member.name, flat) == filters and protocol.caveats(flat, full) == []
         assert orderings.ORDERINGS[name]
 
 
@@ -182,3 +184,28 @@ def test_a_cell_is_what_its_name_says(name):
         if name != "table2":
             assert config.model.name == model.removesuffix("_no_bn")
             assert (config.batch_norm.kind != "none") == (model == "inception")
+
+
+def test_an_axis_that_changes_nothing_is_refused():
+    config = swept("corruption.label_probability=0.0,0.5", a=TRUE)
+    with pytest.raises(
+        UserError, match="^axes: corruption.label_probability changes nothing, as corruption.labels='none'"
+    ):
+        members.members_of(config)
+    config.cells["b"] = tuple(RANDOM.items())
+    assert len(members.members_of(config)) == 4
+
+
+def test_a_sweep_has_another_directory_than_its_config_alone():
+    config = swept("train.batch_size=32,64", a=TRUE)
+    alone = table(a=TRUE)
+    assert settings.digest(config) != settings.digest(alone)
+    alone.axes = config.axes
+    assert settings.digest(config) == settings.digest(alone)
+
+
+@pytest.mark.parametrize("only, wrong", [("a, c*", "c"), ("tabel,a", "tabel")])
+def test_a_pattern_that_matches_nothing_is_named(only, wrong):
+    with pytest.raises(UserError, match=f"^only='{wrong}"):
+        members.members_of(table(only, a=TRUE, b=TRUE))
+    assert [member.name for member in members.members_of(table(" b , a", a=TRUE, b=TRUE))] == ["a", "b"]

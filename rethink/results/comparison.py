@@ -23,7 +23,7 @@ from rethink.results.outcomes import Outcome
 
 MATCH_POINTS = 1.0  # ours and the paper's that differ by no more match,
 MATCH_ERRORS = 3.0  # or by no more than so many standard errors
-VERDICTS = ("match", "off", "not comparable", "not run", "no result", "paper silent")
+VERDICTS = ("match", "off", "not comparable", "not run", "no result", "in words", "paper silent")
 COLUMNS = (
     "cell",
     "measure",
@@ -83,7 +83,8 @@ def _row(cell: str, measure: str, number: paper.Number | None, found: Sequence[O
     sample, caveats = outcomes.sample(found, measure), outcomes.caveats_of(found)
     mean = statistics.fmean(sample) if sample else None
     difference = 100 * mean - number.value if mean is not None and number and number.value is not None else None
-    error = None if mean is None else _error_of_mean(sample, _examples(found, measure))
+    test_examples = None if measure.startswith("train") else _least(outcome.test_examples for outcome in found)
+    error = None if mean is None else _error_of_mean(sample, test_examples)
     return {
         "cell": cell,
         "measure": measure.replace(paper.BEST, "oracle's best "),
@@ -107,12 +108,16 @@ def judge(
 ) -> str:
     """Returns the verdict on a measure of a cell, one of `VERDICTS`.
 
+    What the paper says in words is judged among the orderings, not here.
+
     Args:
       difference: ours minus the paper's, points, where both are numbers; error: its standard error, points.
       ran: whether there is a run; comparable: whether all of them are the paper's experiment.
     """
-    if number is None or number.value is None:
+    if number is None:
         return "paper silent"
+    if number.value is None:
+        return "in words" if ran else "not run"
     if difference is None:
         return "no result" if ran else "not run"
     if not comparable:
@@ -121,23 +126,37 @@ def judge(
     return "match" if round(abs(difference) - allowed, 6) <= 0 else "off"
 
 
-def _examples(found: Sequence[Outcome], measure: str) -> int | None:
-    """Returns how many examples a measure is taken over, the least of all runs; None where it is not known."""
-    train = measure.startswith("train")
-    counts = [outcome.train_examples if train else outcome.test_examples for outcome in found]
+def _least(counts: Iterable[int | None]) -> int | None:
+    """Returns the least number of examples of all runs, None where none is known."""
     return min((count for count in counts if count), default=None)
 
 
-def _error_of_mean(sample: Sequence[float], examples: int | None) -> float:
-    """Returns the standard error of a mean over runs, points: theirs, and that of a sample of so many examples."""
+def _error_of_mean(sample: Sequence[float], test_examples: int | None) -> float | None:
+    """Returns the standard error of a mean over runs, points: theirs, and of a measure on a test set that of its size.
+
+    Args:
+      test_examples: None of a measure on the train set, which is known whole, and of a test set of unknown size.
+
+    Returns:
+      None where nothing is known of it: one run, and no test set.
+    """
     mean = statistics.fmean(sample)
-    variance = statistics.variance(sample) / len(sample) if len(sample) > 1 else 0.0
-    return 100 * math.sqrt(variance + (mean * (1 - mean) / examples if examples else 0.0))
+    variances = []
+    if len(sample) > 1:
+        variances.append(statistics.variance(sample) / len(sample))
+    if test_examples:
+        variances.append(mean * (1 - mean) / test_examples)
+    return 100 * math.sqrt(sum(variances)) if variances else None
 
 
 def _ordering_row(table: paper.Table, claim: Claim, found: Mapping[str, Sequence[Outcome]]) -> dict[str, Any]:
     weights = claim.weights()
     runs = {cell: found.get(cell, []) for cell in weights}
+    if isinstance(claim, Level):
+        own = runs[claim.cell]
+        claim = orderings.resized(
+            claim, _least(run.train_examples for run in own), _least(run.test_examples for run in own)
+        )
     numbers = [table.cells[cell][claim.measure] for cell in weights]
     theirs = {cell: number.value for cell, number in zip(weights, numbers, strict=True) if number.value is not None}
     samples = {cell: outcomes.sample(runs[cell], claim.measure) for cell in weights}

@@ -3,6 +3,7 @@
 Refuses to smooth: a point is a row, the mean over the steps between two of them.
 """
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,14 +18,21 @@ COLUMNS = ("condition", "n", "steps to start", "steps to loss 0.1", "relative to
 
 
 class Loss(NamedTuple):
-    """A run's training loss [m] at steps [m]."""
+    """A run's training loss [m] at steps [m], and the loss of guessing, None where the classes are not recorded yet."""
 
     steps: list[int]
     losses: list[float]
+    guessing: float | None
 
-    def first_below(self, level: float) -> int | None:
-        """Returns the step of the first row at most `level`."""
+    def first_below(self, level: float | None) -> int | None:
+        """Returns the step of the first row at most `level`; None where there is none, and for no level."""
+        if level is None:
+            return None
         return next((step for step, loss in zip(self.steps, self.losses, strict=True) if loss <= level), None)
+
+    def started(self) -> int | None:
+        """Returns the step of the first row that is clearly better than guessing."""
+        return self.first_below(None if self.guessing is None else STARTED * self.guessing)
 
 
 def read(runs: Runs) -> dict[str, list[Loss]]:
@@ -35,7 +43,8 @@ def read(runs: Runs) -> dict[str, list[Loss]]:
 
 def _loss(folder: Path) -> Loss:
     rows = [row for row in records.read_rows(folder / "metrics.jsonl") if row["kind"] == "train"]
-    return Loss([row["step"] for row in rows], [row["loss"] for row in rows])
+    classes = (records.read_run(folder).get("summary") or {}).get("num_classes")
+    return Loss([row["step"] for row in rows], [row["loss"] for row in rows], math.log(classes) if classes else None)
 
 
 def draw(found: Mapping[str, Sequence[Loss]], stem: Path, *, title: str) -> list[Path]:
@@ -60,14 +69,14 @@ def draw(found: Mapping[str, Sequence[Loss]], stem: Path, *, title: str) -> list
 
 def rows(found: Mapping[str, Sequence[Loss]]) -> list[dict[str, Any]]:
     """Returns a row for each condition, medians over runs; blank where a run has not come there."""
-    base = _steps(found.get("true", ()), CONVERGED)
+    base = _converged(found.get("true", ()))
     return [
         {
             "condition": condition,
             "n": len(runs),
-            "steps to start": _text(_steps(runs, STARTED * max(run.losses[0] for run in runs))),
-            "steps to loss 0.1": _text(_steps(runs, CONVERGED)),
-            "relative to true": _ratio(_steps(runs, CONVERGED), base),
+            "steps to start": _text(_steps([run.started() for run in runs])),
+            "steps to loss 0.1": _text(_converged(runs)),
+            "relative to true": _ratio(_converged(runs), base),
             "replication's": _text(paper.STEPS_TO_LOSS.get(condition)),
             "relative": _ratio(paper.STEPS_TO_LOSS.get(condition), paper.STEPS_TO_LOSS["true"]),
         }
@@ -75,8 +84,12 @@ def rows(found: Mapping[str, Sequence[Loss]]) -> list[dict[str, Any]]:
     ]
 
 
-def _steps(runs: Sequence[Loss], level: float) -> float | None:
-    reached = [run.first_below(level) for run in runs]
+def _converged(runs: Sequence[Loss]) -> float | None:
+    return _steps([run.first_below(CONVERGED) for run in runs])
+
+
+def _steps(reached: Sequence[int | None]) -> float | None:
+    """Returns the median over runs, None where one has not come there."""
     known = [step for step in reached if step is not None]
     return statistics.median(known) if known and len(known) == len(reached) else None
 

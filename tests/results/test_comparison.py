@@ -24,9 +24,9 @@ def write(tmp_path):
         last = {"kind": "evaluation", "step": 9, "train_accuracy": train, "test_accuracy": test}
         last.update(test_top5_accuracy=test, train_top5_accuracy=train)
         manifest = {
-            "config": {"seed": seed, "early_stopping.monitor": "none", "corruption.test_labels": False, **config},
+            "config": {"seed": seed, "data.name": "cifar10", "early_stopping.monitor": "none", **config},
             "fate": fate,
-            "data": {"train_examples": FULL, "full_train_examples": FULL} if data is None else data,
+            "data": {"train_examples": FULL} if data is None else data,
         }
         if fate in ("done", "fitted", "stopped early", "diverged"):
             manifest["summary"] = {"evaluation": last, "epochs": epochs}
@@ -92,7 +92,16 @@ def test_a_match_is_within_three_standard_errors_of_runs_and_test_set(write):
 
 
 @pytest.mark.parametrize(
-    "field, value", [("data.name", "digits"), ("model.name", "conv_tiny"), ("corruption.labels", "uniform")]
+    "field, value",
+    [
+        ("model.name", "conv_tiny"),
+        ("corruption.labels", "uniform"),
+        ("dropout.rate", 0.5),
+        ("batch_norm.kind", "per_device"),
+        ("augmentation.flip", True),
+        ("preprocess.crop", 24),
+        ("preprocess.whiten", "none"),
+    ],
 )
 def test_a_run_that_is_not_what_its_cell_says_is_not_comparable(write, field, value):
     cell = "mlp_3x512-none"
@@ -103,8 +112,14 @@ def test_a_run_that_is_not_what_its_cell_says_is_not_comparable(write, field, va
 @pytest.mark.parametrize(
     "changes, note",
     [
-        ({"data": {"train_examples": 1000, "full_train_examples": FULL}}, "subset: 1000 examples"),
-        ({"data": {"train_examples": FULL}}, "size of the full train set not recorded"),
+        ({"data": {"train_examples": 1000, "full_train_examples": 1000}}, "subset: 1,000 of 50,000 examples"),
+        ({"data": {}}, "size of the train set not recorded"),
+        ({"data.classes": 2}, "labels modulo 2 classes"),
+        ({"model.kwargs.width": 8}, "network changed by model.kwargs.width"),
+        ({"corruption.pixels": "gaussian"}, "pixels: gaussian"),
+        ({"early_stopping.monitor": "validation"}, "stopped by examples held out of train"),
+        ({"stop.train_accuracy": 1.0}, "ends at a train accuracy of 100.00%"),
+        ({"train.total_epochs": 30.0}, "short: 30 epochs"),
         ({"early_stopping.monitor": "oracle"}, "stopped by the oracle (test set)"),
         ({"corruption.test_labels": True}, "test labels corrupted too"),
     ],
@@ -157,7 +172,9 @@ def test_cells_of_the_users_own_follow_without_a_number_of_the_paper(write):
     assert rows[-1]["ours %"] == "99.00" and not any(rows[-1][c] for c in ("paper %", "certainty", "ours - paper"))
     words = rows[1]
     assert (words["cell"], words["paper %"], words["certainty"]) == ("alexnet-wd", "failed to converge", "A")
-    assert {rows[-1]["verdict"], words["verdict"]} == {"paper silent"}
+    assert (rows[-1]["verdict"], words["verdict"]) == ("paper silent", "not run")
+    ran = comparison.compare("table4", {"alexnet-wd": [write("alexnet-wd", train=0.99)]})
+    assert next(row for row in ran if row["cell"] == "alexnet-wd")["verdict"] == "in words"
 
 
 def test_two_runs_of_one_seed_are_not_two_seeds(write, tmp_path):
@@ -221,7 +238,25 @@ def test_random_labels_are_fitted_and_at_chance_or_not(write):
     runs = {"mlp_1x512-random": [write("mlp_1x512-random", train=0.9841, test=0.1021)]}
     prefix = "mlp_1x512, random labels"
     assert claim_of(runs, f"{prefix}: fitted (train accuracy of 99% or more)")["verdict"] == "doesn't hold"
-    assert claim_of(runs, f"{prefix}: at chance (test accuracy in 9.10..10.90%)")["verdict"] == "holds"
+    assert claim_of(runs, f"{prefix}: at chance (test accuracy in 9.01..10.99%)")["verdict"] == "holds"
+
+
+def test_chance_is_wider_for_fewer_examples(write):
+    few = {"train_examples": 1_000, "test_examples": 360}
+    runs = {"mlp_1x512-random": [write("mlp_1x512-random", test=0.13, data=few)]}
+    # 10 -+ 300 sqrt(0.1 * 0.9 * (1 / 360 + 1 / 1000))
+    statement = "mlp_1x512, random labels: at chance (test accuracy in 4.47..15.53%)"
+    assert claim_of(runs, statement)["verdict"] == "holds"
+
+
+def test_a_standard_error_that_is_not_known_is_blank(write):
+    cell = "mlp_3x512-none"
+    alone = {cell: [write(cell, test=0.5)]}
+    assert row_of(alone, cell)["standard error"] == "" == row_of(alone, cell, "train_accuracy")["standard error"]
+    other = "mlp_3x512-wd"
+    sized = {other: [write(other, test=0.5, data={"train_examples": FULL, "test_examples": 10_000})]}
+    assert row_of(sized, other)["standard error"] == "0.50"
+    assert row_of(sized, other, "train_accuracy")["standard error"] == ""  # known whole
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ SIGNS = {  # of a verdict or a fate, beside its words: never colour alone
     "not run": ("none", "–"),
     "no result": ("none", "…"),
     "paper silent": ("none", "·"),
+    "in words": ("none", "”"),
     "fitted": ("good", "✓"),
     "done": ("good", "✓"),
     "stopped early": ("good", "✓"),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rethink import settings
-from rethink.results import files, outcomes, records
+from rethink.results import files, protocol, records
 
 RUN_FOLDER = re.compile(r"(?P<cell>.+)-seed\d+")
 SECTIONS = ("data", "hardware", "versions", "fingerprints", "summary")  # of a manifest, where they are recorded
@@ -176,4 +176,4 @@ def spoken(shelf: Shelf) -> str:
 
 def caveats(entry: Entry) -> list[str]:
     """Returns what makes a run another experiment than the paper's, as far as its own config tells."""
-    return outcomes.caveats(entry.manifest["config"], entry.manifest.get("data") or {}) if not entry.problem else []
+    return protocol.caveats(entry.manifest["config"], entry.manifest.get("data") or {}) if not entry.problem else []
