@@ -121,13 +121,13 @@ import os, pathlib, signal, sys
 number = len(list(pathlib.Path(sys.argv[1]).iterdir())) + 1
 pathlib.Path(sys.argv[1], str(number)).touch()
 if number <= {times}:
-    os.kill(os.getpid(), signal.SIGKILL)
+    os.kill(os.{victim}(), signal.SIGKILL)
 """
 
 
 @pytest.mark.parametrize("times, status", [(1, 0), (2, 0), (3, sweeps.EXIT_FAILED)])
 def test_a_process_that_is_killed_is_started_again_twice(in_processes, scripts, tmp_path, capsys, times, status):
-    scripts["killed"], scripts["other"] = KILLED.format(times=times), "print('other')"
+    scripts["killed"], scripts["other"] = KILLED.format(times=times, victim="getpid"), "print('other')"
     assert unshown(in_processes(killed=TRUE, other=TRUE), tmp_path) == status
     shown = capsys.readouterr().out
     assert shown.count("killed-seed5: its process was killed (SIGKILL), and is started again\n") == min(times, 2)
@@ -292,13 +292,14 @@ def test_on_ray_runs_that_fail_or_are_killed_are_reported_as_in_processes(in_pro
     pytest.importorskip("ray", reason="Ray is not installed: .[cluster]")
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     scripts["good"], scripts["bug"] = "print('good')", "raise ValueError('a bug')"
-    scripts["once"], scripts["always"] = KILLED.format(times=1), KILLED.format(times=9)
-    config = in_processes(good=TRUE, bug=TRUE, once=TRUE, always=TRUE, executor="ray")
+    scripts["once"], scripts["always"] = (KILLED.format(times=times, victim="getpid") for times in (1, 9))
+    scripts["host"] = KILLED.format(times=1, victim="getppid")
+    config = in_processes(good=TRUE, bug=TRUE, once=TRUE, always=TRUE, host=TRUE, executor="ray")
     tasks = [Task(member.folder, member.config, tmp_path / member.folder) for member in members.members_of(config)]
     failed, status = sweeps.run_tasks(tasks, "ray", 2, EXPERIMENT)
     told = {line.partition(":")[0]: line for line in failed}
     assert status == 0 and sorted(told) == ["always-seed5", "bug-seed5"]
     assert "ValueError: a bug (exit status 1; see " in told["bug-seed5"]
     assert "its process was killed 3 times (by SIGKILL" in told["always-seed5"]
-    launches = {cell: len(list((tmp_path / f"{cell}-seed5").iterdir())) for cell in ("once", "always")}
-    assert launches == {"once": 2, "always": 3}
+    launches = {cell: len(list((tmp_path / f"{cell}-seed5").iterdir())) for cell in ("once", "always", "host")}
+    assert launches == {"once": 2, "always": 3, "host": 2}

@@ -25,6 +25,18 @@ pytestmark = [
 needs_ray = pytest.mark.skipif(not importlib.util.find_spec("ray"), reason="Ray is not installed: .[cluster]")
 
 
+LAUNCHES = []
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left():
+    """Ends the launches of a test that failed."""
+    yield
+    while LAUNCHES:
+        with LAUNCHES.pop() as launch:
+            launch.kill()
+
+
 class Sweep:
     """Launches of one table in one folder."""
 
@@ -51,9 +63,11 @@ class Sweep:
         environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
         environment.pop("RAY_ADDRESS", None)
         with open(self._output, "ab") as output:
-            return subprocess.Popen(
+            launch = subprocess.Popen(
                 [*self._command, f"--workdir={self.folder}"], cwd=ROOT, env=environment, stdout=output, stderr=output
             )
+        LAUNCHES.append(launch)
+        return launch
 
     def shown(self):
         return self._output.read_text()
