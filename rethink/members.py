@@ -143,7 +143,9 @@ def read_axes(text: str, fields: Mapping[str, Any]) -> list[Axis]:
     for part in filter(None, (part.strip() for part in text.split(";"))):
         field, equals, values = (word.strip() for word in part.partition("="))
         if not equals:
-            raise settings.UserError(f"axes: '{part}' is no axis: write FIELD=VALUE,VALUE and ; between axes.")
+            raise settings.UserError(
+                f"axes: '{part}' is no axis: write --config.axes='FIELD=VALUE,VALUE', with ; between axes."
+            )
         if field not in fields:
             raise settings.UserError(settings.unknown("axes", field, [name for name in fields if name not in _SHARED]))
         if field in _SHARED or not isinstance(fields[field], bool | int | float | str):
