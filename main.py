@@ -62,12 +62,13 @@ def launch() -> None:
                 processes=command_line.read_processes(coordinator.value, count.value, index.value),
                 profile_steps=command_line.read_steps(profile.value),
             )
-            folder = workdir.value or f"runs/{config.value.name}-{settings.digest(config.value)}"
+            overridden = command_line.overridden()
+            folder = workdir.value or f"runs/{config.value.name}-{settings.digest(config.value, overridden)}"
             if config.value.parts or members.is_table(config.value):
                 run_alone = functools.partial(experiment.run, launch=dataclasses.replace(launched, brief=True))
                 writes = experiment.join(config.value, launched)
                 handed = sweeps.Experiment(run_alone, experiment.check, writes)
-                return reproduction.run(config.value, command_line.overridden(), folder, handed)
+                return reproduction.run(config.value, overridden, folder, handed)
             return experiment.run(config.value, folder, launched)
 
         app.run(main, flags_parser=command_line.parse)

@@ -5,13 +5,14 @@ Refuses to change anything of the config: for another run, start main.py with it
     python -m rethink.again runs/NAME-HASH                   # goes on with an interrupted run
     python -m rethink.again runs/NAME-HASH --workdir=DIR     # the same run from its start, and a comparison with it
 
-Exit status: 1 where the new run came to something else, and otherwise that of main.py.
+Exit status: that of main.py, and 1 where the new run has ended well and came to something else.
 """
 
 import argparse
 import itertools
 import pathlib
 import sys
+import traceback
 from collections.abc import Mapping
 from typing import Any
 
@@ -74,6 +75,19 @@ def _untimed(value: Any) -> Any:
     return [_untimed(part) for part in value] if isinstance(value, list) else value
 
 
+def _run(config: ConfigDict, folder: pathlib.Path) -> int:
+    """Runs a config that was recorded, maybe by a version with other fields; returns the exit status."""
+    try:
+        return experiment.run(config, str(folder), experiment.Launch())
+    except AttributeError as error:
+        if "ml_collections" not in traceback.extract_tb(error.__traceback__)[-1].filename:
+            raise
+        raise settings.UserError(
+            f"The run's config lacks a field that this version has ({error}): make it again by the version of before, "
+            "which its manifest names."
+        ) from error
+
+
 def main() -> int:
     """Makes the run that the command line names again; returns the exit status."""
     parser = argparse.ArgumentParser(description="Makes a run again from its own directory.")
@@ -82,7 +96,9 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         config = config_of(arguments.folder)
-        status = experiment.run(config, str(arguments.workdir or arguments.folder), experiment.Launch())
+        if arguments.workdir and arguments.workdir.resolve() == arguments.folder.resolve():
+            raise settings.UserError(f"--workdir={arguments.workdir} is the run itself: choose a new directory.")
+        status = _run(config, arguments.workdir or arguments.folder)
         if arguments.workdir:
             line, same = compare(arguments.folder, arguments.workdir)
             print(line)

@@ -13,7 +13,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from rethink import assembly, feeding, reporting, settings
+from rethink import assembly, feeding, models, reporting, settings
 from rethink.choices import CHOICES
 from rethink.results import figures, progress, records, stages
 from rethink.statuses import EXIT_DIVERGED, EXIT_DONE
@@ -68,6 +68,8 @@ def check(config: ConfigDict) -> None:
       UserError: a field is off.
     """
     settings.validate(config, CHOICES)
+    if config.kind in ("train", "capacity") and not config.parts:
+        models.find_builder(config.model.name)
 
 
 def join(config: ConfigDict, launch: Launch) -> bool:

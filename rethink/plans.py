@@ -15,7 +15,15 @@ from rethink import settings
 from rethink.members import Member
 from rethink.results import progress, records
 
-_LIKE = ("kind", "model.name", "batch_norm.kind", "augmentation.crop", "data.name")  # runs that cost alike
+_LIKE = (  # runs that cost alike
+    "kind",
+    "model.name",
+    "batch_norm.kind",
+    "augmentation.crop",
+    "data.name",
+    "kernel.features",
+    "kernel.filters",
+)
 MIB = 2**20
 
 

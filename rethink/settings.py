@@ -196,15 +196,23 @@ def to_json(config: ConfigDict) -> str:
     return json.dumps(leaves, indent=2)
 
 
-def digest(config: ConfigDict) -> str:
+def digest(config: ConfigDict, overridden: Collection[str] = ()) -> str:
     """Returns 8 hex digits that tell apart configs which make different runs; cells and parts do not count.
 
-    Axes do: the directory of a sweep is another than that of its config's one run.
+    The fields of axes do, and not their values: a sweep that gets one more value keeps its directory.
+
+    Args:
+      overridden: the fields that the command line sets; those of parts, parts.NAME.FIELD, count.
     """
     leaves = json.loads(to_json(config))
-    free = may_change(config) - ({"axes"} if config.axes else set())
+    free = may_change(config)
     several = ("cells", "parts")
     kept = {name: value for name, value in leaves.items() if name not in free and name.split(".")[0] not in several}
+    for field in overridden:
+        if field.startswith("parts.") and field.split(".", 2)[2] not in free:
+            kept[field] = leaves[field]
+    if config.axes:
+        kept["axes"] = sorted(axis.partition("=")[0].strip() for axis in config.axes.split(";"))
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:8]
 
 

@@ -13,6 +13,8 @@ import sys
 import threading
 import time
 
+from rethink.statuses import EXIT_MISTAKE
+
 LOCK_SECONDS = 100.0  # a shared file system takes so long to see that another machine, which had the lock, is gone
 POLL_SECONDS = 0.25
 LAUNCHERS = ("SLURM_STEP_NODELIST", "OMPI_COMM_WORLD_SIZE")  # say that a run has several processes; this one has not
@@ -38,7 +40,7 @@ def main() -> int:
         return experiment.run(config, str(arguments.directory), experiment.Launch(brief=True))
     except settings.UserError as error:
         print(f"Error: {error}", file=sys.stderr)
-        return 2
+        return EXIT_MISTAKE
     except KeyboardInterrupt as interruption:
         return getattr(interruption, "status", 130)
 

@@ -80,3 +80,18 @@ def test_a_run_that_comes_out_otherwise_fails(tmp_path):
 def test_a_folder_without_a_run_is_named(tmp_path):
     with pytest.raises(UserError, match=r"holds no run \(no manifest.json\)"):
         again.config_of(tmp_path)
+
+
+def test_a_run_is_not_compared_with_itself_and_one_of_another_version_is_named(tmp_path):
+    assert experiment.run(table(), str(tmp_path / "run"), experiment.Launch()) == 0
+    words = [sys.executable, "-m", "rethink.again", str(tmp_path / "run"), f"--workdir={tmp_path / 'run' / '.'}"]
+    ended = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert ended.returncode == 2 and "is the run itself: choose a new directory" in ended.stderr
+    path = tmp_path / "run" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    del manifest["config"]["data.classes"]
+    path.write_text(json.dumps(manifest))
+    words[-1] = f"--workdir={tmp_path / 'new'}"
+    ended = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert ended.returncode == 2 and "lacks a field that this version has" in ended.stderr
+    assert "Traceback" not in ended.stderr

@@ -22,8 +22,9 @@ from rethink.results.orderings import Claim, Level
 from rethink.results.outcomes import Outcome
 
 MATCH_POINTS = 1.0  # ours and the paper's that differ by no more match,
-MATCH_ERRORS = 3.0  # or by no more than so many standard errors
-VERDICTS = ("match", "off", "not comparable", "not run", "no result", "in words", "paper silent")
+MATCH_ERRORS = 3.0  # or by no more than so many standard errors,
+MOST_POINTS = 2.5  # unless these are more: then nothing can be told
+VERDICTS = ("match", "off", "too noisy", "not comparable", "not run", "no result", "in words", "paper silent")
 COLUMNS = (
     "cell",
     "measure",
@@ -123,12 +124,23 @@ def judge(
     if not comparable:
         return "not comparable"
     allowed = max(MATCH_POINTS, MATCH_ERRORS * (error or 0.0))
+    if allowed > MOST_POINTS:
+        return "too noisy"
     return "match" if round(abs(difference) - allowed, 6) <= 0 else "off"
 
 
 def _least(counts: Iterable[int | None]) -> int | None:
     """Returns the least number of examples of all runs, None where none is known."""
     return min((count for count in counts if count), default=None)
+
+
+def _sizes(runs: Sequence[Outcome]) -> tuple[int | None, int | None, int | None]:
+    """Returns the least numbers of classes, train and test examples of some runs."""
+    return (
+        _least(run.classes for run in runs),
+        _least(run.train_examples for run in runs),
+        _least(run.test_examples for run in runs),
+    )
 
 
 def _error_of_mean(sample: Sequence[float], test_examples: int | None) -> float | None:
@@ -153,10 +165,7 @@ def _ordering_row(table: paper.Table, claim: Claim, found: Mapping[str, Sequence
     weights = claim.weights()
     runs = {cell: found.get(cell, []) for cell in weights}
     if isinstance(claim, Level):
-        own = runs[claim.cell]
-        claim = orderings.resized(
-            claim, _least(run.train_examples for run in own), _least(run.test_examples for run in own)
-        )
+        claim = orderings.resized(claim, *_sizes(runs[claim.cell]))
     numbers = [table.cells[cell][claim.measure] for cell in weights]
     theirs = {cell: number.value for cell, number in zip(weights, numbers, strict=True) if number.value is not None}
     samples = {cell: outcomes.sample(runs[cell], claim.measure) for cell in weights}
@@ -174,7 +183,7 @@ def _ordering_row(table: paper.Table, claim: Claim, found: Mapping[str, Sequence
         "ours": claim.figures(ours) if complete else "",
         "n": _span(map(len, samples.values())) if complete else "",
         "standard error": "" if error is None else f"{error:.2f}",
-        "verdict": ("holds" if claim.holds(ours) else "doesn't hold") if complete else _without_result(claim, runs),
+        "verdict": _verdict(claim, runs, ours if complete else None),
         "notes": "; ".join(notes),
     }
 
@@ -182,6 +191,15 @@ def _ordering_row(table: paper.Table, claim: Claim, found: Mapping[str, Sequence
 def _notes(runs: Sequence[Outcome], sample: Sequence[float]) -> list[str]:
     """Returns the caveats of a cell, and the fates where some of its runs have come to no result."""
     return outcomes.caveats_of(runs) + ([outcomes.fates(runs)] if len(sample) < len(runs) else [])
+
+
+def _verdict(claim: Claim, runs: Mapping[str, Sequence[Outcome]], ours: Mapping[str, float] | None) -> str:
+    """Returns the verdict on a claim; `ours` are the values of its cells, None where one has none."""
+    if any(run.changes_claims for found in runs.values() for run in found):
+        return "not comparable"
+    if ours is None:
+        return _without_result(claim, runs)
+    return "holds" if claim.holds(ours) else "doesn't hold"
 
 
 def _without_result(claim: Claim, runs: Mapping[str, Sequence[Outcome]]) -> str:

@@ -9,20 +9,32 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rethink.results import against, figures, paper, records
+from rethink.results import against, figures, paper, protocol, records
 from rethink.results.outcomes import Runs
 
 CONVERGED = 0.1  # a training loss at most this, as in the replication whose steps paper.py has
 STARTED = 0.9  # the loss is below this times that of guessing: the run has begun to converge
-COLUMNS = ("condition", "n", "steps to start", "steps to loss 0.1", "relative to true", "replication's", "relative")
+COLUMNS = (
+    "condition",
+    "n",
+    "steps to start",
+    "steps to loss 0.1",
+    "relative to true",
+    "replication's",
+    "relative",
+    "notes",
+)
 
 
 class Loss(NamedTuple):
-    """A run's training loss [m] at steps [m], and the loss of guessing, None where the classes are not recorded yet."""
+    """A run's training loss [m] at steps [m], the loss of guessing, None where the classes are not recorded yet, and
+    how the run is unlike the replication's.
+    """
 
     steps: list[int]
     losses: list[float]
     guessing: float | None
+    notes: Sequence[str]
 
     def first_below(self, level: float | None) -> int | None:
         """Returns the step of the first row at most `level`; None where there is none, and for no level."""
@@ -43,8 +55,14 @@ def read(runs: Runs) -> dict[str, list[Loss]]:
 
 def _loss(folder: Path) -> Loss:
     rows = [row for row in records.read_rows(folder / "metrics.jsonl") if row["kind"] == "train"]
-    classes = (records.read_run(folder).get("summary") or {}).get("num_classes")
-    return Loss([row["step"] for row in rows], [row["loss"] for row in rows], math.log(classes) if classes else None)
+    seen = [(row["step"], row["loss"]) for row in rows if row["loss"] is not None]
+    manifest = records.read_run(folder)
+    classes = (manifest.get("summary") or {}).get("num_classes")
+    plain = {field: value for field, value in manifest["config"].items() if field != "corruption.pixels"}
+    notes = protocol.caveats(plain, manifest.get("data") or {})
+    if plain.get("model.name") != "inception":
+        notes.insert(0, f"network: {plain.get('model.name')}")
+    return Loss([step for step, _ in seen], [loss for _, loss in seen], math.log(classes) if classes else None, notes)
 
 
 def draw(found: Mapping[str, Sequence[Loss]], stem: Path, *, title: str) -> list[Path]:
@@ -79,6 +97,7 @@ def rows(found: Mapping[str, Sequence[Loss]]) -> list[dict[str, Any]]:
             "relative to true": _ratio(_converged(runs), base),
             "replication's": _text(paper.STEPS_TO_LOSS.get(condition)),
             "relative": _ratio(paper.STEPS_TO_LOSS.get(condition), paper.STEPS_TO_LOSS["true"]),
+            "notes": "; ".join(dict.fromkeys(note for run in runs for note in run.notes)),
         }
         for condition, runs in found.items()
     ]

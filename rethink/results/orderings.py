@@ -139,12 +139,12 @@ def at_chance(cell: str, prefix: str, guesses: Guesses) -> Level:
     return Level(statement, "test_accuracy", cell, low, high, guesses=guesses)
 
 
-def resized(claim: Level, train_examples: int | None, test_examples: int | None) -> Level:
-    """Returns a claim of chance for other numbers of examples, as far as they are known; any other claim as it is."""
+def resized(claim: Level, classes: int | None, train_examples: int | None, test_examples: int | None) -> Level:
+    """Returns a claim of chance for other data, as far as their numbers are known; any other claim as it is."""
     if not claim.guesses:
         return claim
-    classes, train, test = claim.guesses
-    sizes = Guesses(classes, train_examples or train, test_examples or test)
+    given = zip((classes, train_examples, test_examples), claim.guesses, strict=True)
+    sizes = Guesses(*(own or papers for own, papers in given))
     return at_chance(claim.cell, claim.statement.partition(": at chance")[0], sizes)
 
 

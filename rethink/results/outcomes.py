@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from rethink import settings
 from rethink.results import paper, protocol, records
 
-_RUN_FOLDER = re.compile(r"(?P<cell>.+)-seed\d+")
+RUN_FOLDER = re.compile(r"(?P<cell>.+)-seed\d+")
 
 Runs = Mapping[str, Sequence[pathlib.Path]]
 
@@ -24,6 +24,8 @@ class Outcome(NamedTuple):
       train_examples, test_examples, epochs: None where they are not recorded.
       fractions: measure -> value in 0..1; empty where the run has not come to a result.
       caveats: why it is another experiment than the paper's.
+      changes_claims: whether not even an ordering can be put to it.
+      classes: of its data; None where they are not recorded.
     """
 
     folder: pathlib.Path
@@ -34,6 +36,8 @@ class Outcome(NamedTuple):
     epochs: float | None
     fractions: Mapping[str, float]
     caveats: Sequence[str]
+    changes_claims: bool
+    classes: int | None
 
 
 def run_folders(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
@@ -46,7 +50,7 @@ def run_folders(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
         raise settings.UserError(f"{folder} is no folder: name the one that holds the directories CELL-seedS.")
     runs: dict[str, list[pathlib.Path]] = {}
     for path in sorted(path.parent for path in folder.glob("*/manifest.json")):
-        name = _RUN_FOLDER.fullmatch(path.name)
+        name = RUN_FOLDER.fullmatch(path.name)
         if not name:
             raise settings.UserError(f"{path} does not say which cell it is: name it CELL-seedS, or move it elsewhere.")
         runs.setdefault(name["cell"], []).append(path)
@@ -77,6 +81,8 @@ def read(runs: Runs, table: str) -> dict[str, list[Outcome]]:
 def _outcome(folder: pathlib.Path, table: str, cell: str) -> Outcome:
     manifest = records.read_run(folder)
     fate, config, data = manifest["fate"], manifest["config"], manifest.get("data", {})
+    if "seed" not in config:
+        raise settings.UserError(f"{folder}/manifest.json has no seed: bring it back from a copy, or leave it out.")
     summary = manifest.get("summary") if fate in records.WITH_RESULT else None
     return Outcome(
         folder=folder,
@@ -87,6 +93,8 @@ def _outcome(folder: pathlib.Path, table: str, cell: str) -> Outcome:
         epochs=summary.get("epochs") if summary else None,
         fractions=_fractions(folder, summary["evaluation"] or {}, paper.TABLES[table].measures) if summary else {},
         caveats=[*protocol.unlike(table, cell, config), *protocol.caveats(config, data)],
+        changes_claims=protocol.changes_claims(table, cell, config),
+        classes=(summary or {}).get("num_classes"),
     )
 
 

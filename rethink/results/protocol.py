@@ -1,7 +1,7 @@
 """Owns what a run must be to be the paper's experiment: the protocol's fields, cell by cell, and the full data sets.
 
-Refuses to ask for what the paper leaves open: batch, initialization, coefficients, the rate of a network that the
-paper's does not train.
+Refuses to ask for what the paper leaves open: batch, initialization, coefficients, ImageNet's optimizer, and the rate
+of Inception without batch norm, which the paper's does not train.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,31 +10,34 @@ from typing import Any
 from rethink.results import paper
 
 TRAIN_EXAMPLES = {"cifar10": 50_000, "mnist": 60_000, "imagenet2012": 1_281_167}
-EPOCHS = 64  # figure 1a ends at 25,000 steps (certainty M), of 128 examples (inferred): a shorter schedule is another
+EPOCHS = 64  # at least, on CIFAR10: figure 1a ends at 25,000 steps (certainty M), of 128 examples (inferred)
 FILTERS = 32_000  # of the random convolutional net of table 3
 
-Holds = Callable[[Any], bool]  # value of a field -> whether the experiment is the paper's
+Test = Callable[[Any], bool]  # value of a field -> whether the experiment is the paper's
 
 _NETWORKS = {"imagenet2012": ("inception_v3", 299, "symmetric"), "cifar10": ("", 28, "per_image")}
+_RATES = {"inception": 0.1, "alexnet": 0.01, "mlp_3x512": 0.01, "mlp_1x512": 0.01}
+_LONGER = ("table4/inception-crop", "table4/inception-augmentation")  # there the rate falls by 0.999
+_CLAIMED = ("corruption.", "weight_decay.", "dropout.", "augmentation.", "batch_norm.")  # what orderings speak of
 _COLOUR = ("brightness", "contrast", "saturation", "hue")
 
 
-def _is(wanted: Any) -> Holds:
+def _is(wanted: Any) -> Test:
     return lambda value: value == wanted
 
 
-def _is_not(unwanted: Any) -> Holds:
+def _is_not(unwanted: Any) -> Test:
     return lambda value: value != unwanted
 
 
 _ON, _OFF = _is_not(0), _is(0)  # of a number or a truth
 
 
-def _switch(on: bool) -> Holds:
+def _switch(on: bool) -> Test:
     return _ON if on else _OFF
 
 
-def expected(table: str, cell: str) -> dict[str, Holds]:
+def expected(table: str, cell: str) -> dict[str, Test]:
     """Returns field -> what a run's config must hold there to be that of a cell; {} for a cell that is not the paper's.
 
     Args:
@@ -45,17 +48,24 @@ def expected(table: str, cell: str) -> dict[str, Holds]:
     return _of_a_kernel(cell) if table == "table3" else _of_a_network(table, cell)
 
 
-def _of_a_kernel(cell: str) -> dict[str, Holds]:
+def _of_a_kernel(cell: str) -> dict[str, Test]:
     """Returns what a cell of table 3 stands for."""
     data, features, *l2 = cell.split("-")
-    ridges: Holds = (lambda value: any(value)) if l2 else (lambda value: not any(value))
-    fields = {"data.name": _is(data), "kernel.features": _is(features), "kernel.ridges": ridges}
+    ridges: Test = all if l2 else lambda value: not any(value)
+    fields = {
+        "data.name": lambda value: str(value).partition(":")[0] == data,
+        "corruption.labels": _is("none"),
+        "preprocess.crop": _is(0),
+        "preprocess.whiten": _is("none"),
+        "kernel.features": _is(features),
+        "kernel.ridges": ridges,
+    }
     if features == "random_convolutions":
         return {**fields, "kernel.filters": _is(FILTERS)}
     return {**fields, "kernel.name": _is("gaussian")}
 
 
-def _of_a_network(table: str, cell: str) -> dict[str, Holds]:
+def _of_a_network(table: str, cell: str) -> dict[str, Test]:
     """Returns what a cell of table 1, 2 or 4 stands for."""
     first, *conditions = cell.split("-")
     data = "imagenet2012" if table == "table2" else "cifar10"
@@ -67,30 +77,68 @@ def _of_a_network(table: str, cell: str) -> dict[str, Holds]:
     normed = model.startswith("inception") and not first.endswith("_no_bn")
     random_crop = "inception" if data == "imagenet2012" else "random"
     return {
-        "data.name": _is(data),
+        "data.name": lambda value: str(value).partition(":")[0] == data,
         "preprocess.crop": _is(crop),
         "preprocess.whiten": _is(whitening),
         "model.name": _is(model),
-        "batch_norm.kind": _is_not("none") if normed else _is("none"),
+        **(_NORMED if normed else {"batch_norm.kind": _is("none")}),
         "corruption.labels": _is("uniform" if random else "none"),
         "weight_decay.kind": _is_not("none") if "wd" in conditions else _is("none"),
         "weight_decay.coefficient": _ON if "wd" in conditions else lambda _: True,
         "dropout.rate": _switch("dropout" in conditions),
         "augmentation.crop": _is(random_crop if cropped else "none"),
         "augmentation.flip": _switch(augmented),
-        "augmentation.rotation": _switch(augmented and table == "table4"),
+        "augmentation.rotation": _is(25.0 if augmented and table == "table4" else 0.0),
         "augmentation.zoom": _OFF,
         "augmentation.padding": _OFF,
         **{f"augmentation.{name}": _switch(augmented and table == "table2") for name in _COLOUR},
+        "data.train_split": _is("train"),
+        "data.test_split": _is("validation" if table == "table2" else "test"),
+        **({} if table == "table2" else _of_cifar10(f"{table}/{cell}", first)),
     }
+
+
+_NORMED: dict[str, Test] = {
+    "batch_norm.kind": _is_not("none"),
+    "batch_norm.scale": _is(False),
+    "batch_norm.shift": _is(True),
+    "batch_norm.evaluation": _is("running"),
+}
+
+
+def _of_cifar10(cell: str, network: str) -> dict[str, Test]:
+    """Returns the paper's optimizer and images for CIFAR10 (appendix A; table 4's slower decay)."""
+    fields = {
+        "data.image_size": _is(0),
+        "optimizer.name": _is("sgd"),
+        "optimizer.momentum": _is(0.9),
+        "optimizer.nesterov": _is(False),
+        "optimizer.schedule": _is("exponential"),
+        "optimizer.decay_factor": _is(0.999 if cell in _LONGER else 0.95),
+        "optimizer.decay_every": _is(1.0),
+        "optimizer.decay_unit": _is("epochs"),
+    }
+    return {**fields, "optimizer.learning_rate": _is(_RATES[network])} if network in _RATES else fields
 
 
 def unlike(table: str, cell: str, config: Mapping[str, Any]) -> list[str]:
     """Returns `field: value` for each field of a flat config that makes a run another than its cell stands for."""
     wanted = expected(table, cell)
     return [
-        f"{field}: {config[field]}" for field, holds in wanted.items() if field in config and not holds(config[field])
+        f"{field}: {config.get(field, 'not recorded')}" for field in wanted if _strays(field, wanted[field], config)
     ]
+
+
+def _strays(field: str, test: Test, config: Mapping[str, Any]) -> bool:
+    return field not in config or not test(config[field])
+
+
+def changes_claims(table: str, cell: str, config: Mapping[str, Any]) -> bool:
+    """Returns whether no ordering can be put to a run: corruption, regularizers or batch norm are not its cell's."""
+    wanted = expected(table, cell)
+    named = any(_strays(field, wanted[field], config) for field in wanted if field.startswith(_CLAIMED))
+    redrawn = _some_redrawn(config, "corruption.label_probability") and bool(wanted)
+    return named or redrawn or any(_set(config, f"corruption.{name}") for name in ("pixels", "test_labels"))
 
 
 def caveats(config: Mapping[str, Any], data: Mapping[str, Any]) -> list[str]:
@@ -105,7 +153,7 @@ def caveats(config: Mapping[str, Any], data: Mapping[str, Any]) -> list[str]:
     return [
         *([size] if size else []),
         *([f"network changed by {', '.join(sorted(own))}"] if own else []),
-        *(words.format(config[field]) for field, unlike, words in _CAVEATS if unlike(config, field)),
+        *(words.format(config[field]) for field, differs, words in _CAVEATS if differs(config, field)),
     ]
 
 
@@ -122,7 +170,13 @@ def _some_redrawn(config: Mapping[str, Any], field: str) -> bool:
 
 
 def _short(config: Mapping[str, Any], field: str) -> bool:
-    return config.get("kind", "train") == "train" and config.get(field, EPOCHS) < EPOCHS
+    of_cifar10 = config.get("kind", "train") == "train" and _data(config) == "cifar10"
+    return of_cifar10 and config.get(field, EPOCHS) < EPOCHS
+
+
+def _data(config: Mapping[str, Any]) -> str:
+    """Returns the name of the data set, without the version that may follow it."""
+    return str(config.get("data.name")).partition(":")[0]
 
 
 _CAVEATS: tuple[tuple[str, Callable[[Mapping[str, Any], str], bool], str], ...] = (
@@ -140,10 +194,12 @@ _CAVEATS: tuple[tuple[str, Callable[[Mapping[str, Any], str], bool], str], ...] 
 
 def _size(config: Mapping[str, Any], data: Mapping[str, Any]) -> str:
     """Returns how the train set is not the whole of one of the paper's; "" where it is."""
-    name, examples = config.get("data.name"), data.get("train_examples")
+    name, examples = _data(config), data.get("train_examples")
     if examples is None:
         return "size of the train set not recorded"
     if name not in TRAIN_EXAMPLES:
         return f"data not of the paper: {name}"
     full = TRAIN_EXAMPLES[name]
-    return f"subset: {examples:,} of {full:,} examples" if examples < full else ""
+    if examples < full:
+        return f"subset: {examples:,} of {full:,} examples"
+    return f"{examples:,} examples, more than the paper's {full:,}" if examples > full else ""

@@ -137,10 +137,13 @@ def test_errors_against_a_field_have_mean_and_spread(write, tmp_path, axes_drawn
 def test_loss_curves_say_when_each_condition_converges_beside_the_replication(write, tmp_path, axes_drawn):
     write("true", losses=(2.3, 1.5, 0.3, 0.05))
     write("random", losses=(2.3, 2.3, 2.3, 2.0, 1.0, 0.3, 0.1))
-    write("gaussian", losses=(2.2, 2.2, 2.05))  # 0.9 of guessing, which is log(10), is 2.07
+    write(
+        "gaussian", losses=(2.2, 2.2, 2.05), **{"model.name": "mlp_3x512", "corruption.pixels": "gaussian"}
+    )  # 0.9 of guessing, which is log(10), is 2.07
     found = {row["condition"]: row for row in gallery.draw("loss_curves", tmp_path, title="figure").rows}
     assert [found["random"][column] for column in loss_curves.COLUMNS[1:5]] == [1, "40", "70", "1.75"]
     assert found["gaussian"]["steps to start"] == "30"
+    assert found["gaussian"]["notes"] == "network: mlp_3x512"  # the replication's is Inception
     assert found["gaussian"]["steps to loss 0.1"] == found["gaussian"]["relative to true"] == ""
     assert found["random"]["replication's"] == str(paper.STEPS_TO_LOSS["random"]) == "16600"
     assert found["random"]["relative"] == "4.15" and found["true"]["relative"] == "1.00"

@@ -18,6 +18,7 @@ SIGNS = {  # of a verdict or a fate, beside its words: never colour alone
     "off": ("bad", "✗"),
     "doesn't hold": ("bad", "✗"),
     "not comparable": ("other", "≠"),
+    "too noisy": ("other", "≈"),
     "not run": ("none", "–"),
     "no result": ("none", "…"),
     "paper silent": ("none", "·"),
