@@ -13,14 +13,13 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from rethink import assembly, feeding, reporting, settings
+from rethink import assembly, feeding, models, reporting, settings
 from rethink.choices import CHOICES
 from rethink.results import figures, progress, records, stages
+from rethink.statuses import EXIT_DIVERGED, EXIT_DONE
 from rethink.studies import STUDIES, study
 from rethink.training import allocator, checkpoints, loop, parallel, peers, preemption, state
 from rethink.training.state import TrainState
-
-EXIT_DONE, EXIT_DIVERGED = 0, 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +68,8 @@ def check(config: ConfigDict) -> None:
       UserError: a field is off.
     """
     settings.validate(config, CHOICES)
+    if config.kind in ("train", "capacity") and not config.parts:
+        models.find_builder(config.model.name)
 
 
 def join(config: ConfigDict, launch: Launch) -> bool:
@@ -78,9 +79,19 @@ def join(config: ConfigDict, launch: Launch) -> bool:
       Whether this process is the one that writes.
 
     Raises:
-      UserError: the config is off, the others are not there, or they were given another one.
+      UserError: the config is off, the others are not there, or they were given another one; its runs are to have
+        processes of their own, and what is asked for belongs to this one.
     """
     check(config)
+    if config.executor != "in_turn":
+        if launch.processes or parallel.launched():
+            raise settings.UserError(
+                f"executor='{config.executor}' starts a process for each run: launch it once, without --num_processes "
+                "and by itself, or set config.executor='in_turn', where all processes share each run."
+            )
+        if launch.profile_steps:
+            raise settings.UserError("--profile_steps is for runs in this process: set config.executor='in_turn'.")
+        return True  # and no device is touched here: the runs take them
     parallel.start(config.hardware, launch.processes)
     parallel.check_same_config(config)
     return parallel.is_first()

@@ -1,21 +1,22 @@
-"""Owns a table of runs: the members of a config with cells or axes, one run after the other, and what they showed.
+"""Owns a table of runs: the members of a config with cells or axes, how each of them ends, and what they showed.
 
-Refuses to run a member by itself: it is handed the function that does. Each member is an ordinary run in a directory of
-its own, FOLDER/NAME-seedS, so that what has ended is skipped and what was interrupted is resumed.
+Refuses to run a member by itself: an executor does, with the function that it is handed. Each member is an ordinary run
+in a directory of its own, FOLDER/NAME-seedS, so that what has ended is skipped and what was interrupted is resumed.
 """
 
 import pathlib
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
 from rethink import members, plans, settings
+from rethink.executors import EXECUTORS
+from rethink.executors.tasks import Task
 from rethink.results import comparison, gallery, outcomes, paper, records, tables
-
-EXIT_FAILED = 1
+from rethink.statuses import EXIT_FAILED
 
 
 class Experiment(NamedTuple):
@@ -48,14 +49,8 @@ def run_table(config: ConfigDict, workdir: str, experiment: Experiment) -> int:
     folder = settings.expand(workdir, "--workdir").absolute()
     print(f"{config.name} in {folder}: {', '.join(member.folder for member in asked)}")
     print(plans.describe(asked, folder), flush=True)
-    failed, highest = [], 0
-    for number, member in enumerate(asked, start=1):
-        print(f"\n[{number}/{len(asked)}] {member.folder}", flush=True)
-        try:
-            highest = max(highest, experiment.run(member.config, str(folder / member.folder)))
-        except Exception as error:
-            failed.append(f"{member.folder}: {error}")
-            report(error)
+    tasks = [Task(member.folder, member.config, folder / member.folder) for member in asked]
+    failed, highest = run_tasks(tasks, config.executor, config.jobs, experiment)
     for line in failed:
         print(f"Failed: {line}")
     if experiment.writes:
@@ -67,10 +62,27 @@ def run_table(config: ConfigDict, workdir: str, experiment: Experiment) -> int:
     return EXIT_FAILED if failed else highest
 
 
+def run_tasks(tasks: Sequence[Task], executor: str, jobs: int, experiment: Experiment) -> tuple[list[str], int]:
+    """Runs tasks and says when each begins and ends; returns a line for each that failed, and the highest status."""
+    numbers = {task.name: f"[{number}/{len(tasks)}] {task.name}" for number, task in enumerate(tasks, start=1)}
+    failed, highest = [], 0
+    for news in EXECUTORS[executor](tasks, jobs, experiment.run):
+        label = numbers[news.task.name]
+        if news.note:
+            print(f"{label}: {news.note}", flush=True)
+        elif news.status is None and not news.error:  # the run's own words follow
+            print(f"\n{label}", flush=True)
+        if news.error:
+            failed.append(f"{news.task.name}: {news.error}")
+            report(news.error)
+        highest = max(highest, news.status or 0)
+    return failed, highest
+
+
 def report(error: Exception) -> None:
     """Prints why a run failed, where others go on: a user's mistake in one line, a bug with its traceback."""
     if not isinstance(error, settings.UserError):
-        traceback.print_exc()
+        traceback.print_exception(error)
     print(f"Error: {error}", file=sys.stderr, flush=True)
 
 

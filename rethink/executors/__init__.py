@@ -1,0 +1,13 @@
+"""Owns the ways in which the runs of a table are run: here in turn, in processes of this machine, in tasks of Ray.
+
+Refuses to know what a run computes. Each way leaves the same run directories.
+"""
+
+from rethink.executors import cluster, in_turn, processes
+from rethink.executors.tasks import Executor
+
+EXECUTORS: dict[str, Executor] = {
+    "in_turn": in_turn.run_in_turn,
+    "processes": processes.run_in_processes,
+    "ray": cluster.run_on_ray,
+}
