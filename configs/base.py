@@ -43,6 +43,7 @@ def get_config() -> ConfigDict:
     config.figure = "auto"  # of a table: a name of rethink/results/gallery.py; "auto": by the axes
     config.only = "*"  # of a table: the runs to make, patterns separated by commas
     config.seeds = 1  # of a table: each cell is run with this many seeds, from `seed` on
+    config.group_size = 1  # of a table: up to this many runs that share a program are trained together; 1: one by one
     config.seed = 0  # of everything that is random, 0 <= seed < 2**32; each use has a named stream of its own
 
     config.data = ConfigDict()

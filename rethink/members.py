@@ -7,6 +7,7 @@ Refuses to run them: sweeps.py does. `axes` is a text, so that any config become
 
 import fnmatch
 import itertools
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -16,6 +17,8 @@ from rethink import settings
 
 # What all runs of a table share, as they share a process.
 _SHARED = ("name", "parts", "only", "seeds", "seed", "axes", "figure", "hardware.cpu_devices")
+# What may differ between runs of a group: the program takes it with the data.
+_WITH_THE_DATA = ("name", "seed")
 _TRUTH = {"true": True, "false": False}
 
 
@@ -83,6 +86,25 @@ def members_of(config: ConfigDict) -> list[Member]:
         for seed in range(config.seed, config.seed + config.seeds)
         for name in asked
     ]
+
+
+def groups_of(members: Iterable[Member]) -> list[list[Member]]:
+    """Returns members that share a program together, up to `group_size` of them; each other one by itself.
+
+    They differ in the seed, and in how their data are corrupted.
+    """
+    groups: list[list[Member]] = []
+    growing: dict[str, list[Member]] = {}
+    for member in members:
+        leaves = json.loads(settings.to_json(member.config))
+        apart = [field for field in leaves if field in _WITH_THE_DATA or field.startswith("corruption.")]
+        program = json.dumps({field: value for field, value in leaves.items() if field not in apart})
+        group = growing.get(program)
+        if group is None or member.config.kind != "train" or len(group) >= member.config.group_size:
+            growing[program] = group = []
+            groups.append(group)
+        group.append(member)
+    return groups
 
 
 def matching(names: Iterable[str], only: str) -> list[str]:

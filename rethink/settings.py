@@ -36,6 +36,7 @@ _FREE = (
     "figure",
     "only",
     "seeds",
+    "group_size",
     "data.dir",
     "data.cache_dir",
     "data.feed",

@@ -1,4 +1,4 @@
-"""Owns a table of runs: the members of a config with cells or axes, one run after the other, and what they showed.
+"""Owns a table of runs: the members of a config with cells or axes, group after group, and what they showed.
 
 Refuses to run a member by itself: it is handed the function that does. Each member is an ordinary run in a directory of
 its own, FOLDER/NAME-seedS, so that what has ended is skipped and what was interrupted is resumed.
@@ -7,12 +7,13 @@ its own, FOLDER/NAME-seedS, so that what has ended is skipped and what was inter
 import pathlib
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
 from rethink import members, plans, settings
+from rethink.members import Member
 from rethink.results import comparison, gallery, outcomes, paper, records, tables
 
 EXIT_FAILED = 1
@@ -23,11 +24,13 @@ class Experiment(NamedTuple):
 
     Attributes:
       run: (config, directory) -> exit status; one run.
+      run_group: runs of one program, each (config, directory) -> exit status of each, or why it failed.
       check: raises UserError where a config can't be that of a run.
       writes: whether this process is the one that writes.
     """
 
     run: Callable[[ConfigDict, str], int]
+    run_group: Callable[[Sequence[tuple[ConfigDict, str]]], list[int | Exception]]
     check: Callable[[ConfigDict], None]
     writes: bool = True
 
@@ -48,14 +51,17 @@ def run_table(config: ConfigDict, workdir: str, experiment: Experiment) -> int:
     folder = settings.expand(workdir, "--workdir").absolute()
     print(f"{config.name} in {folder}: {', '.join(member.folder for member in asked)}")
     print(plans.describe(asked, folder), flush=True)
-    failed, highest = [], 0
-    for number, member in enumerate(asked, start=1):
-        print(f"\n[{number}/{len(asked)}] {member.folder}", flush=True)
-        try:
-            highest = max(highest, experiment.run(member.config, str(folder / member.folder)))
-        except Exception as error:
-            failed.append(f"{member.folder}: {error}")
-            report(error)
+    failed, highest, begun = [], 0, 0
+    for group in members.groups_of(asked):
+        numbers = f"{begun + 1}" if len(group) == 1 else f"{begun + 1}-{begun + len(group)}"
+        begun += len(group)
+        print(f"\n[{numbers}/{len(asked)}] {', '.join(member.folder for member in group)}", flush=True)
+        for member, result in zip(group, _run_group(group, folder, experiment), strict=True):
+            if isinstance(result, Exception):
+                failed.append(f"{member.folder}: {result}")
+                report(result)
+            else:
+                highest = max(highest, result)
     for line in failed:
         print(f"Failed: {line}")
     if experiment.writes:
@@ -67,10 +73,19 @@ def run_table(config: ConfigDict, workdir: str, experiment: Experiment) -> int:
     return EXIT_FAILED if failed else highest
 
 
+def _run_group(group: Sequence[Member], folder: pathlib.Path, experiment: Experiment) -> Sequence[int | Exception]:
+    """Returns the exit status of each member, or why it failed."""
+    runs = [(member.config, str(folder / member.folder)) for member in group]
+    try:
+        return [experiment.run(*runs[0])] if len(runs) == 1 else experiment.run_group(runs)
+    except Exception as error:
+        return [error] * len(runs)
+
+
 def report(error: Exception) -> None:
     """Prints why a run failed, where others go on: a user's mistake in one line, a bug with its traceback."""
     if not isinstance(error, settings.UserError):
-        traceback.print_exc()
+        traceback.print_exception(error)
     print(f"Error: {error}", file=sys.stderr, flush=True)
 
 

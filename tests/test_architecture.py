@@ -36,7 +36,8 @@ SPLIT_OFF = {
     "plans": {"members", "results", "settings"},
     "sweeps": {"members", "plans"},
     "command_line": {"members", "settings", "training.parallel"},  # how processes find each other
-    "experiment": {"assembly", "choices", "feeding", "reporting", "studies"},
+    "experiment": {"assembly", "choices", "feeding", "reporting", "story", "studies"},
+    "story": {"assembly", "reporting", "results", "settings", "training"},
     "choices": MAY_IMPORT["experiment"] | {"feeding", "studies"},
     "studies": {"data", "models", "theory", "results", "settings", "randomness"},
     "assembly": MAY_IMPORT["experiment"] | {"feeding"},
