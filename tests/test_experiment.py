@@ -316,9 +316,7 @@ def test_a_signal_in_an_evaluation_breaks_it_off_and_it_is_made_when_the_run_goe
 
     interrupted = []
     monkeypatch.setattr(feeds.ResidentFeed, "evaluation", signalled)
-    monkeypatch.setattr(
-        story.loop, "_train_row", lambda *args, made=story.loop._train_row: noted(made(*args))
-    )
+    monkeypatch.setattr(story.loop, "_train_row", lambda *args, made=story.loop._train_row: noted(made(*args)))
 
     def noted(row):
         if row["step"] == 12 and not (parts / "checkpoints" / "12").exists():
