@@ -1,4 +1,4 @@
-"""Members of a table that are trained together: each leaves what it leaves when it runs alone, whatever the others do."""
+"""Members of a table that are trained together: each leaves what it leaves when it runs alone."""
 
 import json
 import math
@@ -132,7 +132,8 @@ def test_members_learn_what_they_learn_alone(make_members, fields):
     ]
 
     def ends(programs, start, advance):
-        for found in trained(programs, start, steps):
+        story = trained(programs, start, steps)
+        while (found := next(story)) is None:
             advance()
         return found
 
