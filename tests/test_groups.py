@@ -5,12 +5,14 @@ import math
 import os
 import signal
 
+import flax.linen as nn
 import jax
 import numpy as np
 import pytest
 from made_up import BRIEF, EXPERIMENT, table
 
 from rethink import assembly, experiment, members, reporting, sweeps
+from rethink.regularization.explicit import Dropout
 from rethink.results import figures, records
 from rethink.training import checkpoints, groups, parallel, preemption
 
@@ -109,17 +111,33 @@ def difference(one, other):
     return float(np.linalg.norm(one - other) / np.linalg.norm(other))
 
 
+class Smooth(nn.Module):
+    """A network without kinks: at those of ReLU, a rounding error now and then becomes a thousand times larger."""
+
+    num_classes: int
+    dropout: Dropout
+
+    @nn.compact
+    def __call__(self, images, *, train):
+        x = nn.tanh(nn.Dense(32)(images.reshape(len(images), -1)))
+        x = nn.Dropout(0.1, deterministic=not train)(self.dropout(x, "last", train=train))
+        return nn.Dense(self.num_classes)(x)
+
+
+DRAWING = {"dropout__rate": 0.2, "augmentation__crop": "random", "augmentation__padding": 1}
+
+
 @pytest.mark.parametrize(
-    "fields",
+    "steps, fields",
     [
-        {},
-        {"model__name": "mlp_1x512", "dropout__rate": 0.2, "augmentation__crop": "random", "augmentation__padding": 1},
-        {"model__name": "conv_tiny", "batch_norm__kind": "across_devices", "train__steps_per_call": 3},
+        (200, {"model__name": f"{__name__}:Smooth", **DRAWING}),
+        (200, {"model__name": f"{__name__}:Smooth"}),
+        (10, {"model__name": "mlp_1x512", **DRAWING}),
+        (10, {"model__name": "conv_tiny", "batch_norm__kind": "across_devices"}),
     ],
-    ids=["plain", "dropout and augmentation", "batch norm"],
+    ids=["smooth, drawing", "smooth", "mlp, drawing", "conv with batch norm"],
 )
-def test_members_learn_what_they_learn_alone(make_members, fields):
-    steps = 200
+def test_members_learn_what_they_learn_alone(make_members, steps, fields):
     asked = make_members("corruption.label_probability=0.0,0.5;corruption.pixels=none,shuffled_pixels", **fields)
     asked += make_members("corruption.label_probability=0.5", seeds=2, **fields)[1:]  # as the third, of another seed
     assert len(asked) == 5
@@ -144,7 +162,7 @@ def test_members_learn_what_they_learn_alone(make_members, fields):
     floor = [difference(one, other) for one, other in zip(changed, alone, strict=True)]
     print(f"{steps} steps, n={len(asked)}: group and alone {max(found):.1e}, one rounding error {max(floor):.1e}")
     assert max(found) < max(1e-5, 2 * max(floor))
-    assert max(floor) < 1e-3
+    assert max(floor) < 1e-5
     apart = [difference(alone[i], alone[j]) for i in range(5) for j in range(i)]
     assert min(apart) > 1e-2  # data, order and keys are each member's own
 
