@@ -182,3 +182,20 @@ def test_a_cell_is_what_its_name_says(name):
         if name != "table2":
             assert config.model.name == model.removesuffix("_no_bn")
             assert (config.batch_norm.kind != "none") == (model == "inception")
+
+
+def test_members_that_share_a_program_are_grouped_up_to_the_size():
+    config = table(seeds=2)
+    config.axes = "corruption.labels=none,uniform;train.batch_size=64,128"
+
+    def groups(size):
+        config.group_size = size
+        return [[member.folder for member in group] for group in members.groups_of(members.members_of(config))]
+
+    assert all(len(group) == 1 for group in groups(1)) and len(groups(1)) == 8
+    assert [len(group) for group in groups(3)] == [3, 3, 1, 1]
+    small, large = groups(8)
+    assert small == [folder for folder in sum(groups(1), []) if "batch_size=64" in folder]
+    assert large == [folder for folder in sum(groups(1), []) if "batch_size=128" in folder]
+    config.kind = "capacity"  # of networks that are trained one after the other
+    assert all(len(group) == 1 for group in groups(8))
