@@ -4,7 +4,8 @@
 
 A sweep over the rate of random labels on CIFAR10 (mlp_1x512), or without DIR on the embedded digits (mlp_tiny): all its
 members as a group, and each by itself, in turns; a first turn, which compiles, is left out. `whole` is the time of all
-runs with what they read and draw; `steps` that between the first and the last training row of each.
+runs with what they read and draw; `steps` that between the first and the last training row of all runs, of a group that
+of the member that ends first, before the others' figures are drawn.
 """
 
 import argparse
@@ -49,7 +50,8 @@ def main() -> None:
             if turn:
                 seconds.append(measured)
     what = {"data": config.data.name, "model": config.model.name, "members": len(asked), "cores": os.cpu_count()}
-    print(json.dumps({**what, **vars(arguments), "n": arguments.turns, **summarize(found)}, indent=2))
+    how = {name: getattr(arguments, name) for name in ("train_examples", "epochs")}
+    print(json.dumps({**what, **how, "n": arguments.turns, **summarize(found)}, indent=2))
 
 
 def table(arguments: argparse.Namespace) -> ConfigDict:
@@ -78,7 +80,7 @@ def measure(name: str, runs: Runs) -> Seconds:
             experiment.run(config, folder, LAUNCH)
     whole = time.perf_counter() - began
     steps = [steps_seconds(pathlib.Path(folder)) for _, folder in runs]
-    return {"whole": whole, "steps": max(steps) if name == "group" else sum(steps)}
+    return {"whole": whole, "steps": min(steps) if name == "group" else sum(steps)}
 
 
 def steps_seconds(folder: pathlib.Path) -> float:
