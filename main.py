@@ -11,6 +11,8 @@
   python main.py --config=configs/paper/all.py                all of it on digits, in minutes; all.py:cpu, all.py:full
   python main.py --config=configs/cifar_random.py --config.axes='corruption.label_probability=0.0,0.5,1.0'
                                                               a sweep over any field, drawn against it
+  python main.py --config=configs/paper/table1.py --config.executor=processes --config.jobs=2
+                                                              two runs of a table at a time; ray: on a cluster
 
 Fields that matter (all of them, with their defaults: configs/base.py):
   --config.seed=1                        everything random
@@ -33,11 +35,9 @@ Ctrl-C, 143 by SIGTERM.
 
 import dataclasses
 import functools
-import logging
 import pathlib
 import sys
 
-import absl.logging
 from absl import app, flags
 
 from rethink import command_line, experiment, members, reproduction, settings, sweeps
@@ -47,11 +47,7 @@ DEFAULT = pathlib.Path(__file__).parent / "configs" / "digits_random.py"
 
 def launch() -> None:
     """Reads the flags and runs the experiment; a user's mistake ends in one line and exit status 2."""
-    log = logging.getLogger("rethink")
-    log.addHandler(logging.StreamHandler())
-    log.setLevel(logging.INFO)
-    log.propagate = False
-    absl.logging.set_verbosity(absl.logging.ERROR)
+    command_line.start_logs()
     try:
         config = command_line.define_config(sys.argv[1:], str(DEFAULT))
         workdir = flags.DEFINE_string("workdir", None, "Directory of the run. Default: runs/NAME-HASH, by the config.")
@@ -66,7 +62,8 @@ def launch() -> None:
                 processes=command_line.read_processes(coordinator.value, count.value, index.value),
                 profile_steps=command_line.read_steps(profile.value),
             )
-            folder = workdir.value or f"runs/{config.value.name}-{settings.digest(config.value)}"
+            overridden = command_line.overridden()
+            folder = workdir.value or f"runs/{config.value.name}-{settings.digest(config.value, overridden)}"
             if config.value.parts or members.is_table(config.value):
                 brief = dataclasses.replace(launched, brief=True)
                 run_alone, run_group = (
@@ -74,7 +71,7 @@ def launch() -> None:
                 )
                 writes = experiment.join(config.value, launched)
                 handed = sweeps.Experiment(run_alone, run_group, experiment.check, writes)
-                return reproduction.run(config.value, command_line.overridden(), folder, handed)
+                return reproduction.run(config.value, overridden, folder, handed)
             return experiment.run(config.value, folder, launched)
 
         app.run(main, flags_parser=command_line.parse)

@@ -42,6 +42,7 @@ setup(
         "tpu": ["jax[tpu]"],
         "tf": ["tensorflow-cpu>=2.21; platform_system == 'Linux'", "tensorflow>=2.21; platform_system != 'Linux'"],
         "bench": ["psutil"],
+        "cluster": ["ray>=2.50"],
         "page": PAGE,
         "test": TEST,
     },

@@ -62,7 +62,7 @@ def table(arguments: argparse.Namespace) -> ConfigDict:
     else:
         config = digits_random.get_config(arguments.model or "mlp_tiny")
     rates = (str(number / max(arguments.members - 1, 1)) for number in range(arguments.members))
-    config.axes, config.group_size = f"corruption.label_probability={','.join(rates)}", arguments.members
+    config.axes = f"corruption.label_probability={','.join(rates)}"
     config.data.train_examples = arguments.train_examples
     config.train.total_epochs = config.evaluate.every_epochs = float(arguments.epochs)
     config.stop.train_accuracy = 0.0

@@ -42,8 +42,10 @@ def get_config() -> ConfigDict:
     config.axes = ""  # of a sweep: "FIELD=VALUE,VALUE;FIELD=VALUE,VALUE": every combination, of each cell, is a run
     config.figure = "auto"  # of a table: a name of rethink/results/gallery.py; "auto": by the axes
     config.only = "*"  # of a table: the runs to make, patterns separated by commas
+    # Of a table: its runs "in_turn" here, those of one program "vmapped" here, in "processes", or on "ray", a cluster.
+    config.executor = "in_turn"
+    config.jobs = 0  # runs at a time; 0: "vmapped" all of a program, the others one per GPU, or per 2 cores without
     config.seeds = 1  # of a table: each cell is run with this many seeds, from `seed` on
-    config.group_size = 1  # of a table: up to this many runs that share a program are trained together; 1: one by one
     config.seed = 0  # of everything that is random, 0 <= seed < 2**32; each use has a named stream of its own
 
     config.data = ConfigDict()

@@ -17,7 +17,7 @@ def add_fields(config: ConfigDict) -> None:
     config.linear = ConfigDict()  # of kind "linear": SGD and the interpolant of least norm
     config.linear.features = "fourier"  # "pixels", or random features of them: "fourier", "relu"
     config.linear.count = 4000  # random features
-    config.linear.bandwidth = 0.5  # of Fourier features, in median distances between examples
+    config.linear.bandwidth = 0.35  # of Fourier features, in median distances between examples
     config.linear.start_scale = 0.01  # standard deviation of the random start
     config.linear.batch_size = 100
     config.linear.sgd_steps = 20000

@@ -3,7 +3,7 @@
 Refuses to judge: settings.py refuses what is none of them.
 """
 
-from rethink import feeding, models
+from rethink import executors, feeding, models
 from rethink.data import batches, corruption, preprocessing
 from rethink.regularization import augmentation, batch_norm, early_stopping, explicit
 from rethink.results import gallery
@@ -13,6 +13,7 @@ from rethink.training import optimizer
 
 CHOICES = {
     "kind": ("train", *STUDIES),
+    "executor": tuple(executors.EXECUTORS),
     "figure": gallery.CHOICES,
     "data.feed": feeding.FEEDS,
     "data.remainder": batches.REMAINDERS,

@@ -12,6 +12,7 @@ import runpy
 import traceback
 from typing import Any
 
+import absl.logging
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
@@ -22,6 +23,15 @@ from rethink.training import parallel
 SCHEMA = ("base", "studies")  # of configs/: the fields, not an experiment
 _log = logging.getLogger(__name__)
 _OVERRIDE = re.compile(r"--?(?:no)?config\.([^=]*)")
+
+
+def start_logs() -> None:
+    """Shows what the project says, and of the libraries below it only errors."""
+    log = logging.getLogger("rethink")
+    log.addHandler(logging.StreamHandler())
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    absl.logging.set_verbosity(absl.logging.ERROR)
 
 
 def define_config(argv: list[str], default: str) -> flags.FlagHolder[ConfigDict]:

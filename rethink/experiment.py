@@ -12,10 +12,10 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from rethink import assembly, feeding, reporting, settings, story
+from rethink import assembly, executors, feeding, models, reporting, settings, story
 from rethink.choices import CHOICES
-from rethink.reporting import EXIT_DIVERGED
 from rethink.results import records, stages
+from rethink.statuses import EXIT_DIVERGED
 from rethink.studies import STUDIES, study
 from rethink.training import checkpoints, groups, parallel, peers, preemption, state
 
@@ -66,7 +66,7 @@ def run_group(members: Sequence[tuple[ConfigDict, str]], launch: Launch) -> list
     a streamed feed, they run one after the other.
 
     Args:
-      members: (config, directory) of each; the configs are alike but for what `members.groups_of` lets differ.
+      members: (config, directory) of each; the configs are alike but for what `executors.vmapped` lets differ.
 
     Raises:
       UserError: the data set can't be opened.
@@ -111,6 +111,8 @@ def check(config: ConfigDict) -> None:
       UserError: a field is off.
     """
     settings.validate(config, CHOICES)
+    if config.kind in ("train", "capacity") and not config.parts:
+        models.find_builder(config.model.name)
 
 
 def join(config: ConfigDict, launch: Launch) -> bool:
@@ -120,9 +122,19 @@ def join(config: ConfigDict, launch: Launch) -> bool:
       Whether this process is the one that writes.
 
     Raises:
-      UserError: the config is off, the others are not there, or they were given another one.
+      UserError: the config is off, the others are not there, or they were given another one; its runs are to have
+        processes of their own, and what is asked for belongs to this one.
     """
     check(config)
+    if config.executor not in executors.HERE:
+        if launch.processes or parallel.launched():
+            raise settings.UserError(
+                f"executor='{config.executor}' starts a process for each run: launch it once, without --num_processes "
+                "and by itself, or set config.executor='in_turn', where all processes share each run."
+            )
+        if launch.profile_steps:
+            raise settings.UserError("--profile_steps is for runs in this process: set config.executor='in_turn'.")
+        return True  # and no device is touched here: the runs take them
     parallel.start(config.hardware, launch.processes)
     parallel.check_same_config(config)
     return parallel.is_first()

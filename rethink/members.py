@@ -7,7 +7,6 @@ Refuses to run them: sweeps.py does. `axes` is a text, so that any config become
 
 import fnmatch
 import itertools
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -16,9 +15,17 @@ from ml_collections import ConfigDict
 from rethink import settings
 
 # What all runs of a table share, as they share a process.
-_SHARED = ("name", "parts", "only", "seeds", "seed", "axes", "figure", "hardware.cpu_devices")
-# What may differ between runs of a group: the program takes it with the data.
-_WITH_THE_DATA = ("name", "seed")
+_SHARED = ("name", "parts", "only", "seeds", "seed", "axes", "figure", "executor", "jobs", "hardware.cpu_devices")
+_SWITCHES = {  # field -> the field that it depends on, and the value there that makes it do nothing
+    "corruption.label_probability": ("corruption.labels", "none"),
+    "corruption.channels_together": ("corruption.pixels", "none"),
+    "weight_decay.coefficient": ("weight_decay.kind", "none"),
+    "weight_decay.parameters": ("weight_decay.kind", "none"),
+    "dropout.place": ("dropout.rate", 0.0),
+    "augmentation.padding": ("augmentation.crop", "none"),
+    "batch_norm.momentum": ("batch_norm.kind", "none"),
+    "batch_norm.evaluation": ("batch_norm.kind", "none"),
+}
 _TRUTH = {"true": True, "false": False}
 
 
@@ -81,30 +88,30 @@ def members_of(config: ConfigDict) -> list[Member]:
         for point in _points(axes, _cell(cell, config), cell)
     }
     asked = matching(points, config.only)
-    return [
+    found = [
         Member(name, f"{name}-seed{seed}", _member_config(config, name, points[name], seed))
         for seed in range(config.seed, config.seed + config.seeds)
         for name in asked
     ]
+    _check_that_axes_matter(axes, found)
+    return found
 
 
-def groups_of(members: Iterable[Member]) -> list[list[Member]]:
-    """Returns members that share a program together, up to `group_size` of them; each other one by itself.
+def _check_that_axes_matter(axes: Sequence[Axis], found: Sequence[Member]) -> None:
+    """Refuses an axis along which runs would be the same."""
+    for axis in axes:
+        switch, off = _SWITCHES.get(axis.field, ("", None))
+        same = next((member for member in found if switch and _value(member.config, switch) == off), None)
+        if same:
+            raise settings.UserError(
+                f"axes: {axis.field} changes nothing in {same.name}, as {switch}={off!r} there: set it to another, or "
+                "leave these runs out."
+            )
 
-    They differ in the seed, and in how their data are corrupted.
-    """
-    groups: list[list[Member]] = []
-    growing: dict[str, list[Member]] = {}
-    for member in members:
-        leaves = json.loads(settings.to_json(member.config))
-        apart = [field for field in leaves if field in _WITH_THE_DATA or field.startswith("corruption.")]
-        program = json.dumps({field: value for field, value in leaves.items() if field not in apart})
-        group = growing.get(program)
-        if group is None or member.config.kind != "train" or len(group) >= member.config.group_size:
-            growing[program] = group = []
-            groups.append(group)
-        group.append(member)
-    return groups
+
+def _value(config: ConfigDict, field: str) -> Any:
+    section, _, name = field.rpartition(".")
+    return (config[section] if section else config)[name]
 
 
 def matching(names: Iterable[str], only: str) -> list[str]:
@@ -136,7 +143,9 @@ def read_axes(text: str, fields: Mapping[str, Any]) -> list[Axis]:
     for part in filter(None, (part.strip() for part in text.split(";"))):
         field, equals, values = (word.strip() for word in part.partition("="))
         if not equals:
-            raise settings.UserError(f"axes: '{part}' is no axis: write FIELD=VALUE,VALUE and ; between axes.")
+            raise settings.UserError(
+                f"axes: '{part}' is no axis: write --config.axes='FIELD=VALUE,VALUE', with ; between axes."
+            )
         if field not in fields:
             raise settings.UserError(settings.unknown("axes", field, [name for name in fields if name not in _SHARED]))
         if field in _SHARED or not isinstance(fields[field], bool | int | float | str):
@@ -193,7 +202,7 @@ def _member_config(config: ConfigDict, name: str, changes: Iterable[tuple[str, A
     settings.check_name("cells", name)
     member = config.copy_and_resolve_references()
     member.cells, member.axes, member.figure = ConfigDict(), "", "auto"
-    member.only, member.seeds = "*", 1
+    member.only, member.seeds, member.executor, member.jobs = "*", 1, "in_turn", 0
     member.name, member.seed = f"{config.name}-{name}", seed
     fields = dict(settings.flatten(member))
     for field, value in changes:

@@ -15,7 +15,15 @@ from rethink import settings
 from rethink.members import Member
 from rethink.results import progress, records
 
-_LIKE = ("kind", "model.name", "batch_norm.kind", "augmentation.crop", "data.name")  # runs that cost alike
+_LIKE = (  # runs that cost alike
+    "kind",
+    "model.name",
+    "batch_norm.kind",
+    "augmentation.crop",
+    "data.name",
+    "kernel.features",
+    "kernel.filters",
+)
 MIB = 2**20
 
 
@@ -43,7 +51,7 @@ def describe(asked: Sequence[Member], folder: pathlib.Path) -> str:
         with contextlib.suppress(settings.UserError):
             manifests[path.parent.name] = records.read_manifest(path)
     ended = {name: found for name, found in manifests.items() if found["fate"] in records.FINISHED}
-    ahead = [member for member in asked if member.folder not in ended]
+    ahead = [member for member in asked if not _is_done(member, ended)]
     going_on = sum(member.folder in manifests for member in ahead)
     parts = [f"{len(asked)} runs: {len(asked) - len(ahead)} done, {going_on} to go on, {len(ahead) - going_on} new"]
     costs = _costs(ended, folder)
@@ -54,6 +62,12 @@ def describe(asked: Sequence[Member], folder: pathlib.Path) -> str:
         which = "them" if len(known) == len(ahead) else f"{len(known)} of them"
         parts.append(f"about {progress.duration(seconds)} and {size / MIB:,.0f} MiB for {which}, by those that ended")
     return "; ".join(parts)
+
+
+def _is_done(member: Member, ended: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Returns whether a run has come to the end that its config asks for."""
+    found = ended.get(member.folder)
+    return found is not None and records.is_finished(found, dict(settings.flatten(member.config)))
 
 
 def _key(config: Mapping[str, Any] | ConfigDict) -> tuple[Any, ...]:

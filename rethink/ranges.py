@@ -38,7 +38,7 @@ PROCESSES = 256
 
 RANGES: dict[str, Range] = {
     "seeds": Range(1, 1000),
-    "group_size": Range(1, 1000),
+    "jobs": Range(0, 1000),
     "seed": Range(0, 2**32, high_open=True),
     "data.train_examples": COUNT,
     "data.validation_fraction": Range(0, 1, high_open=True),

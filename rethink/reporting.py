@@ -14,9 +14,8 @@ from rethink import assembly
 from rethink.data.census import Census
 from rethink.regularization import early_stopping
 from rethink.results import progress, records, tensorboard
+from rethink.statuses import EXIT_DIVERGED, EXIT_DONE
 from rethink.training import checkpoints, loop, parallel, profiler
-
-EXIT_DONE, EXIT_DIVERGED = 0, 3
 
 
 class Counted(NamedTuple):

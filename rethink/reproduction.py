@@ -10,10 +10,13 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from rethink import members, settings
+from rethink.executors.tasks import Task
 from rethink.results import page
-from rethink.sweeps import EXIT_FAILED, Experiment, report, run_table
+from rethink.statuses import EXIT_FAILED
+from rethink.sweeps import Experiment, report, run_table, run_tasks
 
-_OWN = ("name", "parts", "only", "cells", "axes", "figure", "seeds")  # of the reproduction itself, or of each part
+# Of the reproduction itself, or of each part.
+_OWN = ("name", "parts", "only", "cells", "axes", "figure", "seeds", "executor", "jobs")
 
 
 class Part(NamedTuple):
@@ -48,20 +51,36 @@ def parts_of(config: ConfigDict, overridden: Collection[str]) -> list[Part]:
         part = config.parts[name].copy_and_resolve_references()
         own = {field: value for field, value in changes.items() if f"parts.{name}.{field}" not in overridden}
         part.update_from_flattened_dict(own)
-        if members.is_table(part) and "seeds" in overridden and f"parts.{name}.seeds" not in overridden:
-            part.seeds = config.seeds
+        if "seeds" in overridden and f"parts.{name}.seeds" not in overridden:
+            if members.is_table(part):
+                part.seeds = config.seeds
+            else:
+                print(f"{name}: --config.seeds changes nothing, as it is one run")
+        _set_executor(name, part, config, overridden)
         settings.validate(part, {})
         _say_what_stays(name, part, own)
         found.append(Part(name, part))
     return found
 
 
+def _set_executor(name: str, part: ConfigDict, config: ConfigDict, overridden: Collection[str]) -> None:
+    """Runs the members of all parts in the way that the reproduction says, as they share the machine."""
+    for field in ("executor", "jobs"):
+        if f"parts.{name}.{field}" in overridden:
+            raise settings.UserError(f"parts.{name}.{field} can't differ between parts: set config.{field} for all.")
+        if members.is_table(part):
+            part[field] = config[field]
+
+
 def _say_what_stays(name: str, part: ConfigDict, changes: Mapping[str, Any]) -> None:
-    """Says which cells of a part set a field themselves that the command line sets for all."""
+    """Says which cells and axes of a part set a field themselves that the command line sets for all."""
+    axes = [axis.field for axis in members.read_axes(part.axes, dict(settings.flatten(part)))]
     for field in changes:
         keeping = [cell for cell, fields in part.cells.items() if field in dict(fields)]
         if keeping:
             print(f"{name}: --config.{field} leaves the cells that set it themselves as they are: {', '.join(keeping)}")
+        if field in axes:
+            print(f"{name}: --config.{field} changes nothing, as it is an axis there")
 
 
 def run(config: ConfigDict, overridden: Collection[str], workdir: str, experiment: Experiment) -> int:
@@ -84,6 +103,13 @@ def _run_parts(config: ConfigDict, asked: Collection[Part], workdir: str, experi
 
     A part that fails is reported, and the others go on.
     """
+    for part in asked:  # a mistake in the last one is known before the first one runs
+        try:
+            for member in members.members_of(part.config) if members.is_table(part.config) else ():
+                experiment.check(member.config)
+            experiment.check(part.config)
+        except settings.UserError as error:
+            raise settings.UserError(f"parts.{part.name}: {error}") from error
     folder = settings.expand(workdir, "--workdir").absolute()
     print(f"{config.name}: {len(asked)} parts in {folder}: {', '.join(part.name for part in asked)}", flush=True)
     failed, highest = [], 0
@@ -93,8 +119,13 @@ def _run_parts(config: ConfigDict, asked: Collection[Part], workdir: str, experi
         try:
             if members.is_table(part.config):
                 status = run_table(part.config, directory, experiment)
-            else:
+            elif config.executor == "in_turn":
                 status = experiment.run(part.config, directory)
+            else:
+                failures, status = run_tasks(
+                    [Task(part.name, part.config, folder / part.name)], config.executor, config.jobs, experiment
+                )
+                status = EXIT_FAILED if failures else status
         except Exception as error:
             report(error)
             status = EXIT_FAILED
@@ -114,3 +145,5 @@ def _show_page(workdir: str) -> None:
         print(f"\nPage: {page.write([folder], folder / 'index.html')}")
     except settings.UserError as error:
         print(f"\nNo page: {error}")
+    except Exception as error:  # what ran stays run, and its status counts
+        report(error)

@@ -36,7 +36,8 @@ _FREE = (
     "figure",
     "only",
     "seeds",
-    "group_size",
+    "executor",
+    "jobs",
     "data.dir",
     "data.cache_dir",
     "data.feed",
@@ -54,6 +55,7 @@ _FREE = (
     "hardware.peer_timeout_seconds",
     "hardware.compilation_cache",
 )
+_ALONE = {"only": "*", "seeds": 1, "executor": "in_turn", "jobs": 0}  # of tables: what a run by itself has
 
 
 def validate(config: ConfigDict, choices: Mapping[str, Collection[str]]) -> None:
@@ -71,12 +73,17 @@ def validate(config: ConfigDict, choices: Mapping[str, Collection[str]]) -> None
         if field in choices and value not in choices[field]:
             raise UserError(unknown(field, value, choices[field]))
     check_name("name", config.name)
-    for field, alone in (("only", "*"), ("seeds", 1)):
-        if config[field] != alone and not (config.cells or config.axes or config.parts):
+    for field, alone in _ALONE.items():
+        if config.get(field, alone) != alone and not (config.cells or config.axes or config.parts):
             raise UserError(
                 f"{field}={config[field]!r} is for tables, and this config has no cells and no axes: set it to "
                 f"{alone!r}, or choose a table, such as --config=configs/paper/table1.py."
             )
+    if config.get("jobs") and config.executor == "in_turn":
+        raise UserError(
+            f"jobs={config.jobs} would change nothing with executor='in_turn': set config.executor to 'vmapped', "
+            "'processes' or 'ray', or leave it out."
+        )
 
 
 def _check_value(field: str, value: Any) -> None:
@@ -189,12 +196,23 @@ def to_json(config: ConfigDict) -> str:
     return json.dumps(leaves, indent=2)
 
 
-def digest(config: ConfigDict) -> str:
-    """Returns 8 hex digits that tell apart configs which make different runs; cells and parts do not count."""
+def digest(config: ConfigDict, overridden: Collection[str] = ()) -> str:
+    """Returns 8 hex digits that tell apart configs which make different runs; cells and parts do not count.
+
+    The fields of axes do, and not their values: a sweep that gets one more value keeps its directory.
+
+    Args:
+      overridden: the fields that the command line sets; those of parts, parts.NAME.FIELD, count.
+    """
     leaves = json.loads(to_json(config))
     free = may_change(config)
     several = ("cells", "parts")
     kept = {name: value for name, value in leaves.items() if name not in free and name.split(".")[0] not in several}
+    for field in overridden:
+        if field.startswith("parts.") and field.split(".", 2)[2] not in free:
+            kept[field] = leaves[field]
+    if config.axes:
+        kept["axes"] = sorted(axis.partition("=")[0].strip() for axis in config.axes.split(";"))
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:8]
 
 

@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 
 from rethink import assembly, reporting, settings
 from rethink.results import figures, records
+from rethink.statuses import EXIT_DIVERGED, EXIT_DONE
 from rethink.training import checkpoints, feeds, groups, loop, parallel, peers, preemption
 
 Story = Generator[None, None, int]  # yields where a group waits for its members, returns the exit status
@@ -83,7 +84,7 @@ def train(
         print(f"Interrupted {where}: the same command goes on from there.")
         raise signals.interruption()
     if not record:
-        return reporting.EXIT_DIVERGED if event.fate == "diverged" else reporting.EXIT_DONE
+        return EXIT_DIVERGED if event.fate == "diverged" else EXIT_DONE
     return _end(config, setup, record, event, history)
 
 

@@ -1,38 +1,21 @@
-"""Owns a table of runs: the members of a config with cells or axes, group after group, and what they showed.
+"""Owns a table of runs: the members of a config with cells or axes, how each of them ends, and what they showed.
 
-Refuses to run a member by itself: it is handed the function that does. Each member is an ordinary run in a directory of
-its own, FOLDER/NAME-seedS, so that what has ended is skipped and what was interrupted is resumed.
+Refuses to run a member by itself: an executor does, with the function that it is handed. Each member is an ordinary run
+in a directory of its own, FOLDER/NAME-seedS, so that what has ended is skipped and what was interrupted is resumed.
 """
 
 import pathlib
 import sys
 import traceback
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 from ml_collections import ConfigDict
 
 from rethink import members, plans, settings
-from rethink.members import Member
+from rethink.executors import EXECUTORS
+from rethink.executors.tasks import Experiment, Task
 from rethink.results import comparison, gallery, outcomes, paper, records, tables
-
-EXIT_FAILED = 1
-
-
-class Experiment(NamedTuple):
-    """What a table is handed, as it knows no experiment.
-
-    Attributes:
-      run: (config, directory) -> exit status; one run.
-      run_group: runs of one program, each (config, directory) -> exit status of each, or why it failed.
-      check: raises UserError where a config can't be that of a run.
-      writes: whether this process is the one that writes.
-    """
-
-    run: Callable[[ConfigDict, str], int]
-    run_group: Callable[[Sequence[tuple[ConfigDict, str]]], list[int | Exception]]
-    check: Callable[[ConfigDict], None]
-    writes: bool = True
+from rethink.statuses import EXIT_FAILED
 
 
 def run_table(config: ConfigDict, workdir: str, experiment: Experiment) -> int:
@@ -51,17 +34,8 @@ def run_table(config: ConfigDict, workdir: str, experiment: Experiment) -> int:
     folder = settings.expand(workdir, "--workdir").absolute()
     print(f"{config.name} in {folder}: {', '.join(member.folder for member in asked)}")
     print(plans.describe(asked, folder), flush=True)
-    failed, highest, begun = [], 0, 0
-    for group in members.groups_of(asked):
-        numbers = f"{begun + 1}" if len(group) == 1 else f"{begun + 1}-{begun + len(group)}"
-        begun += len(group)
-        print(f"\n[{numbers}/{len(asked)}] {', '.join(member.folder for member in group)}", flush=True)
-        for member, result in zip(group, _run_group(group, folder, experiment), strict=True):
-            if isinstance(result, Exception):
-                failed.append(f"{member.folder}: {result}")
-                report(result)
-            else:
-                highest = max(highest, result)
+    tasks = [Task(member.folder, member.config, folder / member.folder) for member in asked]
+    failed, highest = run_tasks(tasks, config.executor, config.jobs, experiment)
     for line in failed:
         print(f"Failed: {line}")
     if experiment.writes:
@@ -73,13 +47,21 @@ def run_table(config: ConfigDict, workdir: str, experiment: Experiment) -> int:
     return EXIT_FAILED if failed else highest
 
 
-def _run_group(group: Sequence[Member], folder: pathlib.Path, experiment: Experiment) -> Sequence[int | Exception]:
-    """Returns the exit status of each member, or why it failed."""
-    runs = [(member.config, str(folder / member.folder)) for member in group]
-    try:
-        return [experiment.run(*runs[0])] if len(runs) == 1 else experiment.run_group(runs)
-    except Exception as error:
-        return [error] * len(runs)
+def run_tasks(tasks: Sequence[Task], executor: str, jobs: int, experiment: Experiment) -> tuple[list[str], int]:
+    """Runs tasks and says when each begins and ends; returns a line for each that failed, and the highest status."""
+    numbers = {task.name: f"[{number}/{len(tasks)}] {task.name}" for number, task in enumerate(tasks, start=1)}
+    failed, highest = [], 0
+    for news in EXECUTORS[executor](tasks, jobs, experiment):
+        label = numbers[news.task.name]
+        if news.note:
+            print(f"{label}: {news.note}", flush=True)
+        elif news.status is None and not news.error:  # the run's own words follow
+            print(f"\n{label}", flush=True)
+        if news.error:
+            failed.append(f"{news.task.name}: {news.error}")
+            report(news.error)
+        highest = max(highest, news.status or 0)
+    return failed, highest
 
 
 def report(error: Exception) -> None:

@@ -29,7 +29,8 @@ def test_a_run_made_again_is_the_same_row_for_row(tmp_path):
     ended = subprocess.run([*words, f"--workdir={second}"], capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     rows = (first / "metrics.jsonl").read_text().count("\n")
-    assert f"Same data, and all {rows} rows of metrics.jsonl are equal to those in {first}." in ended.stdout
+    told = f"Same data, and all {rows} rows of metrics.jsonl and the results are equal to those in {first}."
+    assert told in ended.stdout
     assert (first / "metrics.jsonl").read_bytes() == (second / "metrics.jsonl").read_bytes()
     ended = subprocess.run(words, capture_output=True, text=True, check=False)
     assert ended.returncode == 0 and "Nothing to do" in ended.stdout
@@ -43,13 +44,54 @@ def test_what_comes_out_otherwise_is_named(tmp_path):
         (folder / "manifest.json").write_text(json.dumps(manifest))
         rows = [{"kind": "train", "step": 10, "loss": 2.3}, {"kind": "train", "step": 20, "loss": loss}]
         (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    told = again.compare(*folders)
+    told, same = again.compare(*folders)
     assert told == f"Same data, other rows: from step 20 on loss differ from {folders[0]}; of another version now: jax."
+    assert not same
     manifest["fingerprints"]["labels"] = "b"
     (folders[1] / "manifest.json").write_text(json.dumps(manifest))
-    assert again.compare(*folders) == f"Other data: the fingerprints of labels differ from those in {folders[0]}."
+    told = f"Other data: the fingerprints of labels differ from those in {folders[0]}."
+    assert again.compare(*folders) == (told, False)
+
+
+def test_a_study_is_compared_by_its_results_but_for_times(tmp_path):
+    folders = [tmp_path / name for name in ("first", "second")]
+    for folder, seconds in zip(folders, (1.0, 2.0), strict=True):
+        folder.mkdir()
+        growth = [{"points": 10, "seconds": seconds, "residual": 0.5}]
+        summary = {"growth": growth, "construction_seconds": seconds, "rows": [["time", f"{seconds} s"]]}
+        (folder / "manifest.json").write_text(json.dumps({"config": {}, "fate": "done", "summary": summary}))
+    assert again.compare(*folders) == (f"Same data, and the results are equal to those in {folders[0]}.", True)
+    growth[0]["residual"] = 0.25
+    (folders[1] / "manifest.json").write_text(json.dumps({"config": {}, "fate": "done", "summary": summary}))
+    told = f"Same data and rows, other results: growth differ from {folders[0]}."
+    assert again.compare(*folders) == (told, False)
+
+
+def test_a_run_that_comes_out_otherwise_fails(tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert experiment.run(table(), str(first), experiment.Launch()) == 0
+    rows = (first / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (first / "metrics.jsonl").write_text("".join(rows[:-1]))
+    words = [sys.executable, "-m", "rethink.again", str(first), f"--workdir={second}"]
+    ended = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert ended.returncode == again.EXIT_DIFFERS == 1 and "Same data, other rows" in ended.stdout
 
 
 def test_a_folder_without_a_run_is_named(tmp_path):
     with pytest.raises(UserError, match=r"holds no run \(no manifest.json\)"):
         again.config_of(tmp_path)
+
+
+def test_a_run_is_not_compared_with_itself_and_one_of_another_version_is_named(tmp_path):
+    assert experiment.run(table(), str(tmp_path / "run"), experiment.Launch()) == 0
+    words = [sys.executable, "-m", "rethink.again", str(tmp_path / "run"), f"--workdir={tmp_path / 'run' / '.'}"]
+    ended = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert ended.returncode == 2 and "is the run itself: choose a new directory" in ended.stderr
+    path = tmp_path / "run" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    del manifest["config"]["data.classes"]
+    path.write_text(json.dumps(manifest))
+    words[-1] = f"--workdir={tmp_path / 'new'}"
+    ended = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert ended.returncode == 2 and "lacks a field that this version has" in ended.stderr
+    assert "Traceback" not in ended.stderr

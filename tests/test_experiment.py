@@ -272,6 +272,26 @@ def test_regularizers_draw_the_same_after_an_interruption_and_with_any_feed(
     assert_equal_runs(parts, whole)
 
 
+def test_evaluation_is_never_augmented(launch, make_config, tmp_path):
+    found = {}
+    for name, fields in {
+        "plain": {},
+        "augmented": {"augmentation__rotation": 40.0, "augmentation__flip": True},
+    }.items():
+        # At such a rate the network stays what it was, so that only the images can make a difference.
+        config = make_config(optimizer__learning_rate=1e-12, preprocess__crop=6, **fields)
+        config.augmentation.crop = "random" if fields else "none"
+        assert launch(config, tmp_path / name) == 0
+        rows = [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
+        found[name] = {kind: [row for row in rows if row["kind"] == kind] for kind in ("train", "evaluation")}
+    evaluated = zip(found["plain"]["evaluation"], found["augmented"]["evaluation"], strict=True)
+    for plain, augmented in evaluated:
+        numbers = [name for name, value in plain.items() if isinstance(value, float)]
+        assert [plain[name] for name in numbers] == pytest.approx([augmented[name] for name in numbers], rel=1e-6)
+    trained = [[row["loss"] for row in found[name]["train"]] for name in found]
+    assert trained[0] != pytest.approx(trained[1], rel=1e-3)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("workers", [None, 1])
 def test_a_signal_saves_at_the_next_step_and_the_run_goes_on_from_there(

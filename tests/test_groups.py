@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import pathlib
 import signal
 
 import flax.linen as nn
@@ -11,7 +12,9 @@ import numpy as np
 import pytest
 from made_up import BRIEF, EXPERIMENT, table
 
-from rethink import assembly, experiment, members, reporting, sweeps
+from rethink import assembly, experiment, members, reporting, story, sweeps
+from rethink.executors import vmapped
+from rethink.executors.tasks import Task
 from rethink.regularization.explicit import Dropout
 from rethink.results import figures, records
 from rethink.training import checkpoints, groups, parallel, preemption
@@ -37,7 +40,7 @@ def make_members(compiled):
 
     def make(axes="corruption.label_probability=0.0,0.5,1.0", seeds=1, **fields):
         config = table(seeds=seeds)
-        config.axes, config.group_size = axes, 8
+        config.axes = axes
         config.train.total_epochs = 4.0
         config.log.every_steps = 5
         config.hardware.compilation_cache = compiled
@@ -347,13 +350,34 @@ def test_a_streamed_feed_runs_one_by_one(make_members, tmp_path, monkeypatch):
     assert run_group(asked, tmp_path) == [0] * 3
 
 
-def test_a_table_runs_its_groups(make_members, tmp_path, capsys, compiled):
+def test_members_that_share_a_program_are_grouped_up_to_the_size():
     config = table(seeds=2)
-    config.axes, config.group_size = "corruption.label_probability=0.0,1.0;train.batch_size=64,128", 3
+    config.axes = "corruption.labels=none,uniform;train.batch_size=64,128"
+
+    def found(size):
+        asked = members.members_of(config)
+        tasks = [Task(member.folder, member.config, pathlib.Path()) for member in asked]
+        return [[task.name for task in group] for group in vmapped.groups_of(tasks, size)]
+
+    assert all(len(group) == 1 for group in found(1)) and len(found(1)) == 8
+    assert [len(group) for group in found(3)] == [3, 3, 1, 1]
+    small, large = found(0)
+    assert small == [name for name in sum(found(1), []) if "batch_size=64" in name]
+    assert large == [name for name in sum(found(1), []) if "batch_size=128" in name]
+    config.kind = "capacity"  # of networks that are trained one after the other
+    assert all(len(group) == 1 for group in found(0))
+
+
+def test_a_table_runs_its_groups(tmp_path, capsys, compiled, monkeypatch):
+    made, tell = [], story.tell_together
+    monkeypatch.setattr(story, "tell_together", lambda told, group: (made.append(len(told)), tell(told, group))[1])
+    config = table(seeds=2)
+    config.axes = "corruption.label_probability=0.0,1.0;train.batch_size=64,128"
+    config.executor, config.jobs = "vmapped", 3
     config.hardware.compilation_cache = compiled
     assert sweeps.run_table(config, str(tmp_path), EXPERIMENT) == 0
     first = capsys.readouterr().out
-    assert "[1-3/8] " in first and "[4-6/8]" in first and "[7/8]" in first and "[8/8]" in first
+    assert all(f"[{number}/8] " in first for number in range(1, 9)) and made == [3, 3]
     found = [json.loads(path.read_text())["fate"] for path in tmp_path.glob("*/manifest.json")]
     assert found == ["done"] * 8
     assert sweeps.run_table(config, str(tmp_path), EXPERIMENT) == 0

@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from configs import base
 from rethink import experiment, members, settings
-from rethink.results import orderings, paper
+from rethink.results import orderings, paper, protocol
 from rethink.settings import UserError
 
 
@@ -82,7 +82,7 @@ def swept(axes, only="*", **cells):
 
 def test_every_cell_is_run_at_every_point_of_the_axes():
     axes = "corruption.label_probability=0.0, 0.5;train.batch_size=32,64"
-    found = members.members_of(swept(axes, a=TRUE, b=RANDOM))
+    found = members.members_of(swept(axes, a={**RANDOM, "optimizer.momentum": 0.0}, b=RANDOM))
     assert [member.name for member in found] == [
         f"{cell}-label_probability={p}-batch_size={size}" for cell in "ab" for p in (0.0, 0.5) for size in (32, 64)
     ]
@@ -114,7 +114,7 @@ def test_axes_of_one_name_in_two_sections_keep_their_sections():
 
 
 def test_patterns_choose_points_of_axes():
-    found = members.members_of(swept("corruption.label_probability=0.0,0.5", only="a-*=0.5", a=TRUE, b=TRUE))
+    found = members.members_of(swept("corruption.label_probability=0.0,0.5", only="a-*=0.5", a=RANDOM, b=RANDOM))
     assert [member.name for member in found] == ["a-label_probability=0.5"]
 
 
@@ -166,8 +166,10 @@ def test_a_file_of_the_paper_has_its_cells_and_every_member_is_valid(name):
         assert {member.name for member in found} == set(paper.TABLES[name].cells)
         for member in found:  # what a comparison takes a cell for is what its file makes of it
             flat = dict(settings.flatten(member.config))
-            expected = paper.expected(name, member.name)
-            assert expected and {field: flat[field] for field in expected} == expected
+            filters = ["kernel.filters: 1000"] if "random_convolutions" in member.name else []
+            full = {"train_examples": protocol.TRAIN_EXAMPLES[flat["data.name"]]}
+            assert protocol.expected(name, member.name)
+            assert protocol.unlike(name, member.name, flat) == filters and protocol.caveats(flat, full) == []
         assert orderings.ORDERINGS[name]
 
 
@@ -184,18 +186,31 @@ def test_a_cell_is_what_its_name_says(name):
             assert (config.batch_norm.kind != "none") == (model == "inception")
 
 
-def test_members_that_share_a_program_are_grouped_up_to_the_size():
-    config = table(seeds=2)
-    config.axes = "corruption.labels=none,uniform;train.batch_size=64,128"
+@pytest.mark.parametrize(
+    "axes, off",
+    [
+        ("corruption.label_probability=0.0,0.5", "corruption.labels='none'"),
+        ("weight_decay.coefficient=1e-4,1e-3", "weight_decay.kind='none'"),
+        ("batch_norm.momentum=0.5,0.9", "batch_norm.kind='none'"),
+    ],
+)
+def test_an_axis_that_changes_nothing_is_refused(axes, off):
+    with pytest.raises(UserError, match=f"^axes: {axes.partition('=')[0]} changes nothing in a-.*, as {off} there"):
+        members.members_of(swept(axes, a=TRUE))
 
-    def groups(size):
-        config.group_size = size
-        return [[member.folder for member in group] for group in members.groups_of(members.members_of(config))]
 
-    assert all(len(group) == 1 for group in groups(1)) and len(groups(1)) == 8
-    assert [len(group) for group in groups(3)] == [3, 3, 1, 1]
-    small, large = groups(8)
-    assert small == [folder for folder in sum(groups(1), []) if "batch_size=64" in folder]
-    assert large == [folder for folder in sum(groups(1), []) if "batch_size=128" in folder]
-    config.kind = "capacity"  # of networks that are trained one after the other
-    assert all(len(group) == 1 for group in groups(8))
+def test_a_sweep_has_another_directory_than_its_config_alone():
+    config = swept("train.batch_size=32,64", a=TRUE)
+    alone = table(a=TRUE)
+    assert settings.digest(config) != settings.digest(alone)
+    alone.axes = "train.batch_size=32, 64,128"  # one value more: the same directory
+    assert settings.digest(config) == settings.digest(alone)
+    alone.axes = "optimizer.momentum=0.0,0.9"
+    assert settings.digest(config) != settings.digest(alone)
+
+
+@pytest.mark.parametrize("only, wrong", [("a, c*", "c"), ("tabel,a", "tabel")])
+def test_a_pattern_that_matches_nothing_is_named(only, wrong):
+    with pytest.raises(UserError, match=f"^only='{wrong}"):
+        members.members_of(table(only, a=TRUE, b=TRUE))
+    assert [member.name for member in members.members_of(table(" b , a", a=TRUE, b=TRUE))] == ["a", "b"]

@@ -93,20 +93,44 @@ def test_parts_run_in_directories_of_their_own_and_a_second_time_nothing_does(tm
 
 def test_a_part_that_fails_is_named_and_the_others_run(tmp_path, capsys):
     wrong = single()
-    wrong.model.name = "mlp_tin"
-    config = whole(wrong=wrong, table=table(bad={"corruption.label": "none"}), right=single())
+    wrong.train.batch_size = 100_000  # more than there are examples, which is known when the data are opened
+    config = whole(wrong=wrong, table=table(bad={"train.batch_size": 100_000}), right=single())
     assert run(config, tmp_path) == reproduction.EXIT_FAILED
     shown = capsys.readouterr()
-    assert "Failed, in whole or in part: table, wrong" in shown.out and "mlp_tin" in shown.err
+    assert "Failed, in whole or in part: table, wrong" in shown.out and "train.batch_size=100000" in shown.err
     assert "Traceback" not in shown.err
     assert json.loads((tmp_path / "right/manifest.json").read_text())["fate"] == "done"
+
+
+@pytest.mark.parametrize(
+    "fields, line",
+    [
+        ({"model.name": "mlp_tin"}, "parts.z: model.name='mlp_tin' is unknown; did you mean 'mlp_tiny'"),
+        ({"corruption.pixels": "noise"}, "parts.z: corruption.pixels='noise' is unknown"),
+    ],
+)
+def test_a_mistake_in_the_last_part_is_found_before_the_first_runs(tmp_path, fields, line):
+    last = single()
+    last.update_from_flattened_dict(fields)
+    for part in (last, table(bad=fields)):
+        with pytest.raises(UserError) as error:
+            run(whole(a=single(), z=part), tmp_path)
+        assert line in str(error.value) and not (tmp_path / "a").exists()
+
+
+def test_a_part_of_its_own_has_a_directory_of_its_own():
+    config = whole(one=table(true=TRUE))
+    plain = settings.digest(config)
+    config.parts.one.optimizer.learning_rate = 0.5
+    assert settings.digest(config, ["parts.one.optimizer.learning_rate"]) != plain
+    assert settings.digest(config, ["parts.one.train.total_epochs"]) == plain  # which may change on resuming
 
 
 @pytest.mark.parametrize("tier", everything.TIERS)
 def test_a_tier_has_every_table_and_figure_and_all_its_runs_are_valid(tier):
     config = runpy.run_path("configs/paper/all.py")["get_config"](tier)
     parts = {part.name: part.config for part in reproduction.parts_of(config, [])}
-    names = " ".join(parts)
+    names = {name.partition("-")[0] for name in parts}
     missing = {"table2"} if tier == "cpu" else set()  # ImageNet
     for wanted in {*paper.TABLES, "figure1a", "figure1bc", "figure2a", "figure2b", "theorem1", "linear", "capacity"}:
         assert (wanted in names) == (wanted not in missing), wanted

@@ -12,6 +12,7 @@ from configs.paper import table3
 from configs.paper import theorem1 as theorem1_config
 from rethink import experiment, members, settings
 from rethink.results import paper
+from rethink.theory import memory
 
 LAUNCH = experiment.Launch()
 
@@ -187,6 +188,22 @@ def test_a_mistake_is_one_line(tmp_path, config, line):
     with pytest.raises(settings.UserError) as error:
         experiment.run(config, str(tmp_path), LAUNCH)
     assert line in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "config, line",
+    [
+        (theorem1(sizes=(200,)), "A network of 200 examples needs"),
+        (linear(), "A linear model of 40 examples needs"),
+        (kernel(), "A kernel model of 200 examples needs"),
+    ],
+)
+def test_too_little_memory_is_foreseen(tmp_path, monkeypatch, config, line):
+    monkeypatch.setattr(memory, "available_bytes", lambda: 1000)
+    with pytest.raises(settings.UserError) as error:
+        experiment.run(config, str(tmp_path), LAUNCH)
+    assert line in str(error.value) and "to at most" in str(error.value) and "\n" not in str(error.value)
+    assert not list(tmp_path.glob("*.npz"))
 
 
 def test_an_unknown_word_after_the_colon_names_the_choices():

@@ -97,7 +97,7 @@ def test_the_plan_says_what_is_done_and_what_the_rest_will_take(tmp_path, capsys
     manifest = json.loads(path.read_text())
     manifest["summary"]["seconds"] = 100.0
     path.write_text(json.dumps(manifest))
-    config.only, config.train.total_epochs, config.data.train_examples = "*", 4.0, 0
+    config.only, config.data.train_examples = "*", 0
     config.cells["other"] = (("model.name", "conv_tiny"),)
     asked = members.members_of(config)
     (tmp_path / "other-seed5").mkdir()
@@ -105,9 +105,11 @@ def test_the_plan_says_what_is_done_and_what_the_rest_will_take(tmp_path, capsys
     (tmp_path / "damaged-seed0").mkdir()
     (tmp_path / "damaged-seed0" / "manifest.json").write_text("{")
     told = plans.describe(asked, tmp_path)
-    # Twice as many epochs as the run that ended, on as many examples.
-    assert told.startswith("3 runs: 1 done, 1 to go on, 1 new; about 3m20s and ")
+    assert told.startswith("3 runs: 1 done, 1 to go on, 1 new; about 1m40s and ")
     assert told.endswith("MiB for 1 of them, by those that ended")
+    config.train.total_epochs = 4.0  # twice as many: what had ended goes on
+    told = plans.describe(members.members_of(config), tmp_path)
+    assert told.startswith("3 runs: 0 done, 2 to go on, 1 new; about 6m40s and ")
 
 
 def test_a_run_that_ended_at_its_first_evaluation_tells_the_plan_nothing(tmp_path, capsys):

@@ -22,6 +22,8 @@ CONDITIONS = {
 
 def get_config(arguments=None):
     model = arguments or "inception"
+    if model not in base.CELL_MODELS:
+        raise ValueError(f"'{model}' is no network of this file: choose from {', '.join(base.CELL_MODELS)}")
     config = base.table_config(None, name="figure1a" if model == "inception" else f"figure1a-{model}")
     config.figure = "loss_curves"
     for condition, changes in CONDITIONS.items():

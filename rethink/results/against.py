@@ -4,13 +4,14 @@ Refuses to pass a run that did not end for one that did: it gives no point.
 """
 
 import math
+import re
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from rethink import settings
-from rethink.results import figures, outcomes, records
+from rethink.results import figures, protocol, records
 from rethink.results.outcomes import Runs
 
 SIZE = (4.8, 2.7)  # inches: the width, and the height of a panel
@@ -62,14 +63,15 @@ class Curve(NamedTuple):
 Value = Callable[[Point], tuple[float, bool] | None]  # (value, whether it is a lower bound), None where there is none
 
 
-def read(runs: Runs, field: str) -> list[Point]:
+def read(runs: Runs, field: str, at: Callable[[Mapping[str, Any]], float] | None = None) -> list[Point]:
     """Returns the points of runs that came to a result, in the order of series, x and seed.
 
     Args:
       runs: name -> run directories; a name holds FIELD=VALUE, without the section of the field where it can.
+      at: flat config -> x, where it is not the field's value.
 
     Raises:
-      UserError: a run is damaged, or has no such field.
+      UserError: a run is damaged, or has no such field, or no number there.
     """
     found = []
     for name, folders in runs.items():
@@ -80,17 +82,22 @@ def read(runs: Runs, field: str) -> list[Point]:
                 raise settings.UserError(settings.unknown("FIELD", field, list(config)))
             if not summary or manifest["fate"] not in records.WITH_RESULT:
                 continue
+            value = at(config) if at else config[field]
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise settings.UserError(f"FIELD='{field}' is no number ({value!r}): choose one to draw against.")
             others = {other: value for other, value in config.items() if other != field}
-            caveats = outcomes.caveats(others, manifest.get("data", {}))
+            caveats = protocol.caveats(others, manifest.get("data", {}))
             series = _series(name, field, config[field])
-            found.append(Point(series, float(config[field]), config["seed"], summary, caveats))
+            found.append(Point(series, float(value), config["seed"], summary, caveats))
     return sorted(found, key=lambda point: point[:3])
 
 
 def _series(name: str, field: str, value: Any) -> str:
     """Returns the name of a run without FIELD=VALUE."""
-    words = [f"{known}={value}" for known in (field, field.rpartition(".")[2])]
-    return "-".join(part for part in name.split("-") if part not in words)
+    for known in (field, field.rpartition(".")[2]):
+        word = re.escape(f"{known}={value}".replace(":", "."))
+        name = re.sub(rf"(^|-){word}(?=-|$)", "", name)
+    return name.removeprefix("-")
 
 
 def curves(points: Iterable[Point], value: Value) -> dict[str, Curve]:

@@ -22,8 +22,9 @@ from rethink.results.orderings import Claim, Level
 from rethink.results.outcomes import Outcome
 
 MATCH_POINTS = 1.0  # ours and the paper's that differ by no more match,
-MATCH_ERRORS = 3.0  # or by no more than so many standard errors
-VERDICTS = ("match", "off", "not comparable", "not run", "no result", "paper silent")
+MATCH_ERRORS = 3.0  # or by no more than so many standard errors,
+MOST_POINTS = 2.5  # unless these are more: then nothing can be told
+VERDICTS = ("match", "off", "too noisy", "not comparable", "not run", "no result", "in words", "paper silent")
 COLUMNS = (
     "cell",
     "measure",
@@ -83,7 +84,8 @@ def _row(cell: str, measure: str, number: paper.Number | None, found: Sequence[O
     sample, caveats = outcomes.sample(found, measure), outcomes.caveats_of(found)
     mean = statistics.fmean(sample) if sample else None
     difference = 100 * mean - number.value if mean is not None and number and number.value is not None else None
-    error = None if mean is None else _error_of_mean(sample, _examples(found, measure))
+    test_examples = None if measure.startswith("train") else _least(outcome.test_examples for outcome in found)
+    error = None if mean is None else _error_of_mean(sample, test_examples)
     return {
         "cell": cell,
         "measure": measure.replace(paper.BEST, "oracle's best "),
@@ -107,37 +109,63 @@ def judge(
 ) -> str:
     """Returns the verdict on a measure of a cell, one of `VERDICTS`.
 
+    What the paper says in words is judged among the orderings, not here.
+
     Args:
       difference: ours minus the paper's, points, where both are numbers; error: its standard error, points.
       ran: whether there is a run; comparable: whether all of them are the paper's experiment.
     """
-    if number is None or number.value is None:
+    if number is None:
         return "paper silent"
+    if number.value is None:
+        return "in words" if ran else "not run"
     if difference is None:
         return "no result" if ran else "not run"
     if not comparable:
         return "not comparable"
     allowed = max(MATCH_POINTS, MATCH_ERRORS * (error or 0.0))
+    if allowed > MOST_POINTS:
+        return "too noisy"
     return "match" if round(abs(difference) - allowed, 6) <= 0 else "off"
 
 
-def _examples(found: Sequence[Outcome], measure: str) -> int | None:
-    """Returns how many examples a measure is taken over, the least of all runs; None where it is not known."""
-    train = measure.startswith("train")
-    counts = [outcome.train_examples if train else outcome.test_examples for outcome in found]
+def _least(counts: Iterable[int | None]) -> int | None:
+    """Returns the least number of examples of all runs, None where none is known."""
     return min((count for count in counts if count), default=None)
 
 
-def _error_of_mean(sample: Sequence[float], examples: int | None) -> float:
-    """Returns the standard error of a mean over runs, points: theirs, and that of a sample of so many examples."""
+def _sizes(runs: Sequence[Outcome]) -> tuple[int | None, int | None, int | None]:
+    """Returns the least numbers of classes, train and test examples of some runs."""
+    return (
+        _least(run.classes for run in runs),
+        _least(run.train_examples for run in runs),
+        _least(run.test_examples for run in runs),
+    )
+
+
+def _error_of_mean(sample: Sequence[float], test_examples: int | None) -> float | None:
+    """Returns the standard error of a mean over runs, points: theirs, and of a measure on a test set that of its size.
+
+    Args:
+      test_examples: None of a measure on the train set, which is known whole, and of a test set of unknown size.
+
+    Returns:
+      None where nothing is known of it: one run, and no test set.
+    """
     mean = statistics.fmean(sample)
-    variance = statistics.variance(sample) / len(sample) if len(sample) > 1 else 0.0
-    return 100 * math.sqrt(variance + (mean * (1 - mean) / examples if examples else 0.0))
+    variances = []
+    if len(sample) > 1:
+        variances.append(statistics.variance(sample) / len(sample))
+    if test_examples:
+        variances.append(mean * (1 - mean) / test_examples)
+    return 100 * math.sqrt(sum(variances)) if variances else None
 
 
 def _ordering_row(table: paper.Table, claim: Claim, found: Mapping[str, Sequence[Outcome]]) -> dict[str, Any]:
     weights = claim.weights()
     runs = {cell: found.get(cell, []) for cell in weights}
+    if isinstance(claim, Level):
+        claim = orderings.resized(claim, *_sizes(runs[claim.cell]))
     numbers = [table.cells[cell][claim.measure] for cell in weights]
     theirs = {cell: number.value for cell, number in zip(weights, numbers, strict=True) if number.value is not None}
     samples = {cell: outcomes.sample(runs[cell], claim.measure) for cell in weights}
@@ -155,7 +183,7 @@ def _ordering_row(table: paper.Table, claim: Claim, found: Mapping[str, Sequence
         "ours": claim.figures(ours) if complete else "",
         "n": _span(map(len, samples.values())) if complete else "",
         "standard error": "" if error is None else f"{error:.2f}",
-        "verdict": ("holds" if claim.holds(ours) else "doesn't hold") if complete else _without_result(claim, runs),
+        "verdict": _verdict(claim, runs, ours if complete else None),
         "notes": "; ".join(notes),
     }
 
@@ -163,6 +191,15 @@ def _ordering_row(table: paper.Table, claim: Claim, found: Mapping[str, Sequence
 def _notes(runs: Sequence[Outcome], sample: Sequence[float]) -> list[str]:
     """Returns the caveats of a cell, and the fates where some of its runs have come to no result."""
     return outcomes.caveats_of(runs) + ([outcomes.fates(runs)] if len(sample) < len(runs) else [])
+
+
+def _verdict(claim: Claim, runs: Mapping[str, Sequence[Outcome]], ours: Mapping[str, float] | None) -> str:
+    """Returns the verdict on a claim; `ours` are the values of its cells, None where one has none."""
+    if any(run.changes_claims for found in runs.values() for run in found):
+        return "not comparable"
+    if ours is None:
+        return _without_result(claim, runs)
+    return "holds" if claim.holds(ours) else "doesn't hold"
 
 
 def _without_result(claim: Claim, runs: Mapping[str, Sequence[Outcome]]) -> str:

@@ -41,7 +41,7 @@ def _loss_curves(runs: Runs, stem: pathlib.Path, title: str, field: str) -> Pict
 
 def _label_corruption(runs: Runs, stem: pathlib.Path, title: str, field: str) -> Picture:
     del field
-    points = against.read(runs, label_corruption.FIELD)
+    points = label_corruption.read(runs)
     drawn = label_corruption.draw(points, stem, title=title)
     return Picture(drawn, label_corruption.COLUMNS, label_corruption.rows(points))
 

@@ -4,12 +4,13 @@ Refuses to leave out a run that did not fit: it is drawn at the steps that it ma
 """
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rethink.results import against, figures
 from rethink.results.against import Point, Value
+from rethink.results.outcomes import Runs
 
 FIELD = "corruption.label_probability"
 FIT = "0.95"  # train accuracy that counts as fitted in figure 1b: mlp_1x512 ends at 98 to 99% on random labels
@@ -26,6 +27,15 @@ COLUMNS = (
     "deviation",
     "notes",
 )
+
+
+def read(runs: Runs) -> list[Point]:
+    """Returns the points of runs against the probability that a label is redrawn; true labels are at 0."""
+    return against.read(runs, FIELD, _probability)
+
+
+def _probability(config: Mapping[str, Any]) -> float:
+    return 0.0 if config["corruption.labels"] == "none" else config[FIELD]
 
 
 def steps_to(accuracy: str) -> Value:

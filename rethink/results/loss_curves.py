@@ -3,28 +3,48 @@
 Refuses to smooth: a point is a row, the mean over the steps between two of them.
 """
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rethink.results import against, figures, paper, records
+from rethink.results import against, figures, paper, protocol, records
 from rethink.results.outcomes import Runs
 
 CONVERGED = 0.1  # a training loss at most this, as in the replication whose steps paper.py has
 STARTED = 0.9  # the loss is below this times that of guessing: the run has begun to converge
-COLUMNS = ("condition", "n", "steps to start", "steps to loss 0.1", "relative to true", "replication's", "relative")
+COLUMNS = (
+    "condition",
+    "n",
+    "steps to start",
+    "steps to loss 0.1",
+    "relative to true",
+    "replication's",
+    "relative",
+    "notes",
+)
 
 
 class Loss(NamedTuple):
-    """A run's training loss [m] at steps [m]."""
+    """A run's training loss [m] at steps [m], the loss of guessing, None where the classes are not recorded yet, and
+    how the run is unlike the replication's.
+    """
 
     steps: list[int]
     losses: list[float]
+    guessing: float | None
+    notes: Sequence[str]
 
-    def first_below(self, level: float) -> int | None:
-        """Returns the step of the first row at most `level`."""
+    def first_below(self, level: float | None) -> int | None:
+        """Returns the step of the first row at most `level`; None where there is none, and for no level."""
+        if level is None:
+            return None
         return next((step for step, loss in zip(self.steps, self.losses, strict=True) if loss <= level), None)
+
+    def started(self) -> int | None:
+        """Returns the step of the first row that is clearly better than guessing."""
+        return self.first_below(None if self.guessing is None else STARTED * self.guessing)
 
 
 def read(runs: Runs) -> dict[str, list[Loss]]:
@@ -35,7 +55,14 @@ def read(runs: Runs) -> dict[str, list[Loss]]:
 
 def _loss(folder: Path) -> Loss:
     rows = [row for row in records.read_rows(folder / "metrics.jsonl") if row["kind"] == "train"]
-    return Loss([row["step"] for row in rows], [row["loss"] for row in rows])
+    seen = [(row["step"], row["loss"]) for row in rows if row["loss"] is not None]
+    manifest = records.read_run(folder)
+    classes = (manifest.get("summary") or {}).get("num_classes")
+    plain = {field: value for field, value in manifest["config"].items() if field != "corruption.pixels"}
+    notes = protocol.caveats(plain, manifest.get("data") or {})
+    if plain.get("model.name") != "inception":
+        notes.insert(0, f"network: {plain.get('model.name')}")
+    return Loss([step for step, _ in seen], [loss for _, loss in seen], math.log(classes) if classes else None, notes)
 
 
 def draw(found: Mapping[str, Sequence[Loss]], stem: Path, *, title: str) -> list[Path]:
@@ -60,23 +87,28 @@ def draw(found: Mapping[str, Sequence[Loss]], stem: Path, *, title: str) -> list
 
 def rows(found: Mapping[str, Sequence[Loss]]) -> list[dict[str, Any]]:
     """Returns a row for each condition, medians over runs; blank where a run has not come there."""
-    base = _steps(found.get("true", ()), CONVERGED)
+    base = _converged(found.get("true", ()))
     return [
         {
             "condition": condition,
             "n": len(runs),
-            "steps to start": _text(_steps(runs, STARTED * max(run.losses[0] for run in runs))),
-            "steps to loss 0.1": _text(_steps(runs, CONVERGED)),
-            "relative to true": _ratio(_steps(runs, CONVERGED), base),
+            "steps to start": _text(_steps([run.started() for run in runs])),
+            "steps to loss 0.1": _text(_converged(runs)),
+            "relative to true": _ratio(_converged(runs), base),
             "replication's": _text(paper.STEPS_TO_LOSS.get(condition)),
             "relative": _ratio(paper.STEPS_TO_LOSS.get(condition), paper.STEPS_TO_LOSS["true"]),
+            "notes": "; ".join(dict.fromkeys(note for run in runs for note in run.notes)),
         }
         for condition, runs in found.items()
     ]
 
 
-def _steps(runs: Sequence[Loss], level: float) -> float | None:
-    reached = [run.first_below(level) for run in runs]
+def _converged(runs: Sequence[Loss]) -> float | None:
+    return _steps([run.first_below(CONVERGED) for run in runs])
+
+
+def _steps(reached: Sequence[int | None]) -> float | None:
+    """Returns the median over runs, None where one has not come there."""
     known = [step for step in reached if step is not None]
     return statistics.median(known) if known and len(known) == len(reached) else None
 

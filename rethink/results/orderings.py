@@ -12,6 +12,18 @@ from rethink.results import paper
 FITTED = 99.0  # percent of train accuracy from which on a train set counts as fitted
 
 
+class Guesses(NamedTuple):
+    """What the spread of guessing depends on."""
+
+    classes: int
+    train_examples: int
+    test_examples: int
+
+
+CIFAR10 = Guesses(10, 50_000, 10_000)
+IMAGENET = Guesses(1000, 1_281_167, 50_000)
+
+
 class Gain(NamedTuple):
     """What a measure of `cell` has over that of the cell `over`, in points; without `over`, the measure itself."""
 
@@ -59,6 +71,7 @@ class Level(NamedTuple):
 
     Attributes:
       or_diverged: whether the claim is also met by runs that all diverged, and so have no value.
+      guesses: of a claim of chance (`at_chance`), whose ends depend on the numbers of examples.
     """
 
     statement: str
@@ -67,6 +80,7 @@ class Level(NamedTuple):
     low: float
     high: float
     or_diverged: bool = False
+    guesses: Guesses | None = None
 
     def weights(self) -> dict[str, int]:
         """Returns the cell, once."""
@@ -112,12 +126,26 @@ def _regularized(table: str, measure: str, prefix: str, plain: str, regularized:
     return found
 
 
-def _at_chance(cell: str, prefix: str, *, classes: int, test_examples: int) -> Level:
-    """Returns the claim of a test accuracy within three standard errors of guessing, those of the binomial."""
-    chance = 1 / classes
-    low, high = (100 * (chance + sign * 3 * math.sqrt(chance * (1 - chance) / test_examples)) for sign in (-1, 1))
+def at_chance(cell: str, prefix: str, guesses: Guesses) -> Level:
+    """Returns the claim of a test accuracy within three standard errors of guessing.
+
+    Guessing on a test set has a binomial standard error. A network that was trained on n random labels makes no more
+    than n guesses for all of the test set, as a nearest-neighbour rule does: their binomial error is added.
+    """
+    chance = 1 / guesses.classes
+    error = math.sqrt(chance * (1 - chance) * (1 / guesses.test_examples + 1 / guesses.train_examples))
+    low, high = (100 * max(0.0, chance + sign * 3 * error) for sign in (-1, 1))
     statement = f"{prefix}: at chance (test accuracy in {low:.2f}..{high:.2f}%)"
-    return Level(statement, "test_accuracy", cell, low, high)
+    return Level(statement, "test_accuracy", cell, low, high, guesses=guesses)
+
+
+def resized(claim: Level, classes: int | None, train_examples: int | None, test_examples: int | None) -> Level:
+    """Returns a claim of chance for other data, as far as their numbers are known; any other claim as it is."""
+    if not claim.guesses:
+        return claim
+    given = zip((classes, train_examples, test_examples), claim.guesses, strict=True)
+    sizes = Guesses(*(own or papers for own, papers in given))
+    return at_chance(claim.cell, claim.statement.partition(": at chance")[0], sizes)
 
 
 def _fitted(cell: str, prefix: str) -> Level:
@@ -142,7 +170,7 @@ def _table1() -> Iterator[Claim]:
         model, condition = cell.split("-", 1)
         if condition == "random":
             yield _fitted(cell, f"{model}, random labels")
-            yield _at_chance(cell, f"{model}, random labels", classes=10, test_examples=10_000)
+            yield at_chance(cell, f"{model}, random labels", CIFAR10)
 
 
 def _table2() -> Iterator[Claim]:
@@ -157,7 +185,7 @@ def _table2() -> Iterator[Claim]:
         yield _compared(table, "train_accuracy", "random labels, train", none, Named(name, Gain(cell)))
     for cell in paper.TABLES[table].cells:
         if cell.startswith("random-"):
-            yield _at_chance(cell, cell, classes=1000, test_examples=50_000)
+            yield at_chance(cell, cell, IMAGENET)
 
 
 def _table3() -> Iterator[Claim]:

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rethink import settings
-from rethink.results import paper, records
+from rethink.results import paper, protocol, records
 
-_RUN_FOLDER = re.compile(r"(?P<cell>.+)-seed\d+")
+RUN_FOLDER = re.compile(r"(?P<cell>.+)-seed\d+")
 
 Runs = Mapping[str, Sequence[pathlib.Path]]
 
@@ -24,6 +24,8 @@ class Outcome(NamedTuple):
       train_examples, test_examples, epochs: None where they are not recorded.
       fractions: measure -> value in 0..1; empty where the run has not come to a result.
       caveats: why it is another experiment than the paper's.
+      changes_claims: whether not even an ordering can be put to it.
+      classes: of its data; None where they are not recorded.
     """
 
     folder: pathlib.Path
@@ -34,6 +36,8 @@ class Outcome(NamedTuple):
     epochs: float | None
     fractions: Mapping[str, float]
     caveats: Sequence[str]
+    changes_claims: bool
+    classes: int | None
 
 
 def run_folders(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
@@ -46,7 +50,7 @@ def run_folders(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
         raise settings.UserError(f"{folder} is no folder: name the one that holds the directories CELL-seedS.")
     runs: dict[str, list[pathlib.Path]] = {}
     for path in sorted(path.parent for path in folder.glob("*/manifest.json")):
-        name = _RUN_FOLDER.fullmatch(path.name)
+        name = RUN_FOLDER.fullmatch(path.name)
         if not name:
             raise settings.UserError(f"{path} does not say which cell it is: name it CELL-seedS, or move it elsewhere.")
         runs.setdefault(name["cell"], []).append(path)
@@ -61,11 +65,7 @@ def read(runs: Runs, table: str) -> dict[str, list[Outcome]]:
     Raises:
       UserError: a directory holds no run or a damaged one, or two of a cell have the same seed.
     """
-    measures = paper.TABLES[table].measures
-    found = {
-        cell: [_outcome(folder, measures, paper.expected(table, cell)) for folder in folders]
-        for cell, folders in runs.items()
-    }
+    found = {cell: [_outcome(folder, table, cell) for folder in folders] for cell, folders in runs.items()}
     for cell, outcomes in found.items():
         folders: dict[int, pathlib.Path] = {}
         for outcome in outcomes:
@@ -78,9 +78,11 @@ def read(runs: Runs, table: str) -> dict[str, list[Outcome]]:
     return found
 
 
-def _outcome(folder: pathlib.Path, measures: Sequence[str], expected: Mapping[str, str]) -> Outcome:
+def _outcome(folder: pathlib.Path, table: str, cell: str) -> Outcome:
     manifest = records.read_run(folder)
     fate, config, data = manifest["fate"], manifest["config"], manifest.get("data", {})
+    if "seed" not in config:
+        raise settings.UserError(f"{folder}/manifest.json has no seed: bring it back from a copy, or leave it out.")
     summary = manifest.get("summary") if fate in records.WITH_RESULT else None
     return Outcome(
         folder=folder,
@@ -89,11 +91,10 @@ def _outcome(folder: pathlib.Path, measures: Sequence[str], expected: Mapping[st
         train_examples=data.get("train_examples"),
         test_examples=data.get("test_examples"),
         epochs=summary.get("epochs") if summary else None,
-        fractions=_fractions(folder, summary["evaluation"] or {}, measures) if summary else {},
-        caveats=[
-            *(f"{field}: {config[field]}" for field, value in expected.items() if config.get(field, value) != value),
-            *caveats(config, data),
-        ],
+        fractions=_fractions(folder, summary["evaluation"] or {}, paper.TABLES[table].measures) if summary else {},
+        caveats=[*protocol.unlike(table, cell, config), *protocol.caveats(config, data)],
+        changes_claims=protocol.changes_claims(table, cell, config),
+        classes=(summary or {}).get("num_classes"),
     )
 
 
@@ -107,25 +108,6 @@ def _fractions(folder: pathlib.Path, last: Mapping[str, Any], measures: Iterable
         measured = [value for value in values if value is not None]
         if measured:
             found[measure] = max(measured)
-    return found
-
-
-def caveats(config: Mapping[str, Any], data: Mapping[str, Any]) -> list[str]:
-    """Returns what makes a run another experiment than the paper's."""
-    examples, full = data.get("train_examples"), data.get("full_train_examples")
-    found = []
-    if examples is None or full is None:
-        found.append("size of the full train set not recorded")
-    elif examples < full:
-        found.append(f"subset: {examples} examples")
-    if config.get("corruption.labels", "none") != "none" and config.get("corruption.label_probability", 1.0) != 1:
-        found.append(f"labels redrawn with p = {config['corruption.label_probability']:g}")
-    if config.get("corruption.pixels", "none") != "none":
-        found.append(f"pixels: {config['corruption.pixels']}")
-    if config.get("early_stopping.monitor") == "oracle":
-        found.append("stopped by the oracle (test set)")
-    if config.get("corruption.test_labels"):
-        found.append("test labels corrupted too")
     return found
 
 

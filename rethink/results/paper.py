@@ -133,28 +133,6 @@ TABLES = {
 }
 
 
-def expected(table: str, cell: str) -> dict[str, str]:
-    """Returns field -> value of the configs that a cell of a table stands for; {} for a cell that is not the paper's.
-
-    It holds the fields that the cell's name speaks of: data set, network, labels, weight decay, crop.
-    """
-    if cell not in TABLES[table].cells:
-        return {}
-    first, *conditions = cell.split("-")
-    if table == "table3":
-        return {"data.name": first, "corruption.labels": "none"}
-    imagenet = table == "table2"
-    random = table == "table4" or "random" in (first, *conditions)
-    crop = "inception" if imagenet else "random"
-    return {
-        "data.name": "imagenet2012" if imagenet else "cifar10",
-        "model.name": "inception_v3" if imagenet else first.removesuffix("_no_bn"),
-        "corruption.labels": "uniform" if random else "none",
-        "weight_decay.kind": "l2" if "wd" in conditions else "none",
-        "augmentation.crop": crop if {"crop", "aug", "augmentation"} & set(conditions) else "none",
-    }
-
-
 # Figure 1a, small Inception on CIFAR10, batch 128: steps to a training loss of 0.1 in an independent replication with
 # one seed (certainty C); the paper itself gives a picture.
 STEPS_TO_LOSS = {"true": 4000, "shuffled_pixels": 5600, "gaussian": 8800, "random_pixels": 11900, "random": 16600}

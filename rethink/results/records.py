@@ -6,7 +6,7 @@ Refuses to be shared: one process writes. Files are replaced whole or grow by wh
     metrics.jsonl    rows of training and evaluation; no clock in it
     timings.jsonl    seconds of running at each row
     corruption.npz   per training example: id, true label, given label, redrawn; corruption_test.npz: per test example
-    samples.npz      a few training examples as the network is given them: id, image uint8, given and true label
+    samples.npz      a few corrupted training examples, before crop and whitening: id, image uint8, labels
     figures/         learning_curve.png and .pdf
     tensorboard/     event files of the same rows
     profile/         a profiler's trace, where it was asked for
@@ -212,8 +212,10 @@ def read_rows(path: pathlib.Path) -> list[dict[str, Any]]:
     raise settings.UserError(f"{path} is damaged: bring it back from a copy, or leave {path.parent} out.")
 
 
-def _is_row(row: Mapping[str, Any]) -> bool:
+def _is_row(row: Any) -> bool:
     """Returns whether a row holds its kind, its step, and numbers or null."""
+    if not isinstance(row, dict):
+        return False
     numbers = (value for name, value in row.items() if name != "kind")
     return isinstance(row["kind"], str) and row["step"] >= 0 and all(isinstance(v, int | float | None) for v in numbers)
 

@@ -12,7 +12,7 @@ import numpy as np
 from rethink.results import progress
 from rethink.settings import UserError
 from rethink.studies.study import Study, one_hot
-from rethink.theory import accumulation, choice, cholesky, gabor, interpolation, kernels
+from rethink.theory import accumulation, choice, cholesky, gabor, interpolation, kernels, memory
 from rethink.theory import convolutional_features as convolutions
 from rethink.theory.kernels import Kernel, Matrix
 
@@ -57,7 +57,7 @@ def run(study: Study) -> dict[str, Any]:
         targets=study.num_classes,
         halves=2 if accumulated else 1,
     )
-    cholesky.check_memory(needed, len(train.ids))
+    memory.check("A kernel model", needed, len(train.ids), power=2)
     whole = Parts(train.images, train.labels, test.images, test.labels)
     chosen = None if asked.gamma else _choose(study)
     kernel = _kernel(study, asked.gamma) if chosen is None else chosen.kernel

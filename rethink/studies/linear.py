@@ -10,7 +10,7 @@ import numpy as np
 
 from rethink.results import theory_figures
 from rethink.studies.study import Study, one_hot
-from rethink.theory import descent, linear, random_features, shrinkage
+from rethink.theory import descent, linear, memory, random_features, shrinkage
 
 FEATURES = ("pixels", "fourier", "relu")
 PENALTIES = np.geomspace(1e2, 1e-6, 9)  # of ridge, on the way to none
@@ -21,9 +21,10 @@ def run(study: Study) -> dict[str, Any]:
     """Solves, descends from zero and from a random start, and compares; returns the summary of the run.
 
     Raises:
-      UserError: as theory/linear.py and descent.py.
+      UserError: too little memory, and as theory/linear.py and descent.py.
     """
     asked, seed, report = study.config.linear, study.config.seed, study.stages.report
+    _check_memory(study)
     features = _features(study)
     targets = one_hot(study.splits["train"].labels, study.num_classes) - 1 / study.num_classes
     report("singular values", 0, 1)
@@ -74,6 +75,14 @@ def run(study: Study) -> dict[str, Any]:
         "shrinkage": _shrinkage(basis, targets, asked.gradient_steps),
         "rows": _rows(solved, agreement, evaluation, runs),
     }
+
+
+def _check_memory(study: Study) -> None:
+    asked, (train, test) = study.config.linear, (len(study.splits[name].ids) for name in ("train", "test"))
+    pixels = math.prod(study.splits["train"].images.shape[1:])
+    dimensions = pixels if asked.features == "pixels" else asked.count
+    needed = linear.predict_bytes(train, dimensions) + 8 * test * dimensions + 12 * (train + test) * pixels
+    memory.check("A linear model", needed, train, power=2 if train < dimensions else 1)
 
 
 def _features(study: Study) -> dict[str, np.ndarray]:

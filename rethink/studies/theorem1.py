@@ -14,19 +14,23 @@ from ml_collections import ConfigDict
 from rethink import randomness
 from rethink.results import progress, theory_figures
 from rethink.studies.study import Study, one_hot
-from rethink.theory import certificates, depth, expressivity
+from rethink.theory import certificates, depth, expressivity, memory
 
 TARGETS = ("labels", "one_hot")
+BYTES_A_COORDINATE, BYTES_A_POINT = 21, 100  # of synthetic points at the peak, as measured for 1 to 4 million
 
 
 def run(study: Study) -> dict[str, Any]:
     """Builds the network and certifies it; returns the summary of the run.
 
     Raises:
-      UserError: as `expressivity.interpolate` and `depth.deepen`.
+      UserError: too little memory, and as `expressivity.interpolate` and `depth.deepen`.
     """
     asked, report = study.config.theorem1, study.stages.report
     study.require_raw_pixels("theorem 1's network")
+    for size in asked.sizes:
+        needed = size * (asked.synthetic_dimensions * BYTES_A_COORDINATE + BYTES_A_POINT)
+        memory.check("A network", needed, size, power=1, field="theorem1.sizes")
     split, test = study.splits["train"], study.splits["test"]
     points, targets = _flat(split.images), _targets(asked, split.labels, study.num_classes)
     report("construction", 0, 1)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rethink.settings import UserError
-from rethink.theory import cholesky, kernels
+from rethink.theory import cholesky, kernels, memory
 from rethink.theory.cholesky import Tiles
 from rethink.theory.kernels import Kernel, Matrix
 from rethink.theory.products import add_product
@@ -37,7 +37,7 @@ def empty(train_examples: int, test_examples: int, *, tile: int = cholesky.TILE)
     if train_examples < 1 or tile < 1:
         raise UserError(f"{train_examples} train examples in tiles of {tile}: give at least 1 of each.")
     needed = cholesky.predict_bytes(train_examples, tile=tile, dimensions=0, targets=10, halves=2)
-    cholesky.check_memory(needed + 4 * train_examples * test_examples, train_examples)
+    memory.check("A kernel model", needed + 4 * train_examples * test_examples, train_examples, power=2)
     cross = np.zeros((test_examples, train_examples), np.float32, "F")
     return Accumulated(cholesky.empty(train_examples, tile), cross, np.zeros(test_examples))
 

@@ -4,7 +4,6 @@ Refuses to know kernels: a matrix comes as a function that returns blocks. One c
 in scipy's OpenBLAS; tiles of 4,000 do not, and each is an array of its own, so that no half is stored twice.
 """
 
-import os
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -13,7 +12,6 @@ import scipy.linalg
 import scipy.linalg.blas
 import scipy.linalg.lapack
 
-from rethink.settings import UserError
 from rethink.theory.products import add_product
 
 Progress = Callable[[str, int, int], None]  # (stage, done, total)
@@ -219,28 +217,3 @@ def predict_bytes(count: int, *, tile: int, dimensions: int, targets: int, halve
     lower = 4 * sum((span.stop - span.start) * span.stop for span in spans(count, tile))
     working = 3 * 8 * tile**2 + 2 * 8 * tile * dimensions
     return halves * lower + working + 4 * count * dimensions + 8 * 8 * count * targets
-
-
-def available_bytes() -> int:
-    """Returns how much memory can be had without swapping; where the system does not say, all there is."""
-    try:
-        with open("/proc/meminfo") as lines:
-            found = [int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
-    except OSError:
-        found = []
-    return found[0] * 1024 if found else os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
-def check_memory(needed: int, count: int) -> None:
-    """Refuses a fit that would not fit.
-
-    Raises:
-      UserError: fewer than `needed` bytes are available; the line says how many examples they are enough for.
-    """
-    available = available_bytes()
-    if needed > available:
-        enough = int(count * (available / needed) ** 0.5)
-        raise UserError(
-            f"A kernel model of {count:,} examples needs {needed / 1e9:.1f} GB and {available / 1e9:.1f} GB are "
-            f"available: set data.train_examples to at most {enough:,}, or free memory."
-        )

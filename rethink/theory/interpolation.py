@@ -15,7 +15,7 @@ import numpy as np
 
 from rethink import randomness
 from rethink.settings import UserError
-from rethink.theory import cholesky, kernels
+from rethink.theory import cholesky, kernels, memory
 from rethink.theory.cholesky import TILE, Progress, silent
 from rethink.theory.kernels import Kernel, Matrix
 
@@ -106,7 +106,7 @@ def fit_matrix(
     """
     targets = _check_targets(matrix, targets, ridge, tile)
     needed = cholesky.predict_bytes(matrix.rows, tile=tile, dimensions=matrix.dimensions, targets=targets.shape[1])
-    cholesky.check_memory(needed, matrix.rows)
+    memory.check("A kernel model", needed, matrix.rows, power=2)
     seconds: dict[str, float] = {}
     with _timed(seconds, "gram"):
         lower = cholesky.fill(

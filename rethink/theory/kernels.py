@@ -222,7 +222,7 @@ def check_rows(name: str, rows: np.ndarray) -> None:
         raise UserError(f"{name} of shape {list(rows.shape)} hold no example: give [n, d], at least one of each.")
     finite = np.isfinite(rows.sum(axis=1, dtype=np.float64))
     if not finite.all():
-        raise UserError(f"{name} {int(np.argmin(finite))} holds NaN or infinity: leave it out.")
+        raise UserError(f"{name}: row {int(np.argmin(finite))} holds NaN or infinity, leave it out.")
 
 
 def check_distinct(rows: np.ndarray) -> None:

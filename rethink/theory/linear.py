@@ -97,7 +97,10 @@ def as_features(features: np.ndarray) -> np.ndarray:
         raise UserError(f"The features have shape {features.shape}: give [n, d] with at least one example and feature.")
     if not np.isfinite(features).all():
         rows = np.flatnonzero(~np.isfinite(features).all(axis=1))
-        raise UserError(f"The features of example {rows[0]} (of {len(rows)} in all) are not finite: leave them out.")
+        raise UserError(
+            f"The features of example {rows[0]} are not finite ({len(rows)} such example{'s' * (len(rows) > 1)}): "
+            "leave it out."
+        )
     return features
 
 
@@ -113,6 +116,12 @@ def decompose(features: np.ndarray) -> Basis:
     if not rank:
         raise UserError("All features are 0: there is nothing that a linear model could use.")
     return Basis(features, left[:, :rank], singular[:rank], right[:rank])
+
+
+def predict_bytes(examples: int, dimensions: int) -> int:
+    """Returns the memory at the peak of `decompose` and a solution by it: features, a copy, factors, workspace."""
+    smaller = min(examples, dimensions)
+    return 8 * (3 * examples * dimensions + 2 * smaller * (examples + dimensions) + 4 * smaller**2)
 
 
 def as_basis(features: np.ndarray | Basis) -> Basis:

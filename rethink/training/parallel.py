@@ -49,7 +49,7 @@ def start(config: ConfigDict, processes: Processes | None) -> None:
     already = jax.config.jax_num_cpu_devices  # type: ignore[attr-defined]
     if config.cpu_devices not in (1, already):  # the runs of a table share a process
         jax.config.update("jax_num_cpu_devices", config.cpu_devices)
-    if (processes or _launched()) and not jax.distributed.is_initialized():
+    if (processes or launched()) and not jax.distributed.is_initialized():
         jax.config.update("jax_enable_preemption_service", False)  # it would swallow SIGTERM
         place = vars(processes) if processes else {}
         names = {"coordinator": "coordinator_address", "count": "num_processes", "index": "process_id"}
@@ -69,7 +69,7 @@ def start(config: ConfigDict, processes: Processes | None) -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
-def _launched() -> bool:
+def launched() -> bool:
     """Returns whether Slurm's srun, Open MPI or a TPU pod has started several processes.
 
     Only their number is read here; jax.distributed finds out the rest.

@@ -5,6 +5,9 @@ import json
 import numpy as np
 import pytest
 
+from configs.paper import table1
+from rethink import members, settings
+
 ACCURACIES = ("0.9", "0.95", "0.99", "0.999", "1.0")
 
 
@@ -17,7 +20,7 @@ def write_run(tmp_path):
         folder.mkdir(parents=True)
         evaluation = {"kind": "evaluation", "step": 100 * points, "train_accuracy": train, "test_accuracy": test}
         manifest = {
-            "config": {"name": f"{table}-{cell}", "seed": seed, "kind": "train", **CONFIG, **config},
+            "config": {**CONFIG, "name": f"{table}-{cell}", "seed": seed, **config},
             "fate": fate,
             "fingerprints": {"labels": "0123abcd"},
             "versions": {"python": "3.11.7"},
@@ -41,19 +44,8 @@ def write_run(tmp_path):
     return write
 
 
-CONFIG = {
-    "data.name": "cifar10",
-    "model.name": "mlp_3x512",
-    "corruption.labels": "none",
-    "corruption.label_probability": 1.0,
-    "corruption.pixels": "none",
-    "weight_decay.kind": "none",
-    "weight_decay.coefficient": 0.0005,
-    "augmentation.crop": "none",
-    "kernel.ridges": [0.0],
-    "model.kwargs": {},
-    "axes": "",
-}
+# The flat config of table 1's MLP without regularizers.
+CONFIG = json.loads(settings.to_json(members.members_of(table1.get_config("mlp_3x512-none"))[0].config))
 
 
 def save_samples(folder, *, given=(3, 7), true=(3, 2), side=8):

@@ -22,13 +22,18 @@ def write(tmp_path):
         folder.mkdir()
         evaluation = {"kind": "evaluation", "step": 1000, "train_accuracy": train, "test_accuracy": test}
         manifest = {
-            "config": {"seed": seed, "corruption.labels": "uniform", **config},
+            "config": {"seed": seed, "data.name": "cifar10", "corruption.labels": "uniform", **config},
             "fate": fate,
-            "data": {"train_examples": 500 if subset else 50_000, "full_train_examples": 50_000},
+            "data": {"train_examples": 500 if subset else 50_000},
         }
         if fate in ("done", "diverged"):
             steps = dict(zip((FIT, STRICT), reached, strict=False))
-            manifest["summary"] = {"evaluation": evaluation, "steps": 1000, "steps_to_train_accuracy": steps}
+            manifest["summary"] = {
+                "evaluation": evaluation,
+                "steps": 1000,
+                "steps_to_train_accuracy": steps,
+                "num_classes": 10,
+            }
         (folder / "manifest.json").write_text(json.dumps(manifest))
         rows = [{"kind": "train", "step": 10 * n, "loss": loss} for n, loss in enumerate(losses, start=1)]
         (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in [*rows, evaluation]))
@@ -89,6 +94,33 @@ def test_a_series_is_what_is_left_of_the_name(write, tmp_path):
     }
 
 
+def test_a_series_of_small_numbers_is_one(write, tmp_path):
+    for rate in (1e-05, 0.001):
+        write(f"mlp-learning_rate={rate}", **{"optimizer.learning_rate": rate})
+    found = against.read(outcomes.run_folders(tmp_path), "optimizer.learning_rate")
+    assert [(point.series, point.x) for point in found] == [("mlp", 1e-05), ("mlp", 0.001)]
+
+
+def test_true_labels_are_no_redrawn_ones(write, tmp_path):
+    write("true", **{"corruption.labels": "none", label_corruption.FIELD: 1.0})
+    write("random", **{"corruption.labels": "uniform", label_corruption.FIELD: 1.0})
+    found = label_corruption.read(outcomes.run_folders(tmp_path))
+    assert {point.series: point.x for point in found} == {"true": 0.0, "random": 1.0}
+
+
+def test_words_are_not_drawn_against(write, tmp_path):
+    write("mlp", **{"model.name": "mlp"})
+    with pytest.raises(UserError, match="^FIELD='model.name' is no number"):
+        gallery.draw("against", tmp_path, title="figure", field="model.name")
+
+
+@pytest.mark.parametrize("figure", ["best_so_far", "loss_curves"])
+def test_damaged_metrics_are_named(write, tmp_path, figure):
+    (write("mlp") / "metrics.jsonl").write_text("[]\n")
+    with pytest.raises(UserError, match="metrics.jsonl is damaged"):
+        gallery.draw(figure, tmp_path, title="figure")
+
+
 def test_errors_against_a_field_have_mean_and_spread(write, tmp_path, axes_drawn):
     for filters, tests in ((30, (0.4, 0.5)), (1000, (0.7,))):
         for seed, test in enumerate(tests):
@@ -98,20 +130,24 @@ def test_errors_against_a_field_have_mean_and_spread(write, tmp_path, axes_drawn
     picture = gallery.draw("against", tmp_path, title="figure", field="kernel.filters")
     shown = [(row["series"], row["x"], row["n"], row["test error %"], row["deviation"]) for row in picture.rows]
     assert shown == [("", "30", 2, "55.00", "7.07"), ("", "1000", 1, "30.00", "")]
-    assert {row["notes"] for row in picture.rows} == {"subset: 500 examples"}
+    assert {row["notes"] for row in picture.rows} == {"subset: 500 of 50,000 examples"}
     assert axes_drawn[0].get_xscale() == "log" and list(axes_drawn[0].lines[0].get_xdata()) == [30, 1000]
 
 
 def test_loss_curves_say_when_each_condition_converges_beside_the_replication(write, tmp_path, axes_drawn):
     write("true", losses=(2.3, 1.5, 0.3, 0.05))
     write("random", losses=(2.3, 2.3, 2.3, 2.0, 1.0, 0.3, 0.1))
-    write("gaussian", losses=(2.3, 2.2, 2.0))
+    write(
+        "gaussian", losses=(2.2, 2.2, 2.05), **{"model.name": "mlp_3x512", "corruption.pixels": "gaussian"}
+    )  # 0.9 of guessing, which is log(10), is 2.07
     found = {row["condition"]: row for row in gallery.draw("loss_curves", tmp_path, title="figure").rows}
     assert [found["random"][column] for column in loss_curves.COLUMNS[1:5]] == [1, "40", "70", "1.75"]
+    assert found["gaussian"]["steps to start"] == "30"
+    assert found["gaussian"]["notes"] == "network: mlp_3x512"  # the replication's is Inception
     assert found["gaussian"]["steps to loss 0.1"] == found["gaussian"]["relative to true"] == ""
     assert found["random"]["replication's"] == str(paper.STEPS_TO_LOSS["random"]) == "16600"
     assert found["random"]["relative"] == "4.15" and found["true"]["relative"] == "1.00"
-    assert [list(line.get_ydata()) for line in axes_drawn[0].lines][0] == [2.3, 2.2, 2.0]
+    assert [list(line.get_ydata()) for line in axes_drawn[0].lines][0] == [2.2, 2.2, 2.05]
 
 
 def test_the_best_so_far_has_its_numbers_as_a_table(write, tmp_path):

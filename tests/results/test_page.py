@@ -226,9 +226,9 @@ def test_a_study_shows_its_rows_and_its_figure(write_run, show):
 def test_many_runs_make_a_page_soon_and_it_stays_small(write_run, tmp_path):
     for number in range(500):
         write_run("figure2a", f"mlp-{number}", points=400)
-    start = time.monotonic()
+    start = time.process_time()  # which other work on the machine leaves alone
     output = page.write([tmp_path], tmp_path / "index.html")
-    assert time.monotonic() - start < 60
+    assert time.process_time() - start < 60
     rows = 2 * 500 * 400
     assert output.stat().st_size - len(drawing.library()) < 40 * rows  # bytes; a curve is thinned to 200 points
 

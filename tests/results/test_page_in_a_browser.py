@@ -158,7 +158,7 @@ def test_the_command_that_runs_it_again_makes_the_same_run(visit, tmp_path):
     assert python == "python"
     words = [word.replace("NEW_DIRECTORY", str(again)) for word in words]
     ended = subprocess.run([sys.executable, *words], check=True, capture_output=True, text=True, cwd=tmp_path)
-    assert "rows of metrics.jsonl are equal" in ended.stdout
+    assert "rows of metrics.jsonl and the results are equal" in ended.stdout
     assert (again / "metrics.jsonl").read_bytes() == (first / "metrics.jsonl").read_bytes()
     prints = [json.loads((folder / "manifest.json").read_text())["fingerprints"] for folder in (first, again)]
     assert prints[0] == prints[1]

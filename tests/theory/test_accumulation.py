@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics.pairwise import polynomial_kernel, rbf_kernel
 
 from rethink.settings import UserError
-from rethink.theory import accumulation, cholesky, interpolation, kernels
+from rethink.theory import accumulation, cholesky, interpolation, kernels, memory
 from rethink.theory.kernels import Kernel
 
 TRAIN, TEST, COUNT = 20, 9, 31
@@ -119,6 +119,6 @@ def test_bad_input_is_one_line(train, test, monkeypatch):
         accumulation.empty(0, 3, tile=7)
     with pytest.raises(UserError, match="all equal"):
         accumulation.natural_gamma("gaussian", products)  # no feature yet
-    monkeypatch.setattr(cholesky, "available_bytes", lambda: 1000)
+    monkeypatch.setattr(memory, "available_bytes", lambda: 1000)
     with pytest.raises(UserError, match="data.train_examples to at most"):
         accumulation.empty(TRAIN, TEST, tile=7)

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from rethink.settings import UserError
 from rethink.theory import cholesky, products
 
 SIZES = [(1, 7), (7, 7), (20, 7), (21, 7), (20, 50)]  # one row, one tile, a ragged last tile, whole tiles, a large tile
@@ -148,14 +147,3 @@ def test_sixty_thousand_examples_need_less_than_ten_gigabytes():
     assert 60_000**2 / 2 * 4 < needed < 10e9
     twice = cholesky.predict_bytes(60_000, tile=4000, dimensions=784, targets=10, halves=2)
     assert twice - needed == pytest.approx(60_000 * 64_000 / 2 * 4)
-
-
-def test_too_little_memory_is_one_line_that_says_how_many_examples_fit(monkeypatch):
-    assert cholesky.available_bytes() > 1e6
-    monkeypatch.setattr(cholesky, "available_bytes", lambda: 2_000_000_000)
-    cholesky.check_memory(2_000_000_000, 60_000)
-    with pytest.raises(UserError) as error:
-        cholesky.check_memory(8_000_000_000, 60_000)
-    line = str(error.value)
-    assert "\n" not in line and "8.0 GB" in line and "2.0 GB" in line
-    assert "data.train_examples to at most 30,000" in line

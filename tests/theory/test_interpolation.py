@@ -6,7 +6,7 @@ from sklearn.kernel_ridge import KernelRidge
 from sklearn.metrics.pairwise import rbf_kernel
 
 from rethink.settings import UserError
-from rethink.theory import cholesky, interpolation, kernels
+from rethink.theory import cholesky, interpolation, kernels, memory
 from rethink.theory.kernels import Kernel
 
 GAUSSIAN = Kernel("gaussian", 0.3)
@@ -158,7 +158,7 @@ def test_a_bandwidth_too_wide_is_an_error_that_says_so(rows, targets):
         ({"targets": np.zeros((39, 3))}, r"\[39, 3\] are not those of 40"),
         ({"targets": np.zeros(40)}, "one-hot"),
         ({"targets": np.full((40, 3), np.nan)}, "targets hold NaN"),
-        ({"rows": np.full((40, 5), np.nan)}, "rows 0 holds NaN"),
+        ({"rows": np.full((40, 5), np.nan)}, "rows: row 0 holds NaN"),
         ({"ridge": -1.0}, "kernel.ridges=-1.0"),
         ({"ridge": np.nan}, "kernel.ridges=nan"),
         ({"tile": 0}, "kernel.tile=0"),
@@ -172,7 +172,7 @@ def test_bad_input_is_one_line(rows, targets, change, said):
 
 
 def test_memory_is_predicted_before_anything_is_computed(rows, targets, monkeypatch):
-    monkeypatch.setattr(cholesky, "available_bytes", lambda: 10_000)
+    monkeypatch.setattr(memory, "available_bytes", lambda: 10_000)
     monkeypatch.setattr(cholesky, "fill", None)
     with pytest.raises(UserError, match="data.train_examples to at most"):
         interpolation.fit(rows, targets, GAUSSIAN, ridge=0.0, tile=7)

@@ -129,7 +129,7 @@ def test_rows_that_are_none_are_refused(rows):
         kernels.matrix_of_rows(kernel, rows, rows[:, :4])
     for bad in (np.nan, np.inf):
         rows[3, 2] = bad
-        with pytest.raises(UserError, match="rows 3 holds NaN"):
+        with pytest.raises(UserError, match="rows: row 3 holds NaN"):
             kernels.matrix_of_rows(kernel, rows)
 
 

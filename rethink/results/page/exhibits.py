@@ -110,11 +110,11 @@ def _pictures(entry: Entry, output: Path) -> list[Markup]:
 
 
 def samples_section(found: Sequence[Shelf]) -> Markup | None:
-    """Returns a few training examples of each condition, as the network is given them."""
+    """Returns a few training examples of each condition, corrupted, before crop and whitening."""
     conditions = samples.conditions([entry for shelf in found for entry in shelf.entries])
     if not conditions:
         return None
-    text = "Training examples as the network is given them, one run for each condition. Labels are numbers of classes."
+    text = "Corrupted training examples before crop and whitening, of one run a condition. Labels are class numbers."
     shown = [_condition(condition) for condition in conditions]
     heading = element("h2", "What the network is given", id="samples")
     return element("section", heading, element("p", text), shown, aria_labelledby="samples")

@@ -57,7 +57,7 @@ def _tiles(counts: Counter[str], names: Sequence[str]) -> Markup:
 
 
 def _lines(found: Sequence[Verdict]) -> Markup:
-    columns = ("table", *comparison.VERDICTS, "orderings: hold", "don't", "not run ", "no result ")
+    columns = ("table", *comparison.VERDICTS, "orderings: hold", "don't", "not comparable ", "not run ", "no result ")
     rows = []
     for number, verdict in enumerate(found):
         numbers, orderings = verdict.counts(), [verdict.orderings()[name] for name in verdicts.ORDERING_VERDICTS]

@@ -71,15 +71,14 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _points(shelf: Shelf, field: str) -> list[Point]:
-    """Returns the points; runs whose names don't give the field are one series."""
-    points = against.read(shelf.sound(), field)
+def _named(shelf: Shelf, points: list[Point]) -> list[Point]:
+    """Returns the points of a shelf; runs whose names don't give the field are one series."""
     named = any("=" in entry.cell for entry in shelf.entries)
     return sorted(points if named else [point._replace(series="") for point in points], key=lambda point: point[:3])
 
 
 def _label_corruption(shelf: Shelf) -> Plot:
-    points = _points(shelf, label_corruption.FIELD)
+    points = _named(shelf, label_corruption.read(shelf.sound()))
     panels: list[tuple[str, list[dict[str, Any]]]] = []
     for accuracy in (label_corruption.FIT, label_corruption.STRICT):
         relative = label_corruption.relative(points, accuracy)
@@ -100,7 +99,7 @@ def _label_corruption(shelf: Shelf) -> Plot:
 
 
 def _against(shelf: Shelf, entries: Sequence[Entry], field: str) -> Plot:
-    points = _points(shelf, field)
+    points = _named(shelf, against.read(shelf.sound(), field))
     panels = [
         (f"{name} error (%)", _series(points, against.error(measure), named=name == "test"))
         for name, measure in against.ERRORS.items()

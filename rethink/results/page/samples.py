@@ -1,4 +1,4 @@
-"""Owns the sample images of a page: a few training examples as the network is given them, for each condition.
+"""Owns the sample images of a page: a few training examples of each condition, corrupted, before crop and whitening.
 
 Refuses to scale up: a browser does, without smoothing; images larger than a thumbnail are made smaller.
 """

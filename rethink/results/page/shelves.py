@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rethink import settings
-from rethink.results import files, outcomes, records
+from rethink.results import files, outcomes, protocol, records
 
-RUN_FOLDER = re.compile(r"(?P<cell>.+)-seed\d+")
 SECTIONS = ("data", "hardware", "versions", "fingerprints", "summary")  # of a manifest, where they are recorded
 SINGLE = "runs"  # name of the shelf of runs that no table holds
 
@@ -110,14 +109,14 @@ def _runs_in(folder: Path, depth: int = 3) -> list[Path]:
 
 def _is_run(folder: Path) -> bool:
     """Returns whether a run lives there, or one was begun and has recorded nothing yet."""
-    begun = RUN_FOLDER.fullmatch(folder.name) and (folder / files.LOCK).is_file()
+    begun = outcomes.RUN_FOLDER.fullmatch(folder.name) and (folder / files.LOCK).is_file()
     return (folder / "manifest.json").is_file() or bool(begun)
 
 
 def _shelf_of(entry: Entry) -> str:
     """Returns the table that a run belongs to: its name without that of its cell, else the folder's without a hash."""
     name, ending = str(entry.manifest["config"].get("name", "")), f"-{entry.cell}"
-    if not RUN_FOLDER.fullmatch(entry.folder.name):
+    if not outcomes.RUN_FOLDER.fullmatch(entry.folder.name):
         return SINGLE
     if name.endswith(ending) and name != ending:
         return name.removesuffix(ending)
@@ -125,7 +124,7 @@ def _shelf_of(entry: Entry) -> str:
 
 
 def _entry(anchor: str, folder: Path) -> Entry:
-    match = RUN_FOLDER.fullmatch(folder.name)
+    match = outcomes.RUN_FOLDER.fullmatch(folder.name)
     cell = match["cell"] if match else folder.name
     path = folder / "manifest.json"
     if not path.is_file():
@@ -176,4 +175,4 @@ def spoken(shelf: Shelf) -> str:
 
 def caveats(entry: Entry) -> list[str]:
     """Returns what makes a run another experiment than the paper's, as far as its own config tells."""
-    return outcomes.caveats(entry.manifest["config"], entry.manifest.get("data") or {}) if not entry.problem else []
+    return protocol.caveats(entry.manifest["config"], entry.manifest.get("data") or {}) if not entry.problem else []

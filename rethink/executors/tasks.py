@@ -1,0 +1,80 @@
+"""Owns what passes between a table and that which runs it: tasks, the functions that make them, the news of them.
+
+Refuses to run anything, and to print.
+"""
+
+import contextlib
+import json
+import pathlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from ml_collections import ConfigDict
+
+from rethink import settings
+from rethink.results import records
+from rethink.statuses import EXIT_DIVERGED, EXIT_DONE
+
+SAVES = 2  # a signal or two are waited for by a run that ends; a third one is not
+RETRIES = 2  # of a run whose process was killed; it goes on from its last checkpoint
+
+
+class Task(NamedTuple):
+    """A run to make: its name in the table, its config, its directory, absolute."""
+
+    name: str
+    config: ConfigDict
+    directory: pathlib.Path
+
+    @property
+    def log(self) -> pathlib.Path:
+        """The file that takes what the run prints, where it has a process of its own."""
+        return self.directory.parent / "logs" / f"{self.directory.name}.log"
+
+
+class News(NamedTuple):
+    """That a run began, or how it ended.
+
+    Attributes:
+      note: to be shown; "" where the run shows itself.
+      status: exit status; None where it has not ended, or failed.
+      error: why it failed.
+    """
+
+    task: Task
+    note: str = ""
+    status: int | None = None
+    error: Exception | None = None
+
+
+class Experiment(NamedTuple):
+    """What a table is handed, as it knows no experiment.
+
+    Attributes:
+      run: (config, directory) -> exit status; one run.
+      run_group: runs of one program, each (config, directory) -> exit status of each, or why it failed.
+      check: raises UserError where a config can't be that of a run.
+      writes: whether this process is the one that writes.
+    """
+
+    run: Callable[[ConfigDict, str], int]
+    run_group: Callable[[Sequence[tuple[ConfigDict, str]]], list[int | Exception]]
+    check: Callable[[ConfigDict], None]
+    writes: bool = True
+
+
+Executor = Callable[[Sequence[Task], int, Experiment], Iterator[News]]
+
+
+def ended_before(task: Task) -> int | None:
+    """Returns the exit status of a run that has come to the end that is asked for, None of one that is to be made.
+
+    What is damaged or belongs to another config is to be made: the run itself says what is wrong.
+    """
+    path = task.directory / "manifest.json"
+    with contextlib.suppress(settings.UserError):
+        manifest = records.read_manifest(path) if path.exists() else None
+        now = json.loads(settings.to_json(task.config))
+        if manifest and records.is_finished(manifest, now) and not settings.changes(task.config, manifest["config"]):
+            return EXIT_DIVERGED if manifest["fate"] == "diverged" else EXIT_DONE
+    return None
