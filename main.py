@@ -65,9 +65,12 @@ def launch() -> None:
             overridden = command_line.overridden()
             folder = workdir.value or f"runs/{config.value.name}-{settings.digest(config.value, overridden)}"
             if config.value.parts or members.is_table(config.value):
-                run_alone = functools.partial(experiment.run, launch=dataclasses.replace(launched, brief=True))
+                brief = dataclasses.replace(launched, brief=True)
+                run_alone, run_group = (
+                    functools.partial(run, launch=brief) for run in (experiment.run, experiment.run_group)
+                )
                 writes = experiment.join(config.value, launched)
-                handed = sweeps.Experiment(run_alone, experiment.check, writes)
+                handed = sweeps.Experiment(run_alone, run_group, experiment.check, writes)
                 return reproduction.run(config.value, overridden, folder, handed)
             return experiment.run(config.value, folder, launched)
 

@@ -77,7 +77,7 @@ def corrupt_seconds(config) -> float:
 def advance(setup: assembly.Setup, state, steps: int):
     """Returns the state after `steps` more steps, waited for."""
     for step in range(steps):
-        state, _ = setup.train_call(state, step, 1)
+        state, _ = setup.programs.train_call(state, step, 1)
     return jax.block_until_ready(state)
 
 

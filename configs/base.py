@@ -42,10 +42,9 @@ def get_config() -> ConfigDict:
     config.axes = ""  # of a sweep: "FIELD=VALUE,VALUE;FIELD=VALUE,VALUE": every combination, of each cell, is a run
     config.figure = "auto"  # of a table: a name of rethink/results/gallery.py; "auto": by the axes
     config.only = "*"  # of a table: the runs to make, patterns separated by commas
-    config.executor = (
-        "in_turn"  # of a table: runs "in_turn" here, in "processes" of this machine, or on "ray", a cluster
-    )
-    config.jobs = 0  # of "processes" and "ray": runs at a time; 0 for one per GPU, or per 2 cores where there is none
+    # Of a table: its runs "in_turn" here, those of one program "vmapped" here, in "processes", or on "ray", a cluster.
+    config.executor = "in_turn"
+    config.jobs = 0  # runs at a time; 0: "vmapped" all of a program, the others one per GPU, or per 2 cores without
     config.seeds = 1  # of a table: each cell is run with this many seeds, from `seed` on
     config.seed = 0  # of everything that is random, 0 <= seed < 2**32; each use has a named stream of its own
 

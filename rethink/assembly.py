@@ -32,7 +32,7 @@ class Setup:
     Attributes:
       start: the state to start from, host arrays.
       feed: to be closed at the end.
-      train_call, evaluate, is_finite: the programs, as `loop.train` takes them.
+      programs: what runs on the devices.
       census: of each split; full once it was evaluated.
       order_fingerprint: of the first epoch's rows.
       facts: entries of the manifest; header: what the screen says first.
@@ -42,9 +42,7 @@ class Setup:
     schedule: optax.Schedule
     start: state.TrainState
     feed: feeds.Feed
-    train_call: Callable
-    evaluate: Callable
-    is_finite: Callable
+    programs: feeds.Programs
     num_classes: int
     census: feeding.Censuses
     order_fingerprint: str
@@ -59,7 +57,7 @@ class Design:
     Attributes:
       input_shape: (height, width, channels) of what the model sees.
       tx: the update rule, decoupled weight decay included.
-      train_step, evaluation_step: of one device, as in training/step.py.
+      make_train_step: seed -> the step of one device, as in training/step.py; evaluation_step: of one device.
       feed_name: "resident" or "streamed"; feed_reason: why.
     """
 
@@ -69,7 +67,7 @@ class Design:
     model: nn.Module
     schedule: optax.Schedule
     tx: optax.GradientTransformation
-    train_step: Callable
+    make_train_step: Callable[[Any], Callable]
     evaluation_step: Callable
     feed_name: str
     feed_reason: str
@@ -107,6 +105,18 @@ def design(config: ConfigDict) -> Design:
     decay.check(params)
     tx = optax.chain(optimizer.make_optimizer(config.optimizer, schedule), decay.transformation(schedule))
     feed_name, reason = feeding.choose_feed(config.data, data)
+
+    def make_train_step(seed: Any) -> Callable:
+        return step.make_train_step(
+            model,
+            tx,
+            _training_view(config, seed, augment, size),
+            decay.penalty,
+            key=randomness.key_for(seed, "dropout"),
+            auxiliary_weight=config.train.auxiliary_weight,
+            axis_name=parallel.AXIS,
+        )
+
     return Design(
         data=data,
         plan=plan,
@@ -114,28 +124,23 @@ def design(config: ConfigDict) -> Design:
         model=model,
         schedule=schedule,
         tx=tx,
-        train_step=step.make_train_step(
-            model,
-            tx,
-            _training_view(config, augment, size),
-            decay.penalty,
-            key=randomness.key_for(config.seed, "dropout"),
-            auxiliary_weight=config.train.auxiliary_weight,
-            axis_name=parallel.AXIS,
-        ),
+        make_train_step=make_train_step,
         evaluation_step=step.make_evaluation_step(model, _view(config), axis_name=parallel.AXIS),
         feed_name=feed_name,
         feed_reason=reason,
     )
 
 
-def set_up(config: ConfigDict) -> Setup:
-    """Returns everything that a training run needs: data opened (resident: corrupted and placed), network, programs."""
+def set_up(config: ConfigDict, make_programs: Callable[..., feeds.Programs] = feeds.programs) -> Setup:
+    """Returns everything that a training run needs: data opened (resident: corrupted), network, programs.
+
+    Args:
+      make_programs: (feed, make_train_step, evaluation_step, seed) -> programs, of a run by itself or in a group.
+    """
     run = design(config)
     data, plan = run.data, run.plan
     start = state.init_state(run.model, run.tx, config.seed, run.input_shape)
     feed, census = feeding.make_feed(run.feed_name, config, data, plan.total_steps)
-    train_call, evaluate, is_finite = feeds.programs(feed, run.train_step, run.evaluation_step)
     facts = {
         **base_facts(data, run.feed_name),
         "parameters": models.count_parameters(start.params),
@@ -146,9 +151,7 @@ def set_up(config: ConfigDict) -> Setup:
         schedule=run.schedule,
         start=start,
         feed=feed,
-        train_call=train_call,
-        evaluate=evaluate,
-        is_finite=is_finite,
+        programs=make_programs(feed, run.make_train_step, run.evaluation_step, config.seed),
         num_classes=data.num_classes,
         census=census,
         facts=facts,
@@ -186,13 +189,13 @@ def _view(config: ConfigDict) -> Callable[[jax.Array], jax.Array]:
 
 
 def _training_view(
-    config: ConfigDict, augment: augmentation.Augmentation, size: tuple[int, int]
+    config: ConfigDict, seed: Any, augment: augmentation.Augmentation, size: tuple[int, int]
 ) -> Callable[[jax.Array, step.Batch], jax.Array]:
     """Returns (step, batch) -> what the model sees in training: another augmentation for each step and example."""
     view = _view(config)
     if augment.is_off:
         return lambda _, batch: view(batch.images)
-    key = randomness.key_for(config.seed, "augmentation")
+    key = randomness.key_for(seed, "augmentation")
 
     def training_view(at: jax.Array, batch: step.Batch) -> jax.Array:
         images = augment(jax.random.fold_in(key, at), batch.ids, batch.images, size=size)

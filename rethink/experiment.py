@@ -1,25 +1,23 @@
-"""Owns the story of a run: config to closing table, by its kind. Wires what runs to what shows and records it.
+"""Owns what an experiment is, by the kind of its config: it opens the directories, runs, and gives the exit status.
 
-Refuses maths: what is computed stands in the rooms that this file and assembly.py connect.
+Refuses maths: what is computed stands in the rooms that this file, story.py and assembly.py connect.
 """
 
 import contextlib
 import dataclasses
 import functools
-import json
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from rethink import assembly, feeding, models, reporting, settings
+from rethink import assembly, executors, feeding, models, reporting, settings, story
 from rethink.choices import CHOICES
-from rethink.results import figures, progress, records, stages
-from rethink.statuses import EXIT_DIVERGED, EXIT_DONE
+from rethink.results import records, stages
+from rethink.statuses import EXIT_DIVERGED
 from rethink.studies import STUDIES, study
-from rethink.training import allocator, checkpoints, loop, parallel, peers, preemption, state
-from rethink.training.state import TrainState
+from rethink.training import allocator, checkpoints, groups, parallel, peers, preemption, state
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +59,51 @@ def run(config: ConfigDict, workdir: str, launch: Launch) -> int:
     return status
 
 
+def run_group(members: Sequence[tuple[ConfigDict, str]], launch: Launch) -> list[int | Exception]:
+    """Runs the members of a table that share a program; returns the exit status of each, or why it failed.
+
+    They are trained together where one process holds their data. Of several processes, with a profiler's trace or with
+    a streamed feed, they run one after the other.
+
+    Args:
+      members: (config, directory) of each; the configs are alike but for what `executors.vmapped` lets differ.
+
+    Raises:
+      UserError: the data set can't be opened.
+      Interrupted: a signal ended the runs.
+    """
+    for config, _ in members:
+        check(config)
+    first, _ = members[0]
+    parallel.start(first.hardware, launch.processes)
+    alone = parallel.several_processes() or launch.profile_steps
+    if alone or feeding.choose_feed(first.data, assembly.open_data(first))[0] != "resident":
+        return [_try(config, workdir, launch) for config, workdir in members]
+    signals, screen = preemption.Signals(), reporting.Screen(shared=True)
+    group = groups.Group(lambda: signals.asked(together=False))
+    with signals, allocator.keeping_freed_memory():
+        results = story.tell_together([_member(*member, signals, group, screen) for member in members], group)
+    if signals.asked(together=True):
+        raise signals.interruption()
+    return results
+
+
+def _member(
+    config: ConfigDict, workdir: str, signals: preemption.Signals, group: groups.Group, screen: reporting.Screen
+) -> story.Story:
+    with records.open_run(workdir, config) as record:
+        if record.finished:
+            return _repeat(record, brief=True)
+        return (yield from story.train(config, record, signals, group=group, screen=screen))
+
+
+def _try(config: ConfigDict, workdir: str, launch: Launch) -> int | Exception:
+    try:
+        return run(config, workdir, launch)
+    except Exception as error:
+        return error
+
+
 def check(config: ConfigDict) -> None:
     """Checks what can be said of a config before anything is computed.
 
@@ -83,7 +126,7 @@ def join(config: ConfigDict, launch: Launch) -> bool:
         processes of their own, and what is asked for belongs to this one.
     """
     check(config)
-    if config.executor != "in_turn":
+    if config.executor not in executors.HERE:
         if launch.processes or parallel.launched():
             raise settings.UserError(
                 f"executor='{config.executor}' starts a process for each run: launch it once, without --num_processes "
@@ -120,116 +163,9 @@ def _repeat(record: records.Run, brief: bool) -> int:
     """Says that a run has ended before, and how; returns its exit status."""
     if brief:
         print(f"Done before: {record.folder}")
-        return _exit_status(record)
+        return reporting.exit_status(record)
     print(f"Nothing to do: {record.folder} holds this run, and it has ended. For another: --workdir=DIR.")
-    return _close(record)
-
-
-def train(config: ConfigDict, record: records.Run | None, launch: Launch, signals: preemption.Signals) -> int:
-    """Trains one network on one corrupted data set (paper, sections 2 and 3).
-
-    Args:
-      record: None in the processes that don't write.
-
-    Raises:
-      Interrupted: a signal ended the run, which was saved.
-    """
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(allocator.keeping_freed_memory())
-        with parallel.all_or_none():
-            setup = assembly.set_up(config)
-        stack.callback(setup.feed.close)
-        at_loss = record.fail if record else lambda reason: None
-        stack.enter_context(peers.Peers(config.hardware.peer_timeout_seconds, at_loss))
-        start, history, saved = _resume(config, setup, record, launch, stack)
-        census = reporting.take_census(setup)
-        reporter = None
-        with parallel.all_or_none():
-            if record and saved:
-                reporter = reporting.Reporter(
-                    config, setup, record, saved, history, census, launch.profile_steps, stack
-                )
-        signals.wait_for_steps()
-        event = None
-        for event in loop.train(
-            setup.plan,
-            start,
-            history,
-            train_call=setup.train_call,
-            evaluate=functools.partial(setup.evaluate, told_to_end=signals.asked),
-            fetch=parallel.fetch,
-            learning_rate=setup.schedule,
-            is_finite=setup.is_finite,
-            interrupted=signals.asked,
-        ):
-            if census is None:
-                census = reporting.take_census(setup)
-                if census and reporter:
-                    reporter.count(census)
-            if reporter:
-                reporter.take(event, history)
-    assert event is not None
-    if event.fate == "interrupted":
-        where = f"at step {event.step:,}, and saved" if event.step else "before the first step"
-        print(f"Interrupted {where}: the same command goes on from there.")
-        raise signals.interruption()
-    if not record:
-        return EXIT_DIVERGED if event.fate == "diverged" else EXIT_DONE
-    summary = reporting.summarize(setup, history, record)
-    stem = record.subfolder("figures") / "learning_curve"
-    figures.learning_curve(record.rows(), stem, title=config.name, num_classes=setup.num_classes)
-    record.end(event.fate, summary=summary, end=event.row)  # last: what is killed before is done again
-    return _close(record)
-
-
-def _resume(
-    config: ConfigDict,
-    setup: assembly.Setup,
-    record: records.Run | None,
-    launch: Launch,
-    stack: contextlib.ExitStack,
-) -> tuple[TrainState, loop.History, checkpoints.Checkpoints | None]:
-    """Returns the newest checkpoint, or the start, on all devices of all processes; only the first process reads."""
-    start, history, saved = setup.start, loop.History(), None
-    with parallel.all_or_none():
-        if record:
-            folder = record.subfolder("checkpoints")
-            saved = stack.enter_context(checkpoints.Checkpoints(folder, config.checkpoint.keep))
-            start, history = saved.restore(start, record.saved_its_end) or (start, history)
-            _check_length(history.step, setup.plan.total_steps, launch.profile_steps)
-    text = parallel.gather_text(json.dumps(dataclasses.asdict(history)))[0]
-    return parallel.replicate(parallel.from_first(start)), loop.History(**json.loads(text)), saved
-
-
-def _check_length(step: int, total_steps: int, profile_steps: tuple[int, int] | None) -> None:
-    """Checks that a run is not asked to end before where it is, and that the steps to profile lie ahead."""
-    if step > total_steps:
-        raise settings.UserError(
-            f"train.total_epochs makes {total_steps:,} steps, and the run in this directory has made {step:,}: "
-            "ask for at least as many, or choose another --workdir."
-        )
-    if profile_steps and not step <= profile_steps[0] < profile_steps[1] <= total_steps:
-        raise settings.UserError(
-            f"--profile_steps={profile_steps[0]},{profile_steps[1]}: the steps to come are {step} to {total_steps}."
-        )
-
-
-def _close(record: records.Run) -> int:
-    """Shows the closing table of an ended run; returns its exit status."""
-    manifest = record.manifest
-    progress.show_closing_table(manifest["fate"], progress.closing_rows(manifest["summary"]))
-    print(f"Records and figures: {record.folder}")
-    if _exit_status(record) == EXIT_DIVERGED:
-        where = manifest["end"]
-        print(
-            f"The loss became infinite or NaN at step {where['step']}, learning rate {where['learning_rate']:g}: "
-            "try a smaller --config.optimizer.learning_rate."
-        )
-    return _exit_status(record)
-
-
-def _exit_status(record: records.Run) -> int:
-    return EXIT_DIVERGED if record.manifest["fate"] == "diverged" else EXIT_DONE
+    return reporting.close(record)
 
 
 def make_study(
@@ -258,7 +194,7 @@ def make_study(
         part = functools.partial(_train_part, record, launch, screen)
         summary = solve(study.Study(config, data.num_classes, splits, record, screen, part))
     record.end("done", summary={**summary, "seconds": record.seconds()})
-    return _close(record)
+    return reporting.close(record)
 
 
 def _train_part(
@@ -291,6 +227,13 @@ def _train_part(
             f"The last checkpoint in {folder} is damaged: remove that directory, and the same command trains it again."
         )
     return study.Trained(summary, restored[0].params, like.params)
+
+
+def train(config: ConfigDict, record: records.Run | None, launch: Launch, signals: preemption.Signals) -> int:
+    """Trains one network on one corrupted data set (paper, sections 2 and 3); see `story.train`."""
+    told = story.train(config, record, signals, profile_steps=launch.profile_steps, screen=reporting.Screen())
+    with allocator.keeping_freed_memory():
+        return story.tell(told)
 
 
 KINDS: dict[str, Callable[[ConfigDict, records.Run | None, Launch, preemption.Signals], int]] = {

@@ -9,6 +9,7 @@ not carry: this module switches it on when it is imported.
 import zlib
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 jax.config.update("jax_threefry_partitionable", True)
@@ -16,14 +17,14 @@ jax.config.update("jax_threefry_partitionable", True)
 SEED_LIMIT = 2**32  # seeds are 0 <= seed < this
 
 
-def key_for(seed: int, *names: str) -> jax.Array:
+def key_for(seed: int | jax.Array, *names: str) -> jax.Array:
     """Returns the key of a named stream, e.g. `key_for(config.seed, "labels")`.
 
     Args:
-      seed: 0 <= seed < SEED_LIMIT.
+      seed: 0 <= seed < SEED_LIMIT; in a program also an uint32 scalar of it.
       names: the stream's path; each part is folded in by its CRC-32, so that streams of other names are independent.
     """
-    key = jax.random.key(np.uint32(seed), impl="threefry2x32")
+    key = jax.random.key(jnp.uint32(seed), impl="threefry2x32")
     for name in names:
         key = jax.random.fold_in(key, np.uint32(zlib.crc32(name.encode())))
     return key

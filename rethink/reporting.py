@@ -4,6 +4,7 @@ Refuses to train, and to decide when anything happens: the loop's events say so.
 """
 
 import contextlib
+import dataclasses
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from rethink import assembly
 from rethink.data.census import Census
 from rethink.regularization import early_stopping
 from rethink.results import progress, records, tensorboard
+from rethink.statuses import EXIT_DIVERGED, EXIT_DONE
 from rethink.training import checkpoints, loop, parallel, profiler
 
 
@@ -22,6 +24,25 @@ class Counted(NamedTuple):
     fingerprints: dict[str, str]
     labels: dict[str, dict[str, np.ndarray]]
     samples: dict[str, np.ndarray]
+
+
+@dataclasses.dataclass
+class Screen:
+    """The screen of several runs that go on side by side, or of one run.
+
+    Attributes:
+      shared: whether there are several: each says in lines, with its directory's name, what it has to say.
+      header: entries that are shown already; another run's header is shown where it differs.
+    """
+
+    shared: bool = False
+    header: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    def news(self, header: dict[str, str]) -> dict[str, str]:
+        """Returns the entries of a header that are not shown already, which from now on they are."""
+        found = {name: text for name, text in header.items() if self.header.get(name) != text}
+        self.header.update(found)
+        return found
 
 
 def take_census(setup: assembly.Setup) -> Counted | None:
@@ -83,13 +104,14 @@ class Reporter:
         history: loop.History,
         census: Counted | None,
         profile_steps: tuple[int, int] | None,
+        screen: Screen,
         stack: contextlib.ExitStack,
     ):
         """Begins (or goes on) writing; what must be closed at the end is put on the stack."""
         resumed, known = history.step > 0, record.manifest["fate"] != "new"
         fingerprints = {"order": setup.order_fingerprint, **(census.fingerprints if census else {})}
         record.begin(history.step if resumed else -1, setup.facts, fingerprints, evaluated=history.is_evaluated)
-        self._record, self._saved = record, saved
+        self._record, self._saved, self._fetch = record, saved, setup.programs.fetch
         if census:
             self.count(census)
         self._tensorboard = None
@@ -98,12 +120,13 @@ class Reporter:
             self._tensorboard = stack.enter_context(writer)
         self._screen = stack.enter_context(
             progress.Progress(
-                header={**setup.header, "Directory": str(record.folder)},
+                header=screen.news({**setup.header, "Directory": str(record.folder)}),
                 total_steps=setup.plan.total_steps,
                 first_step=history.step,
                 batch_size=config.train.batch_size,
                 steps_per_epoch=setup.plan.steps_per_epoch,
                 patience_seconds=3600 * config.log.patience_hours,
+                label=record.folder.name if screen.shared else "",
             )
         )
         self._profiler = None
@@ -129,9 +152,28 @@ class Reporter:
             if self._profiler:
                 self._profiler.advance(event.step)
         elif event.kind == "checkpoint":
-            self._saved.save(parallel.fetch(event.state), history)
+            self._saved.save(self._fetch(event.state), history)
         elif event.kind != "end":
             self._record.append(event.row)
             self._screen.show(event.row)
             if self._tensorboard:
                 self._tensorboard.write(event.row)
+
+
+def close(record: records.Run) -> int:
+    """Shows the closing table of an ended run; returns its exit status."""
+    manifest = record.manifest
+    progress.show_closing_table(manifest["fate"], progress.closing_rows(manifest["summary"]))
+    print(f"Records and figures: {record.folder}")
+    if exit_status(record) == EXIT_DIVERGED:
+        where = manifest["end"]
+        print(
+            f"The loss became infinite or NaN at step {where['step']}, learning rate {where['learning_rate']:g}: "
+            "try a smaller --config.optimizer.learning_rate."
+        )
+    return exit_status(record)
+
+
+def exit_status(record: records.Run) -> int:
+    """Returns the exit status of an ended run."""
+    return EXIT_DIVERGED if record.manifest["fate"] == "diverged" else EXIT_DONE

@@ -81,8 +81,8 @@ def validate(config: ConfigDict, choices: Mapping[str, Collection[str]]) -> None
             )
     if config.get("jobs") and config.executor == "in_turn":
         raise UserError(
-            f"jobs={config.jobs} would change nothing with executor='in_turn': set config.executor to 'processes' or "
-            "'ray', or leave it out."
+            f"jobs={config.jobs} would change nothing with executor='in_turn': set config.executor to 'vmapped', "
+            "'processes' or 'ray', or leave it out."
         )
 
 

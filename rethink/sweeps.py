@@ -7,30 +7,15 @@ in a directory of its own, FOLDER/NAME-seedS, so that what has ended is skipped 
 import pathlib
 import sys
 import traceback
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 from ml_collections import ConfigDict
 
 from rethink import members, plans, settings
 from rethink.executors import EXECUTORS
-from rethink.executors.tasks import Task
+from rethink.executors.tasks import Experiment, Task
 from rethink.results import comparison, gallery, outcomes, paper, records, tables
 from rethink.statuses import EXIT_FAILED
-
-
-class Experiment(NamedTuple):
-    """What a table is handed, as it knows no experiment.
-
-    Attributes:
-      run: (config, directory) -> exit status; one run.
-      check: raises UserError where a config can't be that of a run.
-      writes: whether this process is the one that writes.
-    """
-
-    run: Callable[[ConfigDict, str], int]
-    check: Callable[[ConfigDict], None]
-    writes: bool = True
 
 
 def run_table(config: ConfigDict, workdir: str, experiment: Experiment) -> int:
@@ -66,7 +51,7 @@ def run_tasks(tasks: Sequence[Task], executor: str, jobs: int, experiment: Exper
     """Runs tasks and says when each begins and ends; returns a line for each that failed, and the highest status."""
     numbers = {task.name: f"[{number}/{len(tasks)}] {task.name}" for number, task in enumerate(tasks, start=1)}
     failed, highest = [], 0
-    for news in EXECUTORS[executor](tasks, jobs, experiment.run):
+    for news in EXECUTORS[executor](tasks, jobs, experiment):
         label = numbers[news.task.name]
         if news.note:
             print(f"{label}: {news.note}", flush=True)

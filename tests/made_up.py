@@ -6,7 +6,11 @@ from configs import digits_random
 from rethink import experiment, sweeps
 
 BRIEF = experiment.Launch(brief=True)
-EXPERIMENT = sweeps.Experiment(functools.partial(experiment.run, launch=BRIEF), experiment.check)
+EXPERIMENT = sweeps.Experiment(
+    functools.partial(experiment.run, launch=BRIEF),
+    functools.partial(experiment.run_group, launch=BRIEF),
+    experiment.check,
+)
 
 TRUE, RANDOM = {"corruption.labels": "none"}, {"corruption.labels": "uniform", "optimizer.learning_rate": 0.2}
 

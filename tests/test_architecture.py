@@ -37,14 +37,15 @@ SPLIT_OFF = {
     "sweeps": {"executors", "members", "plans", "statuses"},
     "executors": {"results", "settings", "statuses", "training.preemption"},
     "statuses": set(),
-    "worker": {"command_line", "experiment", "results.files", "settings"},
+    "worker": {"command_line", "experiment", "results.files", "settings", "statuses"},
     "command_line": {"members", "settings", "training.parallel"},  # how processes find each other
-    "experiment": {"assembly", "choices", "feeding", "reporting", "statuses", "studies"},
+    "experiment": {"assembly", "choices", "executors", "feeding", "reporting", "statuses", "story", "studies"},
+    "story": {"assembly", "reporting", "results", "settings", "statuses", "training"},
     "choices": MAY_IMPORT["experiment"] | {"executors", "feeding", "studies"},
     "studies": {"data", "models", "theory", "results", "settings", "randomness"},
     "assembly": MAY_IMPORT["experiment"] | {"feeding"},
     "feeding": {"data", "training"},
-    "reporting": {"assembly", "data", "regularization", "results", "training"},
+    "reporting": {"statuses", "assembly", "data", "regularization", "results", "training"},
     "models": {"settings"},  # the errors that a user sees
 }
 # Module -> the only files that import it.

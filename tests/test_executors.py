@@ -52,7 +52,7 @@ def scripts(monkeypatch):
 
 
 def unshown(config, folder):
-    return sweeps.run_table(config, str(folder), sweeps.Experiment(None, experiment.check, writes=False))
+    return sweeps.run_table(config, str(folder), sweeps.Experiment(None, None, experiment.check, writes=False))
 
 
 OWN_MODEL = """
@@ -275,7 +275,7 @@ def test_the_parts_of_a_reproduction_share_its_executor(in_processes, scripts, t
     with pytest.raises(UserError, match="parts.two.jobs can't differ between parts: set config.jobs for all"):
         reproduction.parts_of(whole, ["parts.two.jobs"])
     scripts["a"], scripts["two"] = "print('a')", "raise SystemExit(3)"
-    handed = sweeps.Experiment(None, experiment.check, writes=False)
+    handed = sweeps.Experiment(None, None, experiment.check, writes=False)
     assert reproduction.run(whole, overridden, str(tmp_path), handed) == experiment.EXIT_DIVERGED
     shown = capsys.readouterr().out
     assert "[1/1] a-seed5: done\n" in shown and "[1/1] two: diverged\n" in shown

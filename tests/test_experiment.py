@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from configs import base, cifar_random, digits_random, digits_true
-from rethink import experiment
+from rethink import experiment, story
 from rethink.data import fingerprints
 from rethink.results import figures, progress
 from rethink.settings import UserError
@@ -314,7 +314,7 @@ def test_a_signal_saves_at_the_next_step_and_the_run_goes_on_from_there(
 
 
 def test_a_signal_before_the_first_step_ends_the_run_at_once(launch, make_config, tmp_path, monkeypatch):
-    monkeypatch.setattr(experiment.assembly, "set_up", lambda config: os.kill(os.getpid(), signal.SIGTERM))
+    monkeypatch.setattr(experiment.assembly, "set_up", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(preemption.Interrupted):
         launch(make_config(), tmp_path)
     assert not (tmp_path / "manifest.json").exists()
@@ -336,9 +336,7 @@ def test_a_signal_in_an_evaluation_breaks_it_off_and_it_is_made_when_the_run_goe
 
     interrupted = []
     monkeypatch.setattr(feeds.ResidentFeed, "evaluation", signalled)
-    monkeypatch.setattr(
-        experiment.loop, "_train_row", lambda *args, made=experiment.loop._train_row: noted(made(*args))
-    )
+    monkeypatch.setattr(story.loop, "_train_row", lambda *args, made=story.loop._train_row: noted(made(*args)))
 
     def noted(row):
         if row["step"] == 12 and not (parts / "checkpoints" / "12").exists():

@@ -105,7 +105,7 @@ def check_programs(config, design):
         return given, design.evaluation_step(given, batch, jnp.ones(batch.labels.shape))
 
     sizes = config.train.batch_size, feeding.evaluation_batch_size(config, design.data)
-    for size, program in zip(sizes, (design.train_step, evaluation_step), strict=True):
+    for size, program in zip(sizes, (design.make_train_step(config.seed), evaluation_step), strict=True):
         labels = jax.ShapeDtypeStruct((1, size), jnp.int32)
         images = jax.ShapeDtypeStruct((1, size, *design.data.train.image_shape), jnp.uint8)
         batch = step.Batch(images, labels, labels, jax.ShapeDtypeStruct((1, size), jnp.uint32))

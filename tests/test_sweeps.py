@@ -24,7 +24,7 @@ class Runs:
 
 
 def unshown(runs):
-    return sweeps.Experiment(runs, experiment.check, writes=False)
+    return sweeps.Experiment(runs, run_group=None, check=experiment.check, writes=False)
 
 
 def test_a_failure_is_reported_and_the_others_run(tmp_path, capsys):

@@ -63,7 +63,7 @@ class Training:
         stack.callback(self._setup.feed.close)
         found, expected = self._setup.facts["parameters"], architectures.PARAMETERS[config_name(config)]
         assert found == expected == architectures.parameters(config_name(config)), f"{found:,} parameters"
-        self._state = parallel.replicate(self._setup.start)
+        self._state = self._setup.programs.place(self._setup.start)
         self._step, self._evaluated = 0, False
         self._epochs = self._events(stop_accuracy=0.0, evaluate=lambda state, split: UNSEEN)
         stack.callback(self._epochs.close)
@@ -95,17 +95,17 @@ class Training:
     def _run(self, steps: int) -> None:
         """Makes steps, and waits for them."""
         for _ in range(steps):
-            self._state, _ = self._setup.train_call(self._state, self._step, 1)
+            self._state, _ = self._setup.programs.train_call(self._state, self._step, 1)
             self._step += 1
         jax.block_until_ready(self._state)
 
     def evaluation(self) -> dict[str, float]:
         """Returns the seconds of an evaluation of the training split."""
         if not self._evaluated:
-            self._setup.evaluate(self._state, "train")  # compiled before the clock starts
+            self._setup.programs.evaluate(self._state, "train")  # compiled before the clock starts
             self._evaluated = True
         began = time.perf_counter()
-        sums = self._setup.evaluate(self._state, "train")
+        sums = self._setup.programs.evaluate(self._state, "train")
         return {"seconds": time.perf_counter() - began, "images": sums["count"]}
 
     def fit(self, most_epochs: int) -> dict[str, Any]:
@@ -113,9 +113,9 @@ class Training:
         epoch."""
         wanted = self._config.stop.train_accuracy
         for split in ("train", "test"):
-            self._setup.evaluate(self._state, split)  # compiled before the clock starts
+            self._setup.programs.evaluate(self._state, split)  # compiled before the clock starts
         began = time.perf_counter()
-        with contextlib.closing(self._events(stop_accuracy=wanted, evaluate=self._setup.evaluate)) as events:
+        with contextlib.closing(self._events(stop_accuracy=wanted, evaluate=self._setup.programs.evaluate)) as events:
             for event in events:
                 if event.kind == "evaluation":
                     row, seconds = event.row, time.perf_counter() - began
@@ -129,22 +129,24 @@ class Training:
         }
 
     def _events(self, *, stop_accuracy: float, evaluate: Callable) -> Generator[loop.Event, None, None]:
-        """Yields the events of a new run, each acted on as `experiment.train` does."""
+        """Yields the events of a new run, each acted on as in `story.train`."""
         config, setup, history = self._config, self._setup, loop.History()
         with contextlib.ExitStack() as stack:
             record = stack.enter_context(records.open_run(stack.enter_context(tempfile.TemporaryDirectory()), config))
             saved = stack.enter_context(checkpoints.Checkpoints(record.subfolder("checkpoints"), 1))
             census = reporting.take_census(setup)
-            reporter = reporting.Reporter(config, setup, record, saved, history, census, None, stack)
+            reporter = reporting.Reporter(
+                config, setup, record, saved, history, census, None, reporting.Screen(), stack
+            )
             for event in loop.train(
                 dataclasses.replace(setup.plan, stop_accuracy=stop_accuracy),
-                parallel.replicate(setup.start),
+                setup.programs.place(setup.start),
                 history,
-                train_call=setup.train_call,
+                train_call=setup.programs.train_call,
                 evaluate=evaluate,
-                fetch=parallel.fetch,
+                fetch=setup.programs.fetch,
                 learning_rate=setup.schedule,
-                is_finite=setup.is_finite,
+                is_finite=setup.programs.is_finite,
                 interrupted=lambda together: False,
             ):
                 reporter.take(event, history)

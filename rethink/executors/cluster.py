@@ -13,13 +13,13 @@ from typing import Any
 from rethink import settings
 from rethink.executors import crews, workers
 from rethink.executors.processes import CORES
-from rethink.executors.tasks import RETRIES, News, Run, Task
+from rethink.executors.tasks import RETRIES, Experiment, News, Task
 
 CLOSE_SECONDS = 30.0
 _PASSED_ON = ("JAX_", "XLA_")  # beginnings of the environment variables that hold on all machines
 
 
-def run_on_ray(tasks: Sequence[Task], jobs: int, run: Run) -> Iterator[News]:
+def run_on_ray(tasks: Sequence[Task], jobs: int, experiment: Experiment) -> Iterator[News]:
     """Yields the news of tasks of which `jobs` are handed to Ray at a time; as `crews.run_several`.
 
     The cluster is that of RAY_ADDRESS; without it, one of this machine's cores and GPUs is started.

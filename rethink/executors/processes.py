@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from rethink import settings
 from rethink.executors import crews, workers
-from rethink.executors.tasks import RETRIES, News, Run, Task
+from rethink.executors.tasks import RETRIES, Experiment, News, Task
 
 CORES = 2  # of each process on a CPU
 MEMORY_FRACTION = 0.9  # of a GPU, where several processes share it
@@ -33,7 +33,7 @@ class Worker(NamedTuple):
     place: Place
 
 
-def run_in_processes(tasks: Sequence[Task], jobs: int, run: Run) -> Iterator[News]:
+def run_in_processes(tasks: Sequence[Task], jobs: int, experiment: Experiment) -> Iterator[News]:
     """Yields the news of tasks of which `jobs` run at a time; as `crews.run_several`."""
     return crews.run_several(tasks, lambda: Crew(find_places(jobs)))
 

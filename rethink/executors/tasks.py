@@ -1,4 +1,4 @@
-"""Owns what passes between a table and that which runs it: tasks, the news of them, and whether one has ended before.
+"""Owns what passes between a table and that which runs it: tasks, the functions that make them, the news of them.
 
 Refuses to run anything, and to print.
 """
@@ -47,8 +47,23 @@ class News(NamedTuple):
     error: Exception | None = None
 
 
-Run = Callable[[ConfigDict, str], int]
-Executor = Callable[[Sequence[Task], int, Run], Iterator[News]]
+class Experiment(NamedTuple):
+    """What a table is handed, as it knows no experiment.
+
+    Attributes:
+      run: (config, directory) -> exit status; one run.
+      run_group: runs of one program, each (config, directory) -> exit status of each, or why it failed.
+      check: raises UserError where a config can't be that of a run.
+      writes: whether this process is the one that writes.
+    """
+
+    run: Callable[[ConfigDict, str], int]
+    run_group: Callable[[Sequence[tuple[ConfigDict, str]]], list[int | Exception]]
+    check: Callable[[ConfigDict], None]
+    writes: bool = True
+
+
+Executor = Callable[[Sequence[Task], int, Experiment], Iterator[News]]
 
 
 def ended_before(task: Task) -> int | None:

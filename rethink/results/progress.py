@@ -60,6 +60,7 @@ class Progress:
         batch_size: int,
         steps_per_epoch: int,
         patience_seconds: float | None = None,
+        label: str = "",
         stream: TextIO | None = None,
     ) -> None:
         """Takes what does not change.
@@ -69,6 +70,7 @@ class Progress:
           total_steps, first_step: the run goes from `first_step` (0, or that of the checkpoint) to `total_steps`.
           batch_size: images a step, over all devices.
           patience_seconds: a run that will take longer says so; None never does.
+          label: of one of several runs that go on side by side: it makes lines, which begin so, and never a bar.
           stream: None is `sys.stdout`.
         """
         self._header, self._step, self._total_steps = dict(header), first_step, total_steps
@@ -79,7 +81,8 @@ class Progress:
         self._next_redraw = self._last_line = -math.inf
         stream = sys.stdout if stream is None else stream
         self._console = console = Console(file=stream, highlight=False)
-        self._plain = None if is_terminal(console, stream) else stream
+        self._prefix = f"{label}: " if label else ""
+        self._plain = stream if label or not is_terminal(console, stream) else None
         self._live = Live(
             get_renderable=self._bar,
             console=console,
@@ -141,7 +144,7 @@ class Progress:
             self._console.print(Text(text))
 
     def _write(self, lines: Iterable[str]) -> None:
-        print("\n".join(lines), file=self._plain, flush=True)
+        print("\n".join(f"{self._prefix}{line}" for line in lines), file=self._plain, flush=True)
 
     def _redraw(self, now: float) -> None:
         self._next_redraw = now + REDRAW_SECONDS

@@ -5,9 +5,10 @@ of a call: `data`, which stays on the devices, and the `items` of its steps.
 """
 
 import collections
+import functools
 import itertools
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import numpy as np
@@ -39,7 +40,13 @@ class Feed(Protocol):
 
 
 class ResidentFeed:
-    """Examples corrupted once, in the devices' memory as uint8; a step takes row numbers."""
+    """Examples corrupted once, in the devices' memory as uint8; a step takes row numbers.
+
+    Attributes:
+      splits: those that no program has asked for yet, as host arrays.
+      train_rows: (first step, steps) -> this process's rows, int32 [steps, batch].
+      evaluation_batches: split -> batches (row numbers, weights), each [devices, batch], that cover it once.
+    """
 
     def __init__(
         self,
@@ -48,34 +55,39 @@ class ResidentFeed:
         train_rows: Callable[[int, int], np.ndarray],
         evaluation_rows: Mapping[str, Iterable[Weighted]],
     ):
-        """Places the splits.
+        """Places nothing yet: a group places what its members share once.
 
         Args:
           splits: "train" and "test"; each has the fields of a Batch for its whole split, as host arrays.
-          train_rows: (first step, steps) -> this process's rows, int32 [steps, batch].
+          train_rows: as the attribute.
           evaluation_rows: this process's batches of each split.
         """
-        self._data = {
-            name: parallel.replicate(Batch(*(getattr(split, field) for field in Batch._fields)))
-            for name, split in splits.items()
+        self.splits = {
+            name: Batch(*(getattr(split, field) for field in Batch._fields)) for name, split in splits.items()
         }
-        self._train_rows = train_rows
-        self._evaluation = {
+        self._placed: dict[str, Batch] = {}
+        self.train_rows = train_rows
+        self.evaluation_batches = {
             name: [parallel.spread(batch, 0) for batch in rows] for name, rows in evaluation_rows.items()
         }
         self.batch_of = dict.fromkeys(splits, _gather)
 
     def train(self, first_step: int, steps: int) -> tuple[Batch, np.ndarray]:
         """Returns (the train split, row numbers [devices, steps, batch])."""
-        return self._data["train"], parallel.spread(self._train_rows(first_step, steps), 1)
+        return self._place("train"), parallel.spread(self.train_rows(first_step, steps), 1)
 
     def evaluation(self, split: str) -> Iterator[tuple[Batch, np.ndarray, np.ndarray]]:
         """Yields (the split, row numbers [devices, batch], weights [devices, batch])."""
-        for rows, weights in self._evaluation[split]:
-            yield self._data[split], rows, weights
+        for rows, weights in self.evaluation_batches[split]:
+            yield self._place(split), rows, weights
 
     def close(self) -> None:
         """Nothing reads ahead."""
+
+    def _place(self, split: str) -> Batch:
+        if split not in self._placed:
+            self._placed[split] = parallel.replicate(self.splits.pop(split))
+        return self._placed[split]
 
 
 class StreamedFeed:
@@ -125,20 +137,35 @@ def _gather(data: Batch, item: jax.Array) -> Batch:
     return jax.tree.map(lambda leaf: leaf[item], data)
 
 
-def programs(feed: Feed, train_step: Callable, evaluation_step: Callable) -> tuple[Callable, Callable, Callable]:
-    """Returns (train_call, evaluate, is_finite) as `loop.train` takes them, for the steps of one device."""
-    train_program = parallel.map_devices(step.make_train_call(train_step, feed.batch_of["train"]), donate_state=True)
+class Programs(NamedTuple):
+    """What a run does on the devices. What its state and its sums are is between these functions.
+
+    place: host state -> state; fetch: state or sums -> host arrays, waited for; train_call, evaluate, is_finite: as
+    `loop.train` takes them.
+    """
+
+    place: Callable[[TrainState], Any]
+    train_call: Callable[[Any, int, int], tuple[Any, Any]]
+    evaluate: Callable[..., Any]
+    is_finite: Callable[[Any], bool]
+    fetch: Callable[[Any], Any]
+
+
+def programs(feed: Feed, make_train_step: Callable[[Any], Callable], evaluation_step: Callable, seed: int) -> Programs:
+    """Returns the programs of a run by itself.
+
+    Args:
+      make_train_step: seed -> the step of one device; evaluation_step: of one device; both as in training/step.py.
+    """
+    train_program = parallel.map_devices(
+        step.make_train_call(make_train_step(seed), feed.batch_of["train"]), donate_state=True
+    )
     evaluation_programs = {
         batch_of: parallel.map_devices(step.make_evaluation_call(evaluation_step, batch_of), donate_state=False)
         for batch_of in set(feed.batch_of.values())
     }
-    in_flight: collections.deque[Any] = collections.deque()
-    limit = parallel.in_flight_limit()
-
-    def wait_for_older(sums: Any) -> None:
-        in_flight.append(sums)
-        if len(in_flight) > limit:
-            jax.block_until_ready(in_flight.popleft())
+    finite_program = parallel.map_devices(step.is_finite, donate_state=False)
+    wait_for_older = limit_in_flight()
 
     def train_call(state: TrainState, first_step: int, steps: int) -> tuple[TrainState, Any]:
         state, sums = train_program(state, *feed.train(first_step, steps))
@@ -148,20 +175,42 @@ def programs(feed: Feed, train_step: Callable, evaluation_step: Callable) -> tup
     def evaluate(
         state: TrainState, split: str, told_to_end: Callable[[bool], bool] = lambda together: False
     ) -> dict[str, float] | None:
-        """Returns the sums over a split, added in float64; None where `told_to_end` broke it off."""
         program = evaluation_programs[feed.batch_of[split]]
-        batches: list[Any] = []
-        for inputs in feed.evaluation(split):
-            if told_to_end(len(batches) % BATCHES_TOGETHER == BATCHES_TOGETHER - 1):
-                return None
-            batches.append(program(state, *inputs))
-            wait_for_older(batches[-1])
-        sums = parallel.fetch(batches)
-        return {name: float(sum(float(batch[name]) for batch in sums)) for name in sums[0]}
+        calls = (functools.partial(program, state, *inputs) for inputs in feed.evaluation(split))
+        sums = add_batches(calls, wait_for_older, told_to_end)
+        return None if sums is None else {name: float(value) for name, value in sums.items()}
 
-    finite_program = parallel.map_devices(step.is_finite, donate_state=False)
+    return Programs(
+        place=parallel.replicate,
+        train_call=train_call,
+        evaluate=evaluate,
+        is_finite=lambda state: bool(parallel.fetch(finite_program(state))),
+        fetch=parallel.fetch,
+    )
 
-    def is_finite(state: TrainState) -> bool:
-        return bool(parallel.fetch(finite_program(state)))
 
-    return train_call, evaluate, is_finite
+def limit_in_flight() -> Callable[[Any], None]:
+    """Returns a function that takes what a call gives, and waits for an older call where too many are under way."""
+    in_flight: collections.deque[Any] = collections.deque()
+    limit = parallel.in_flight_limit()
+
+    def wait_for_older(sums: Any) -> None:
+        in_flight.append(sums)
+        if len(in_flight) > limit:
+            jax.block_until_ready(in_flight.popleft())
+
+    return wait_for_older
+
+
+def add_batches(
+    calls: Iterable[Callable[[], Any]], wait_for_older: Callable[[Any], None], told_to_end: Callable[[bool], bool]
+) -> dict[str, np.ndarray] | None:
+    """Returns the sums of an evaluation's calls, added in float64; None where `told_to_end` broke it off."""
+    batches: list[Any] = []
+    for call in calls:
+        if told_to_end(len(batches) % BATCHES_TOGETHER == BATCHES_TOGETHER - 1):
+            return None
+        batches.append(call())
+        wait_for_older(batches[-1])
+    sums = parallel.fetch(batches)
+    return {name: sum(batch[name].astype(np.float64) for batch in sums) for name in sums[0]}

@@ -248,8 +248,12 @@ def steps_per_call(wanted: int, step_bytes: int) -> int:
     return wanted or max(1, min(suits, CALL_BYTES // max(step_bytes, 1)))
 
 
-def map_devices(function: Callable, *, donate_state: bool) -> Callable:
-    """Returns `function` run on every device at once over axis `AXIS`; every argument has a leading axis of devices."""
+def map_devices(function: Callable, *, donate_state: bool, member_axes: tuple[Any, ...] = ()) -> Callable:
+    """Returns `function` run on every device at once over axis `AXIS`; every argument has a leading axis of devices.
+
+    `member_axes` maps the members of a group too: 0 for an axis of members behind that of devices, None for none."""
+    if member_axes:
+        function = jax.vmap(function, in_axes=member_axes)
     return jax.pmap(function, axis_name=AXIS, donate_argnums=(0,) if donate_state else ())
 
 

@@ -1,0 +1,49 @@
+"""Owns the running of tasks in this process, those that share a program together, as one program over all of them.
+
+Refuses to know how they are trained: it is handed the function that does.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+
+from rethink import settings
+from rethink.executors.in_turn import run_in_turn
+from rethink.executors.tasks import Experiment, News, Task
+
+# What may differ between the runs of a group, beside all of `corruption`: the program takes it with the data.
+_WITH_THE_DATA = ("name", "seed")
+
+
+def run_vmapped(tasks: Sequence[Task], jobs: int, experiment: Experiment) -> Iterator[News]:
+    """Yields the news of tasks that are trained here, up to `jobs` together; an interruption ends them all."""
+    for group in groups_of(tasks, jobs):
+        if len(group) == 1:
+            yield from run_in_turn(group, jobs, experiment)
+            continue
+        for task in group:
+            yield News(task)
+        try:
+            ends = experiment.run_group([(task.config, str(task.directory)) for task in group])
+        except Exception as error:
+            ends = [error] * len(group)
+        for task, end in zip(group, ends, strict=True):
+            yield News(task, error=end) if isinstance(end, Exception) else News(task, status=end)
+
+
+def groups_of(tasks: Iterable[Task], size: int) -> list[list[Task]]:
+    """Returns tasks that share a program together, up to `size` of them, all with 0; each other one by itself.
+
+    They differ in the seed, and in how their data are corrupted.
+    """
+    groups: list[list[Task]] = []
+    growing: dict[str, list[Task]] = {}
+    for task in tasks:
+        leaves = json.loads(settings.to_json(task.config))
+        apart = [field for field in leaves if field in _WITH_THE_DATA or field.startswith("corruption.")]
+        program = json.dumps({field: value for field, value in leaves.items() if field not in apart})
+        group = growing.get(program)
+        if group is None or task.config.kind != "train" or len(group) == size:
+            growing[program] = group = []
+            groups.append(group)
+        group.append(task)
+    return groups
