@@ -239,11 +239,7 @@ def whole_batch(batch_size: int) -> int:
 
 
 def steps_per_call(wanted: int, step_bytes: int) -> int:
-    """Returns the steps in one dispatch: `wanted`, or, where that is 0, what suits the platform.
-
-    Args:
-      step_bytes: what a step brings with it, 0 where all is on the devices.
-    """
+    """Returns the steps in one dispatch, each with `step_bytes` of data: `wanted`, or with 0 what suits the platform."""
     suits = STEPS_PER_CALL.get(jax.default_backend(), ACCELERATOR_STEPS_PER_CALL)
     return wanted or max(1, min(suits, CALL_BYTES // max(step_bytes, 1)))
 
