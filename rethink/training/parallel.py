@@ -239,7 +239,7 @@ def whole_batch(batch_size: int) -> int:
 
 
 def steps_per_call(wanted: int, step_bytes: int) -> int:
-    """Returns the steps in one dispatch, each with `step_bytes` of data: `wanted`, or with 0 what suits the platform."""
+    """Returns the steps in one dispatch, each with `step_bytes` of data: `wanted`, or what suits the platform for 0."""
     suits = STEPS_PER_CALL.get(jax.default_backend(), ACCELERATOR_STEPS_PER_CALL)
     return wanted or max(1, min(suits, CALL_BYTES // max(step_bytes, 1)))
 
