@@ -132,7 +132,7 @@ def get_config() -> ConfigDict:
     config.train.batch_size = 128  # global, over all devices
     config.train.auxiliary_weight = 0.4  # of the loss of an auxiliary head, where the model has one
     config.train.total_epochs = 100.0
-    config.train.steps_per_call = 0  # steps in one dispatch; 0 is 1 on CPU and 32 elsewhere
+    config.train.steps_per_call = 0  # steps in one dispatch; 0: what suits the platform, at most log.every_steps
 
     config.stop = ConfigDict()
     config.stop.train_accuracy = 0.0  # end when train accuracy reaches this (1.0: all fitted); 0 runs the full schedule

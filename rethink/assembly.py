@@ -1,7 +1,6 @@
 """Owns the wiring of a training run: data, corruption, network and programs, from the config to the first step.
 
-Refuses to run anything but the reading and corrupting of the data. With experiment.py the only file that sees data,
-models and training together.
+Refuses to run anything but the reading and corrupting of the data.
 """
 
 import dataclasses
@@ -19,7 +18,7 @@ from rethink import feeding, models, randomness, settings
 from rethink.data import batches, fingerprints, preprocessing, sources
 from rethink.regularization import augmentation, batch_norm, early_stopping, explicit
 from rethink.results import records
-from rethink.training import feeds, loop, optimizer, parallel, state, step
+from rethink.training import dispatch, feeds, loop, optimizer, parallel, state, step
 
 MIB = 2**20
 MOST_STEPS = 2**31 - 1  # the programs count them in int32
@@ -82,7 +81,6 @@ def design(config: ConfigDict) -> Design:
     parallel.check_batch(config.train.batch_size)
     models.find_builder(config.model.name)  # a wrong name says so before anything is downloaded
     data = open_data(config)
-    plan = make_plan(config, data)
     image_shape = data.train.image_shape
     size = preprocessing.crop_size(image_shape, config.preprocess.crop)
     input_shape = (*size, image_shape[-1])
@@ -97,7 +95,8 @@ def design(config: ConfigDict) -> Design:
         init=config.model.init,
         kwargs=config.model.kwargs,
     )
-    params = models.check_input(model, input_shape, data.num_classes)
+    params, convolves = models.check_input(model, input_shape, data.num_classes)
+    plan = make_plan(config, data, convolves)
     schedule = optimizer.make_schedule(
         config.optimizer, steps_per_epoch=plan.steps_per_epoch, total_steps=plan.total_steps
     )
@@ -204,8 +203,8 @@ def _training_view(
     return training_view
 
 
-def make_plan(config: ConfigDict, data: sources.DataSet) -> loop.Plan:
-    """Returns the durations of a config in steps.
+def make_plan(config: ConfigDict, data: sources.DataSet, convolves: bool) -> loop.Plan:
+    """Returns the durations of a config in steps; `convolves` says whether the network does.
 
     Raises:
       UserError: the batch has more examples than there are, the steps can't be counted, or early stopping could not
@@ -232,7 +231,12 @@ def make_plan(config: ConfigDict, data: sources.DataSet) -> loop.Plan:
     return loop.Plan(
         total_steps=total_steps,
         steps_per_epoch=steps_per_epoch,
-        steps_per_call=parallel.steps_per_call(config.train.steps_per_call, feeding.step_bytes(config, data)),
+        steps_per_call=dispatch.steps_per_call(
+            config.train.steps_per_call,
+            log_every=config.log.every_steps,
+            step_bytes=feeding.step_bytes(config, data),
+            convolves=convolves,
+        ),
         evaluate_every=evaluate_every,
         checkpoint_every=settings.to_steps(config.checkpoint.every_epochs, steps_per_epoch),
         log_every=config.log.every_steps,

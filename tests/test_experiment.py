@@ -53,6 +53,7 @@ def make_config(compiled):
         config = get_config(model)
         config.train.total_epochs = 2.0
         config.log.every_steps = 5
+        config.train.steps_per_call = 1  # a signal may come between any two
         config.hardware.compilation_cache = compiled
         config.update_from_flattened_dict({field.replace("__", "."): value for field, value in fields.items()})
         return config

@@ -43,6 +43,7 @@ def make_members(compiled):
         config.axes = axes
         config.train.total_epochs = 4.0
         config.log.every_steps = 5
+        config.train.steps_per_call = 1  # that a signal may come between any two
         config.hardware.compilation_cache = compiled
         config.update_from_flattened_dict({field.replace("__", "."): value for field, value in fields.items()})
         return members.members_of(config)

@@ -69,8 +69,8 @@ class Training:
         stack.callback(self._epochs.close)
         next(self._epochs)  # the evaluation of the start: the run's files are open
         self._images = self._setup.plan.steps_per_epoch * config.train.batch_size
-        if config.data.feed == "streamed":
-            self.epoch()  # the workers start, and read ahead
+        if config.data.feed == "streamed" or self._setup.plan.steps_per_call > 1:
+            self.epoch()  # the workers start, and read ahead; calls of each length are compiled
         else:
             self._run(WARM_STEPS)
 
@@ -94,9 +94,11 @@ class Training:
 
     def _run(self, steps: int) -> None:
         """Makes steps, and waits for them."""
-        for _ in range(steps):
-            self._state, _ = self._setup.programs.train_call(self._state, self._step, 1)
-            self._step += 1
+        end = self._step + steps
+        while self._step < end:
+            made = min(self._setup.plan.steps_per_call, end - self._step)
+            self._state, _ = self._setup.programs.train_call(self._state, self._step, made)
+            self._step += made
         jax.block_until_ready(self._state)
 
     def evaluation(self) -> dict[str, float]:

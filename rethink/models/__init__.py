@@ -9,7 +9,7 @@ import inspect
 import math
 import traceback
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -177,10 +177,15 @@ def _describe(error: BaseException, file: str = "") -> str:
     return f"{' '.join(str(error).split())[:300]} ({type(error).__name__}, {place})"
 
 
-def check_input(model: nn.Module, image_shape: tuple[int, int, int], num_classes: int) -> Any:
-    """Checks, without computing anything, that the model maps images [batch, *image_shape] to its logits.
+class Traced(NamedTuple):
+    """What a network is, as its program says: the shapes of its parameters, and whether it convolves."""
 
-    Returns the shapes of its parameters.
+    params: Any
+    convolves: bool
+
+
+def check_input(model: nn.Module, image_shape: tuple[int, int, int], num_classes: int) -> Traced:
+    """Checks, without computing anything, that the model maps images [batch, *image_shape] to its logits.
 
     Raises:
       UserError: the architecture cannot take this size or fails, has no or too many parameters, or what comes back is
@@ -190,7 +195,8 @@ def check_input(model: nn.Module, image_shape: tuple[int, int, int], num_classes
     # Abstract evaluation draws nothing: these keys stand for any.
     keys = {name: jax.random.key(0) for name in ("params", "dropout")}
     try:
-        logits, variables = jax.eval_shape(functools.partial(model.init_with_output, train=False), keys, images)
+        trace = jax.make_jaxpr(functools.partial(model.init_with_output, train=False), return_shape=True)
+        program, (logits, variables) = trace(keys, images)
     except UserError:
         raise
     except Exception as error:
@@ -209,7 +215,7 @@ def check_input(model: nn.Module, image_shape: tuple[int, int, int], num_classes
     count = count_parameters(variables["params"])
     if count > MOST_PARAMETERS:
         raise UserError(f"model.name: {type(model).__name__} has {count:,} parameters: take a smaller one.")
-    return variables["params"]
+    return Traced(variables["params"], convolves="conv_general_dilated" in str(program))
 
 
 def count_parameters(params: Any) -> int:

@@ -4,7 +4,6 @@ Refuses to draw an order, to decode or to say what corruption does: all come fro
 of a call: `data`, which stays on the devices, and the `items` of its steps.
 """
 
-import collections
 import functools
 import itertools
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
@@ -13,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import numpy as np
 
-from rethink.training import parallel, step
+from rethink.training import dispatch, parallel, step
 from rethink.training.state import TrainState
 from rethink.training.step import Batch
 
@@ -165,7 +164,7 @@ def programs(feed: Feed, make_train_step: Callable[[Any], Callable], evaluation_
         for batch_of in set(feed.batch_of.values())
     }
     finite_program = parallel.map_devices(step.is_finite, donate_state=False)
-    wait_for_older = limit_in_flight()
+    wait_for_older = dispatch.limit_in_flight()
 
     def train_call(state: TrainState, first_step: int, steps: int) -> tuple[TrainState, Any]:
         state, sums = train_program(state, *feed.train(first_step, steps))
@@ -187,19 +186,6 @@ def programs(feed: Feed, make_train_step: Callable[[Any], Callable], evaluation_
         is_finite=lambda state: bool(parallel.fetch(finite_program(state))),
         fetch=parallel.fetch,
     )
-
-
-def limit_in_flight() -> Callable[[Any], None]:
-    """Returns a function that takes what a call gives, and waits for an older call where too many are under way."""
-    in_flight: collections.deque[Any] = collections.deque()
-    limit = parallel.in_flight_limit()
-
-    def wait_for_older(sums: Any) -> None:
-        in_flight.append(sums)
-        if len(in_flight) > limit:
-            jax.block_until_ready(in_flight.popleft())
-
-    return wait_for_older
 
 
 def add_batches(

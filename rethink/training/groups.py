@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from rethink.training import feeds, parallel, step
+from rethink.training import dispatch, feeds, parallel, step
 from rethink.training.state import TrainState
 
 Axes = int | None  # 0 for a leading axis of members, None for what they share
@@ -143,7 +143,7 @@ class _Stack:
             for name in feed.splits
         }
         self._finite_program = parallel.map_devices(step.is_finite, donate_state=False, member_axes=(0,))
-        self._wait_for_older = feeds.limit_in_flight()
+        self._wait_for_older = dispatch.limit_in_flight()
         self._known: dict[str, Any] = {}  # of the states as they are, for all members: the first that asks has it made
 
     def release(self) -> None:

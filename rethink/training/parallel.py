@@ -21,9 +21,6 @@ from rethink import settings
 from rethink.training import allocator
 
 AXIS = "devices"
-STEPS_PER_CALL = {"cpu": 1}  # XLA on CPU runs convolutions inside a loop about 30 times slower than outside
-ACCELERATOR_STEPS_PER_CALL = 32
-CALL_BYTES = 2**28  # that a call may bring with it: two are under way, and their parts are on the host as well
 
 
 @dataclasses.dataclass(frozen=True)
@@ -236,12 +233,6 @@ def check_batch(batch_size: int) -> None:
 def whole_batch(batch_size: int) -> int:
     """Returns the batch size rounded up to a multiple of the devices."""
     return -(-batch_size // jax.device_count()) * jax.device_count()
-
-
-def steps_per_call(wanted: int, step_bytes: int) -> int:
-    """Returns the steps in one dispatch, each with `step_bytes` of data: `wanted`, or what suits the platform for 0."""
-    suits = STEPS_PER_CALL.get(jax.default_backend(), ACCELERATOR_STEPS_PER_CALL)
-    return wanted or max(1, min(suits, CALL_BYTES // max(step_bytes, 1)))
 
 
 def map_devices(function: Callable, *, donate_state: bool, member_axes: tuple[Any, ...] = ()) -> Callable:

@@ -287,8 +287,13 @@ def test_a_network_that_fails_is_named_with_the_place(own, name, kwargs, words):
 
 
 def test_the_shapes_of_the_parameters_are_known_without_computing(own):
-    params = models.check_input(build("mlp_tiny", num_classes=4), (6, 6, 1), 4)
+    params, _ = models.check_input(build("mlp_tiny", num_classes=4), (6, 6, 1), 4)
     assert models.count_parameters(params) == 36 * 16 + 16 + 16 * 4 + 4
+
+
+@pytest.mark.parametrize("name, convolves", [("mlp_3x512", False), ("conv_tiny", True), ("alexnet", True)])
+def test_a_network_that_convolves_is_known_by_its_program(name, convolves):
+    assert models.check_input(build(name), (28, 28, 3), 10).convolves == convolves
 
 
 def test_logits_of_another_width_are_refused(own):

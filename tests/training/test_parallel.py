@@ -96,15 +96,6 @@ def test_an_evaluation_batch_is_rounded_up_to_the_devices(monkeypatch, devices, 
     assert parallel.whole_batch(1000) == whole
 
 
-def test_a_call_makes_one_step_on_cpu_and_what_the_config_says_anywhere(monkeypatch):
-    monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
-    assert (parallel.steps_per_call(0, 0), parallel.steps_per_call(7, 0)) == (1, 7)
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert (parallel.steps_per_call(0, 0), parallel.steps_per_call(7, 0)) == (32, 7)
-    image_net = 1600 * 342 * 342 * 3  # of which 32 batches would take 18 GB
-    assert (parallel.steps_per_call(0, image_net), parallel.steps_per_call(0, 2**25)) == (1, 8)
-
-
 def test_what_is_replicated_comes_back_as_it_was():
     tree = {"a": np.float32([1.5, -0.0]), "b": (np.int32(3), {})}
     found = parallel.fetch(parallel.replicate(tree))
