@@ -132,6 +132,7 @@ def get_config() -> ConfigDict:
     config.train.batch_size = 128  # global, over all devices
     config.train.auxiliary_weight = 0.4  # of the loss of an auxiliary head, where the model has one
     config.train.total_epochs = 100.0
+    config.train.precision = "float32"  # of the network's arithmetic; "bfloat16": parameters and loss stay float32
     config.train.steps_per_call = 0  # steps in one dispatch; 0: what suits the platform, at most log.every_steps
 
     config.stop = ConfigDict()

@@ -113,6 +113,7 @@ def design(config: ConfigDict) -> Design:
             decay.penalty,
             key=randomness.key_for(seed, "dropout"),
             auxiliary_weight=config.train.auxiliary_weight,
+            precision=config.train.precision,
             axis_name=parallel.AXIS,
         )
 
@@ -124,7 +125,9 @@ def design(config: ConfigDict) -> Design:
         schedule=schedule,
         tx=tx,
         make_train_step=make_train_step,
-        evaluation_step=step.make_evaluation_step(model, _view(config), axis_name=parallel.AXIS),
+        evaluation_step=step.make_evaluation_step(
+            model, _view(config), precision=config.train.precision, axis_name=parallel.AXIS
+        ),
         feed_name=feed_name,
         feed_reason=reason,
     )
@@ -231,12 +234,7 @@ def make_plan(config: ConfigDict, data: sources.DataSet, convolves: bool) -> loo
     return loop.Plan(
         total_steps=total_steps,
         steps_per_epoch=steps_per_epoch,
-        steps_per_call=dispatch.steps_per_call(
-            config.train.steps_per_call,
-            log_every=config.log.every_steps,
-            step_bytes=feeding.step_bytes(config, data),
-            convolves=convolves,
-        ),
+        steps_per_call=dispatch.steps_per_call(config, feeding.step_bytes(config, data), convolves),
         evaluate_every=evaluate_every,
         checkpoint_every=settings.to_steps(config.checkpoint.every_epochs, steps_per_epoch),
         log_every=config.log.every_steps,

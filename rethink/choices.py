@@ -9,7 +9,7 @@ from rethink.regularization import augmentation, batch_norm, early_stopping, exp
 from rethink.results import gallery
 from rethink.studies import STUDIES, kernel, linear, theorem1
 from rethink.theory import convolutional_features, kernels
-from rethink.training import optimizer
+from rethink.training import optimizer, step
 
 CHOICES = {
     "kind": ("train", *STUDIES),
@@ -34,6 +34,7 @@ CHOICES = {
     "kernel.name": tuple(kernels.KERNELS),
     "kernel.features": kernel.FEATURES,
     "kernel.filter_kind": convolutional_features.FILTERS,
+    "train.precision": tuple(step.PRECISIONS),
     "optimizer.name": tuple(optimizer.OPTIMIZERS),
     "optimizer.schedule": optimizer.SCHEDULES,
     "optimizer.decay_unit": optimizer.DECAY_UNITS,

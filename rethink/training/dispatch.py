@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+from ml_collections import ConfigDict
 
 from rethink.training import parallel
 
@@ -16,17 +17,17 @@ ACCELERATOR_STEPS = 32
 CALL_BYTES = 2**28  # that a call may bring with it: two are under way, and their parts are on the host as well
 
 
-def steps_per_call(wanted: int, *, log_every: int, step_bytes: int, convolves: bool) -> int:
-    """Returns the steps in one dispatch: `wanted`, or, where that is 0, what suits the platform.
+def steps_per_call(config: ConfigDict, step_bytes: int, convolves: bool) -> int:
+    """Returns the steps in one dispatch: `train.steps_per_call`, or, where that is 0, what suits the platform, but no
+    more than `log.every_steps`, as training rows stand at the ends of calls.
 
     Args:
-      log_every: steps between training rows, which stand at the ends of calls.
       step_bytes: what a step brings with it, 0 where all is on the devices.
       convolves: whether the network does: XLA on CPU runs convolutions in a loop about 30 times slower.
     """
     platform = jax.default_backend()
     most = 1 if convolves and platform == "cpu" else STEPS.get(platform, ACCELERATOR_STEPS)
-    return wanted or max(1, min(most, log_every, CALL_BYTES // max(step_bytes, 1)))
+    return config.train.steps_per_call or max(1, min(most, config.log.every_steps, CALL_BYTES // max(step_bytes, 1)))
 
 
 def limit_in_flight() -> Callable[[Any], None]:

@@ -16,6 +16,7 @@ from rethink.regularization import explicit
 from rethink.training.state import TrainState
 
 Sums = dict[str, jax.Array]
+PRECISIONS = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
 class Batch(NamedTuple):
@@ -38,6 +39,7 @@ def make_train_step(
     *,
     key: jax.Array,
     auxiliary_weight: float,
+    precision: str = "float32",
     axis_name: str,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Sums]]:
     """Returns (state, batch) -> (state, sums): one update on the mean cross-entropy of the global batch.
@@ -51,20 +53,23 @@ def make_train_step(
       key: of the model's randomness in training: the stream of `explicit.Dropout` for each step, the same on every
         device, and Linen's "dropout" for each step and device.
       auxiliary_weight: of the mean cross-entropy of the logits that a model sows as "auxiliary_logits".
+      precision: of `PRECISIONS`: what the network computes in. Parameters, their gradients and updates, statistics and
+        the loss are float32 in any.
     """
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Sums]:
         def loss_of(params):
-            variables = {"params": params, "batch_stats": state.batch_stats}
+            variables = {"params": _cast(params, precision), "batch_stats": state.batch_stats}
             of_step = jax.random.fold_in(key, state.step)
             rngs = {
                 explicit.DROPOUT_STREAM: of_step,
                 "dropout": jax.random.fold_in(of_step, jax.lax.axis_index(axis_name)),
             }
+            images = _cast(view(state.step, batch), precision)
             outputs: Any = model.apply(
-                variables, view(state.step, batch), train=True, rngs=rngs, mutable=["batch_stats", "auxiliary_logits"]
+                variables, images, train=True, rngs=rngs, mutable=["batch_stats", "auxiliary_logits"]
             )
-            logits, changed = outputs
+            logits, changed = _cast(outputs, "float32")
             losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels)
             sums = {
                 "loss": jnp.sum(losses),
@@ -90,7 +95,7 @@ def make_train_step(
 
 
 def make_evaluation_step(
-    model: nn.Module, view: Callable[[jax.Array], jax.Array], *, axis_name: str
+    model: nn.Module, view: Callable[[jax.Array], jax.Array], *, precision: str = "float32", axis_name: str
 ) -> Callable[[TrainState, Batch, jax.Array], Sums]:
     """Returns (state, batch, weights float32 [batch]) -> sums over the global batch; padding has weight 0.
 
@@ -100,8 +105,8 @@ def make_evaluation_step(
     """
 
     def evaluation_step(state: TrainState, batch: Batch, weights: jax.Array) -> Sums:
-        variables = {"params": state.params, "batch_stats": state.batch_stats}
-        logits: Any = model.apply(variables, view(batch.images), train=False)
+        variables = {"params": _cast(state.params, precision), "batch_stats": state.batch_stats}
+        logits: Any = _cast(model.apply(variables, _cast(view(batch.images), precision), train=False), "float32")
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels)
         predicted = jnp.argmax(logits, -1)
         of_label = jnp.take_along_axis(logits, batch.labels[:, None], axis=-1)
@@ -123,6 +128,12 @@ def make_evaluation_step(
         return jax.lax.psum(sums, axis_name)
 
     return evaluation_step
+
+
+def _cast(tree: Any, precision: str) -> Any:
+    """Returns a tree whose floating-point arrays are of a precision."""
+    dtype = PRECISIONS[precision]
+    return jax.tree.map(lambda leaf: leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf, tree)
 
 
 def is_finite(state: TrainState) -> jax.Array:

@@ -1,5 +1,7 @@
 """One step of training and of evaluation, on devices simulated by vmap: against NumPy, padded, in one call or many."""
 
+from collections.abc import Callable
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -78,11 +80,18 @@ def assert_close(found, expected, rtol):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=rtol, atol=1e-7), found, expected)
 
 
-def trainer(model, *, seen=training_view, penalty=lambda params: 0.0, auxiliary_weight=0.0):
+def trainer(model, *, seen=training_view, penalty=lambda params: 0.0, auxiliary_weight=0.0, precision="float32"):
     """Returns (its train step, its state before the first)."""
     tx = optax.sgd(RATE, momentum=MOMENTUM)
     train_step = step.make_train_step(
-        model, tx, seen, penalty, key=jax.random.key(0), auxiliary_weight=auxiliary_weight, axis_name=AXIS
+        model,
+        tx,
+        seen,
+        penalty,
+        key=jax.random.key(0),
+        auxiliary_weight=auxiliary_weight,
+        precision=precision,
+        axis_name=AXIS,
     )
     return train_step, state.init_state(model, tx, 0, SHAPE)
 
@@ -242,6 +251,35 @@ def test_evaluation_uses_the_running_statistics_and_not_those_of_its_batch():
     assert evaluate(now, both, np.ones(8, np.float32))["loss"] == pytest.approx(sum(apart), rel=1e-6)
     moved = now.replace(batch_stats=jax.tree.map(lambda leaf: leaf + 1, now.batch_stats))
     assert evaluate(moved, batch, np.ones(4, np.float32))["loss"] != apart[0]
+
+
+class Watched(nn.Module):
+    """A linear map that says in what it computes."""
+
+    note: Callable
+
+    @nn.compact
+    def __call__(self, images, *, train):
+        logits = nn.Dense(CLASSES)(images.reshape(len(images), -1))
+        self.note(logits.dtype)
+        return logits
+
+
+def test_in_bfloat16_the_network_computes_and_all_that_is_kept_is_float32():
+    batch, found, seen = make_batch(0, 8), {}, []
+    for precision in step.PRECISIONS:
+        train_step, now = trainer(Watched(seen.append), precision=precision)
+        seen.clear()
+        now, sums = first(on_devices(train_step, 2)(now, batch))
+        evaluate = on_one_device(
+            step.make_evaluation_step(Watched(seen.append), view, precision=precision, axis_name=AXIS)
+        )
+        found[precision] = (now, sums, evaluate(now, batch, np.ones(8, np.float32)))
+        assert set(seen) == {jnp.dtype(precision)}
+    assert all(leaf.dtype != jnp.bfloat16 for leaf in jax.tree.leaves(found["bfloat16"]))
+    assert_close(found["bfloat16"], found["float32"], rtol=0.05)
+    kernels = [now.params["Dense_0"]["kernel"] for now, _, _ in found.values()]
+    assert np.any(kernels[0] != kernels[1])
 
 
 def test_a_network_without_a_norm_has_no_statistics():
