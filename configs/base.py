@@ -143,7 +143,7 @@ def get_config() -> ConfigDict:
     config.evaluate.batch_size = 1000  # global; rounded up to a multiple of the devices
 
     config.log = ConfigDict()
-    config.log.every_steps = 50  # steps that a training row of metrics.jsonl averages over
+    config.log.every_steps = 50  # steps that a training row of metrics.jsonl averages over, up to the end of a dispatch
     config.log.tensorboard = True  # TensorBoard event files of the same rows
     config.log.patience_hours = 2.0  # a run that will take longer says so, and what to choose instead
 

@@ -6,6 +6,8 @@ Refuses maths: what is computed stands in the rooms that this file, story.py and
 import contextlib
 import dataclasses
 import functools
+import pathlib
+import sys
 import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -91,10 +93,14 @@ def run_group(members: Sequence[tuple[ConfigDict, str]], launch: Launch) -> list
 def _member(
     config: ConfigDict, workdir: str, signals: preemption.Signals, group: groups.Group, screen: reporting.Screen
 ) -> story.Story:
-    with records.open_run(workdir, config) as record:
-        if record.finished:
-            return _repeat(record, brief=True)
-        return (yield from story.train(config, record, signals, group=group, screen=screen))
+    try:
+        with records.open_run(workdir, config) as record:
+            if record.finished:
+                return _repeat(record, brief=True)
+            return (yield from story.train(config, record, signals, group=group, screen=screen))
+    except Exception as error:  # said now: the others may go on for hours, or be interrupted
+        print(f"\n{pathlib.Path(workdir).name} leaves its group: {error}", file=sys.stderr, flush=True)
+        raise
 
 
 def _try(config: ConfigDict, workdir: str, launch: Launch) -> int | Exception:

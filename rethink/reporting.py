@@ -131,7 +131,7 @@ class Reporter:
         )
         self._profiler = None
         if profile_steps:
-            trace = profiler.Profiler(record.subfolder("profile"), *profile_steps)
+            trace = profiler.Profiler(record.subfolder("profile"), *profile_steps, launched_at=history.step)
             self._profiler = stack.enter_context(trace)
         if resumed:
             self._screen.note(f"Resumed at step {history.step:,}.")

@@ -171,8 +171,10 @@ def test_members_learn_what_they_learn_alone(make_members, steps, fields):
     assert min(apart) > 1e-2  # data, order and keys are each member's own
 
 
-def test_members_leave_the_records_of_runs_alone(make_members, tmp_path, capsys):
-    asked = make_members("corruption.label_probability=0.0,0.4,1.0", seeds=2, stop__train_accuracy=0.5)[:5]
+@pytest.mark.parametrize("steps_per_call", [0, 1])  # 0: as many as suit
+def test_members_leave_the_records_of_runs_alone(make_members, tmp_path, capsys, steps_per_call):
+    fields = {"stop__train_accuracy": 0.5, "train__steps_per_call": steps_per_call}
+    asked = make_members("corruption.label_probability=0.0,0.4,1.0", seeds=2, **fields)[:5]
     statuses = run_group(asked, tmp_path / "group")
     shown = capsys.readouterr().out
     assert run_alone(asked, tmp_path / "alone") == statuses == [0] * 5
@@ -383,7 +385,7 @@ def test_a_table_runs_its_groups(tmp_path, capsys, compiled, monkeypatch):
     assert found == ["done"] * 8
     assert sweeps.run_table(config, str(tmp_path), EXPERIMENT) == 0
     second = capsys.readouterr().out
-    assert second.count("Done before") == 8
+    assert second.count("done before: ") == 8
     assert first.splitlines()[-4:] == second.splitlines()[-4:]  # the same table
 
 

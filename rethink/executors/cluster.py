@@ -24,7 +24,7 @@ def run_on_ray(tasks: Sequence[Task], jobs: int, experiment: Experiment) -> Iter
 
     The cluster is that of RAY_ADDRESS; without it, one of this machine's cores and GPUs is started.
     """
-    return crews.run_several(tasks, lambda: Crew(jobs))
+    return crews.run_several(tasks, lambda waiting: Crew(jobs))
 
 
 class Crew:

@@ -72,8 +72,11 @@ class Told:
         self.numbers.append(number)
 
 
-def run_several(tasks: Sequence[Task], gather: Callable[[], Crew]) -> Iterator[News]:
+def run_several(tasks: Sequence[Task], gather: Callable[[int], Crew]) -> Iterator[News]:
     """Yields the news of tasks that a crew runs; nobody is gathered where all have ended before.
+
+    Args:
+      gather: number of tasks to run -> the crew.
 
     Raises:
       Interrupted: a signal came; what was under way is saved.
@@ -88,7 +91,12 @@ def run_several(tasks: Sequence[Task], gather: Callable[[], Crew]) -> Iterator[N
     if not waiting:
         return
     with Told() as told:
-        crew = gather()
+        try:
+            crew = gather(len(waiting))
+        except Exception as error:
+            if told.numbers:  # which what was started to gather it heard too
+                raise preemption.Interrupted(told.numbers[0]) from error
+            raise
         told.listen()
         try:
             yield from _run(waiting, crew, told)

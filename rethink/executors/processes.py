@@ -15,6 +15,7 @@ from typing import NamedTuple
 from rethink import settings
 from rethink.executors import crews, workers
 from rethink.executors.tasks import RETRIES, Experiment, News, Task
+from rethink.training import preemption
 
 CORES = 2  # of each process on a CPU
 MEMORY_FRACTION = 0.9  # of a GPU, where several processes share it
@@ -35,7 +36,7 @@ class Worker(NamedTuple):
 
 def run_in_processes(tasks: Sequence[Task], jobs: int, experiment: Experiment) -> Iterator[News]:
     """Yields the news of tasks of which `jobs` run at a time; as `crews.run_several`."""
-    return crews.run_several(tasks, lambda: Crew(find_places(jobs)))
+    return crews.run_several(tasks, lambda waiting: Crew(find_places(min(jobs, waiting))))
 
 
 class Crew:
@@ -68,7 +69,7 @@ class Crew:
             if status is None:
                 continue
             self._workers.remove(worker)
-            if status < 0 and worker.number <= RETRIES and not self._stopping:
+            if status < 0 and -status not in preemption.SIGNALS and worker.number <= RETRIES and not self._stopping:
                 try:
                     self._start(worker.task, worker.number + 1, worker.place)
                     name = signal.Signals(-status).name
@@ -142,7 +143,8 @@ def _ask_for_devices() -> tuple[str, int]:
     if os.environ.get("JAX_PLATFORMS") == "cpu":
         return "cpu", 1
     environment = {**os.environ, **workers.inherited()}
-    asked = subprocess.run([sys.executable, "-P", "-c", _ASK], env=environment, capture_output=True, text=True)
+    command = [sys.executable, "-P", "-c", _ASK]  # Ctrl-C is heard here, not there
+    asked = subprocess.run(command, env=environment, capture_output=True, text=True, start_new_session=True)
     if asked.returncode:
         why = (asked.stderr.strip().splitlines() or ["no message"])[-1]
         raise settings.UserError(f"JAX finds no device ({why}): check JAX_PLATFORMS and the installation.")

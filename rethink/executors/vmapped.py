@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from rethink import settings
 from rethink.executors.in_turn import run_in_turn
-from rethink.executors.tasks import Experiment, News, Task
+from rethink.executors.tasks import Experiment, News, Task, ended_before
 
 # What may differ between the runs of a group, beside all of `corruption`: the program takes it with the data.
 _WITH_THE_DATA = ("name", "seed")
@@ -16,7 +16,11 @@ _WITH_THE_DATA = ("name", "seed")
 
 def run_vmapped(tasks: Sequence[Task], jobs: int, experiment: Experiment) -> Iterator[News]:
     """Yields the news of tasks that are trained here, up to `jobs` together; an interruption ends them all."""
-    for group in groups_of(tasks, jobs):
+    ended = {task.name: ended_before(task) for task in tasks}
+    for task in tasks:
+        if ended[task.name] is not None:
+            yield News(task, f"done before: {task.directory}", ended[task.name])
+    for group in groups_of([task for task in tasks if ended[task.name] is None], jobs):
         if len(group) == 1:
             yield from run_in_turn(group, jobs, experiment)
             continue

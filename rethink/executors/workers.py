@@ -14,10 +14,11 @@ from rethink import settings
 from rethink.executors.tasks import RETRIES, News, Task
 from rethink.results import files
 from rethink.statuses import EXIT_DIVERGED, EXIT_DONE, EXIT_MISTAKE, EXIT_SIGNAL
+from rethink.training import preemption
 
 LAUNCH = "=== "  # begins the line of a log that tells launches apart
 SHOWN_LINES = 8  # of the log of a run that failed
-_INTERRUPTED = [EXIT_SIGNAL + signal.SIGINT, EXIT_SIGNAL + signal.SIGTERM]
+_INTERRUPTED = [status for number in preemption.SIGNALS for status in (EXIT_SIGNAL + number, -number)]
 
 Spawn = Callable[[Sequence[str], Mapping[str, str], str], subprocess.Popen]
 

@@ -60,9 +60,10 @@ class Group:
         for (first_step, steps), members in asked.items():
             stack = members[0].stack
             if stack is None or stack.members != members:
-                former, stack = stack, members[0].make_stack(members)
-                if former:
-                    former.release()
+                states = [member.fetch() for member in members]
+                if stack:
+                    stack.release()  # before the next one takes its place
+                stack = members[0].make_stack(members, states)
             if steps:
                 stack.advance(first_step, steps)
         self._told = self._told_to_end()
@@ -76,7 +77,9 @@ class Member:
       asked: (first step, steps) of the last call, `sums` of it.
     """
 
-    def __init__(self, feed: feeds.ResidentFeed, seed: int, make_stack: Callable[[list["Member"]], "_Stack"]):
+    def __init__(
+        self, feed: feeds.ResidentFeed, seed: int, make_stack: Callable[[list["Member"], list[TrainState]], "_Stack"]
+    ):
         """Has no state yet."""
         self.feed, self.seed, self.make_stack = feed, seed, make_stack
         self.stack: _Stack | None = None
@@ -113,9 +116,12 @@ class _Stack:
     """
 
     def __init__(
-        self, make_train_step: Callable[[Any], Callable], evaluation_step: Callable, members: Sequence[Member]
+        self,
+        make_train_step: Callable[[Any], Callable],
+        evaluation_step: Callable,
+        members: Sequence[Member],
+        states: Sequence[TrainState],
     ):
-        states = [member.fetch() for member in members]
         self.members = members
         self._state = parallel.replicate(_stack(states))
         for index, member in enumerate(members):

@@ -15,10 +15,11 @@ class Profiler:
     A trace holds whole dispatches: the one that makes step `first`, or the second of the launch, and on to `last`.
     """
 
-    def __init__(self, folder: pathlib.Path, first: int, last: int):
+    def __init__(self, folder: pathlib.Path, first: int, last: int, launched_at: int):
+        """Takes the steps to trace, and that at which the launch begins."""
         self._folder, self._first, self._last = folder, first, last
         self._running = self._done = False
-        self._step: int | None = None
+        self._step = launched_at
 
     def __enter__(self) -> "Profiler":
         return self
@@ -29,8 +30,7 @@ class Profiler:
 
     def advance(self, step: int) -> None:
         """Takes note that steps up to `step` were dispatched."""
-        length = step - self._step if self._step is not None else 1
-        self._step = step
+        length, self._step = step - self._step, step
         if self._running and step >= self._last:
             jax.profiler.stop_trace()
             self._running, self._done = False, True
