@@ -75,7 +75,7 @@ def main() -> None:
         print(NO_PEER)
     if arguments.output:
         found = {
-            "command": " ".join(["python -m benchmarks", *sys.argv[1:]]),
+            "command": " ".join(["python -m benchmarks", *map(without_place, sys.argv[1:])]),
             **machine(),
             "load at the start": load,
             "PyTorch": "measured" if settings.peers else NO_PEER,
@@ -108,6 +108,11 @@ def parse(words: list[str]) -> argparse.Namespace:
     if arguments.output and not arguments.output.absolute().parent.is_dir():
         fail(f"--output={arguments.output}: {arguments.output.absolute().parent} is no directory: make it first.")
     return arguments
+
+
+def without_place(word: str) -> str:
+    """Returns a flag as it is given on any machine."""
+    return "--data_dir=DIR" if word.startswith("--data_dir=") else word
 
 
 def names_of(choices: Any) -> Any:
