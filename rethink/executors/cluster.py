@@ -147,14 +147,13 @@ def _make_job(spawn: workers.Spawn) -> Callable[..., int]:
             raise OSError(f"{directory} is not there on {os.uname().nodename}")
         os.chdir(directory)
         process = spawn(arguments, {**os.environ, **environment}, log)
-        try:
-            while process.poll() is None:
+        while process.poll() is None:
+            try:
                 time.sleep(0.1)
-        except KeyboardInterrupt:  # cancelled
-            process.terminate()
-        status = process.wait()
-        if status < 0:
-            raise ChildProcessError(status)
-        return status
+            except KeyboardInterrupt:  # cancelled; a second time the run ends at once
+                process.terminate()
+        if process.returncode < 0:
+            raise ChildProcessError(process.returncode)
+        return process.returncode
 
     return run_worker

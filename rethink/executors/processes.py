@@ -17,7 +17,7 @@ from rethink.executors import crews, workers
 from rethink.executors.tasks import RETRIES, Experiment, News, Task
 from rethink.training import preemption
 
-CORES = 2  # of each process on a CPU
+CORES = 2  # for which there is one process on a CPU; none is kept to them
 MEMORY_FRACTION = 0.9  # of a GPU, where several processes share it
 CLOSE_SECONDS = 30.0
 _ASK = "import jax; print(jax.default_backend(), jax.local_device_count())"
