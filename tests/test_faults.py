@@ -36,6 +36,7 @@ def make_config(tmp_path_factory, monkeypatch):
         config = digits_random.get_config(model)
         config.train.total_epochs = 2.0
         config.checkpoint.every_epochs = 0.5
+        config.train.steps_per_call = 1
         config.log.every_steps = 5
         config.hardware.compilation_cache = str(tmp_path_factory.getbasetemp() / "compiled")
         config.update_from_flattened_dict({field.replace("__", "."): value for field, value in fields.items()})
