@@ -66,9 +66,8 @@ def launch() -> None:
             folder = workdir.value or f"runs/{config.value.name}-{settings.digest(config.value, overridden)}"
             if config.value.parts or members.is_table(config.value):
                 brief = dataclasses.replace(launched, brief=True)
-                run_alone, run_group = (
-                    functools.partial(run, launch=brief) for run in (experiment.run, experiment.run_group)
-                )
+                run_alone = functools.partial(experiment.run, launch=brief)
+                run_group = functools.partial(experiment.run_group, launch=brief)
                 writes = experiment.join(config.value, launched)
                 handed = sweeps.Experiment(run_alone, run_group, experiment.check, writes)
                 return reproduction.run(config.value, overridden, folder, handed)
