@@ -293,7 +293,7 @@ def test_evaluation_is_never_augmented(launch, make_config, tmp_path):
     assert trained[0] != pytest.approx(trained[1], rel=1e-3)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("workers", [None, 1])
 def test_a_signal_saves_at_the_next_step_and_the_run_goes_on_from_there(
     launch, make_config, tmp_path, monkeypatch, capsys, number, workers

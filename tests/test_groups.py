@@ -136,7 +136,7 @@ DRAWING = {"dropout__rate": 0.2, "augmentation__crop": "random", "augmentation__
     [
         (200, {"model__name": f"{__name__}:Smooth", **DRAWING}),
         (200, {"model__name": f"{__name__}:Smooth"}),
-        (10, {"model__name": "mlp_1x512", **DRAWING}),
+        pytest.param(10, {"model__name": "mlp_1x512", **DRAWING}, marks=pytest.mark.slow),
         (10, {"model__name": "conv_tiny", "batch_norm__kind": "across_devices"}),
     ],
     ids=["smooth, drawing", "smooth", "mlp, drawing", "conv with batch norm"],
@@ -212,7 +212,9 @@ def at_step(monkeypatch, step, act):
     monkeypatch.setattr(groups._Stack, "advance", watched)
 
 
-@pytest.mark.parametrize("number, status", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    "number, status", [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)]
+)
 def test_a_group_that_was_interrupted_goes_on_as_if_it_had_not_been(
     make_members, tmp_path, monkeypatch, number, status
 ):
@@ -346,6 +348,7 @@ def test_a_directory_that_is_off_fails_alone(make_members, tmp_path):
     assert statuses[0] == statuses[2] == 0 and "holds files but no run" in str(statuses[1])
 
 
+@pytest.mark.slow
 def test_a_streamed_feed_runs_one_by_one(make_members, tmp_path, monkeypatch):
     asked = make_members(data__feed="streamed", data__workers=0, train__total_epochs=1.0)
     monkeypatch.setattr(groups, "Group", None)
