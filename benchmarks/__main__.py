@@ -22,7 +22,8 @@ from typing import Any, NoReturn
 
 from benchmarks import architectures, rows, workers
 from benchmarks.parts import epochs, fits, limits, starts
-from benchmarks.parts.settings import Settings, threads
+from benchmarks.parts.settings import Settings
+from rethink.executors.processes import cores
 
 PARTS = {
     "epochs": epochs.epochs,
@@ -161,7 +162,7 @@ def machine() -> dict[str, Any]:
     info = pathlib.Path("/proc/cpuinfo")
     models = [line for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
     processor = models[0].partition(":")[2].strip() if models else platform.processor()
-    return {"processor": processor, "cores": os.cpu_count(), "threads": threads(), "versions": versions}
+    return {"processor": processor, "cores": os.cpu_count(), "threads": cores(), "versions": versions}
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ CHOICES = {
     "kernel.name": tuple(kernels.KERNELS),
     "kernel.features": kernel.FEATURES,
     "kernel.filter_kind": convolutional_features.FILTERS,
-    "train.precision": tuple(step.PRECISIONS),
+    "train.precision": step.PRECISIONS,
     "optimizer.name": tuple(optimizer.OPTIMIZERS),
     "optimizer.schedule": optimizer.SCHEDULES,
     "optimizer.decay_unit": optimizer.DECAY_UNITS,

@@ -11,7 +11,8 @@ from typing import Any
 
 from benchmarks import architectures, rows, workers
 from benchmarks.parts import data
-from benchmarks.parts.settings import Settings, learning_rate, threads
+from benchmarks.parts.settings import Settings, learning_rate
+from rethink.executors.processes import cores
 
 
 def epochs(settings: Settings) -> list[rows.Row]:
@@ -39,7 +40,7 @@ def _variants(settings: Settings, model: str) -> dict[str, tuple[str, dict[str, 
     if model in architectures.MLPS:
         found["ours, streamed"] = ("benchmarks.ours.training", {**ours, "feed": "streamed"})
     for style in settings.peers:
-        options = {"folder": data.copied(settings), "threads": threads(), "learning_rate": learning_rate(model)}
+        options = {"folder": data.copied(settings), "threads": cores(), "learning_rate": learning_rate(model)}
         found[f"PyTorch, {style}"] = (f"benchmarks.peers.{style}", options)
     return found
 

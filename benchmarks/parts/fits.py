@@ -8,7 +8,8 @@ import contextlib
 
 from benchmarks import rows, workers
 from benchmarks.parts import data
-from benchmarks.parts.settings import Settings, learning_rate, threads
+from benchmarks.parts.settings import Settings, learning_rate
+from rethink.executors.processes import cores
 
 MODEL = "mlp_3x512"
 
@@ -20,7 +21,7 @@ def fits(settings: Settings) -> list[rows.Row]:
     with contextlib.ExitStack() as stack:
         started = {"ours": stack.enter_context(workers.worker("benchmarks.ours.training", **shared, **ours))}
         if settings.peers:
-            options = {"folder": data.copied(settings), "threads": threads(), "learning_rate": learning_rate(MODEL)}
+            options = {"folder": data.copied(settings), "threads": cores(), "learning_rate": learning_rate(MODEL)}
             started["PyTorch, tuned"] = stack.enter_context(
                 workers.worker("benchmarks.peers.tuned", **shared, **options)
             )

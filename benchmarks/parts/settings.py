@@ -5,7 +5,6 @@ Refuses to measure.
 
 import dataclasses
 import importlib.util
-import os
 
 from configs import base
 
@@ -31,11 +30,6 @@ class Settings:
     def peers(self) -> tuple[str, ...]:
         """The ways of training in PyTorch, none where it is not installed."""
         return ("idiomatic", "tuned") if importlib.util.find_spec("torch") else ()
-
-
-def threads() -> int:
-    """Returns the cores that this process may use, which is how many threads XLA takes."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def learning_rate(model: str) -> float:

@@ -5,7 +5,7 @@ are made when all that go on have asked.
 """
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -225,7 +225,6 @@ def _shared(batch: step.Batch, first: step.Batch) -> step.Batch:
 def _stack_shared(batches: Sequence[step.Batch]) -> tuple[step.Batch, step.Batch]:
     """Returns batches along an axis of members, and the axis of each array: what all share is not stacked."""
     fields = list(zip(*batches, strict=True))
-    axes: Mapping[bool, Axes] = {True: None, False: 0}
     shared = [all(array is arrays[0] for array in arrays) for arrays in fields]
     stacked = (arrays[0] if same else np.stack(arrays) for arrays, same in zip(fields, shared, strict=True))
-    return step.Batch._make(stacked), step.Batch._make(axes[same] for same in shared)
+    return step.Batch._make(stacked), step.Batch._make(None if same else 0 for same in shared)

@@ -16,7 +16,7 @@ from rethink.regularization import explicit
 from rethink.training.state import TrainState
 
 Sums = dict[str, jax.Array]
-PRECISIONS = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+PRECISIONS = ("float32", "bfloat16")
 
 
 class Batch(NamedTuple):
@@ -132,8 +132,7 @@ def make_evaluation_step(
 
 def _cast(tree: Any, precision: str) -> Any:
     """Returns a tree whose floating-point arrays are of a precision."""
-    dtype = PRECISIONS[precision]
-    return jax.tree.map(lambda leaf: leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf, tree)
+    return jax.tree.map(lambda leaf: leaf.astype(precision) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf, tree)
 
 
 def is_finite(state: TrainState) -> jax.Array:
