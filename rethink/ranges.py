@@ -41,6 +41,7 @@ RANGES: dict[str, Range] = {
     "jobs": Range(0, 1000),
     "seed": Range(0, 2**32, high_open=True),
     "data.train_examples": COUNT,
+    "data.test_examples": COUNT,
     "data.validation_fraction": Range(0, 1, high_open=True),
     "data.split_seed": Range(0, 2**32, high_open=True),
     "data.test_fraction": Range(0, 1, low_open=True, high_open=True),

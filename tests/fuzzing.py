@@ -14,6 +14,7 @@ FIELDS = {field: value for field, value in settings.flatten(base.get_config()) i
 NUMBERS = {  # values that the digits can take, or nearly
     "seeds": [1, 2],
     "data.train_examples": [0, 1, 2, 100, 1437, 1438],
+    "data.test_examples": [0, 1, 100, 360, 361],
     "data.validation_fraction": [0.0, 1e-9, 0.1, 0.95, 0.9995],
     "data.test_fraction": [1e-9, 0.2, 0.9, 0.9999],
     "data.resident_limit_gib": [1e-9, 4.0],

@@ -72,7 +72,7 @@ class DataSet(NamedTuple):
 
 
 def open_set(config: ConfigDict) -> DataSet:
-    """Opens the data set of the config section `data`, restricted to its `train_examples`.
+    """Opens the data set of the config section `data`, restricted to its `train_examples` and `test_examples`.
 
     Raises:
       UserError: it is not there and can't be prepared, is damaged, is no image classification set, has too few
@@ -109,7 +109,7 @@ def training_rows(count: int, config: ConfigDict) -> dict[str, np.ndarray]:
     Raises:
       UserError: there are fewer than `train_examples`, or the part held out leaves none to train on.
     """
-    rows = _subset(count, config)
+    rows = _subset(count, config, "train_examples")
     if not config.validation_fraction:
         return {"train": rows}
     held_out = math.ceil(config.validation_fraction * len(rows))
@@ -122,12 +122,21 @@ def training_rows(count: int, config: ConfigDict) -> dict[str, np.ndarray]:
     return {"train": rows[np.sort(order[held_out:])], "validation": rows[np.sort(order[:held_out])]}
 
 
-def _subset(count: int, config: ConfigDict) -> np.ndarray:
-    """Returns the fixed subset of `train_examples` out of `count`; a smaller one is part of a larger."""
-    wanted = config.train_examples
+def test_rows(count: int, config: ConfigDict) -> np.ndarray:
+    """Returns which of `count` examples are for testing: uint32, ascending.
+
+    Raises:
+      UserError: there are fewer than `test_examples`.
+    """
+    return _subset(count, config, "test_examples")
+
+
+def _subset(count: int, config: ConfigDict, field: str) -> np.ndarray:
+    """Returns the fixed subset of `config[field]` out of `count`; a smaller one is part of a larger."""
+    wanted = config[field]
     if wanted > count:
         raise settings.UserError(
-            f"data.train_examples={wanted} is more than {config.name} has: set it to at most {count}, or 0 for all."
+            f"data.{field}={wanted} is more than {config.name} has: set it to at most {count}, or 0 for all."
         )
     if not wanted:
         return np.arange(count, dtype=np.uint32)
@@ -196,7 +205,7 @@ def _open_digits(config: ConfigDict) -> DataSet:
     def take(rows: np.ndarray) -> MemorySplit:
         return MemorySplit(Split(images[rows], labels[rows], rows.astype(np.uint32)))
 
-    train = np.sort(order[num_test:])
+    train, test = np.sort(order[num_test:]), np.sort(order[:num_test])
     return DataSet(
         name=f"digits (scikit-learn {sklearn.__version__})",
         decoder="none",
@@ -204,6 +213,6 @@ def _open_digits(config: ConfigDict) -> DataSet:
         full_train_examples=len(train),
         splits={
             **{name: take(train[rows]) for name, rows in training_rows(len(train), config).items()},
-            "test": take(np.sort(order[:num_test])),
+            "test": take(test[test_rows(len(test), config)]),
         },
     )

@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 
 from rethink import settings
 from rethink.data import cache, decoding, prepare
-from rethink.data.sources import DataSet, Split, training_rows
+from rethink.data.sources import DataSet, Split, test_rows, training_rows
 
 CHUNK = 1024  # records read at a time
 
@@ -60,7 +60,8 @@ def open_set(config: ConfigDict) -> DataSet:
     train, test = open_split("train_split"), open_split("test_split")
     _check_shapes(config, train.image_shape, test.image_shape)
     parts = {name: dataclasses.replace(train, ids=ids) for name, ids in training_rows(train.count, config).items()}
-    return DataSet(builder.info.full_name, decoding.DECODER, num_classes, train.count, {**parts, "test": test})
+    parts["test"] = dataclasses.replace(test, ids=test_rows(test.count, config))
+    return DataSet(builder.info.full_name, decoding.DECODER, num_classes, train.count, parts)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -181,6 +181,7 @@ def _data(config: Mapping[str, Any]) -> str:
 
 _CAVEATS: tuple[tuple[str, Callable[[Mapping[str, Any], str], bool], str], ...] = (
     ("data.classes", _set, "labels modulo {} classes"),
+    ("data.test_examples", _set, "tested on {:,} examples"),
     ("corruption.label_probability", _some_redrawn, "labels redrawn with p = {:g}"),
     ("corruption.labels", _holds("symmetric"), "labels redrawn to other classes only"),
     ("corruption.pixels", _set, "pixels: {}"),

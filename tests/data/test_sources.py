@@ -174,12 +174,33 @@ def test_another_split_seed_takes_another_subset(tiny):
     assert subsets[0].tolist() != list(range(8))
 
 
-@pytest.mark.parametrize("name, most", [("digits", 1437), ("tiny", 23)])
-def test_more_examples_than_there_are_is_refused(name, most, tiny):
-    message = refusal(name=name, dir=str(tiny), train_examples=most + 1)
-    assert f"data.train_examples={most + 1}" in message
+@pytest.mark.parametrize(
+    "name, field, most",
+    [
+        ("digits", "train_examples", 1437),
+        ("digits", "test_examples", 360),
+        ("tiny", "train_examples", 23),
+        ("tiny", "test_examples", 7),
+    ],
+)
+def test_more_examples_than_there_are_is_refused(name, field, most, tiny):
+    message = refusal(name=name, dir=str(tiny), **{field: most + 1})
+    assert f"data.{field}={most + 1}" in message
     assert f"at most {most}" in message
-    assert len(load(name=name, dir=str(tiny), train_examples=most)[1].ids) == most
+    _, train, test = load(name=name, dir=str(tiny), **{field: most})
+    assert len((train if field == "train_examples" else test).ids) == most
+
+
+@pytest.mark.parametrize("name", ["digits", "tiny"])
+def test_a_test_on_fewer_examples_is_on_a_fixed_part_of_the_test_set(name, tiny):
+    _, train, whole = load(name=name, dir=str(tiny))
+    _, same_train, few = load(name=name, dir=str(tiny), test_examples=4)
+    _, _, fewer = load(name=name, dir=str(tiny), test_examples=3)
+    np.testing.assert_array_equal(same_train.ids, train.ids)
+    assert len(few.ids) == 4 and set(fewer.ids) < set(few.ids) < set(whole.ids)
+    rows = np.searchsorted(whole.ids, few.ids)
+    for part, all_of_it in zip(few, whole, strict=True):
+        np.testing.assert_array_equal(part, all_of_it[rows], strict=True)
 
 
 def test_a_tfds_directory_is_read_back_exactly(tiny):
