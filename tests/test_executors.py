@@ -72,6 +72,7 @@ class Net(nn.Module):
 """
 
 
+@pytest.mark.slow
 def test_processes_leave_the_records_of_runs_in_turn(in_processes, tmp_path, monkeypatch, capsys):
     (tmp_path / "modules").mkdir()
     (tmp_path / "modules" / "a_net.py").write_text(OWN_MODEL)

@@ -257,9 +257,10 @@ EVERYTHING = {
     "data__validation_fraction": 0.1,
     "early_stopping__monitor": "validation",
 }
+ALIKE = ("augmentation__crop", "augmentation__flip", "augmentation__contrast")  # they act where a rotation acts
 
 
-@pytest.mark.parametrize("feed", ["resident", "streamed"])
+@pytest.mark.parametrize("feed", [pytest.param("resident", marks=pytest.mark.slow), "streamed"])
 def test_regularizers_draw_the_same_after_an_interruption_and_with_any_feed(
     launch, make_config, tmp_path, monkeypatch, feed
 ):
@@ -294,7 +295,7 @@ def test_evaluation_is_never_augmented(launch, make_config, tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("workers", [None, 1])
+@pytest.mark.parametrize("workers", [None, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_signal_saves_at_the_next_step_and_the_run_goes_on_from_there(
     launch, make_config, tmp_path, monkeypatch, capsys, number, workers
 ):
@@ -369,7 +370,12 @@ def test_a_second_signal_does_not_wait(launch, make_config, tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize(
-    "field", [field for field in EVERYTHING if not field.startswith(("preprocess", "data", "early"))]
+    "field",
+    [
+        pytest.param(field, marks=pytest.mark.slow if field in ALIKE else ())
+        for field in EVERYTHING
+        if not field.startswith(("preprocess", "data", "early"))
+    ],
 )
 def test_each_regularizer_acts_and_evaluation_stays_as_it_is(launch, make_config, tmp_path, field):
     shared = {"preprocess__crop": 6, "augmentation__crop": "random"}

@@ -58,7 +58,9 @@ def fingerprints(workdir):
     return json.loads((workdir / "manifest.json").read_text())["fingerprints"]
 
 
-@pytest.mark.parametrize("condition", CONDITIONS)
+@pytest.mark.parametrize(
+    "condition", ["labels", *(pytest.param(name, marks=pytest.mark.slow) for name in CONDITIONS if name != "labels")]
+)
 def test_a_streamed_run_equals_a_resident_one_bit_for_bit(real_data, tmp_path, monkeypatch, condition):
     monkeypatch.setattr(figures, "learning_curve", lambda *_, **__: [])
     for feed in ("resident", "streamed"):

@@ -135,7 +135,7 @@ DRAWING = {"dropout__rate": 0.2, "augmentation__crop": "random", "augmentation__
     "steps, fields",
     [
         (200, {"model__name": f"{__name__}:Smooth", **DRAWING}),
-        (200, {"model__name": f"{__name__}:Smooth"}),
+        pytest.param(200, {"model__name": f"{__name__}:Smooth"}, marks=pytest.mark.slow),
         pytest.param(10, {"model__name": "mlp_1x512", **DRAWING}, marks=pytest.mark.slow),
         (10, {"model__name": "conv_tiny", "batch_norm__kind": "across_devices"}),
     ],

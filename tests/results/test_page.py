@@ -223,6 +223,7 @@ def test_a_study_shows_its_rows_and_its_figure(write_run, show):
     assert any("theorem1 of theorem1" in alt for alt in reader.values("alt"))
 
 
+@pytest.mark.slow
 def test_many_runs_make_a_page_soon_and_it_stays_small(write_run, tmp_path):
     for number in range(500):
         write_run("figure2a", f"mlp-{number}", points=400)

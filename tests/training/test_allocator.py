@@ -79,6 +79,7 @@ def test_nothing_is_kept_with_another_c_library(monkeypatch):
 
 
 @needs_glibc
+@pytest.mark.slow
 def test_a_run_records_that_it_keeps_memory_and_needs_little_more(tmp_path):
     found = {how: run(RUN, str(tmp_path / how), how) for how in ("with", "without")}
     assert found["with"]["kept"] and not found["without"]["kept"]
