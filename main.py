@@ -40,7 +40,7 @@ import sys
 
 from absl import app, flags
 
-from rethink import command_line, experiment, members, reproduction, settings, sweeps
+from rethink import command_line, experiment, members, reproduction, settings, statuses, sweeps
 
 DEFAULT = pathlib.Path(__file__).parent / "configs" / "digits_random.py"
 
@@ -76,9 +76,9 @@ def launch() -> None:
         app.run(main, flags_parser=command_line.parse)
     except settings.UserError as error:
         print(f"Error: {error}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(statuses.EXIT_MISTAKE)
     except KeyboardInterrupt as interruption:
-        sys.exit(getattr(interruption, "status", 130))
+        sys.exit(statuses.of_interruption(interruption))
 
 
 if __name__ == "__main__":

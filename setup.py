@@ -41,7 +41,7 @@ setup(
         "cuda": ["jax[cuda12]"],
         "tpu": ["jax[tpu]"],
         "tf": ["tensorflow-cpu>=2.21; platform_system == 'Linux'", "tensorflow>=2.21; platform_system != 'Linux'"],
-        "bench": ["psutil", "torch"],
+        "bench": ["psutil", "torch", "torchvision"],
         "cluster": ["ray>=2.50"],
         "page": PAGE,
         "test": TEST,

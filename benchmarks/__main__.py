@@ -34,8 +34,8 @@ PARTS = {
     "memory": starts.memory,
 }
 READ_DATA = {"epochs", "around", "fit", "memory"}
-PACKAGES = ("jax", "jaxlib", "flax", "numpy", "torch")
-NO_PEER = "PyTorch is not installed, so its half is left out: pip install -e '.[bench]'"
+PACKAGES = ("jax", "jaxlib", "flax", "numpy", "torch", "torchvision")
+NO_PEER = "PyTorch with torchvision is not installed, so their half is left out: pip install -e '.[bench]'"
 
 
 class Parser(argparse.ArgumentParser):

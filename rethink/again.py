@@ -18,10 +18,10 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from rethink import experiment, settings
+from rethink import experiment, settings, statuses
 from rethink.results import records
 
-EXIT_OK, EXIT_DIFFERS = 0, 1
+EXIT_DIFFERS = 1
 
 
 def config_of(folder: pathlib.Path) -> ConfigDict:
@@ -102,12 +102,12 @@ def main() -> int:
         if arguments.workdir:
             line, same = compare(arguments.folder, arguments.workdir)
             print(line)
-            status = status or (EXIT_OK if same else EXIT_DIFFERS)
+            status = status or (statuses.EXIT_DONE if same else EXIT_DIFFERS)
     except settings.UserError as error:
         print(f"Error: {error}", file=sys.stderr)
-        return 2
+        return statuses.EXIT_MISTAKE
     except KeyboardInterrupt as interruption:
-        return getattr(interruption, "status", 130)
+        return statuses.of_interruption(interruption)
     return status
 
 

@@ -64,8 +64,8 @@ def run(config: ConfigDict, workdir: str, launch: Launch) -> int:
 def run_group(members: Sequence[tuple[ConfigDict, str]], launch: Launch) -> list[int | Exception]:
     """Runs the members of a table that share a program; returns the exit status of each, or why it failed.
 
-    They are trained together where one process holds their data. Of several processes, with a profiler's trace or with
-    a streamed feed, they run one after the other.
+    They are trained together where one process holds their data. Of several processes, with a profiler's trace, with a
+    streamed feed, or where their images are together above `data.resident_limit_gib`, they run one after the other.
 
     Args:
       members: (config, directory) of each; the configs are alike but for what `executors.vmapped` lets differ.
@@ -79,7 +79,8 @@ def run_group(members: Sequence[tuple[ConfigDict, str]], launch: Launch) -> list
     first, _ = members[0]
     parallel.start(first.hardware, launch.processes)
     alone = parallel.several_processes() or launch.profile_steps
-    if alone or feeding.choose_feed(first.data, assembly.open_data(first))[0] != "resident":
+    copies = len({_image_set(config) for config, _ in members})
+    if alone or feeding.choose_feed(first.data, assembly.open_data(first), copies)[0] != "resident":
         return [_try(config, workdir, launch) for config, workdir in members]
     signals, screen = preemption.Signals(), reporting.Screen(shared=True)
     group = groups.Group(lambda: signals.asked(together=False))
@@ -88,6 +89,11 @@ def run_group(members: Sequence[tuple[ConfigDict, str]], launch: Launch) -> list
     if signals.asked(together=True):
         raise signals.interruption()
     return results
+
+
+def _image_set(config: ConfigDict) -> tuple[str, int]:
+    """Returns what runs have in common that hold the same images."""
+    return (config.corruption.pixels, 0 if config.corruption.pixels == "none" else config.seed)
 
 
 def _member(

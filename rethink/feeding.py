@@ -34,9 +34,13 @@ def make_feed(name: str, config: ConfigDict, data: sources.DataSet, total_steps:
     return _streamed_feed(config, data, total_steps, census), census
 
 
-def choose_feed(config: ConfigDict, data: sources.DataSet) -> tuple[str, str]:
-    """Returns ("resident" or "streamed", why): as the config section `data` says, or by the size as uint8."""
-    size = stored_size(data) / GIB
+def choose_feed(config: ConfigDict, data: sources.DataSet, copies: int = 1) -> tuple[str, str]:
+    """Returns ("resident" or "streamed", why): as the config section `data` says, or by the size as uint8.
+
+    Args:
+      copies: of the images, where runs that are trained together hold several.
+    """
+    size = copies * stored_size(data) / GIB
     if config.feed != "auto":
         return config.feed, f"{size:.2f} GiB"
     fits = size <= config.resident_limit_gib

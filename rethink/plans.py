@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from rethink import settings
+from rethink.executors.tasks import ended_before
 from rethink.members import Member
 from rethink.results import progress, records
 
@@ -51,7 +52,7 @@ def describe(asked: Sequence[Member], folder: pathlib.Path) -> str:
         with contextlib.suppress(settings.UserError):
             manifests[path.parent.name] = records.read_manifest(path)
     ended = {name: found for name, found in manifests.items() if found["fate"] in records.FINISHED}
-    ahead = [member for member in asked if not _is_done(member, ended)]
+    ahead = [member for member in asked if ended_before(member.config, folder / member.folder) is None]
     going_on = sum(member.folder in manifests for member in ahead)
     parts = [f"{len(asked)} runs: {len(asked) - len(ahead)} done, {going_on} to go on, {len(ahead) - going_on} new"]
     costs = _costs(ended, folder)
@@ -62,12 +63,6 @@ def describe(asked: Sequence[Member], folder: pathlib.Path) -> str:
         which = "them" if len(known) == len(ahead) else f"{len(known)} of them"
         parts.append(f"about {progress.duration(seconds)} and {size / MIB:,.0f} MiB for {which}, by those that ended")
     return "; ".join(parts)
-
-
-def _is_done(member: Member, ended: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Returns whether a run has come to the end that its config asks for."""
-    found = ended.get(member.folder)
-    return found is not None and records.is_finished(found, dict(settings.flatten(member.config)))
 
 
 def _key(config: Mapping[str, Any] | ConfigDict) -> tuple[Any, ...]:

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 
-from rethink.statuses import EXIT_MISTAKE
+from rethink import statuses
 
 LOCK_SECONDS = 100.0  # a shared file system takes so long to see that another machine, which had the lock, is gone
 POLL_SECONDS = 0.25
@@ -40,9 +40,9 @@ def main() -> int:
         return experiment.run(config, str(arguments.directory), experiment.Launch(brief=True))
     except settings.UserError as error:
         print(f"Error: {error}", file=sys.stderr)
-        return EXIT_MISTAKE
+        return statuses.EXIT_MISTAKE
     except KeyboardInterrupt as interruption:
-        return getattr(interruption, "status", 130)
+        return statuses.of_interruption(interruption)
 
 
 def _end_with(parent: int) -> None:

@@ -29,11 +29,11 @@ MAY_IMPORT = {
 }
 # Files that were split off: what they serve may import them, and they what they need of its share.
 SPLIT_OFF = {
-    "main": {"command_line", "members", "reproduction"},
+    "main": {"command_line", "members", "reproduction", "statuses"},
     "members": {"settings"},
     "reproduction": {"executors", "members", "results.page", "settings", "statuses", "sweeps"},
-    "again": {"experiment", "results", "settings"},
-    "plans": {"members", "results", "settings"},
+    "again": {"experiment", "results", "settings", "statuses"},
+    "plans": {"executors.tasks", "members", "results", "settings"},
     "sweeps": {"executors", "members", "plans", "statuses"},
     "executors": {"results", "settings", "statuses", "training.preemption"},
     "statuses": set(),

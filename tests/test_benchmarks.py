@@ -16,7 +16,10 @@ from rethink import models, randomness
 from rethink.regularization import batch_norm, explicit
 
 ROOT = pathlib.Path(__file__).parents[1]
-needs_torch = pytest.mark.skipif(not importlib.util.find_spec("torch"), reason="PyTorch is in the extra `bench`")
+needs_torch = pytest.mark.skipif(
+    not all(importlib.util.find_spec(name) for name in ("torch", "torchvision")),
+    reason="PyTorch and torchvision are in the extra `bench`",
+)
 # In a process of its own, as PyTorch and JAX would fight for threads. Of 25, 13 and 7 pixels both pad alike.
 LOGITS = """
 import sys

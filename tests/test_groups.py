@@ -355,6 +355,20 @@ def test_a_streamed_feed_runs_one_by_one(make_members, tmp_path, monkeypatch):
     assert run_group(asked, tmp_path) == [0] * 3
 
 
+@pytest.mark.parametrize("pixels, seeds, alone", [("none", 2, False), ("gaussian", 1, False), ("gaussian", 2, True)])
+def test_members_whose_images_are_too_large_together_run_one_by_one(
+    make_members, tmp_path, monkeypatch, pixels, seeds, alone
+):
+    limit = 1.5 * 1797 * 64 / 2**30  # one copy of the digits fits, two do not
+    fields = {"corruption__pixels": pixels, "data__resident_limit_gib": limit}
+    ran = []
+    monkeypatch.setattr(experiment, "run", lambda config, workdir, launch: ran.append(workdir) or 0)
+    monkeypatch.setattr(experiment.story, "tell_together", lambda stories, group: [0] * len(stories))
+    asked = make_members("corruption.label_probability=0.0,1.0", seeds, **fields)
+    assert run_group(asked, tmp_path) == [0] * 2 * seeds
+    assert len(ran) == 2 * seeds * alone
+
+
 def test_members_that_share_a_program_are_grouped_up_to_the_size():
     config = table(seeds=2)
     config.axes = "corruption.labels=none,uniform;train.batch_size=64,128"

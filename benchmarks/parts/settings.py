@@ -29,7 +29,8 @@ class Settings:
     @property
     def peers(self) -> tuple[str, ...]:
         """The ways of training in PyTorch, none where it is not installed."""
-        return ("idiomatic", "tuned") if importlib.util.find_spec("torch") else ()
+        there = all(importlib.util.find_spec(name) for name in ("torch", "torchvision"))
+        return ("idiomatic", "tuned") if there else ()
 
 
 def learning_rate(model: str) -> float:

@@ -1,4 +1,4 @@
-"""Owns training in PyTorch as it is mostly written: a `Dataset` that transforms each image, a `DataLoader`.
+"""Owns training in PyTorch as it is mostly written: a `Dataset` of torchvision's kind, its transforms, a `DataLoader`.
 
 Refuses to be clever: eager execution, the loss and the accuracy read at each step. The loader has 0 or 2 workers,
 whichever is faster.
@@ -8,8 +8,10 @@ import functools
 from typing import Any
 
 import torch
+from PIL import Image
 from torch.nn import functional
 from torch.utils import data
+from torchvision import transforms
 
 from benchmarks import architectures
 from benchmarks.peers import training
@@ -18,20 +20,24 @@ WORKERS = {"no worker": 0, "2 workers": 2}
 
 
 class Images(data.Dataset):
-    """Images that are cropped and whitened one by one: float32 [channels, height, width], and the label."""
+    """Images as torchvision's CIFAR10 gives them: a PIL image goes through the transform, and comes with its label."""
 
     def __init__(self, images: torch.Tensor, labels: torch.Tensor):
-        self._images, self._labels = images, labels
+        self._images, self._labels = images.numpy(), labels.tolist()
+        crop = transforms.CenterCrop(architectures.CROP)
+        self._transform = transforms.Compose([crop, transforms.ToTensor(), whiten])
 
     def __len__(self) -> int:
         return len(self._labels)
 
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        image = self._images[index]
-        top, left = ((size - architectures.CROP) // 2 for size in image.shape[:2])
-        image = image[top : top + architectures.CROP, left : left + architectures.CROP].permute(2, 0, 1) / 255.0
-        std = image.std(correction=0).clamp(min=image.numel() ** -0.5)
-        return (image - image.mean()) / std, self._labels[index]
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        return self._transform(Image.fromarray(self._images[index])), self._labels[index]
+
+
+def whiten(image: torch.Tensor) -> torch.Tensor:
+    """Returns the image with mean 0 and deviation 1, as `preprocess.whiten=per_image`."""
+    std = image.std(correction=0).clamp(min=image.numel() ** -0.5)
+    return (image - image.mean()) / std
 
 
 class Idiomatic(training.Training):

@@ -66,15 +66,15 @@ class Experiment(NamedTuple):
 Executor = Callable[[Sequence[Task], int, Experiment], Iterator[News]]
 
 
-def ended_before(task: Task) -> int | None:
+def ended_before(config: ConfigDict, directory: pathlib.Path) -> int | None:
     """Returns the exit status of a run that has come to the end that is asked for, None of one that is to be made.
 
     What is damaged or belongs to another config is to be made: the run itself says what is wrong.
     """
-    path = task.directory / "manifest.json"
+    path = directory / "manifest.json"
     with contextlib.suppress(settings.UserError):
         manifest = records.read_manifest(path) if path.exists() else None
-        now = json.loads(settings.to_json(task.config))
-        if manifest and records.is_finished(manifest, now) and not settings.changes(task.config, manifest["config"]):
+        now = json.loads(settings.to_json(config))
+        if manifest and records.is_finished(manifest, now) and not settings.changes(config, manifest["config"]):
             return EXIT_DIVERGED if manifest["fate"] == "diverged" else EXIT_DONE
     return None

@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from rethink.models import layers
+from rethink.models import layers, pooling
 from rethink.regularization.batch_norm import BatchNorm
 from rethink.regularization.explicit import Dropout
 
@@ -65,7 +65,7 @@ class AlexNet(nn.Module):
         shared: dict[str, Any] = {"norm": self.norm, "kernel_init": self.kernel_init, "train": train}
         x = images
         for features in self.features:
-            x = layers.max_pool(layers.conv_norm_relu(x, features, 5, **shared))
+            x = pooling.max_pool(layers.conv_norm_relu(x, features, 5, **shared))
             x = normalize_locally(x, depth_radius=self.depth_radius, bias=self.bias, alpha=self.alpha, beta=self.beta)
         x = x.reshape(len(x), -1)
         for size in self.hidden_sizes:

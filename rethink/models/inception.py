@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from rethink.models import layers
+from rethink.models import layers, pooling
 from rethink.regularization.batch_norm import BatchNorm
 from rethink.regularization.explicit import Dropout
 
@@ -48,7 +48,7 @@ class Inception(nn.Module):
         x = layers.conv_norm_relu(images, 96, 3, **shared)
         for filters in self.modules:
             if isinstance(filters, int):
-                branches = [layers.conv_norm_relu(x, filters, 3, stride=2, **shared), layers.max_pool(x)]
+                branches = [layers.conv_norm_relu(x, filters, 3, stride=2, **shared), pooling.max_pool(x)]
             else:
                 pointwise, spatial = filters
                 branches = [

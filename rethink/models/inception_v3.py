@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from rethink.models import layers
+from rethink.models import layers, pooling
 from rethink.regularization.batch_norm import BatchNorm
 from rethink.regularization.explicit import Dropout
 from rethink.settings import UserError
@@ -116,7 +116,7 @@ class Mixed(nn.Module):
 
         def take(x: jax.Array, step: Step) -> jax.Array:
             if step == MAX_POOL:
-                return layers.max_pool(x, padding="VALID")
+                return pooling.max_pool(x, "VALID")
             if step == MEAN_POOL:
                 return nn.avg_pool(x, (3, 3), padding="SAME", count_include_pad=False)
             if isinstance(step, Conv):

@@ -77,8 +77,3 @@ def convolution(
     if window == (1, 1):
         return nn.Dense(features, use_bias=use_bias, kernel_init=kernel_init)(x[:, ::stride, ::stride])
     return nn.Conv(features, window, strides=stride, padding=padding, use_bias=use_bias, kernel_init=kernel_init)(x)
-
-
-def max_pool(x: jax.Array, *, padding: str = "SAME") -> jax.Array:
-    """Returns the 3x3 max pool with stride 2 of x [batch, height, width, channels]; sizes as of a `convolution`."""
-    return nn.max_pool(x, (3, 3), strides=(2, 2), padding=padding)
