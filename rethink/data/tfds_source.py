@@ -60,8 +60,8 @@ def open_set(config: ConfigDict) -> DataSet:
     train, test = open_split("train_split"), open_split("test_split")
     _check_shapes(config, train.image_shape, test.image_shape)
     parts = {name: dataclasses.replace(train, ids=ids) for name, ids in training_rows(train.count, config).items()}
-    parts["test"] = dataclasses.replace(test, ids=test_rows(test.count, config))
-    return DataSet(builder.info.full_name, decoding.DECODER, num_classes, train.count, parts)
+    test = dataclasses.replace(test, ids=test_rows(test.count, config))
+    return DataSet(builder.info.full_name, decoding.DECODER, num_classes, train.count, {**parts, "test": test})
 
 
 @dataclasses.dataclass(frozen=True)
