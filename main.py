@@ -17,7 +17,7 @@
 Fields that matter (all of them, with their defaults: configs/base.py):
   --config.seed=1                        everything random
   --config.data.dir=DIR                  where prepared TFDS sets are
-  --config.data.train_examples=5000      a fixed subset
+  --config.data.train_examples=5000      a fixed subset; data.test_examples=1000: likewise of the test set
   --config.corruption.labels=uniform     or symmetric, none
   --config.corruption.label_probability=0.5
   --config.corruption.pixels=gaussian    or shuffled_pixels, random_pixels, none

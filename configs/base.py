@@ -55,7 +55,7 @@ def get_config() -> ConfigDict:
     config.data.train_split = "train"  # TFDS split
     config.data.test_split = "test"  # TFDS split; "validation" for imagenet2012
     config.data.train_examples = 0  # train on a fixed subset of this many; 0 for all. Smaller ones are nested in larger
-    config.data.test_examples = 0  # test on a fixed subset of this many; 0 for all
+    config.data.test_examples = 0  # test on a fixed subset of this many; 0 for all. Smaller ones are nested in larger
     config.data.validation_fraction = 0.0  # of the training examples, held out of training and evaluated; 0 for none
     config.data.split_seed = 0  # which subset, which are held out, which digits are for testing; not changed by `seed`
     config.data.test_fraction = 0.2  # of the embedded digits; TFDS sets bring their own test split

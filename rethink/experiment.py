@@ -65,7 +65,7 @@ def run_group(members: Sequence[tuple[ConfigDict, str]], launch: Launch) -> list
     """Runs the members of a table that share a program; returns the exit status of each, or why it failed.
 
     They are trained together where one process holds their data. Of several processes, with a profiler's trace, with a
-    streamed feed, or where their images are together above `data.resident_limit_gib`, they run one after the other.
+    streamed feed, or (`data.feed=auto`) where all their images are above `data.resident_limit_gib`, they run one by one.
 
     Args:
       members: (config, directory) of each; the configs are alike but for what `executors.vmapped` lets differ.
@@ -79,7 +79,7 @@ def run_group(members: Sequence[tuple[ConfigDict, str]], launch: Launch) -> list
     first, _ = members[0]
     parallel.start(first.hardware, launch.processes)
     alone = parallel.several_processes() or launch.profile_steps
-    copies = len({_image_set(config) for config, _ in members})
+    copies = len(members) if len({_image_set(config) for config, _ in members}) > 1 else 1  # all are stacked, or none
     if alone or feeding.choose_feed(first.data, assembly.open_data(first), copies)[0] != "resident":
         return [_try(config, workdir, launch) for config, workdir in members]
     signals, screen = preemption.Signals(), reporting.Screen(shared=True)

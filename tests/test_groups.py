@@ -359,7 +359,7 @@ def test_a_streamed_feed_runs_one_by_one(make_members, tmp_path, monkeypatch):
 def test_members_whose_images_are_too_large_together_run_one_by_one(
     make_members, tmp_path, monkeypatch, pixels, seeds, alone
 ):
-    limit = 1.5 * 1797 * 64 / 2**30  # one copy of the digits fits, two do not
+    limit = 3 * 1797 * 64 / 2**30  # of copies of the digits; four members hold four, as soon as two of them differ
     fields = {"corruption__pixels": pixels, "data__resident_limit_gib": limit}
     ran = []
     monkeypatch.setattr(experiment, "run", lambda config, workdir, launch: ran.append(workdir) or 0)

@@ -28,7 +28,7 @@ class Settings:
 
     @property
     def peers(self) -> tuple[str, ...]:
-        """The ways of training in PyTorch, none where it is not installed."""
+        """The ways of training in PyTorch, none where it or torchvision is not installed."""
         there = all(importlib.util.find_spec(name) for name in ("torch", "torchvision"))
         return ("idiomatic", "tuned") if there else ()
 

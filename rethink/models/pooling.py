@@ -1,7 +1,7 @@
 """Owns the max pool that the architectures share, and its gradient.
 
-Refuses XLA's own gradient (select and scatter), which on CPU takes ten times as long as this one: as long as all
-convolutions of AlexNet together.
+Refuses XLA's own gradient (select and scatter), with which a pool takes six times as long on CPU. This one has reverse
+mode alone.
 """
 
 import functools

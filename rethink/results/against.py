@@ -163,9 +163,9 @@ def draw(points: Sequence[Point], field: str, stem: Path, *, title: str) -> list
 
 
 def legend(figure, axes) -> None:
-    """Puts the names of the series below the panels, where there are several."""
+    """Puts the names of the series below the panels, where they have names."""
     handles, labels = axes.get_legend_handles_labels()
-    if len(labels) > 1:
+    if any(labels):
         figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
 
 

@@ -79,7 +79,7 @@ def draw(points: Sequence[Point], stem: Path, *, title: str) -> list[Path]:
             axes.set_ylim(bottom=0)
         against.plot(lower, against.curves(points, against.error("test_accuracy")))
         lower.set(ylabel="test error (%)", xlabel="probability that a label is redrawn", ylim=(0, 100))
-        figure.text(0.99, 0.005, "triangles: not reached, a lower bound", ha="right", fontsize=7, color="#555555")
+        upper.set_title("triangles: not reached, a lower bound", loc="right", fontsize=7, color="#555555")
         against.legend(figure, lower)
         return figure
 

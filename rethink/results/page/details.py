@@ -123,6 +123,7 @@ def _facts(entry: Entry, output: Path) -> Markup:
         "seed": manifest["config"].get("seed"),
         "data": data.get("name"),
         "train examples": _of(data.get("train_examples"), data.get("full_train_examples")),
+        "test examples": _grouped(data.get("test_examples")),
         "not the paper's experiment": "; ".join(shelves.caveats(entry)),
         "parameters": _grouped(manifest.get("parameters")),
         "steps": _grouped(summary.get("steps")),
