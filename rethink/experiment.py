@@ -65,7 +65,7 @@ def run_group(members: Sequence[tuple[ConfigDict, str]], launch: Launch) -> list
     """Runs the members of a table that share a program; returns the exit status of each, or why it failed.
 
     They are trained together where one process holds their data. Of several processes, with a profiler's trace, with a
-    streamed feed, or (`data.feed=auto`) where all their images are above `data.resident_limit_gib`, they run one by one.
+    streamed feed, or (`data.feed=auto`) where all their images are above `data.resident_limit_gib`, they run in turn.
 
     Args:
       members: (config, directory) of each; the configs are alike but for what `executors.vmapped` lets differ.
