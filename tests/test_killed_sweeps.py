@@ -137,13 +137,17 @@ def test_a_table_that_is_killed_again_and_again_loses_no_run_and_makes_none_twic
     rng = random.Random(1)
     sweep = Sweep(tmp_path / "table", undisturbed.folder.parents[1] / "compiled", "processes", 4)
     kills = ["parent", "child", "parent", "both", "parent", "child", "parent"]
+    made = 0
     for kill in kills:
         before = sweep.ended()
         launch = sweep.start()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            launch.wait(rng.uniform(1, 15))
+            launch.wait(rng.uniform(1, 8))
+        found = wait_until(lambda launch=launch: list(sweep.workers().values()) or launch.poll() is not None)
+        if launch.poll() is not None:  # all runs have ended: nothing is left to be killed
+            break
+        made += 1
         if kill != "parent":
-            found = wait_until(lambda: list(sweep.workers().values()))
             os.kill(rng.choice(found), signal.SIGKILL)
         if kill == "child":  # the launch itself starts it again
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -152,6 +156,7 @@ def test_a_table_that_is_killed_again_and_again_loses_no_run_and_makes_none_twic
         launch.wait()
         assert before.items() <= sweep.ended().items()
         assert wait_until(lambda: not sweep.workers(), 10), "a run outlived its table"
+    assert made >= 3
     before = sweep.ended()
     assert sweep.start().wait() == 0, sweep.shown()
     assert before.items() <= sweep.ended().items()
