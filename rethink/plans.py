@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from rethink import settings
-from rethink.executors.tasks import ended_before
+from rethink.executors.tasks import end_of
 from rethink.members import Member
 from rethink.results import progress, records
 
@@ -52,7 +52,9 @@ def describe(asked: Sequence[Member], folder: pathlib.Path) -> str:
         with contextlib.suppress(settings.UserError):
             manifests[path.parent.name] = records.read_manifest(path)
     ended = {name: found for name, found in manifests.items() if found["fate"] in records.FINISHED}
-    ahead = [member for member in asked if ended_before(member.config, folder / member.folder) is None]
+    ahead = [
+        member for member in asked if member.folder not in ended or end_of(ended[member.folder], member.config) is None
+    ]
     going_on = sum(member.folder in manifests for member in ahead)
     parts = [f"{len(asked)} runs: {len(asked) - len(ahead)} done, {going_on} to go on, {len(ahead) - going_on} new"]
     costs = _costs(ended, folder)

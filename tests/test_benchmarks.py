@@ -1,6 +1,5 @@
 """The benchmark of speed: that it runs, what it refuses, its networks on paper and in PyTorch."""
 
-import importlib.util
 import json
 import pathlib
 import subprocess
@@ -11,13 +10,14 @@ import numpy as np
 import pytest
 
 from benchmarks import architectures, rows
+from benchmarks.parts import settings
 from configs import base
 from rethink import models, randomness
 from rethink.regularization import batch_norm, explicit
 
 ROOT = pathlib.Path(__file__).parents[1]
 needs_torch = pytest.mark.skipif(
-    not all(importlib.util.find_spec(name) for name in ("torch", "torchvision")),
+    not settings.has_pytorch(),
     reason="PyTorch and torchvision are in the extra `bench`",
 )
 # In a process of its own, as PyTorch and JAX would fight for threads. Of 25, 13 and 7 pixels both pad alike.

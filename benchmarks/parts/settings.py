@@ -29,8 +29,12 @@ class Settings:
     @property
     def peers(self) -> tuple[str, ...]:
         """The ways of training in PyTorch, none where it or torchvision is not installed."""
-        there = all(importlib.util.find_spec(name) for name in ("torch", "torchvision"))
-        return ("idiomatic", "tuned") if there else ()
+        return ("idiomatic", "tuned") if has_pytorch() else ()
+
+
+def has_pytorch() -> bool:
+    """Returns whether PyTorch and torchvision are installed."""
+    return all(importlib.util.find_spec(name) for name in ("torch", "torchvision"))
 
 
 def learning_rate(model: str) -> float:

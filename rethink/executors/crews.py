@@ -83,7 +83,7 @@ def run_several(tasks: Sequence[Task], gather: Callable[[int], Crew]) -> Iterato
     """
     waiting = collections.deque[Task]()
     for task in tasks:
-        status = ended_before(task.config, task.directory)
+        status = ended_before(task)
         if status is None:
             waiting.append(task)
         else:

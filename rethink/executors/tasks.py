@@ -6,8 +6,8 @@ Refuses to run anything, and to print.
 import contextlib
 import json
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
@@ -66,15 +66,20 @@ class Experiment(NamedTuple):
 Executor = Callable[[Sequence[Task], int, Experiment], Iterator[News]]
 
 
-def ended_before(config: ConfigDict, directory: pathlib.Path) -> int | None:
+def ended_before(task: Task) -> int | None:
     """Returns the exit status of a run that has come to the end that is asked for, None of one that is to be made.
 
     What is damaged or belongs to another config is to be made: the run itself says what is wrong.
     """
-    path = directory / "manifest.json"
+    path = task.directory / "manifest.json"
     with contextlib.suppress(settings.UserError):
-        manifest = records.read_manifest(path) if path.exists() else None
-        now = json.loads(settings.to_json(config))
-        if manifest and records.is_finished(manifest, now) and not settings.changes(config, manifest["config"]):
-            return EXIT_DIVERGED if manifest["fate"] == "diverged" else EXIT_DONE
+        return end_of(records.read_manifest(path), task.config) if path.exists() else None
+    return None
+
+
+def end_of(manifest: Mapping[str, Any], config: ConfigDict) -> int | None:
+    """Returns the exit status of the run of a manifest, None where it is not at the end that `config` asks for."""
+    now = json.loads(settings.to_json(config))
+    if records.is_finished(manifest, now) and not settings.changes(config, manifest["config"]):
+        return EXIT_DIVERGED if manifest["fate"] == "diverged" else EXIT_DONE
     return None

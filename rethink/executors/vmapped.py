@@ -16,7 +16,7 @@ _WITH_THE_DATA = ("name", "seed")
 
 def run_vmapped(tasks: Sequence[Task], jobs: int, experiment: Experiment) -> Iterator[News]:
     """Yields the news of tasks that are trained here, up to `jobs` together; an interruption ends them all."""
-    ended = {task.name: ended_before(task.config, task.directory) for task in tasks}
+    ended = {task.name: ended_before(task) for task in tasks}
     for task in tasks:
         if ended[task.name] is not None:
             yield News(task, f"done before: {task.directory}", ended[task.name])

@@ -35,11 +35,12 @@ def _backward(padding: str, kept: tuple[jax.Array, jax.Array], gradient: jax.Arr
     lows = [low for low, _ in lax.padtype_to_pads(sizes, (WINDOW, WINDOW), (STRIDE, STRIDE), padding)]
     sides = [(low, span - size - low, 0) for low, span, size in zip(lows, spans, sizes, strict=True)]
     padded = lax.pad(x, jnp.array(-jnp.inf, x.dtype), [(0, 0, 0), *sides, (0, 0, 0)])
+    lengths = [span - WINDOW + 1 for span in spans]  # from a place in the first window to the same one in the last
     taken, rows = jnp.zeros(y.shape, bool), []
     for row in range(WINDOW):
         columns = []
         for column in range(WINDOW):
-            found = (padded[:, row:, column:][:, : spans[0] - 2 : STRIDE, : spans[1] - 2 : STRIDE] == y) & ~taken
+            found = (padded[:, row : row + lengths[0] : STRIDE, column : column + lengths[1] : STRIDE] == y) & ~taken
             taken = taken | found
             columns.append(jnp.where(found, gradient, 0))
         rows.append(_join(columns, 2))
