@@ -167,7 +167,8 @@ def test_a_file_of_the_paper_has_its_cells_and_every_member_is_valid(name):
         for member in found:  # what a comparison takes a cell for is what its file makes of it
             flat = dict(settings.flatten(member.config))
             filters = ["kernel.filters: 1000"] if "random_convolutions" in member.name else []
-            full = {"train_examples": protocol.TRAIN_EXAMPLES[flat["data.name"]]}
+            train, test = protocol.EXAMPLES[flat["data.name"]]
+            full = {"train_examples": train, "test_examples": test}
             assert protocol.expected(name, member.name)
             assert protocol.unlike(name, member.name, flat) == filters and protocol.caveats(flat, full) == []
         assert orderings.ORDERINGS[name]

@@ -9,7 +9,7 @@ from typing import Any
 
 from rethink.results import paper
 
-TRAIN_EXAMPLES = {"cifar10": 50_000, "mnist": 60_000, "imagenet2012": 1_281_167}
+EXAMPLES = {"cifar10": (50_000, 10_000), "mnist": (60_000, 10_000), "imagenet2012": (1_281_167, 50_000)}  # train, test
 EPOCHS = 64  # at least, on CIFAR10: figure 1a ends at 25,000 steps (certainty M), of 128 examples (inferred)
 FILTERS = 32_000  # of the random convolutional net of table 3
 
@@ -148,10 +148,9 @@ def caveats(config: Mapping[str, Any], data: Mapping[str, Any]) -> list[str]:
       config: flat; a field that it lacks is passed over.
       data: of the manifest.
     """
-    size = _size(config, data)
     own = [field for field in config if field.startswith("model.kwargs.")]
     return [
-        *([size] if size else []),
+        *_sizes(config, data),
         *([f"network changed by {', '.join(sorted(own))}"] if own else []),
         *(words.format(config[field]) for field, differs, words in _CAVEATS if differs(config, field)),
     ]
@@ -181,7 +180,6 @@ def _data(config: Mapping[str, Any]) -> str:
 
 _CAVEATS: tuple[tuple[str, Callable[[Mapping[str, Any], str], bool], str], ...] = (
     ("data.classes", _set, "labels modulo {} classes"),
-    ("data.test_examples", _set, "tested on {:,} examples"),
     ("corruption.label_probability", _some_redrawn, "labels redrawn with p = {:g}"),
     ("corruption.labels", _holds("symmetric"), "labels redrawn to other classes only"),
     ("corruption.pixels", _set, "pixels: {}"),
@@ -193,14 +191,19 @@ _CAVEATS: tuple[tuple[str, Callable[[Mapping[str, Any], str], bool], str], ...] 
 )
 
 
-def _size(config: Mapping[str, Any], data: Mapping[str, Any]) -> str:
-    """Returns how the train set is not the whole of one of the paper's; "" where it is."""
-    name, examples = _data(config), data.get("train_examples")
-    if examples is None:
-        return "size of the train set not recorded"
-    if name not in TRAIN_EXAMPLES:
-        return f"data not of the paper: {name}"
-    full = TRAIN_EXAMPLES[name]
-    if examples < full:
-        return f"subset: {examples:,} of {full:,} examples"
-    return f"{examples:,} examples, more than the paper's {full:,}" if examples > full else ""
+def _sizes(config: Mapping[str, Any], data: Mapping[str, Any]) -> list[str]:
+    """Returns how the train and the test set are not the whole of one of the paper's; [] where they are."""
+    name, train, test = _data(config), data.get("train_examples"), data.get("test_examples")
+    if train is None:
+        return ["size of the train set not recorded"]
+    if name not in EXAMPLES:
+        return [f"data not of the paper: {name}"]
+    full_train, full_test = EXAMPLES[name]
+    found = []
+    if train < full_train:
+        found.append(f"subset: {train:,} of {full_train:,} examples")
+    elif train > full_train:
+        found.append(f"{train:,} examples, more than the paper's {full_train:,}")
+    if test not in (None, full_test):
+        found.append(f"tested on {test:,} of {full_test:,} examples")
+    return found

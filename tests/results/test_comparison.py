@@ -134,7 +134,7 @@ def test_a_run_that_is_not_what_its_cell_says_is_not_comparable(write, field, va
         ({"data": {"train_examples": 1000, "full_train_examples": 1000}}, "subset: 1,000 of 50,000 examples"),
         ({"data": {}}, "size of the train set not recorded"),
         ({"data.classes": 2}, "labels modulo 2 classes"),
-        ({"data.test_examples": 2000}, "tested on 2,000 examples"),
+        ({"data": {"train_examples": FULL, "test_examples": 2000}}, "tested on 2,000 of 10,000 examples"),
         ({"model.kwargs.width": 8}, "network changed by model.kwargs.width"),
         ({"corruption.pixels": "gaussian"}, "pixels: gaussian"),
         ({"early_stopping.monitor": "validation"}, "stopped by examples held out of train"),
