@@ -152,7 +152,7 @@ def draw(points: Sequence[Point], field: str, stem: Path, *, title: str) -> list
         for axes, (name, drawn) in zip(figure.subplots(len(panels), 1, sharex=True), panels.items(), strict=True):
             plot(axes, drawn)
             axes.set_ylabel(f"{name} error (%)")
-            axes.set_ylim(bottom=0)
+            figures.from_zero(axes)
         axes.set_xlabel(field)
         if spans_decades([point.x for point in points]):
             axes.set_xscale("log")

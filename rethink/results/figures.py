@@ -60,6 +60,13 @@ def learning_curve(rows: Sequence[Mapping[str, Any]], stem: Path, *, title: str,
     return save(lambda: _draw(rows, title, num_classes), stem)
 
 
+def from_zero(axes) -> None:
+    """Lets the y axis begin at zero, with some room above what is drawn so far."""
+    axes.update_datalim([(0, 0)], updatex=False)
+    axes.autoscale_view(scalex=False)
+    axes.set_ylim(bottom=0)
+
+
 def save(draw: Callable[[], Any], stem: Path) -> list[Path]:
     """Draws a figure in the house style and writes it; returns the paths of `stem`.png and `stem`.pdf."""
     import matplotlib.style

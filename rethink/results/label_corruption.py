@@ -67,6 +67,12 @@ def relative(points: Sequence[Point], accuracy: str) -> Value:
     return value
 
 
+def fitting(points: Sequence[Point], accuracy: str) -> tuple[str, Value]:
+    """Returns the title and the value of a panel of figure 1b: `relative`, or the steps where that is known of none."""
+    title, value = f"steps to {float(accuracy):.0%}", relative(points, accuracy)
+    return (f"{title} / at p = 0", value) if any(map(value, points)) else (title, steps_to(accuracy))
+
+
 def draw(points: Sequence[Point], stem: Path, *, title: str) -> list[Path]:
     """Draws figure 1b, for both train accuracies, and figure 1c; returns the paths of `stem`.png and `stem`.pdf."""
 
@@ -74,12 +80,15 @@ def draw(points: Sequence[Point], stem: Path, *, title: str) -> list[Path]:
         figure = figures.new_figure((against.SIZE[0], 3 * against.SIZE[1]), title, 56)
         upper, middle, lower = figure.subplots(3, 1, sharex=True)
         for axes, accuracy in ((upper, FIT), (middle, STRICT)):
-            against.plot(axes, against.curves(points, relative(points, accuracy)))
-            axes.set_ylabel(f"steps to {float(accuracy):.0%} / at p = 0")
-            axes.set_ylim(bottom=0)
+            label, value = fitting(points, accuracy)
+            drawn = against.curves(points, value)
+            against.plot(axes, drawn)
+            axes.set_ylabel(label)
+            figures.from_zero(axes)
+            if any(any(curve.bounds) for curve in drawn.values()):
+                axes.set_title("triangles: not reached, a lower bound", loc="right", fontsize=7, color="#555555")
         against.plot(lower, against.curves(points, against.error("test_accuracy")))
         lower.set(ylabel="test error (%)", xlabel="probability that a label is redrawn", ylim=(0, 100))
-        upper.set_title("triangles: not reached, a lower bound", loc="right", fontsize=7, color="#555555")
         against.legend(figure, lower)
         return figure
 

@@ -78,7 +78,7 @@ def draw(found: Mapping[str, Sequence[Loss]], stem: Path, *, title: str) -> list
                 label = condition if place == 0 else f"_{condition}"
                 axes.plot(run.steps, run.losses, label=label, markevery=(number, every), linewidth=1.2, **look)
         axes.set(xlabel="step", ylabel="training loss")
-        axes.set_ylim(bottom=0)
+        figures.from_zero(axes)
         against.legend(figure, axes)
         return figure
 

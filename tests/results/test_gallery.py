@@ -74,12 +74,24 @@ def test_steps_to_fit_are_relative_to_no_corruption_and_a_miss_is_a_lower_bound(
     ]
     assert {row["relative, strict"] for row in picture.rows} == {""}  # 99% is not reached at p = 0 either
     assert {row["steps to 99%"] for row in picture.rows} == {">= 1000"}
-    upper, _, lower = axes_drawn
+    upper, strict, lower = axes_drawn
     (triangle,) = [line for line in upper.lines if line.get_marker() == 6]
     assert list(triangle.get_xdata()) == [1.0] and list(triangle.get_ydata()) == [10.0]
+    assert "triangles" in upper.get_title(loc="right") and upper.get_ylim() == pytest.approx((0, 10.5))
+    assert (upper.get_ylabel(), strict.get_ylabel()) == ("steps to 95% / at p = 0", "steps to 99%")
     assert list(lower.lines[0].get_ydata()) == pytest.approx([40, 60, 90])
     assert (tmp_path / "figures" / "label_corruption.csv").read_text().count("\n") == 4
     assert all(path.stat().st_size > 1000 for path in picture.paths)
+
+
+def test_curves_that_are_level_stand_below_the_top_and_no_bound_is_told_of_where_there_is_none(
+    write, tmp_path, axes_drawn
+):
+    for p in (0.0, 1.0):
+        write(f"mlp-label_probability={p}", reached=(100, 100), **{label_corruption.FIELD: p})
+    gallery.draw("label_corruption", tmp_path, title="figure")
+    for axes in axes_drawn[:2]:
+        assert axes.get_ylim() == pytest.approx((0, 1.05)) and axes.get_title(loc="right") == ""
 
 
 def test_a_series_is_what_is_left_of_the_name(write, tmp_path):

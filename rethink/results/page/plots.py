@@ -81,10 +81,7 @@ def _label_corruption(shelf: Shelf) -> Plot:
     points = _named(shelf, label_corruption.read(shelf.sound()))
     panels: list[tuple[str, list[dict[str, Any]]]] = []
     for accuracy in (label_corruption.FIT, label_corruption.STRICT):
-        relative = label_corruption.relative(points, accuracy)
-        known = any(relative(point) for point in points)
-        title = f"steps to {float(accuracy):.0%}" + (" / at p = 0" if known else "")
-        value = relative if known else label_corruption.steps_to(accuracy)
+        title, value = label_corruption.fitting(points, accuracy)
         panels.append((title, _series(points, value, named=not panels)))
     panels.append(("test error (%)", _series(points, against.error("test_accuracy"), named=False)))
     return Plot(
