@@ -113,7 +113,7 @@ def judge(
 
     Args:
       difference: ours minus the paper's, points, where both are numbers; error: its standard error, points.
-      ran: whether there is a run; comparable: whether all of them are the paper's experiment.
+      ran: whether there is a run; comparable: whether all of them are the paper's experiment, and none diverged.
     """
     if number is None:
         return "paper silent"
@@ -124,9 +124,9 @@ def judge(
     if not comparable:
         return "not comparable"
     allowed = max(MATCH_POINTS, MATCH_ERRORS * (error or 0.0))
-    if allowed > MOST_POINTS:
-        return "too noisy"
-    return "match" if round(abs(difference) - allowed, 6) <= 0 else "off"
+    if round(abs(difference) - allowed, 6) > 0:
+        return "off"
+    return "match" if allowed <= MOST_POINTS else "too noisy"
 
 
 def _least(counts: Iterable[int | None]) -> int | None:
@@ -173,6 +173,8 @@ def _ordering_row(table: paper.Table, claim: Claim, found: Mapping[str, Sequence
     complete = len(ours) == len(weights)
     error = _error_of_margin(weights, samples) if complete else None
     notes = [f"{cell}: {note}" for cell in weights for note in _notes(runs[cell], samples[cell])]
+    differences = _differences(runs)
+    notes += differences
     if error is not None and abs(claim.margin(ours)) < 2 * error:
         notes.append("within two standard errors")
     return {
@@ -183,7 +185,7 @@ def _ordering_row(table: paper.Table, claim: Claim, found: Mapping[str, Sequence
         "ours": claim.figures(ours) if complete else "",
         "n": _span(map(len, samples.values())) if complete else "",
         "standard error": "" if error is None else f"{error:.2f}",
-        "verdict": _verdict(claim, runs, ours if complete else None),
+        "verdict": _verdict(claim, runs, ours if complete else None, alike=not differences),
         "notes": "; ".join(notes),
     }
 
@@ -193,12 +195,21 @@ def _notes(runs: Sequence[Outcome], sample: Sequence[float]) -> list[str]:
     return outcomes.caveats_of(runs) + ([outcomes.fates(runs)] if len(sample) < len(runs) else [])
 
 
-def _verdict(claim: Claim, runs: Mapping[str, Sequence[Outcome]], ours: Mapping[str, float] | None) -> str:
-    """Returns the verdict on a claim; `ours` are the values of its cells, None where one has none."""
+def _verdict(
+    claim: Claim, runs: Mapping[str, Sequence[Outcome]], ours: Mapping[str, float] | None, *, alike: bool
+) -> str:
+    """Returns the verdict on a claim.
+
+    Args:
+      ours: the values of its cells, None where one has none; alike: whether its runs were trained alike.
+    """
     if any(run.changes_claims for found in runs.values() for run in found):
         return "not comparable"
     if ours is None:
         return _without_result(claim, runs)
+    survivors = any(map(outcomes.diverged, runs.values())) and not _meets_by_diverging(claim)
+    if survivors or not alike:
+        return "not comparable"
     return "holds" if claim.holds(ours) else "doesn't hold"
 
 
@@ -207,7 +218,29 @@ def _without_result(claim: Claim, runs: Mapping[str, Sequence[Outcome]]) -> str:
     if not all(runs.values()):
         return "not run"
     diverged = all(run.fate == "diverged" for found in runs.values() for run in found)
-    return "holds" if diverged and isinstance(claim, Level) and claim.or_diverged else "no result"
+    return "holds" if diverged and _meets_by_diverging(claim) else "no result"
+
+
+def _meets_by_diverging(claim: Claim) -> bool:
+    return isinstance(claim, Level) and claim.or_diverged
+
+
+def _differences(runs: Mapping[str, Sequence[Outcome]]) -> list[str]:
+    """Returns how the runs of a claim were trained otherwise than each other, beyond what it speaks of."""
+    every = [run for found in runs.values() for run in found]
+    found = [
+        f"cells differ in {name}"
+        for name, values in (
+            ("train examples", {run.train_examples for run in every}),
+            ("epochs", {run.planned_epochs for run in every}),
+        )
+        if len(values) > 1
+    ]
+    for network in {cell.partition("-")[0] for cell in runs}:
+        strays = {run.optimizer for cell, own in runs.items() if cell.partition("-")[0] == network for run in own}
+        if len(strays) > 1:
+            found.append(f"cells of {network} differ in their optimizer")
+    return found
 
 
 def _error_of_margin(weights: Mapping[str, int], samples: Mapping[str, Sequence[float]]) -> float | None:

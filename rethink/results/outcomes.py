@@ -25,7 +25,8 @@ class Outcome(NamedTuple):
       fractions: measure -> value in 0..1; empty where the run has not come to a result.
       caveats: why it is another experiment than the paper's.
       changes_claims: whether not even an ordering can be put to it.
-      classes: of its data; None where they are not recorded.
+      classes: of its data; planned_epochs: of its config; None where they are not recorded.
+      optimizer: the fields of its config that are of the optimizer, as text.
     """
 
     folder: pathlib.Path
@@ -38,6 +39,8 @@ class Outcome(NamedTuple):
     caveats: Sequence[str]
     changes_claims: bool
     classes: int | None
+    planned_epochs: float | None
+    optimizer: str
 
 
 def run_folders(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
@@ -95,6 +98,8 @@ def _outcome(folder: pathlib.Path, table: str, cell: str) -> Outcome:
         caveats=[*protocol.unlike(table, cell, config), *protocol.caveats(config, data)],
         changes_claims=protocol.changes_claims(table, cell, config),
         classes=(summary or {}).get("num_classes"),
+        planned_epochs=config.get("train.total_epochs"),
+        optimizer=", ".join(f"{field}={config[field]}" for field in sorted(config) if field.startswith("optimizer.")),
     )
 
 
@@ -116,9 +121,17 @@ def sample(outcomes: Iterable[Outcome], measure: str) -> list[float]:
     return [outcome.fractions[measure] for outcome in outcomes if measure in outcome.fractions]
 
 
-def caveats_of(outcomes: Iterable[Outcome]) -> list[str]:
-    """Returns what makes any of the runs another experiment than the paper's."""
-    return list(dict.fromkeys(caveat for outcome in outcomes for caveat in outcome.caveats))
+def caveats_of(outcomes: Sequence[Outcome]) -> list[str]:
+    """Returns what makes any of the runs another experiment than the paper's, or their mean one of survivors."""
+    found = list(dict.fromkeys(caveat for outcome in outcomes for caveat in outcome.caveats))
+    lost = diverged(outcomes)
+    return found + ([f"{lost} of {len(outcomes)} diverged"] if lost else [])
+
+
+def diverged(outcomes: Sequence[Outcome]) -> int:
+    """Returns how many of the runs diverged, where others of the same cell came to a result; else 0."""
+    count = sum(outcome.fate == "diverged" for outcome in outcomes)
+    return count if any(outcome.fractions for outcome in outcomes) else 0
 
 
 def fates(outcomes: Sequence[Outcome]) -> str:

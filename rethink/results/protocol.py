@@ -1,7 +1,8 @@
 """Owns what a run must be to be the paper's experiment: the protocol's fields, cell by cell, and the full data sets.
 
-Refuses to ask for what the paper leaves open: batch, initialization, coefficients, ImageNet's optimizer, and the rate
-of Inception without batch norm, which the paper's does not train.
+Refuses to ask for what the paper leaves open: batch, initialization, coefficients, ImageNet's optimizer, where table 3's
+filters come from and what is made of their features, and the rate of Inception without batch norm, which the paper's
+does not train.
 """
 
 from collections.abc import Callable, Mapping
@@ -61,7 +62,7 @@ def _of_a_kernel(cell: str) -> dict[str, Test]:
         "kernel.ridges": ridges,
     }
     if features == "random_convolutions":
-        return {**fields, "kernel.filters": _is(FILTERS)}
+        return {**fields, "kernel.filters": _is(FILTERS), "kernel.name": lambda name: name in ("gaussian", "linear")}
     return {**fields, "kernel.name": _is("gaussian")}
 
 
@@ -204,6 +205,8 @@ def _sizes(config: Mapping[str, Any], data: Mapping[str, Any]) -> list[str]:
         found.append(f"subset: {train:,} of {full_train:,} examples")
     elif train > full_train:
         found.append(f"{train:,} examples, more than the paper's {full_train:,}")
-    if test not in (None, full_test):
+    if test is None:
+        found.append("size of the test set not recorded")
+    elif test != full_test:
         found.append(f"tested on {test:,} of {full_test:,} examples")
     return found

@@ -24,7 +24,7 @@ def write(tmp_path):
         manifest = {
             "config": {"seed": seed, "data.name": "cifar10", "corruption.labels": "uniform", **config},
             "fate": fate,
-            "data": {"train_examples": 500 if subset else 50_000},
+            "data": {"train_examples": 500 if subset else 50_000, "test_examples": 10_000},
         }
         if fate in ("done", "diverged"):
             steps = dict(zip((FIT, STRICT), reached, strict=False))

@@ -66,7 +66,8 @@ def test_the_counts_are_those_of_the_comparison(write_run, tmp_path, show):
         write_run("table1", "mlp_3x512-none", test=0.5239),
         write_run("table1", "mlp_1x512-none", test=0.7, **{"model.name": "mlp_1x512"}),
     )
-    write_run("table1", "mlp_3x512-wd", test=0.53, full=False, **{"weight_decay.kind": "l2"})
+    write_run("table1", "mlp_3x512-wd", test=0.53, **{"weight_decay.kind": "l2"})
+    write_run("table1", "mlp_1x512-wd", full=False, **{"weight_decay.kind": "l2", "model.name": "mlp_1x512"})
     write_run("table1", "alexnet-none", fate="running", **{"model.name": "alexnet"})
     expected, orderings = collections.Counter(), collections.Counter()
     for table in paper.TABLES:

@@ -14,10 +14,12 @@ from rethink.results.page.shelves import Shelf
 RULE = (
     f"A number matches where it differs from the paper's by no more than {comparison.MATCH_POINTS:g} point, or "
     f"{comparison.MATCH_ERRORS:g} standard errors of ours, whichever is more; else it is off. Where these are over "
-    f"{comparison.MOST_POINTS:g} points, ours are too noisy to tell; numbers below a point match easily. A subset, a "
-    "test on a part of the test set, and a run that is not what the paper says of its cell, are not comparable, "
-    "however near they come. An ordering holds where our means show it, whatever their noise; it is put to subsets and "
-    "other data too, but not to runs with another corruption, regularizer or batch norm than the cell's."
+    f"{comparison.MOST_POINTS:g} points, ours are too noisy to tell a match; numbers below a point match easily. A "
+    "subset, a test on a part of the test set, a run that is not what the paper says of its cell, and the mean of runs "
+    "of which some diverged, are not comparable, however near they come. An ordering holds where our means show it, "
+    "whatever their noise; it is put to subsets and other data too, but not to runs with another corruption, "
+    "regularizer or batch norm than the cell's, nor between runs of other sizes, lengths or, of one network, "
+    "optimizers."
 )
 ORDERING_VERDICTS = ("holds", "doesn't hold", "not comparable", "not run", "no result")
 
