@@ -1,6 +1,6 @@
 """Owns what runs show against a field of their configs: points, curves over seeds, and the picture of errors.
 
-Refuses to pass a run that did not end for one that did: it gives no point.
+Refuses to pass a run that did not end for one that did: it gives no point. One that diverged has no error, and is told.
 """
 
 import math
@@ -25,16 +25,15 @@ LOOKS = (  # of series: told apart by colour and by mark
 )
 MOST_SERIES = 24  # a picture of more says nothing
 ERRORS = {"test": "test_accuracy", "train": "train_accuracy"}
-COLUMNS = ("series", "x", "n", "test error %", "deviation", "train error %", "notes")
 
 
 class Point(NamedTuple):
-    """What one run that came to a result says.
+    """What one run says that came to a result, or diverged.
 
     Attributes:
       series: its name without the value of the field and the seed; "" where nothing else is left.
       x: the value of the field.
-      summary: of its manifest.
+      summary: of its manifest; without an evaluation where it diverged.
       caveats: why it is another experiment than the paper's.
     """
 
@@ -43,6 +42,7 @@ class Point(NamedTuple):
     seed: int
     summary: Mapping[str, Any]
     caveats: Sequence[str]
+    diverged: bool
 
 
 class Curve(NamedTuple):
@@ -63,12 +63,18 @@ class Curve(NamedTuple):
 Value = Callable[[Point], tuple[float, bool] | None]  # (value, whether it is a lower bound), None where there is none
 
 
-def read(runs: Runs, field: str, at: Callable[[Mapping[str, Any]], float] | None = None) -> list[Point]:
-    """Returns the points of runs that came to a result, in the order of series, x and seed.
+def read(
+    runs: Runs,
+    field: str,
+    at: Callable[[Mapping[str, Any]], float] | None = None,
+    unlike: Callable[[Mapping[str, Any]], Sequence[str]] = lambda _: (),
+) -> list[Point]:
+    """Returns the points of runs that came to a result or diverged, in the order of series, x and seed.
 
     Args:
       runs: name -> run directories; a name holds FIELD=VALUE, without the section of the field where it can.
       at: flat config -> x, where it is not the field's value.
+      unlike: flat config -> further caveats.
 
     Raises:
       UserError: a run is damaged, or has no such field, or no number there.
@@ -80,15 +86,17 @@ def read(runs: Runs, field: str, at: Callable[[Mapping[str, Any]], float] | None
             config, summary = manifest["config"], manifest.get("summary")
             if field not in config:
                 raise settings.UserError(settings.unknown("FIELD", field, list(config)))
-            if not summary or manifest["fate"] not in records.WITH_RESULT:
+            if not summary or manifest["fate"] not in records.FINISHED:
                 continue
+            diverged = manifest["fate"] not in records.WITH_RESULT
             value = at(config) if at else config[field]
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise settings.UserError(f"FIELD='{field}' is no number ({value!r}): choose one to draw against.")
             others = {other: value for other, value in config.items() if other != field}
-            caveats = protocol.caveats(others, manifest.get("data", {}))
+            caveats = [*unlike(config), *protocol.caveats(others, manifest.get("data", {}))]
             series = _series(name, field, config[field])
-            found.append(Point(series, float(value), config["seed"], summary, caveats))
+            told = {**summary, "evaluation": None} if diverged else summary
+            found.append(Point(series, float(value), config["seed"], told, caveats, diverged))
     return sorted(found, key=lambda point: point[:3])
 
 
@@ -174,28 +182,41 @@ def spans_decades(values: Sequence[float]) -> bool:
     return bool(values) and min(values) > 0 and max(values) >= 20 * min(values)
 
 
-def rows(points: Sequence[Point]) -> list[dict[str, Any]]:
-    """Returns a row for each series and x, errors in percent; the columns are `COLUMNS`."""
+def columns(field: str) -> tuple[str, ...]:
+    """Returns the columns of `rows`."""
+    return ("series", field, "n", "test error %", "deviation", "train error %", "notes")
+
+
+def field_of(header: Sequence[str]) -> str:
+    """Returns the field of the `columns` in a file's first line; "" where it has others."""
+    return header[1] if len(header) > 1 and tuple(header) == columns(header[1]) else ""
+
+
+def rows(points: Sequence[Point], field: str) -> list[dict[str, Any]]:
+    """Returns a row for each series and x, errors in percent; the columns are `columns`."""
     test, train = (curves(points, error(measure)) for measure in ERRORS.values())
     found = []
-    for name, curve in test.items():
-        for place, x in enumerate(curve.x):
-            fitted = dict(zip(train[name].x, train[name].mean, strict=True)).get(x)
-            found.append(
-                {
-                    "series": name,
-                    "x": f"{x:g}",
-                    "n": curve.n[place],
-                    "test error %": f"{curve.mean[place]:.2f}",
-                    "deviation": f"{curve.deviation[place]:.2f}" if curve.n[place] > 1 else "",
-                    "train error %": "" if fitted is None else f"{fitted:.2f}",
-                    "notes": notes(points, name, x),
-                }
-            )
+    for name, x in places(points):
+        row = {"series": name, field: f"{x:g}", "n": 0, "deviation": "", "notes": notes(points, name, x)}
+        for measure, curve in (("train error %", train[name]), ("test error %", test[name])):
+            row[measure] = ""
+            if x in curve.x:
+                place = curve.x.index(x)
+                row |= {measure: f"{curve.mean[place]:.2f}", "n": curve.n[place]}
+                if measure.startswith("test") and curve.n[place] > 1:
+                    row["deviation"] = f"{curve.deviation[place]:.2f}"
+        found.append(row)
     return found
 
 
+def places(points: Iterable[Point]) -> list[tuple[str, float]]:
+    """Returns each series and x, ascending."""
+    return sorted({(point.series, point.x) for point in points})
+
+
 def notes(points: Iterable[Point], series: str, x: float) -> str:
-    """Returns what makes the runs at a place other experiments than the paper's."""
-    found = (caveat for point in points if (point.series, point.x) == (series, x) for caveat in point.caveats)
-    return "; ".join(dict.fromkeys(found))
+    """Returns what makes the runs at a place other experiments than the paper's, and how many of them diverged."""
+    here = [point for point in points if (point.series, point.x) == (series, x)]
+    lost = sum(point.diverged for point in here)
+    told = [f"{lost} of {len(here)} diverged"] if lost else []
+    return "; ".join(dict.fromkeys([*told, *(caveat for point in here for caveat in point.caveats)]))

@@ -48,7 +48,7 @@ def _label_corruption(runs: Runs, stem: pathlib.Path, title: str, field: str) ->
 
 def _against(runs: Runs, stem: pathlib.Path, title: str, field: str) -> Picture:
     points = against.read(runs, field)
-    return Picture(against.draw(points, field, stem, title=title), against.COLUMNS, against.rows(points))
+    return Picture(against.draw(points, field, stem, title=title), against.columns(field), against.rows(points, field))
 
 
 FIGURES: Mapping[str, Callable[[Runs, pathlib.Path, str, str], Picture]] = {

@@ -1,6 +1,7 @@
 """Owns figures 1b and 1c: steps to fit, and test error, against the probability that a label is redrawn.
 
-Refuses to leave out a run that did not fit: it is drawn at the steps that it made, as a lower bound.
+Refuses to leave out a run that did not fit, as it was short or diverged: it is drawn at the steps that it made, as a
+lower bound. One that diverged has no test error.
 """
 
 import statistics
@@ -8,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rethink.results import against, figures
+from rethink.results import against, figures, protocol
 from rethink.results.against import Point, Value
 from rethink.results.outcomes import Runs
 
@@ -31,7 +32,7 @@ COLUMNS = (
 
 def read(runs: Runs) -> list[Point]:
     """Returns the points of runs against the probability that a label is redrawn; true labels are at 0."""
-    return against.read(runs, FIELD, _probability)
+    return against.read(runs, FIELD, _probability, protocol.unlike_figures)
 
 
 def _probability(config: Mapping[str, Any]) -> float:
@@ -106,7 +107,7 @@ def rows(points: Sequence[Point]) -> list[dict[str, Any]]:
     }
     drawn = {column: against.curves(points, value) for column, (value, _) in measured.items()}
     found = []
-    for series, x in sorted({(point.series, point.x) for point in points}):
+    for series, x in against.places(points):
         row: dict[str, Any] = {"series": series, "p": f"{x:g}", "n": 0, "deviation": ""}
         for column, (_, form) in measured.items():
             curve = drawn[column][series]
@@ -114,7 +115,7 @@ def rows(points: Sequence[Point]) -> list[dict[str, Any]]:
             if x in curve.x:
                 place = curve.x.index(x)
                 row[column] = (">= " if curve.bounds[place] else "") + form.format(curve.mean[place])
-                row["n"] = curve.n[place]
+                row["n"] = max(row["n"], curve.n[place])
                 if column == "test error %" and curve.n[place] > 1:
                     row["deviation"] = f"{curve.deviation[place]:.2f}"
         found.append({**row, "notes": against.notes(points, series, x)})

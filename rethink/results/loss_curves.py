@@ -13,6 +13,7 @@ from rethink.results import against, figures, paper, protocol, records
 from rethink.results.outcomes import Runs
 
 CONVERGED = 0.1  # a training loss at most this, as in the replication whose steps paper.py has
+BATCH = 128  # of the replication, in whose steps that is
 STARTED = 0.9  # the loss is below this times that of guessing: the run has begun to converge
 COLUMNS = (
     "condition",
@@ -59,7 +60,9 @@ def _loss(folder: Path) -> Loss:
     manifest = records.read_run(folder)
     classes = (manifest.get("summary") or {}).get("num_classes")
     plain = {field: value for field, value in manifest["config"].items() if field != "corruption.pixels"}
-    notes = protocol.caveats(plain, manifest.get("data") or {})
+    notes = [*protocol.unlike_figures(plain), *protocol.caveats(plain, manifest.get("data") or {})]
+    if plain.get("train.batch_size") != BATCH:
+        notes.insert(0, f"batch: {plain.get('train.batch_size')}")
     if plain.get("model.name") != "inception":
         notes.insert(0, f"network: {plain.get('model.name')}")
     return Loss([step for step, _ in seen], [loss for _, loss in seen], math.log(classes) if classes else None, notes)

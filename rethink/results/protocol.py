@@ -1,8 +1,8 @@
 """Owns what a run must be to be the paper's experiment: the protocol's fields, cell by cell, and the full data sets.
 
-Refuses to ask for what the paper leaves open: batch, initialization, coefficients, ImageNet's optimizer, where table 3's
-filters come from and what is made of their features, and the rate of Inception without batch norm, which the paper's
-does not train.
+Refuses to ask for what the paper leaves open: batch, initialization, coefficients, ImageNet's optimizer, where
+table 3's filters come from and what is made of their features, and the rate of Inception without batch norm, which the
+paper's does not train.
 """
 
 from collections.abc import Callable, Mapping
@@ -128,6 +128,17 @@ def unlike(table: str, cell: str, config: Mapping[str, Any]) -> list[str]:
     return [
         f"{field}: {config.get(field, 'not recorded')}" for field in wanted if _strays(field, wanted[field], config)
     ]
+
+
+def unlike_figures(config: Mapping[str, Any]) -> list[str]:
+    """Returns `field: value` of what makes a run another than those of figures 1a to 1c, but for its corruption.
+
+    Nothing is asked of a network that is not the paper's, nor of one on other data than CIFAR10, which `caveats` names.
+    """
+    model = config.get("model.name")
+    cell = f"{model}{'_no_bn' if model == 'inception' and config.get('batch_norm.kind') == 'none' else ''}-none"
+    found = unlike("table1", cell, config) if _data(config) == "cifar10" else []
+    return [stray for stray in found if not stray.startswith("corruption.")]
 
 
 def _strays(field: str, test: Test, config: Mapping[str, Any]) -> bool:

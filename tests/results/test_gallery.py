@@ -7,10 +7,16 @@ import sys
 import matplotlib.figure
 import pytest
 
+from configs.paper import figure1a
+from rethink import members, settings
 from rethink.results import against, gallery, label_corruption, loss_curves, outcomes, paper
 from rethink.settings import UserError
 
 FIT, STRICT = label_corruption.FIT, label_corruption.STRICT
+
+RANDOM = next(member for member in members.members_of(figure1a.get_config()) if member.name == "random")
+PLAIN = json.loads(settings.to_json(RANDOM.config))  # of Inception
+MLP = {"model.name": "mlp_3x512", "optimizer.learning_rate": 0.01, "batch_norm.kind": "none"}
 
 
 @pytest.fixture
@@ -22,7 +28,7 @@ def write(tmp_path):
         folder.mkdir()
         evaluation = {"kind": "evaluation", "step": 1000, "train_accuracy": train, "test_accuracy": test}
         manifest = {
-            "config": {"seed": seed, "data.name": "cifar10", "corruption.labels": "uniform", **config},
+            "config": {**PLAIN, "seed": seed, "corruption.labels": "uniform", **config},
             "fate": fate,
             "data": {"train_examples": 500 if subset else 50_000, "test_examples": 10_000},
         }
@@ -94,6 +100,26 @@ def test_curves_that_are_level_stand_below_the_top_and_no_bound_is_told_of_where
         assert axes.get_ylim() == pytest.approx((0, 1.05)) and axes.get_title(loc="right") == ""
 
 
+def test_a_run_that_diverged_is_a_bound_without_a_test_error_and_told(write, tmp_path):
+    write("mlp-label_probability=0.0", **{label_corruption.FIELD: 0.0})
+    for seed, fate in enumerate(("done", "diverged")):
+        reached = (300, 400) if fate == "done" else (None, None)
+        write("mlp-label_probability=0.8", seed, fate=fate, reached=reached, test=0.2, **{label_corruption.FIELD: 0.8})
+    write("mlp-label_probability=1.0", fate="diverged", reached=(None, None), **{label_corruption.FIELD: 1.0})
+    _, some, all_ = gallery.draw("label_corruption", tmp_path, title="figure").rows
+    assert (some["n"], some["steps to 95%"], some["test error %"]) == (2, ">= 650", "80.00")
+    assert (all_["n"], all_["steps to 95%"], all_["test error %"]) == (1, ">= 1000", "")
+    assert (some["notes"].split("; ")[0], all_["notes"]) == ("1 of 2 diverged", "1 of 1 diverged")
+
+
+@pytest.mark.parametrize("figure", ["label_corruption", "loss_curves"])
+def test_a_run_that_is_trained_otherwise_than_those_of_the_figure_is_named(write, tmp_path, figure):
+    write("a", losses=(2.0,), **{label_corruption.FIELD: 1.0})
+    write("b", losses=(2.0,), **{label_corruption.FIELD: 1.0, "weight_decay.kind": "l2", "optimizer.name": "adam"})
+    plain, other = gallery.draw(figure, tmp_path, title="figure").rows
+    assert plain["notes"] == "" and other["notes"] == "weight_decay.kind: l2; optimizer.name: adam"
+
+
 def test_a_series_is_what_is_left_of_the_name(write, tmp_path):
     for model in ("mlp", "alexnet"):
         for p in (0.0, 1.0):
@@ -140,9 +166,12 @@ def test_errors_against_a_field_have_mean_and_spread(write, tmp_path, axes_drawn
     write("filters=100", fate="failed", **{"kernel.filters": 100})
     write("filters=300", fate="diverged", **{"kernel.filters": 300})
     picture = gallery.draw("against", tmp_path, title="figure", field="kernel.filters")
-    shown = [(row["series"], row["x"], row["n"], row["test error %"], row["deviation"]) for row in picture.rows]
-    assert shown == [("", "30", 2, "55.00", "7.07"), ("", "1000", 1, "30.00", "")]
-    assert {row["notes"] for row in picture.rows} == {"subset: 500 of 50,000 examples"}
+    assert picture.columns[:3] == ("series", "kernel.filters", "n")
+    shown = [(*(row[column] for column in picture.columns[:3]), row["test error %"]) for row in picture.rows]
+    assert shown == [("", "30", 2, "55.00"), ("", "300", 0, ""), ("", "1000", 1, "30.00")]
+    assert [row["deviation"] for row in picture.rows] == ["7.07", "", ""]
+    subset, lost, _ = [row["notes"] for row in picture.rows]
+    assert subset == "subset: 500 of 50,000 examples" and lost == "1 of 1 diverged"
     assert axes_drawn[0].get_xscale() == "log" and list(axes_drawn[0].lines[0].get_xdata()) == [30, 1000]
 
 
@@ -150,12 +179,12 @@ def test_loss_curves_say_when_each_condition_converges_beside_the_replication(wr
     write("true", losses=(2.3, 1.5, 0.3, 0.05))
     write("random", losses=(2.3, 2.3, 2.3, 2.0, 1.0, 0.3, 0.1))
     write(
-        "gaussian", losses=(2.2, 2.2, 2.05), **{"model.name": "mlp_3x512", "corruption.pixels": "gaussian"}
+        "gaussian", losses=(2.2, 2.2, 2.05), **{**MLP, "train.batch_size": 32, "corruption.pixels": "gaussian"}
     )  # 0.9 of guessing, which is log(10), is 2.07
     found = {row["condition"]: row for row in gallery.draw("loss_curves", tmp_path, title="figure").rows}
     assert [found["random"][column] for column in loss_curves.COLUMNS[1:5]] == [1, "40", "70", "1.75"]
     assert found["gaussian"]["steps to start"] == "30"
-    assert found["gaussian"]["notes"] == "network: mlp_3x512"  # the replication's is Inception
+    assert found["gaussian"]["notes"] == "network: mlp_3x512; batch: 32"  # the replication's is Inception
     assert found["gaussian"]["steps to loss 0.1"] == found["gaussian"]["relative to true"] == ""
     assert found["random"]["replication's"] == str(paper.STEPS_TO_LOSS["random"]) == "16600"
     assert found["random"]["relative"] == "4.15" and found["true"]["relative"] == "1.00"

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from rethink.results import best_so_far, label_corruption, records
+from rethink.results import best_so_far, gallery, label_corruption, records
 from rethink.results.page import configs, curves, plots, shelves
 
 
@@ -54,6 +54,22 @@ def test_errors_are_drawn_against_the_one_number_that_differs(write_run, drawn):
     test, train = plot.figure["data"]
     assert list(test["x"]) == [1e-4, 4e-3] and list(test["y"]) == pytest.approx([50, 60])
     assert list(train["y"]) == [0, 0] and plot.figure["layout"]["xaxis"]["type"] == "log"
+
+
+@pytest.mark.parametrize("field", ["train.batch_size", "optimizer.learning_rate", label_corruption.FIELD])
+def test_the_page_draws_against_the_field_of_the_static_figure(write_run, drawn, tmp_path, field):
+    for size, rate, p in ((32, 0.01, 0.0), (64, 0.1, 1.0)):
+        values = {"train.batch_size": size, "optimizer.learning_rate": rate, label_corruption.FIELD: p}
+        write_run("sweep", f"batch_size={size}-learning_rate={rate}-label_probability={p}", **values)
+    gallery.draw("against", tmp_path / "sweep", title="sweep", field=field)
+    plot = drawn("sweep")["against"]
+    assert plot.title == f"Errors against {field}" and plot.columns[1] == field
+
+
+def test_a_field_whose_name_ends_like_another_is_not_taken_for_it(write_run, drawn):
+    for rate, dropout in ((0.01, 0.0), (0.1, 0.5)):
+        write_run("sweep", f"learning_rate={rate}", **{"optimizer.learning_rate": rate, "dropout.rate": dropout})
+    assert drawn("sweep")["against"].title == "Errors against optimizer.learning_rate"
 
 
 def test_loss_curves_have_one_colour_a_condition(write_run, drawn):

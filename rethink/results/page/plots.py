@@ -3,7 +3,9 @@
 Refuses to compute: the points are those of the static figures' own files, and a lower bound is marked as one.
 """
 
+import csv
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -37,9 +39,9 @@ class Plot(NamedTuple):
 def of_shelf(shelf: Shelf) -> list[Plot]:
     """Returns the figures of a shelf; none where no run has anything to draw."""
     entries = [entry for entry in shelf.entries if not entry.problem]
-    field = axis(entries)
+    name, field = _against_axis(shelf, entries)
     found: list[Plot | None] = []
-    if field == label_corruption.FIELD:
+    if name == "label_corruption":
         found.append(_label_corruption(shelf))
     elif field:
         found.append(_against(shelf, entries, field))
@@ -51,14 +53,29 @@ def of_shelf(shelf: Shelf) -> list[Plot]:
     return [plot for plot in found if plot and plot.figure["data"]]
 
 
+def _against_axis(shelf: Shelf, entries: Sequence[Entry]) -> tuple[str, str]:
+    """Returns the figure against an axis, and its field: those of the static one, else by what the runs differ in."""
+    if (shelf.folder / "figures" / "label_corruption.csv").is_file():
+        return "label_corruption", label_corruption.FIELD
+    try:
+        with (shelf.folder / "figures" / "against.csv").open(encoding="utf-8") as text:
+            field = against.field_of(next(csv.reader(text), []))
+    except (OSError, ValueError, csv.Error):
+        field = ""
+    if field and all(_is_number(entry.manifest["config"].get(field)) for entry in entries):
+        return "against", field
+    field = axis(entries)
+    return "label_corruption" if field == label_corruption.FIELD else "against", field
+
+
 def axis(entries: Sequence[Entry]) -> str:
     """Returns the numeric field that the runs differ in: one that their names give, or the only one; "" for none."""
     configs = [entry.manifest["config"] for entry in entries]
     fields = [field for field in (configs[0] if configs else {}) if field not in PLACES and _varies(configs, field)]
     numeric = [field for field in fields if all(_is_number(config.get(field)) for config in configs)]
     for field in numeric:
-        words = [(f"{field}=", f"{field.rpartition('.')[2]}=") for _ in entries]
-        if all(any(word in entry.cell for word in known) for entry, known in zip(entries, words, strict=True)):
+        name = re.compile(rf"(^|-)({re.escape(field)}|{re.escape(field.rpartition('.')[2])})=")
+        if all(name.search(entry.cell) for entry in entries):
             return field
     return numeric[0] if len(numeric) == 1 and fields == numeric else ""
 
@@ -111,8 +128,8 @@ def _against(shelf: Shelf, entries: Sequence[Entry], field: str) -> Plot:
         f"Errors against {field}",
         "Means over seeds; bars are standard deviations.",
         drawing.figure(panels, field, **log),
-        against.COLUMNS,
-        against.rows(points),
+        against.columns(field),
+        against.rows(points, field),
     )
 
 
