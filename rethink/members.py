@@ -45,7 +45,7 @@ class Axis(NamedTuple):
 
 
 class Figure(NamedTuple):
-    """Which figure of results/gallery.py shows a table, and the field that it is drawn against, "" for steps."""
+    """Which figure of results/gallery.py shows a table, or "none"; the field that it is drawn against, "" for steps."""
 
     name: str
     field: str
@@ -57,13 +57,15 @@ def is_table(config: ConfigDict) -> bool:
 
 
 def figure_of(config: ConfigDict) -> Figure:
-    """Returns the figure that a table asks for; "auto" is one against its first axis of numbers, where it has one.
+    """Returns the figure that a table asks for; "auto" is one against its first axis of numbers, where it has one, and
+    none of studies that have no such axis.
 
     Raises:
       UserError: it is to be drawn against an axis, and there is none of numbers.
     """
     axis = _numeric_axis(config)
-    name = config.figure if config.figure != "auto" else "against" if axis else "best_so_far"
+    steps = "best_so_far" if config.kind == "train" else "none"
+    name = config.figure if config.figure != "auto" else "against" if axis else steps
     if name == "against" and not axis:
         raise settings.UserError(
             "figure='against' wants an axis of several numbers: set config.axes, such as "

@@ -43,9 +43,9 @@ class Cost(NamedTuple):
 
 
 def describe(asked: Sequence[Member], folder: pathlib.Path) -> str:
-    """Returns one line: how many runs are done, go on and are new, and about how long the latter will take.
+    """Returns one line: how many runs are done, go on and are new, and about how long the latter will run in all.
 
-    Damaged manifests are left out: the run that belongs there names them.
+    Runs at the same time take less. Damaged manifests are left out: the run that belongs there names them.
     """
     manifests = {}
     for path in sorted(folder.glob("*/manifest.json")):
@@ -58,12 +58,14 @@ def describe(asked: Sequence[Member], folder: pathlib.Path) -> str:
     going_on = sum(member.folder in manifests for member in ahead)
     parts = [f"{len(asked)} runs: {len(asked) - len(ahead)} done, {going_on} to go on, {len(ahead) - going_on} new"]
     costs = _costs(ended, folder)
-    known = [(member.config, costs[_key(member.config)]) for member in ahead if _key(member.config) in costs]
+    known = [(member, costs[_key(member.config)]) for member in ahead if _key(member.config) in costs]
     if known:
-        seconds = sum(_seconds(config, alike) for config, alike in known)
+        seconds = sum(_seconds(member.config, alike, folder / member.folder) for member, alike in known)
         size = sum(statistics.median(cost.size for cost in alike) for _, alike in known)
         which = "them" if len(known) == len(ahead) else f"{len(known)} of them"
-        parts.append(f"about {progress.duration(seconds)} and {size / MIB:,.0f} MiB for {which}, by those that ended")
+        parts.append(
+            f"about {progress.duration(seconds)} of running and {size / MIB:,.0f} MiB for {which}, by those that ended"
+        )
     return "; ".join(parts)
 
 
@@ -76,21 +78,29 @@ def _costs(ended: Mapping[str, Mapping[str, Any]], folder: pathlib.Path) -> dict
     """Returns kind of run -> the costs of those that ended."""
     found: dict[tuple[Any, ...], list[Cost]] = {}
     for name, manifest in ended.items():
-        summary = manifest.get("summary")
-        if summary:
-            work = summary.get("epochs", 1) * (manifest["data"]["train_examples"] if "epochs" in summary else 1)
+        summary, data = manifest.get("summary"), manifest.get("data") or {}
+        if summary and "full_train_examples" in data:
+            work = summary.get("epochs", 1) * (data["train_examples"] if "epochs" in summary else 1)
             if not work:  # it ended at its first evaluation: that tells nothing
                 continue
             size = sum(path.stat().st_size for path in (folder / name).rglob("*") if path.is_file())
-            cost = Cost(summary["seconds"] / work, size, manifest["data"]["full_train_examples"])
+            cost = Cost(summary["seconds"] / work, size, data["full_train_examples"])
             found.setdefault(_key(manifest["config"]), []).append(cost)
     return found
 
 
-def _seconds(config: ConfigDict, alike: Sequence[Cost]) -> float:
-    """Returns about how long a run will take, from the costs of some like it."""
+def _seconds(config: ConfigDict, alike: Sequence[Cost], folder: pathlib.Path) -> float:
+    """Returns about how long a run will take, from the costs of some like it and what it has made."""
     each = statistics.median(cost.seconds for cost in alike)
     if config.kind != "train":
         return each
     examples = config.data.train_examples or max(cost.full_train_examples for cost in alike)
-    return each * config.train.total_epochs * examples
+    return each * max(0.0, config.train.total_epochs - _epochs_made(folder)) * examples
+
+
+def _epochs_made(folder: pathlib.Path) -> float:
+    """Returns how far a run has come, by its last row; 0 where none can be read."""
+    with contextlib.suppress(settings.UserError):
+        rows = records.read_rows(folder / "metrics.jsonl")
+        return rows[-1].get("epoch", 0.0) if rows else 0.0
+    return 0.0

@@ -72,7 +72,7 @@ def report(error: Exception) -> None:
 
 
 def _show(config: ConfigDict, folder: pathlib.Path, figure: members.Figure) -> None:
-    """Prints the table, beside the paper's where it has one of this name, and draws the figure of its runs."""
+    """Prints the table, beside the paper's where it has one of this name, and draws the figure of its runs, if any."""
     print()
     if config.name in paper.TABLES:
         comparison.report(config.name, folder)
@@ -80,6 +80,8 @@ def _show(config: ConfigDict, folder: pathlib.Path, figure: members.Figure) -> N
         found = [path for paths in outcomes.run_folders(folder).values() for path in paths]
         ended = [path for path in found if records.read_run(path).get("summary")]
         print(tables.to_text([tables.run_row(path) for path in ended], tables.BRIEF_COLUMNS))
+    if figure.name == "none":
+        return
     drawn = gallery.draw(figure.name, folder, title=config.name, field=figure.field)
     if drawn.rows:
         print(f"\n{tables.to_text(drawn.rows, drawn.columns)}")

@@ -7,6 +7,7 @@ from made_up import RANDOM, TRUE, table
 from ml_collections import ConfigDict
 
 from configs import base
+from configs.paper import table3
 from rethink import experiment, members, settings
 from rethink.results import orderings, paper, protocol
 from rethink.settings import UserError
@@ -122,6 +123,7 @@ def test_the_figure_is_drawn_against_the_first_axis_of_several_numbers():
     config = swept("log.tensorboard=true,false;train.batch_size=32")
     steps = members.Figure("best_so_far", "")
     assert members.figure_of(config) == steps and members.figure_of(table()) == steps
+    assert members.figure_of(table3.get_config()) == members.Figure("none", "")  # solved, not trained
     config.axes += ",64;optimizer.momentum=0.0,0.9"
     assert members.figure_of(config) == members.Figure("against", "train.batch_size")
     config.figure = "loss_curves"

@@ -105,11 +105,12 @@ def test_the_plan_says_what_is_done_and_what_the_rest_will_take(tmp_path, capsys
     (tmp_path / "damaged-seed0").mkdir()
     (tmp_path / "damaged-seed0" / "manifest.json").write_text("{")
     told = plans.describe(asked, tmp_path)
-    assert told.startswith("3 runs: 1 done, 1 to go on, 1 new; about 1m40s and ")
+    assert told.startswith("3 runs: 1 done, 1 to go on, 1 new; about 1m40s of running and ")
     assert told.endswith("MiB for 1 of them, by those that ended")
     config.train.total_epochs = 4.0  # twice as many: what had ended goes on
     told = plans.describe(members.members_of(config), tmp_path)
-    assert told.startswith("3 runs: 0 done, 2 to go on, 1 new; about 6m40s and ")
+    # 200 s each, of which the first has run 100
+    assert told.startswith("3 runs: 0 done, 2 to go on, 1 new; about 5m00s of running and ")
 
 
 def test_a_run_that_ended_at_its_first_evaluation_tells_the_plan_nothing(tmp_path, capsys):

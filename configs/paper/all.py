@@ -79,6 +79,8 @@ def cpu() -> dict[str, ConfigDict]:
         "table3": table3.get_config(),
         "table3_filters": table3_filters.get_config(),
         "table4": table4.get_config("mlp_*"),
+        "table4-5000": _subset(table4.get_config("alexnet*"), *alexnet),
+        "table4-1000": _subset(table4.get_config("inception*"), *inception),
         "table4_alexnet-5000": _subset(table4_alexnet.get_config(), *alexnet),
         "figure1a-mlp_3x512": figure1a.get_config("mlp_3x512"),
         "figure1a-1000": _subset(figure1a.get_config(), *inception),

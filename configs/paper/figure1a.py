@@ -3,8 +3,9 @@
     python main.py --config=configs/paper/figure1a.py              # the paper's small Inception
     python main.py --config=configs/paper/figure1a.py:mlp_3x512    # another network
 
-Time: mlp_3x512 8 minutes a condition on 2 cores (AMD EPYC); inception 30 hours: it wants a GPU or TPU, or a subset
-(--config.data.train_examples=1000 --config.optimizer.decay_unit=steps --config.optimizer.decay_every=391.0).
+Time: mlp_3x512 8 minutes a condition on 2 cores (AMD EPYC); inception 15 hours, by its speed there: it wants a GPU or
+TPU, or a subset (--config.data.train_examples=1000 --config.optimizer.decay_unit=steps
+--config.optimizer.decay_every=391.0).
 Expect: figures/loss_curves.png, .pdf and .csv in the directory of the figure: all are fitted; Gaussian noise and random
 pixels sooner than random labels.
 """

@@ -4,8 +4,8 @@
     python main.py --config=configs/paper/figure1bc.py:'mlp_*' --config.seeds=3
     python main.py --config=configs/paper/figure1bc.py --config.axes='corruption.label_probability=0.0,0.1,0.3,1.0'
 
-Time: an MLP's run 6 to 10 minutes on 2 cores (AMD EPYC); AlexNet 6 hours, Inception 30 hours: these want a GPU or TPU,
-or a subset (--config.data.train_examples=5000).
+Time: an MLP's run 6 to 10 minutes on 2 cores (AMD EPYC); by their speed there, with --config.hardware.cpu_devices=2,
+AlexNet 1.5 hours, Inception 15: these want a GPU or TPU, or a subset (--config.data.train_examples=5000).
 Expect: figures/label_corruption.png, .pdf and .csv in the directory of the figure. Steps to fit grow with p, up to
 some 4 times those at p = 0; the test error rises to 90%. The paper has Inception, AlexNet and the MLP 1x512.
 """

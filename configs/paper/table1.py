@@ -3,8 +3,8 @@
     python main.py --config=configs/paper/table1.py            # all cells
     python main.py --config=configs/paper/table1.py:'mlp_*'    # those that match, patterns separated by commas
 
-Time: an MLP's cell 6 to 10 minutes on 2 cores (Intel Xeon); AlexNet 6 hours, Inception 30 hours: these want a GPU or
-TPU, or a subset (--config.data.train_examples=5000).
+Time: an MLP's cell 6 to 10 minutes on 2 cores (AMD EPYC); by their speed there, with --config.hardware.cpu_devices=2,
+AlexNet 1.5 hours, Inception 15: these want a GPU or TPU, or a subset (--config.data.train_examples=5000).
 Expect: the table beside the paper's, and whether the paper's orderings hold.
 """
 

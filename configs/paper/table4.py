@@ -3,7 +3,8 @@
     python main.py --config=configs/paper/table4.py
     python main.py --config=configs/paper/table4.py:'mlp_*'    # those that match
 
-Time: an MLP's cell 6 to 10 minutes on 2 cores (Intel Xeon); AlexNet 6 hours, Inception from 30 hours on.
+Time: an MLP's cell 6 to 10 minutes on 2 cores (AMD EPYC); by their speed there, with --config.hardware.cpu_devices=2,
+AlexNet 1.5 hours, Inception 15, and 45 in the two cells that run longer.
 Expect: the table beside the paper's, in which all but AlexNet still fit.
 """
 

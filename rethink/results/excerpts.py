@@ -23,7 +23,8 @@ def copy(folder: pathlib.Path, prefix: pathlib.Path, tables: Iterable[str] = ())
 
     Args:
       folder: of a table or a sweep that has ended; where it has several figures, their names follow the prefix.
-      tables: names of files in the folder `tables`, without ending, such as "table1".
+      tables: tables of the paper, such as "table1", and "table1-orderings"; or names of files in the folder `tables`,
+        without ending.
 
     Returns:
       The files that it wrote.
@@ -36,7 +37,7 @@ def copy(folder: pathlib.Path, prefix: pathlib.Path, tables: Iterable[str] = ())
     several = len({path.stem for path in figures}) > 1
     wanted = {path: f"_{path.stem}" * several + path.suffix for path in figures}
     wanted[folder / exports.FOLDER / f"{named}-runs.csv"] = "_runs.csv"
-    wanted.update({folder / exports.FOLDER / f"{name}.md": f"_{name}.md" for name in tables})
+    wanted.update({_table(folder / exports.FOLDER, named, name): f"_{name}.md" for name in tables})
     missing = [path for path in wanted if not path.is_file()]
     if missing:
         raise settings.UserError(
@@ -50,6 +51,13 @@ def copy(folder: pathlib.Path, prefix: pathlib.Path, tables: Iterable[str] = ())
     except OSError as error:
         raise settings.UserError(f"{prefix}: nothing can be written there ({error.strerror}).") from error
     return written
+
+
+def _table(folder: pathlib.Path, named: str, name: str) -> pathlib.Path:
+    """Returns the file of a table: where it is one of the paper's, the page put the directory's name behind its own."""
+    table, dash, rest = name.partition("-")
+    of_the_paper = folder / f"{table}-{named}{dash}{rest}.md"
+    return of_the_paper if of_the_paper.is_file() else folder / f"{name}.md"
 
 
 def main() -> None:

@@ -57,7 +57,7 @@ FIGURES: Mapping[str, Callable[[Runs, pathlib.Path, str, str], Picture]] = {
     "label_corruption": _label_corruption,  # figures 1b and 1c
     "against": _against,  # errors against the numbers of an axis
 }
-CHOICES = ("auto", *FIGURES)
+CHOICES = ("auto", "none", *FIGURES)
 
 
 def draw(name: str, folder: pathlib.Path, *, title: str, field: str = "") -> Picture:

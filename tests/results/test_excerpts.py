@@ -2,41 +2,53 @@
 
 import pytest
 
-from rethink.results import excerpts
+from rethink.results import excerpts, page
+from rethink.results.page import drawing
 from rethink.settings import UserError
 
 
-def make(folder, figures=("loss_curves",)):
-    for name in (*(f"figures/{stem}.{suffix}" for stem in figures for suffix in ("png", "pdf", "csv")),):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(name)
-    (folder / "tables").mkdir()
-    for name in (f"{folder.name}-runs.csv", "table1.md", "table2.md"):
-        (folder / "tables" / name).write_text(name)
-    return folder
+@pytest.fixture
+def make(write_run, tmp_path, monkeypatch):
+    """make(table, figures) -> the directory TABLE of two runs, with made-up figures and its page."""
+    monkeypatch.setattr(drawing, "library", lambda: "plotly")
+
+    def make(table="mine", figures=("loss_curves",)):
+        for cell in ("mlp_3x512-none", "mlp_3x512-wd"):
+            write_run(table, cell)
+        for name in (*(f"figures/{stem}.{suffix}" for stem in figures for suffix in ("png", "pdf", "csv")),):
+            (tmp_path / table / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / table / name).write_text(name)
+        page.write([tmp_path / table], tmp_path / table / "index.html")
+        return tmp_path / table
+
+    return make
 
 
-def test_pictures_numbers_and_the_tables_asked_for_are_copied(tmp_path):
-    written = excerpts.copy(make(tmp_path / "mine"), tmp_path / "figure1a", ["table1"])
-    assert {path.name: path.read_text() for path in written} == {
-        "figure1a.png": "figures/loss_curves.png",
-        "figure1a.csv": "figures/loss_curves.csv",
-        "figure1a_runs.csv": "mine-runs.csv",
-        "figure1a_table1.md": "table1.md",
-    }
+@pytest.mark.parametrize("table", ["mine", "table1"])
+def test_pictures_numbers_runs_and_the_tables_asked_for_are_copied(make, tmp_path, table):
+    written = excerpts.copy(make(table), tmp_path / "own", ["table1", "table1-orderings"])
+    texts = {path.name: path.read_text() for path in written}
+    assert texts.keys() == {"own.png", "own.csv", "own_runs.csv", "own_table1.md", "own_table1-orderings.md"}
+    assert texts["own.png"] == "figures/loss_curves.png" and texts["own.csv"] == "figures/loss_curves.csv"
+    assert [line.partition(",")[0] for line in texts["own_runs.csv"].splitlines()[1:]] == [
+        "mlp_3x512-none-seed0",
+        "mlp_3x512-wd-seed0",
+    ]
+    row = next(line for line in texts["own_table1.md"].splitlines() if "mlp_3x512-none" in line and "test" in line)
+    assert ("not run" in row) == (table == "mine") and "mlp_3x512" in texts["own_table1-orderings.md"]
 
 
-def test_of_several_figures_each_keeps_its_name(tmp_path):
-    written = excerpts.copy(make(tmp_path / "mine", ("a", "b")), tmp_path / "own")
+def test_of_several_figures_each_keeps_its_name(make, tmp_path):
+    written = excerpts.copy(make(figures=("a", "b")), tmp_path / "own")
     assert [path.name for path in written] == ["own_a.csv", "own_a.png", "own_b.csv", "own_b.png", "own_runs.csv"]
 
 
-def test_nothing_is_copied_of_a_table_that_has_not_ended(tmp_path):
+def test_nothing_is_copied_of_a_table_that_has_not_ended(make, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=r"empty-runs.csv is not there: give .* with its page \(python -m rethink"):
         excerpts.copy(tmp_path / "empty", tmp_path / "own")
     with pytest.raises(UserError, match="table9.md is not there"):
-        excerpts.copy(make(tmp_path / "mine"), tmp_path / "own", ["table9"])
+        excerpts.copy(make(), tmp_path / "own", ["table9"])
     assert not list(tmp_path.glob("own*"))
     with pytest.raises(UserError, match="nothing can be written there"):
         excerpts.copy(tmp_path / "mine", tmp_path / "nowhere" / "own")

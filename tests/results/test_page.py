@@ -224,6 +224,15 @@ def test_a_study_shows_its_rows_and_its_figure(write_run, show):
     assert any("theorem1 of theorem1" in alt for alt in reader.values("alt"))
 
 
+def test_a_table_of_studies_has_no_empty_section_of_figures(write_run, show):
+    for cell in ("mnist-pixels", "mnist-gabor"):
+        folder = write_run("table3", cell, **{"kind": "kernel"})
+        (folder / "metrics.jsonl").write_text("")
+    assert "figures" not in show().values("id")
+    write_run("figure2b", "inception")
+    assert "figures" in show().values("id")
+
+
 @pytest.mark.slow
 def test_many_runs_make_a_page_soon_and_it_stays_small(write_run, tmp_path):
     for number in range(500):

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rethink import settings
 from rethink.results import paper, tables
 from rethink.results.page import exports, parts, plots, samples, shelves
 from rethink.results.page.markup import Markup, element
@@ -21,7 +20,7 @@ def figures_section(found: Sequence[Shelf], output: Path, files: exports.Exports
     """Returns the figures of all shelves and, of those that are no table of the paper, their runs as a table."""
     shown = [shelf for shelf in found if _has_figures(shelf)]
     articles = [_shelf(number, shelf, output, files) for number, shelf in enumerate(shown)]
-    if not articles:
+    if not any(articles):
         return None
     return element("section", element("h2", "Figures", id="figures"), articles, aria_labelledby="figures")
 
@@ -30,7 +29,7 @@ def _has_figures(shelf: Shelf) -> bool:
     return any(entry.kind == "train" or len(shelf.entries) > 1 for entry in shelf.entries if not entry.problem)
 
 
-def _shelf(number: int, shelf: Shelf, output: Path, files: exports.Exports) -> Markup:
+def _shelf(number: int, shelf: Shelf, output: Path, files: exports.Exports) -> Markup | None:
     title = shelves.spoken(shelf)
     drawn = []
     for plot in plots.of_shelf(shelf):
@@ -40,12 +39,12 @@ def _shelf(number: int, shelf: Shelf, output: Path, files: exports.Exports) -> M
         listed = parts.numbers(plot.title, plot.columns, plot.rows, parts.file_links(written, plot.title))
         drawn.append(parts.plot(f"plot-{number}-{plot.name}", plot.title, plot.caption, plot.figure, links, listed))
     table = None if shelf.name in paper.TABLES else _runs(shelf, title, files)
-    return element("article", element("h3", title), drawn, table)
+    return element("article", element("h3", title), drawn, table) if drawn or table else None
 
 
 def _runs(shelf: Shelf, title: str, files: exports.Exports) -> list[Markup]:
     """Returns the table of a shelf's runs, and its files."""
-    rows = [row(entry) for entry in shelf.entries]
+    rows = shelves.run_rows(shelf)
     links = {str(entry.folder.name): entry for entry in shelf.entries}
 
     def show(column: str, row: Mapping[str, Any]) -> Any:
@@ -57,21 +56,6 @@ def _runs(shelf: Shelf, title: str, files: exports.Exports) -> list[Markup]:
     written = files.write(f"{shelf.folder.name}-runs", rows, tables.BRIEF_COLUMNS, caption)
     table = parts.table(caption, tables.BRIEF_COLUMNS, rows, show)
     return [table, parts.file_links(written, caption)]
-
-
-def row(entry: Entry) -> dict[str, Any]:
-    """Returns the row of a run, by its directory's name; what it has not recorded is blank."""
-    blank = {**dict.fromkeys(tables.BRIEF_COLUMNS, ""), "seed": entry.manifest["config"].get("seed", "")}
-    try:
-        found = {} if entry.problem else tables.run_row(entry.folder)
-    except (settings.UserError, LookupError, TypeError):
-        found = {}
-    return {
-        **blank,
-        **{name: found[name] for name in blank if name in found},
-        "run": entry.folder.name,
-        "fate": entry.fate,
-    }
 
 
 def studies_section(found: Sequence[Shelf], output: Path) -> Markup | None:

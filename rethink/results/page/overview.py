@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rethink.results import comparison, paper
+from rethink.results import comparison, paper, tables
 from rethink.results.page import exports, parts, shelves, verdicts
 from rethink.results.page.markup import Markup, element
 from rethink.results.page.verdicts import Verdict
@@ -94,12 +94,18 @@ def _table(number: int, verdict: Verdict, files: exports.Exports) -> Markup:
         if verdict.claims
         else []
     )
+    runs = (
+        files.write(f"{verdict.shelf.folder.name}-runs", shelves.run_rows(verdict.shelf), tables.BRIEF_COLUMNS, where)
+        if verdict.shelf
+        else []
+    )
     return element(
         "article",
         heading,
         _damaged(verdict),
         _numbers(title, verdict),
         parts.file_links(written, where),
+        parts.file_links(runs, f"Runs of {where}", label="Its runs") if runs else None,
         _orderings(title, verdict) if claimed else None,
         parts.file_links(claimed, f"Orderings of {where}") if claimed else None,
     )

@@ -95,13 +95,13 @@ def _spoken(entry: Entry) -> str:
     return f"run {entry.cell}, seed {_seed(entry)}"
 
 
-def file_links(paths: Sequence[str], what: str) -> Markup:
+def file_links(paths: Sequence[str], what: str, label: str = "Files") -> Markup:
     """Returns links to files, each by its ending; `what` names them for a screen reader."""
     links = []
     for path in paths:
         ending = path.rpartition(".")[2].upper()
         links += [" ", markup.link(path, ending, aria_label=f"{what} as {ending}")]
-    return element("p", "Files:", links, class_="files")
+    return element("p", f"{label}:", links, class_="files")
 
 
 def beside(folder: Path, stem: str, output: Path) -> list[str]:

@@ -3,13 +3,14 @@
 Refuses to stop at a damaged run: it becomes an entry that says what is wrong with it.
 """
 
+import contextlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from rethink import settings
-from rethink.results import files, outcomes, protocol, records
+from rethink.results import files, outcomes, protocol, records, tables
 
 SECTIONS = ("data", "hardware", "versions", "fingerprints", "summary")  # of a manifest, where they are recorded
 SINGLE = "runs"  # name of the shelf of runs that no table holds
@@ -171,6 +172,19 @@ def spoken(shelf: Shelf) -> str:
     if shelf.name == SINGLE:
         return f"Runs in {shelf.folder.name}"
     return shelf.name if shelf.folder.name == shelf.name else f"{shelf.name} ({shelf.folder.name})"
+
+
+def run_rows(shelf: Shelf) -> list[dict[str, Any]]:
+    """Returns a row for each run, by its directory's name, of `tables.BRIEF_COLUMNS`; what is not recorded is blank."""
+    found = []
+    for entry in shelf.entries:
+        row = {**dict.fromkeys(tables.BRIEF_COLUMNS, ""), "seed": entry.manifest["config"].get("seed", "")}
+        if not entry.problem:
+            with contextlib.suppress(settings.UserError, LookupError, TypeError):
+                known = tables.run_row(entry.folder)
+                row |= {name: known[name] for name in row if name in known}
+        found.append({**row, "run": entry.folder.name, "fate": entry.fate})
+    return found
 
 
 def caveats(entry: Entry) -> list[str]:
