@@ -67,6 +67,7 @@ def test_a_study_is_compared_by_its_results_but_for_times(tmp_path):
     assert again.compare(*folders) == (told, False)
 
 
+@pytest.mark.slow
 def test_a_run_that_comes_out_otherwise_fails(tmp_path):
     first, second = tmp_path / "first", tmp_path / "second"
     assert experiment.run(table(), str(first), experiment.Launch()) == 0
@@ -82,6 +83,7 @@ def test_a_folder_without_a_run_is_named(tmp_path):
         again.config_of(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_run_is_not_compared_with_itself_and_one_of_another_version_is_named(tmp_path):
     assert experiment.run(table(), str(tmp_path / "run"), experiment.Launch()) == 0
     words = [sys.executable, "-m", "rethink.again", str(tmp_path / "run"), f"--workdir={tmp_path / 'run' / '.'}"]

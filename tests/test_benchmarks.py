@@ -105,6 +105,7 @@ def measure(tmp_path, real_data, *words):
     return json.loads(file.read_text())
 
 
+@pytest.mark.slow
 def test_the_benchmark_runs(tmp_path, real_data):
     found = measure(tmp_path, real_data, "--only=around,limits")
     rates = {row["what"]: row["median"] for row in found["parts"]["around"] if row["unit"] == "images/s"}

@@ -225,7 +225,11 @@ def assert_equal_runs(one, other):
     "model, fields",
     [
         ("mlp_tiny", {"train__steps_per_call": 6}),
-        ("conv_tiny", {"batch_norm__kind": "across_devices", "corruption__pixels": "gaussian"}),
+        pytest.param(
+            "conv_tiny",
+            {"batch_norm__kind": "across_devices", "corruption__pixels": "gaussian"},
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_an_interrupted_run_goes_on_as_if_it_were_uninterrupted(
@@ -260,7 +264,8 @@ EVERYTHING = {
 ALIKE = ("augmentation__crop", "augmentation__flip", "augmentation__contrast")  # they act where a rotation acts
 
 
-@pytest.mark.parametrize("feed", [pytest.param("resident", marks=pytest.mark.slow), "streamed"])
+@pytest.mark.slow
+@pytest.mark.parametrize("feed", ["resident", "streamed"])
 def test_regularizers_draw_the_same_after_an_interruption_and_with_any_feed(
     launch, make_config, tmp_path, monkeypatch, feed
 ):

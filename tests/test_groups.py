@@ -189,6 +189,7 @@ def test_members_leave_the_records_of_runs_alone(make_members, tmp_path, capsys)
         assert files == {path.name for path in (tmp_path / "alone" / member.folder).iterdir()}
 
 
+@pytest.mark.slow
 def test_a_second_launch_finds_all_done(make_members, tmp_path, capsys):
     asked = make_members()
     assert run_group(asked[:2], tmp_path) == [0, 0]
@@ -255,6 +256,7 @@ def test_a_signal_in_an_evaluation_ends_all_members_at_its_step(make_members, tm
     assert rows(asked, tmp_path / "parts") == rows(asked, tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_members_that_are_at_other_steps_go_on_from_there(make_members, tmp_path, monkeypatch):
     asked = make_members()
     assert run_group(asked, tmp_path / "whole") == [0] * 3
@@ -283,6 +285,7 @@ def test_members_that_are_at_other_steps_go_on_from_there(make_members, tmp_path
     assert_close(rows(asked, tmp_path / "parts"), rows(asked, tmp_path / "whole"))
 
 
+@pytest.mark.slow
 def test_a_signal_before_the_first_step_leaves_no_member_begun(make_members, tmp_path, monkeypatch):
     asked = make_members()
     make = reporting.Reporter.__init__

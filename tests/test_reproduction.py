@@ -134,9 +134,9 @@ def test_a_tier_has_every_table_and_figure_and_all_its_runs_are_valid(tier):
     missing = {"table2"} if tier == "cpu" else set()  # ImageNet
     for wanted in {*paper.TABLES, "figure1a", "figure1bc", "figure2a", "figure2b", "theorem1", "linear", "capacity"}:
         assert (wanted in names) == (wanted not in missing), wanted
-    for table in paper.TABLES.keys() - missing:
-        own = [part for name, part in parts.items() if name.partition("-")[0] == table]
-        assert {member.name for part in own for member in members.members_of(part)} >= set(paper.TABLES[table].cells)
+    for name in paper.TABLES.keys() - missing:
+        own = [part for own_name, part in parts.items() if own_name.partition("-")[0] == name]
+        assert {member.name for part in own for member in members.members_of(part)} >= set(paper.TABLES[name].cells)
     for part in parts.values():
         asked = [member.config for member in members.members_of(part)] if members.is_table(part) else [part]
         for member in asked:

@@ -136,6 +136,7 @@ def test_a_network_that_diverged_ends_the_study_in_one_line(tmp_path):
     assert json.loads((tmp_path / "manifest.json").read_text())["fate"] == "failed"
 
 
+@pytest.mark.slow
 def test_a_network_whose_last_checkpoint_is_damaged_is_not_taken_for_another(tmp_path):
     made(capacity(draws=1), tmp_path)
     manifest = json.loads((tmp_path / "manifest.json").read_text())
