@@ -85,4 +85,4 @@ def _show(config: ConfigDict, folder: pathlib.Path, figure: members.Figure) -> N
     drawn = gallery.draw(figure.name, folder, title=config.name, field=figure.field)
     if drawn.rows:
         print(f"\n{tables.to_text(drawn.rows, drawn.columns)}")
-    print(f"Figure: {drawn.paths[0]}")
+    print(f"Figure: {drawn.paths[0]}{gallery.claims(config.name, folder)}")

@@ -88,6 +88,15 @@ def test_a_sweep_is_drawn_against_its_numeric_axis(tmp_path, capsys):
     assert [line.split(",")[:3] for line in lines[1:]] == [["true", "64", "1"], ["true", "128", "1"]]
 
 
+def test_what_the_paper_says_of_a_figure_is_told_beneath_it(tmp_path, capsys):
+    config = table(mlp=RANDOM)
+    config.name, config.figure = "figure1bc", "label_corruption"
+    config.axes = "corruption.label_probability=0.0,1.0"
+    assert sweeps.run_table(config, str(tmp_path), EXPERIMENT) == 0
+    told = capsys.readouterr().out.partition("label_corruption.png")[2]
+    assert "What the paper says of it" in told and "mlp: test error rises from each p to the next (0, 1)" in told
+
+
 def test_the_plan_says_what_is_done_and_what_the_rest_will_take(tmp_path, capsys):
     config = table(true=TRUE, random=RANDOM)
     config.train.total_epochs = 2.0

@@ -13,7 +13,18 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rethink import settings
-from rethink.results import against, best_so_far, files, label_corruption, loss_curves, outcomes, records, tables
+from rethink.results import (
+    against,
+    best_so_far,
+    comparison,
+    figure_claims,
+    files,
+    label_corruption,
+    loss_curves,
+    outcomes,
+    records,
+    tables,
+)
 from rethink.results.outcomes import Runs
 
 
@@ -80,6 +91,16 @@ def draw(name: str, folder: pathlib.Path, *, title: str, field: str = "") -> Pic
     return picture
 
 
+def claims(name: str, folder: pathlib.Path) -> str:
+    """Returns what the paper says of a figure beside what the runs of a folder show, for the terminal; "" of others.
+
+    Raises:
+      UserError: as figure_claims.check and outcomes.run_folders.
+    """
+    rows = figure_claims.check(name, outcomes.run_folders(folder))
+    return f"\n\nWhat the paper says of it\n\n{tables.to_text(rows, comparison.ORDERING_COLUMNS)}" if rows else ""
+
+
 def main() -> None:
     """Draws the figure that the command line asks for, and prints its numbers."""
     parser = argparse.ArgumentParser(description="A figure of a folder of runs, drawn again from their records.")
@@ -91,10 +112,11 @@ def main() -> None:
     title = arguments.title or arguments.folder.name
     try:
         picture = draw(arguments.figure, arguments.folder, title=title, field=arguments.field)
+        told = claims(title, arguments.folder)
     except settings.UserError as error:
         sys.exit(f"Error: {error}")
     print(tables.to_text(picture.rows, picture.columns))
-    print(f"Figure: {picture.paths[0]}")
+    print(f"Figure: {picture.paths[0]}{told}")
 
 
 if __name__ == "__main__":

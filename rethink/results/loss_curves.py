@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rethink.results import against, figures, paper, protocol, records
+from rethink.results import against, figures, paper, protocol, records, tables
 from rethink.results.outcomes import Runs
 
 CONVERGED = 0.1  # a training loss at most this, as in the replication whose steps paper.py has
@@ -23,19 +23,23 @@ COLUMNS = (
     "relative to true",
     "replication's",
     "relative",
+    "test accuracy %",
+    "replication's %",
+    "certainty",
     "notes",
 )
 
 
 class Loss(NamedTuple):
-    """A run's training loss [m] at steps [m], the loss of guessing, None where the classes are not recorded yet, and
-    how the run is unlike the replication's.
+    """A run's training loss [m] at steps [m], the loss of guessing, None where the classes are not recorded yet, how
+    the run is unlike the replication's, and its test accuracy, None where it has come to no result.
     """
 
     steps: list[int]
     losses: list[float]
     guessing: float | None
     notes: Sequence[str]
+    test_accuracy: float | None
 
     def first_below(self, level: float | None) -> int | None:
         """Returns the step of the first row at most `level`; None where there is none, and for no level."""
@@ -58,14 +62,16 @@ def _loss(folder: Path) -> Loss:
     rows = [row for row in records.read_rows(folder / "metrics.jsonl") if row["kind"] == "train"]
     seen = [(row["step"], row["loss"]) for row in rows if row["loss"] is not None]
     manifest = records.read_run(folder)
-    classes = (manifest.get("summary") or {}).get("num_classes")
+    summary = manifest.get("summary") or {}
+    classes, test = summary.get("num_classes"), (summary.get("evaluation") or {}).get("test_accuracy")
     plain = {field: value for field, value in manifest["config"].items() if field != "corruption.pixels"}
     notes = [*protocol.unlike_figures(plain), *protocol.caveats(plain, manifest.get("data") or {})]
     if plain.get("train.batch_size") != BATCH:
         notes.insert(0, f"batch: {plain.get('train.batch_size')}")
     if plain.get("model.name") != "inception":
         notes.insert(0, f"network: {plain.get('model.name')}")
-    return Loss([step for step, _ in seen], [loss for _, loss in seen], math.log(classes) if classes else None, notes)
+    guessing = math.log(classes) if classes else None
+    return Loss([step for step, _ in seen], [loss for _, loss in seen], guessing, notes, test)
 
 
 def draw(found: Mapping[str, Sequence[Loss]], stem: Path, *, title: str) -> list[Path]:
@@ -98,12 +104,28 @@ def rows(found: Mapping[str, Sequence[Loss]]) -> list[dict[str, Any]]:
             "steps to start": _text(_steps([run.started() for run in runs])),
             "steps to loss 0.1": _text(_converged(runs)),
             "relative to true": _ratio(_converged(runs), base),
-            "replication's": _text(paper.STEPS_TO_LOSS.get(condition)),
-            "relative": _ratio(paper.STEPS_TO_LOSS.get(condition), paper.STEPS_TO_LOSS["true"]),
+            **_replicated(condition),
+            "test accuracy %": tables.percent(_mean([run.test_accuracy for run in runs])),
             "notes": "; ".join(dict.fromkeys(note for run in runs for note in run.notes)),
         }
         for condition, runs in found.items()
     ]
+
+
+def _replicated(condition: str) -> dict[str, str]:
+    """Returns what the replication has of a condition; blank where it has none."""
+    steps, test = paper.STEPS_TO_LOSS.get(condition), paper.REPLICATED_TEST_ACCURACY.get(condition)
+    return {
+        "replication's": _text(steps.value if steps else None),
+        "relative": _ratio(steps.value if steps else None, paper.STEPS_TO_LOSS["true"].value),
+        "replication's %": test.text() if test else "",
+        "certainty": steps.certainty if steps else "",
+    }
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.fmean(known) if known else None
 
 
 def _converged(runs: Sequence[Loss]) -> float | None:

@@ -186,7 +186,10 @@ def test_loss_curves_say_when_each_condition_converges_beside_the_replication(wr
     assert found["gaussian"]["steps to start"] == "30"
     assert found["gaussian"]["notes"] == "network: mlp_3x512; batch: 32"  # the replication's is Inception
     assert found["gaussian"]["steps to loss 0.1"] == found["gaussian"]["relative to true"] == ""
-    assert found["random"]["replication's"] == str(paper.STEPS_TO_LOSS["random"]) == "16600"
+    assert found["random"]["replication's"] == f"{paper.STEPS_TO_LOSS['random'].value:.0f}" == "16600"
+    assert (found["random"]["certainty"], found["random"]["replication's %"]) == ("C", "10.31")
+    assert (found["true"]["test accuracy %"], found["true"]["replication's %"]) == ("50.00", "86.71")
+    assert found["gaussian"]["replication's %"] == ""
     assert found["random"]["relative"] == "4.15" and found["true"]["relative"] == "1.00"
     assert [list(line.get_ydata()) for line in axes_drawn[0].lines][0] == [2.2, 2.2, 2.05]
 

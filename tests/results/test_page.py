@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rethink.results import comparison, outcomes, page, paper
+from rethink.results import comparison, figure_claims, outcomes, page, paper
 from rethink.results.page import drawing, verdicts
 from rethink.settings import UserError
 
@@ -84,6 +84,34 @@ def test_the_counts_are_those_of_the_comparison(write_run, tmp_path, show):
     for verdict in verdicts.ORDERING_VERDICTS:
         assert re.search(rf"{verdict} {orderings[verdict]}\b", claims), verdict
     assert verdicts.RULE in reader.text and f"{comparison.MATCH_POINTS:g} point" in verdicts.RULE
+
+
+def test_what_the_paper_says_of_a_figure_stands_beneath_it_and_is_counted(write_run, tmp_path, show):
+    for p, test in ((0.0, 0.5), (1.0, 0.1)):
+        fields = {"corruption.label_probability": p, "corruption.labels": "uniform", "model.name": "mlp_1x512"}
+        write_run("figure1bc", f"mlp_1x512-label_probability={p}", test=test, **fields)
+    claims = figure_claims.check("figure1bc", outcomes.run_folders(tmp_path / "figure1bc"))
+    reader = show()
+    for row in claims:
+        assert f"{row['statement']} {row['paper']} {row['ours']}" in reader.text
+    assert [row["verdict"] for row in claims] == ["doesn't hold", "holds", "holds"]
+    counted = reader.text.partition("Orderings that the paper reports")[2].partition("The rule.")[0]
+    assert "holds 2" in counted and "doesn't hold 1" in counted
+    assert "Of 3 orderings that were put to our numbers, 2 hold." in reader.text
+    anchor = f"table-{len(paper.TABLES) + 1}"  # the tables come first
+    assert f"#{anchor}" in reader.values("href") and reader.values("id").count(anchor) == 1
+    for suffix in ("csv", "md", "tex"):
+        written = (tmp_path / "site" / "tables" / f"figure1bc-orderings.{suffix}").read_text()
+        assert all(row["ours"].split()[0] in written for row in claims), suffix
+
+
+def test_the_papers_norm_stands_beneath_a_kernels(write_run, tmp_path, show):
+    for cell in ("mnist-pixels", "cifar10-pixels"):
+        folder = write_run("table3", cell, kind="kernel")
+        manifest = json.loads((folder / "manifest.json").read_text())
+        manifest["summary"]["rows"] = [["norm", "152.0"]]
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+    assert show().text.count(paper.NORMS["mnist-pixels"].note) == 1
 
 
 def test_every_number_of_the_paper_and_its_certainty_stand_there(write_run, show):

@@ -51,6 +51,26 @@ def test_numbers_stand_in_their_cells(table, cell, measure, number):
     assert paper.TABLES[table].cells[cell][measure] == number
 
 
+def test_what_is_said_of_figures_has_its_certainty():
+    steps = paper.STEPS_TO_LOSS
+    assert {name: number.value for name, number in steps.items()} == {
+        "true": 4000,
+        "shuffled_pixels": 5600,
+        "gaussian": 8800,
+        "random_pixels": 11900,
+        "random": 16600,
+    }
+    assert {number.certainty for number in [*steps.values(), *paper.REPLICATED_TEST_ACCURACY.values()]} == {"C"}
+    assert (paper.STEPS_TO_OVERFIT["1"].value, paper.STEPS_TO_OVERFIT["1"].certainty) == (4, "C")
+    assert (paper.TEST_ERROR["1"].value, paper.TEST_ERROR["1"].certainty) == (90, "A")
+    assert {name: number[:2] for name, number in paper.NORMS.items()} == {
+        "mnist-pixels": (220, "A"),
+        "mnist-gabor": (390, "A"),
+    }
+    said = [paper.BATCH_NORM_GAIN, paper.EARLY_STOPPING_GAIN, *paper.START_BEFORE_RANDOM.values()]
+    assert all(number.value is None and number.note and number.certainty == "A" for number in said)
+
+
 def test_only_the_runs_that_overfit_have_a_best_so_far():
     cells = paper.TABLES["table2"].cells
     assert {cell for cell, found in cells.items() if "best_test_accuracy" in found} == {"true-wd", "true-none"}

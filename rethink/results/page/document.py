@@ -33,11 +33,12 @@ def render(found: Sequence[Shelf], output: Path) -> str:
       UserError: plotly is not installed.
     """
     scripts = library, own = drawing.library(), (HERE / "page.js").read_text(encoding="utf-8")
-    files, judged = exports.Exports(output), verdicts.of_shelves(found)
+    files, judged, figured = exports.Exports(output), verdicts.of_shelves(found), verdicts.of_figures(found)
+    anchors = {overview.anchor(number): verdict for number, verdict in enumerate(figured, start=len(judged))}
     sections = {
-        "verdict": overview.verdict_section(judged),
+        "verdict": overview.verdict_section([*judged, *figured]),
         "tables": overview.tables_section(judged, files),
-        "figures": exhibits.figures_section(found, output, files),
+        "figures": exhibits.figures_section(found, anchors, output, files),
         "studies": exhibits.studies_section(found, output),
         "samples": exhibits.samples_section(found),
         "runs": details.section(found, output),

@@ -8,18 +8,28 @@ from pathlib import Path
 from typing import Any
 
 from rethink.results import paper, tables
-from rethink.results.page import exports, parts, plots, samples, shelves
+from rethink.results.page import exports, overview, parts, plots, samples, shelves
 from rethink.results.page.markup import Markup, element
 from rethink.results.page.samples import Condition
 from rethink.results.page.shelves import Entry, Shelf
+from rethink.results.page.verdicts import Verdict
 
 LARGEST_PICTURE = 2**20  # bytes of a PNG that is shown in the page; larger ones are linked
 
 
-def figures_section(found: Sequence[Shelf], output: Path, files: exports.Exports) -> Markup | None:
-    """Returns the figures of all shelves and, of those that are no table of the paper, their runs as a table."""
+def figures_section(
+    found: Sequence[Shelf], judged: Mapping[str, Verdict], output: Path, files: exports.Exports
+) -> Markup | None:
+    """Returns the figures of all shelves and, of those that are no table of the paper, their runs as a table.
+
+    Args:
+      judged: id that the claims about a figure get -> the verdict on them.
+    """
     shown = [shelf for shelf in found if _has_figures(shelf)]
-    articles = [_shelf(number, shelf, output, files) for number, shelf in enumerate(shown)]
+    articles = []
+    for number, shelf in enumerate(shown):
+        claims = [_claims(anchor, verdict, files) for anchor, verdict in judged.items() if verdict.shelf is shelf]
+        articles.append(_shelf(number, shelf, claims, output, files))
     if not any(articles):
         return None
     return element("section", element("h2", "Figures", id="figures"), articles, aria_labelledby="figures")
@@ -29,7 +39,16 @@ def _has_figures(shelf: Shelf) -> bool:
     return any(entry.kind == "train" or len(shelf.entries) > 1 for entry in shelf.entries if not entry.problem)
 
 
-def _shelf(number: int, shelf: Shelf, output: Path, files: exports.Exports) -> Markup | None:
+def _claims(anchor: str, verdict: Verdict, files: exports.Exports) -> Markup:
+    """Returns what the paper says of a figure beside what its runs show."""
+    heading = element("h4", "What the paper says of it", id=anchor)
+    if verdict.problem or verdict.shelf is None:
+        return element("div", heading, element("p", "Not compared: ", verdict.problem, class_="problem"))
+    title = shelves.spoken(verdict.shelf)
+    return element("div", heading, overview.orderings(title, verdict.shelf.folder.name, title, verdict, files))
+
+
+def _shelf(number: int, shelf: Shelf, claims: Sequence[Markup], output: Path, files: exports.Exports) -> Markup | None:
     title = shelves.spoken(shelf)
     drawn = []
     for plot in plots.of_shelf(shelf):
@@ -39,7 +58,7 @@ def _shelf(number: int, shelf: Shelf, output: Path, files: exports.Exports) -> M
         listed = parts.numbers(plot.title, plot.columns, plot.rows, parts.file_links(written, plot.title))
         drawn.append(parts.plot(f"plot-{number}-{plot.name}", plot.title, plot.caption, plot.figure, links, listed))
     table = None if shelf.name in paper.TABLES else _runs(shelf, title, files)
-    return element("article", element("h3", title), drawn, table) if drawn or table else None
+    return element("article", element("h3", title), drawn, claims, table) if drawn or claims or table else None
 
 
 def _runs(shelf: Shelf, title: str, files: exports.Exports) -> list[Markup]:
@@ -75,6 +94,11 @@ def _study(entry: Entry, output: Path) -> Markup:
         for row in (listed if isinstance(listed, list) else [])
         if isinstance(row, list) and len(row) == 2
     ]
+    if rows and entry.kind == "kernel" and entry.cell in paper.NORMS:
+        norm = paper.NORMS[entry.cell]
+        rows.append(
+            {"what": f"norm in the paper ({norm.certainty}), which does not say of what kernel", "found": norm.note}
+        )
     table = parts.table(f"What {entry.folder.name} has shown", ("what", "found"), rows) if rows else None
     empty = None if rows else element("p", "It has come to no result.")
     return element("article", heading, table, empty, _pictures(entry, output))

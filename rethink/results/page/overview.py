@@ -14,12 +14,12 @@ from rethink.results.page.verdicts import Verdict
 
 
 def anchor(number: int) -> str:
-    """Returns the id of the table of a verdict, of which `number` came before."""
+    """Returns the id of the table of a verdict, of which `number` came before; figures follow the tables."""
     return f"table-{number + 1}"
 
 
 def verdict_section(found: Sequence[Verdict]) -> Markup:
-    """Returns the counts over all tables, the rule, and a line for each table."""
+    """Returns the counts over all tables and figures, the rule, and a line for each of them."""
     counts = verdicts.total([verdict.counts() for verdict in found])
     claims = verdicts.total([verdict.orderings() for verdict in found])
     return element(
@@ -28,7 +28,7 @@ def verdict_section(found: Sequence[Verdict]) -> Markup:
         element("p", _sentence(counts, claims), class_="lead"),
         element("h3", "Numbers of the paper's tables"),
         _tiles(counts, comparison.VERDICTS),
-        element("h3", "Orderings that the paper reports"),
+        element("h3", "Orderings that the paper reports, in tables and figures"),
         _tiles(claims, verdicts.ORDERING_VERDICTS),
         element("p", element("strong", "The rule. "), verdicts.RULE),
         _lines(found),
@@ -57,7 +57,15 @@ def _tiles(counts: Counter[str], names: Sequence[str]) -> Markup:
 
 
 def _lines(found: Sequence[Verdict]) -> Markup:
-    columns = ("table", *comparison.VERDICTS, "orderings: hold", "don't", "not comparable ", "not run ", "no result ")
+    columns = (
+        "table or figure",
+        *comparison.VERDICTS,
+        "orderings: hold",
+        "don't",
+        "not comparable ",
+        "not run ",
+        "no result ",
+    )
     rows = []
     for number, verdict in enumerate(found):
         numbers, orderings = verdict.counts(), [verdict.orderings()[name] for name in verdicts.ORDERING_VERDICTS]
@@ -65,7 +73,7 @@ def _lines(found: Sequence[Verdict]) -> Markup:
         link = element("a", name, href=f"#{anchor(number)}")
         cells = [link, *(numbers[name] for name in comparison.VERDICTS), *orderings]
         rows.append(dict(zip(columns, cells, strict=True)))
-    return parts.table("Verdicts of each table", columns, rows)
+    return parts.table("Verdicts of each table and figure", columns, rows)
 
 
 def tables_section(found: Sequence[Verdict], files: exports.Exports) -> Markup:
@@ -89,11 +97,6 @@ def _table(number: int, verdict: Verdict, files: exports.Exports) -> Markup:
         return element("article", heading, element("p", "Not compared: ", verdict.problem, class_="problem"))
     name = verdict.table if verdict.shelf is None else f"{verdict.table}-{verdict.shelf.folder.name}"
     written = files.write(name, verdict.rows, comparison.COLUMNS, where)
-    claimed = (
-        files.write(f"{name}-orderings", verdict.claims, comparison.ORDERING_COLUMNS, f"Orderings: {where}")
-        if verdict.claims
-        else []
-    )
     runs = (
         files.write(f"{verdict.shelf.folder.name}-runs", shelves.run_rows(verdict.shelf), tables.BRIEF_COLUMNS, where)
         if verdict.shelf
@@ -106,8 +109,7 @@ def _table(number: int, verdict: Verdict, files: exports.Exports) -> Markup:
         _numbers(title, verdict),
         parts.file_links(written, where),
         parts.file_links(runs, f"Runs of {where}", label="Its runs") if runs else None,
-        _orderings(title, verdict) if claimed else None,
-        parts.file_links(claimed, f"Orderings of {where}") if claimed else None,
+        orderings(title, name, where, verdict, files) if verdict.claims else None,
     )
 
 
@@ -157,7 +159,8 @@ def _ours(row: Mapping[str, Any]) -> Any:
     return element("span", row["ours %"], small, class_="digits")
 
 
-def _orderings(title: str, verdict: Verdict) -> Markup:
+def orderings(title: str, name: str, where: str, verdict: Verdict, files: exports.Exports) -> list[Markup]:
+    """Returns the table of a verdict's claims, and writes its files, NAME-orderings."""
     columns = ("statement", "paper", "ours", "± s.e.", "n", "verdict", "notes")
 
     def show(column: str, row: Mapping[str, Any]) -> Any:
@@ -165,4 +168,6 @@ def _orderings(title: str, verdict: Verdict) -> Markup:
             return parts.badge(row["verdict"])
         return str(row["standard error" if column == "± s.e." else column])
 
-    return parts.table(f"{title}: orderings", columns, verdict.claims, show)
+    written = files.write(f"{name}-orderings", verdict.claims, comparison.ORDERING_COLUMNS, f"Orderings: {where}")
+    table = parts.table(f"{title}: orderings", columns, verdict.claims, show)
+    return [table, parts.file_links(written, f"Orderings of {where}")]

@@ -163,11 +163,12 @@ def _loss_curves(entries: Sequence[Entry]) -> Plot:
             hover = "step %{x}: %{y:.3f}"
             trace |= {"x": [run.steps[index] for index in shown], "y": values, "hovertemplate": hover}
             traces.append({**trace, "showlegend": place == 0})
+    true = paper.STEPS_TO_LOSS["true"]
     return Plot(
         "loss_curves",
         "Training loss against steps (figure 1a)",
         "Each point is a row of the metrics, the mean over the steps since the one before. A replication's steps to a "
-        f"loss of {loss_curves.CONVERGED} stand in the table (certainty C; it has {paper.STEPS_TO_LOSS['true']:,} "
+        f"loss of {loss_curves.CONVERGED} stand in the table (certainty {true.certainty}; it has {true.value:,.0f} "
         "with true labels).",
         drawing.figure([("training loss", traces)], "step"),
         loss_curves.COLUMNS,

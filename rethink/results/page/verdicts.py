@@ -1,6 +1,6 @@
-"""Owns the comparison of a whole reproduction with the paper: each table, its verdicts, and the counts of all.
+"""Owns the comparison of a whole reproduction with the paper: tables and figures, their verdicts, the counts of all.
 
-Refuses to judge: verdicts are those of comparison.py, and so are the rules, which are put into words here.
+Refuses to judge: verdicts are those of comparison.py and figure_claims.py, and so are the rules, put into words here.
 """
 
 from collections import Counter
@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rethink import settings
-from rethink.results import comparison, paper
+from rethink.results import comparison, figure_claims, paper
 from rethink.results.page.shelves import Shelf
 
 RULE = (
@@ -16,8 +16,8 @@ RULE = (
     f"{comparison.MATCH_ERRORS:g} standard errors of ours, whichever is more; else it is off. Where these are over "
     f"{comparison.MOST_POINTS:g} points, ours are too noisy to tell a match; numbers below a point match easily. A "
     "subset, a test on a part of the test set, a run that is not what the paper says of its cell, and the mean of runs "
-    "of which some diverged, are not comparable, however near they come. An ordering holds where our means show it, "
-    "whatever their noise; it is put to subsets and other data too, but not to runs with another corruption, "
+    "of which some diverged, are not comparable, however near they come. An ordering, or what the paper says of a "
+    "figure, holds where our means show it, whatever their noise; it is put to subsets and other data too, but not to runs with another corruption, "
     "regularizer or batch norm than the cell's, nor between runs of other sizes, lengths or, of one network, "
     "optimizers."
 )
@@ -25,10 +25,11 @@ ORDERING_VERDICTS = ("holds", "doesn't hold", "not comparable", "not run", "no r
 
 
 class Verdict(NamedTuple):
-    """A table of the paper beside the runs of one shelf; without a shelf where no run is of it.
+    """A table or figure of the paper beside the runs of one shelf; without a shelf where no run is of it.
 
     Attributes:
-      rows, claims: of comparison.compare and comparison.check_orderings.
+      table: its name; rows, claims: of comparison.compare and comparison.check_orderings, of a figure only
+        claims, of figure_claims.check.
       problem: why they could not be compared; "" where they were.
     """
 
@@ -62,6 +63,18 @@ def _verdict(table: str, shelf: Shelf | None) -> Verdict:
         return Verdict(table, shelf, comparison.compare(table, runs), comparison.check_orderings(table, runs))
     except settings.UserError as error:
         return Verdict(table, shelf, [], [], str(error))
+
+
+def of_figures(shelves: Sequence[Shelf]) -> list[Verdict]:
+    """Returns the verdict on what the paper says of each figure that there are runs of."""
+    found = []
+    for shelf in shelves:
+        try:
+            verdict = Verdict(shelf.name, shelf, [], figure_claims.check(shelf.name, shelf.sound()))
+        except settings.UserError as error:
+            verdict = Verdict(shelf.name, shelf, [], [], str(error))
+        found += [verdict] if shelf.sound() and (verdict.claims or verdict.problem) else []
+    return found
 
 
 def total(counts: Sequence[Counter[str]]) -> Counter[str]:
