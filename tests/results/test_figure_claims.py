@@ -73,7 +73,7 @@ def test_the_conditions_of_figure_1a_hold_in_the_replications_order(condition, j
     assert (start["ours"], start["certainty"], start["paper"]) == (
         "20 < 40",
         "A",
-        "starts to converge before random labels",
+        "before random labels",
     )
     order = rows[f"fitted in this order: {', '.join(ALL)}"]
     assert order["ours"] == "20 < 30 < 40 < 50 < 60" and order["certainty"] == "C"

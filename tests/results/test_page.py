@@ -93,7 +93,8 @@ def test_what_the_paper_says_of_a_figure_stands_beneath_it_and_is_counted(write_
     claims = figure_claims.check("figure1bc", outcomes.run_folders(tmp_path / "figure1bc"))
     reader = show()
     for row in claims:
-        assert f"{row['statement']} {row['paper']} {row['ours']}" in reader.text
+        told = f"{row['verdict']} {row['paper']} {row['certainty']} {row['ours']}"
+        assert re.search(rf"{re.escape(row['statement'])} . {re.escape(told)}", reader.text)
     assert [row["verdict"] for row in claims] == ["doesn't hold", "holds", "holds"]
     counted = reader.text.partition("Orderings that the paper reports")[2].partition("The rule.")[0]
     assert "holds 2" in counted and "doesn't hold 1" in counted

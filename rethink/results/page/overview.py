@@ -129,7 +129,7 @@ def _numbers(title: str, verdict: Verdict) -> Markup:
         if column == "cell":
             return parts.run_links([entry for entry in entries if entry.cell == row["cell"]], row["cell"])
         if column == "paper %":
-            return _paper(row)
+            return _certain(row["paper %"], row["certainty"], "digits")
         if column == "ours %":
             return _ours(row)
         if column == "verdict":
@@ -142,13 +142,12 @@ def _numbers(title: str, verdict: Verdict) -> Markup:
     return parts.table(f"{title}: the paper's numbers beside ours", columns, verdict.rows, show)
 
 
-def _paper(row: Mapping[str, Any]) -> Any:
-    letter = row["certainty"]
-    if not letter:
+def _certain(text: str, letters: str, look: str | None = None) -> Any:
+    """Returns what the paper has, with the letters of its certainty; "" without one."""
+    if not letters:
         return ""
-    return element(
-        "span", row["paper %"], " ", element("abbr", letter, title=paper.CERTAINTIES[letter]), class_="digits"
-    )
+    meaning = "; ".join(paper.CERTAINTIES[letter] for letter in letters)
+    return element("span", text, " ", element("abbr", letters, title=meaning), class_=look)
 
 
 def _ours(row: Mapping[str, Any]) -> Any:
@@ -161,11 +160,13 @@ def _ours(row: Mapping[str, Any]) -> Any:
 
 def orderings(title: str, name: str, where: str, verdict: Verdict, files: exports.Exports) -> list[Markup]:
     """Returns the table of a verdict's claims, and writes its files, NAME-orderings."""
-    columns = ("statement", "paper", "ours", "± s.e.", "n", "verdict", "notes")
+    columns = ("statement", "verdict", "paper", "ours", "± s.e.", "n", "notes")
 
     def show(column: str, row: Mapping[str, Any]) -> Any:
         if column == "verdict":
             return parts.badge(row["verdict"])
+        if column == "paper":
+            return _certain(row["paper"], row["certainty"])
         return str(row["standard error" if column == "± s.e." else column])
 
     written = files.write(f"{name}-orderings", verdict.claims, comparison.ORDERING_COLUMNS, f"Orderings: {where}")
