@@ -149,8 +149,11 @@ def _of_series(series: str, own: Sequence[tuple[Point, Manifest]], unfinished: S
     begun = {*levels, *(f"{p:g}" for p in fields if isinstance(p, int | float))}
     comparable = not any(_changes_levels(run["config"]) for run in manifests)
     steps = _over_seeds(points, label_corruption.relative(points, label_corruption.FIT))
-    errors = _over_seeds(points, against.error("test_accuracy"))
-    unfitted = [x for x, error in _over_seeds(points, against.error("train_accuracy")).items() if _is_unfitted(error)]
+    lost = {point.x for point in points if point.diverged}  # a mean there would be one of survivors
+    survived = [point for point in points if point.x not in lost]
+    notes += [f"runs diverged at p = {', '.join(f'{x:g}' for x in sorted(lost))}"] if lost else []
+    errors, trained = (_over_seeds(survived, against.error(measure)) for measure in against.ERRORS.values())
+    unfitted = [x for x, error in trained.items() if _is_unfitted(error)]
 
     measure = f"steps to {float(label_corruption.FIT):.0%} / at p = 0"
     said, ends = paper.STEPS_TO_OVERFIT, ("0", "1")
@@ -182,11 +185,12 @@ def _chance(prefix: str, at_one: Sequence[Manifest]) -> Level:
 
 def _over_seeds(points: Sequence[Point], value: against.Value) -> dict[str, Measured]:
     """Returns p -> the mean over seeds, of points of one series."""
-    (curve,) = against.curves(points, value).values()
-    rows = zip(curve.x, curve.mean, curve.n, curve.deviation, curve.bounds, strict=True)
     return {
         f"{x:g}": Measured(mean, n, deviation / math.sqrt(n) if n > 1 else None, bound)
-        for x, mean, n, deviation, bound in rows
+        for curve in against.curves(points, value).values()
+        for x, mean, n, deviation, bound in zip(
+            curve.x, curve.mean, curve.n, curve.deviation, curve.bounds, strict=True
+        )
     }
 
 

@@ -54,6 +54,7 @@ def of_levels(rows, model="mlp_1x512"):
     return [next(row for name, row in rows.items() if name.startswith(f"{model}: {start}")) for start in STARTS]
 
 
+AT_ONE = {label_corruption.FIELD: 1.0, "corruption.labels": "uniform", "model.name": "mlp_1x512"}
 STARTS = ("more steps to fit at p = 1", "test error rises", "at chance at p = 1")
 ALL = {
     "true": (2.3, 0.1),
@@ -149,6 +150,16 @@ def test_the_test_error_of_what_is_not_fitted_says_so(write_run, judged):
     write_levels(write_run, (100, 150, 200), (0.5, 0.3, 0.1), train=0.98)
     steps, rise, chance = of_levels(judged("figure1bc"))
     assert rise["notes"] == chance["notes"] == "not fitted at p = 0, 0.5, 1" and steps["notes"] == ""
+
+
+def test_no_test_error_is_judged_of_the_survivors_where_runs_diverged(write_run, judged):
+    for seed in (0, 1):
+        write_levels(write_run, (100, 200, None), (0.5, 0.3, 0.1), seed=seed)
+    write_run("figure1bc", "mlp_1x512-label_probability=1.0", 2, fate="diverged", fitted=False, **AT_ONE)
+    steps, rise, chance = of_levels(judged("figure1bc"))
+    assert steps["verdict"] == "holds" and steps["ours"].startswith("1.00 < at least ")
+    assert rise["verdict"] == chance["verdict"] == "no result"
+    assert "runs diverged at p = 1" in rise["notes"]
 
 
 def test_a_subset_is_judged_by_its_own_size_and_names_itself(write_run, judged):

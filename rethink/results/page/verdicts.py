@@ -17,9 +17,9 @@ RULE = (
     f"{comparison.MOST_POINTS:g} points, ours are too noisy to tell a match; numbers below a point match easily. A "
     "subset, a test on a part of the test set, a run that is not what the paper says of its cell, and the mean of runs "
     "of which some diverged, are not comparable, however near they come. An ordering, or what the paper says of a "
-    "figure, holds where our means show it, whatever their noise; it is put to subsets and other data too, but not to runs with another corruption, "
-    "regularizer or batch norm than the cell's, nor between runs of other sizes, lengths or, of one network, "
-    "optimizers."
+    "figure, holds where our means show it, whatever their noise; it is put to subsets and other data too, but not to "
+    "runs with another corruption, regularizer or batch norm than the cell's, nor between cells of other sizes, "
+    "lengths or, of one network, optimizers."
 )
 ORDERING_VERDICTS = ("holds", "doesn't hold", "not comparable", "not run", "no result")
 
