@@ -2,7 +2,7 @@
 
 Refuses to make any: runs and the page have written them.
 
-    python -m rethink.results.excerpts runs/figure1bc-HASH docs/figure1bc
+    python -m rethink.results.excerpts runs/figure1bc-HASH docs/figure1bc --tables=orderings
     python -m rethink.results.excerpts runs/table1-HASH docs/table1 --tables=table1,table1-orderings
 """
 
@@ -23,8 +23,8 @@ def copy(folder: pathlib.Path, prefix: pathlib.Path, tables: Iterable[str] = ())
 
     Args:
       folder: of a table or a sweep that has ended; where it has several figures, their names follow the prefix.
-      tables: tables of the paper, such as "table1", and "table1-orderings"; or names of files in the folder `tables`,
-        without ending.
+      tables: tables of the paper, such as "table1", and "table1-orderings"; "orderings" of a figure; or names of files
+        in the folder `tables`, without ending.
 
     Returns:
       The files that it wrote.
@@ -54,10 +54,10 @@ def copy(folder: pathlib.Path, prefix: pathlib.Path, tables: Iterable[str] = ())
 
 
 def _table(folder: pathlib.Path, named: str, name: str) -> pathlib.Path:
-    """Returns the file of a table: where it is one of the paper's, the page put the directory's name behind its own."""
+    """Returns the file of a table: the page put the directory's name before it, or behind a table of the paper's."""
     table, dash, rest = name.partition("-")
-    of_the_paper = folder / f"{table}-{named}{dash}{rest}.md"
-    return of_the_paper if of_the_paper.is_file() else folder / f"{name}.md"
+    known = (folder / f"{stem}.md" for stem in (f"{named}-{name}", f"{table}-{named}{dash}{rest}", name))
+    return next(filter(pathlib.Path.is_file, known), folder / f"{name}.md")
 
 
 def main() -> None:
@@ -67,7 +67,7 @@ def main() -> None:
     )
     parser.add_argument("folder", type=pathlib.Path, metavar="WORKDIR", help="of a table or a sweep")
     parser.add_argument("prefix", type=pathlib.Path, metavar="PREFIX", help="of the copies, such as docs/table1")
-    parser.add_argument("--tables", default="", help="of the folder `tables`, such as table1,table1-orderings")
+    parser.add_argument("--tables", default="", help="such as table1,table1-orderings, or orderings of a figure")
     arguments = parser.parse_args()
     try:
         for path in copy(arguments.folder, arguments.prefix, filter(None, arguments.tables.split(","))):

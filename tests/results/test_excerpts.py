@@ -35,6 +35,9 @@ def test_pictures_numbers_runs_and_the_tables_asked_for_are_copied(make, tmp_pat
         "mlp_3x512-wd-seed0",
     ]
     row = next(line for line in texts["own_table1.md"].splitlines() if "mlp_3x512-none" in line and "test" in line)
+    if table == "mine":
+        extra = excerpts.copy(tmp_path / table, tmp_path / "named", ["runs"])
+        assert (tmp_path / "named_runs.md") in extra
     assert ("not run" in row) == (table == "mine") and "mlp_3x512" in texts["own_table1-orderings.md"]
 
 
