@@ -102,5 +102,5 @@ def _epochs_made(folder: pathlib.Path) -> float:
     """Returns how far a run has come, by its last row; 0 where none can be read."""
     with contextlib.suppress(settings.UserError):
         rows = records.read_rows(folder / "metrics.jsonl")
-        return rows[-1].get("epoch", 0.0) if rows else 0.0
+        return (rows[-1].get("epoch") or 0.0) if rows else 0.0
     return 0.0

@@ -226,21 +226,11 @@ def _meets_by_diverging(claim: Claim) -> bool:
 
 
 def _differences(runs: Mapping[str, Sequence[Outcome]]) -> list[str]:
-    """Returns how the runs of a claim were trained otherwise than each other, beyond what it speaks of."""
-    every = [run for found in runs.values() for run in found]
-    found = [
-        f"cells differ in {name}"
-        for name, values in (
-            ("train examples", {run.train_examples for run in every}),
-            ("epochs", {run.planned_epochs for run in every}),
-        )
-        if len(values) > 1
-    ]
-    for network in {cell.partition("-")[0] for cell in runs}:
-        strays = {run.optimizer for cell, own in runs.items() if cell.partition("-")[0] == network for run in own}
-        if len(strays) > 1:
-            found.append(f"cells of {network} differ in their optimizer")
-    return found
+    """Returns how the runs of a claim's cells were trained otherwise than each other."""
+    networks: dict[str, list[outcomes.Training]] = {}
+    for cell, found in runs.items():
+        networks.setdefault(cell.partition("-")[0], []).extend(run.training for run in found)
+    return outcomes.differences(networks.values())
 
 
 def _error_of_margin(weights: Mapping[str, int], samples: Mapping[str, Sequence[float]]) -> float | None:

@@ -36,7 +36,7 @@ def copy(folder: pathlib.Path, prefix: pathlib.Path, tables: Iterable[str] = ())
     figures = sorted(path for path in (folder / "figures").glob("*") if path.suffix in KEPT)
     several = len({path.stem for path in figures}) > 1
     wanted = {path: f"_{path.stem}" * several + path.suffix for path in figures}
-    wanted[folder / exports.FOLDER / f"{named}-runs.csv"] = "_runs.csv"
+    wanted[folder / exports.FOLDER / f"{exports.file_stem(f'{named}-runs')}.csv"] = "_runs.csv"
     wanted.update({_table(folder / exports.FOLDER, named, name): f"_{name}.md" for name in tables})
     missing = [path for path in wanted if not path.is_file()]
     if missing:
@@ -56,7 +56,8 @@ def copy(folder: pathlib.Path, prefix: pathlib.Path, tables: Iterable[str] = ())
 def _table(folder: pathlib.Path, named: str, name: str) -> pathlib.Path:
     """Returns the file of a table: the page put the directory's name before it, or behind a table of the paper's."""
     table, dash, rest = name.partition("-")
-    known = (folder / f"{stem}.md" for stem in (f"{named}-{name}", f"{table}-{named}{dash}{rest}", name))
+    stems = (f"{named}-{name}", f"{table}-{named}{dash}{rest}", name)
+    known = (folder / f"{exports.file_stem(stem)}.md" for stem in stems)
     return next(filter(pathlib.Path.is_file, known), folder / f"{name}.md")
 
 

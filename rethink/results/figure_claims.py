@@ -67,8 +67,11 @@ def _changes_claims(config: Mapping[str, Any], labels: str) -> bool:
 
 
 def _figure1a(runs: Runs) -> Iterator[Case]:
-    found, replicated = loss_curves.read(runs), paper.STEPS_TO_LOSS
+    replicated = paper.STEPS_TO_LOSS
     manifests = {name: [records.read_run(folder) for folder in runs.get(name, ())] for name in replicated}
+    lost = {name for name, known in manifests.items() if any(run["fate"] == "diverged" for run in known)}
+    every = loss_curves.read(runs)
+    found = {name: losses for name, losses in every.items() if name not in lost}  # no claim is put to survivors
     ended = [name for name, known in manifests.items() if all(run["fate"] in records.WITH_RESULT for run in known)]
     loss = {name: Measured(max(min(run.losses) for run in losses), len(losses)) for name, losses in found.items()}
     steps = {
@@ -78,8 +81,10 @@ def _figure1a(runs: Runs) -> Iterator[Case]:
 
     def case(claim: Chain | Level, said: str, certain: Collection[Number], values: Mapping[str, Measured]) -> Case:
         cells = claim.cells if isinstance(claim, Chain) else [claim.cell]
-        notes = [note for cell in cells for run in found.get(cell, ()) for note in run.notes]
-        same = not any(_changes_condition(cell, run["config"]) for cell in cells for run in manifests[cell])
+        differences = outcomes.differences([[outcomes.training(run) for cell in cells for run in manifests[cell]]])
+        notes = [*differences, *(note for cell in cells for run in every.get(cell, ()) for note in run.notes)]
+        changed = any(_changes_condition(cell, run["config"]) for cell in cells for run in manifests[cell])
+        same = not changed and not differences
         begun = [name for name, known in manifests.items() if known]
         return Case(claim, said, certain, values, begun, same, notes, open=set(manifests) - set(ended))
 
@@ -139,15 +144,17 @@ def _figure1bc(runs: Runs) -> Iterator[Case]:
 def _of_series(series: str, own: Sequence[tuple[Point, Manifest]], unfinished: Sequence[Manifest]) -> Iterator[Case]:
     """Yields the claims about one network; its points with their manifests, and those of its runs without a result."""
     points, manifests = [point for point, _ in own], [manifest for _, manifest in own]
-    levels = [f"{x:g}" for x in sorted({point.x for point in points})]
-    if len(levels) + len(unfinished) < 2:
+    begun = [(label_corruption.probability(run["config"]), run["fate"]) for run in unfinished]
+    begun = [(p, fate) for p, fate in begun if isinstance(p, int | float)]
+    levels = [f"{x:g}" for x in sorted({*(point.x for point in points), *(p for p, _ in begun)})]
+    if len(levels) < 2:
         return  # no level to compare with
     prefix = f"{series}: " if series else ""
     networks = {str(run["config"].get("model.name")) for run in manifests} - set(paper.CORRUPTED_NETWORKS)
     notes = [f"network: {network}" for network in sorted(networks)] + [n for point in points for n in point.caveats]
-    fields = [run["config"][label_corruption.FIELD] for run in unfinished]
-    begun = {*levels, *(f"{p:g}" for p in fields if isinstance(p, int | float))}
-    comparable = not any(_changes_levels(run["config"]) for run in manifests)
+    differences = outcomes.differences([list(map(outcomes.training, manifests))])
+    comparable = not differences and not any(_changes_levels(run["config"]) for run in manifests)
+    notes += [*differences, *(f"{fate} at p = {p:g}" for p, fate in begun)]
     steps = _over_seeds(points, label_corruption.relative(points, label_corruption.FIT))
     lost = {point.x for point in points if point.diverged}  # a mean there would be one of survivors
     survived = [point for point in points if point.x not in lost]
@@ -158,15 +165,14 @@ def _of_series(series: str, own: Sequence[tuple[Point, Manifest]], unfinished: S
     measure = f"steps to {float(label_corruption.FIT):.0%} / at p = 0"
     said, ends = paper.STEPS_TO_OVERFIT, ("0", "1")
     claim = Chain(f"{prefix}more steps to fit at p = 1 than at p = 0", measure, ends)
-    yield Case(claim, _said(said, ends), said.values(), steps, begun, comparable, notes)
+    yield Case(claim, _said(said, ends), said.values(), steps, levels, comparable, notes)
 
     notes = [*notes, f"not fitted at p = {', '.join(unfitted)}"] if unfitted else notes
     ninety = paper.TEST_ERROR["1"]
     rising = Chain(f"{prefix}test error rises from each p to the next ({', '.join(levels)})", "test error", levels)
-    if len(levels) > 1:
-        yield Case(rising, ninety.note, [ninety], errors, begun, comparable, notes)
+    yield Case(rising, ninety.note, [ninety], errors, levels, comparable, notes)
     at_one = [manifest for point, manifest in own if point.x == 1]
-    yield Case(_chance(prefix, at_one), ninety.text(), [ninety], errors, begun, comparable, notes)
+    yield Case(_chance(prefix, at_one), ninety.text(), [ninety], errors, levels, comparable, notes)
 
 
 def _is_unfitted(error: Measured) -> bool:
@@ -201,14 +207,17 @@ def _changes_levels(config: Mapping[str, Any]) -> bool:
 
 
 def _figure2a(runs: Runs) -> Iterator[Case]:
-    """Yields what stopping early could gain on ImageNet, the gains of table 2's best accuracies so far."""
+    """Yields what stopping early could gain on ImageNet, by table 2's best accuracies so far; of no other networks."""
     best = paper.BEST + "test_accuracy"
-    for cell, numbers in paper.TABLES["table2"].cells.items():
+    names = {cell: cell.removeprefix("true-") for cell in paper.TABLES["table2"].cells}
+    for cell, numbers in paper.TABLES["table2"].cells.items() if set(runs) & set(names.values()) else ():
         if best in numbers:
-            name = cell.removeprefix("true-")
+            name = names[cell]
             (known,) = outcomes.read({cell: runs.get(name, ())}, "table2").values()
             measures = {"test_accuracy": "last", best: "best so far"}
-            found = {column: _mean(known, measure) for measure, column in measures.items()}
+            found = {
+                column: _mean(known, measure, error=False) for measure, column in measures.items()
+            }  # pairs of a run
             claim = Chain(
                 f"{name}: early stopping would gain (the oracle's best above the last)", "test accuracy", ENDS
             )
@@ -232,8 +241,10 @@ def _figure2b(runs: Runs) -> Iterator[Case]:
         yield _case_of(level, said.note, [said], {name: _of_sample(sample)}, {name: found}, begun)
 
 
-def _mean(known: Sequence[Outcome], measure: str) -> Measured | None:
-    return _of_sample([100 * fraction for fraction in outcomes.sample(known, measure)])
+def _mean(known: Sequence[Outcome], measure: str, *, error: bool = True) -> Measured | None:
+    """Returns the mean over runs, percent; without its standard error where what it is compared with is of the same."""
+    found = _of_sample([100 * fraction for fraction in outcomes.sample(known, measure)])
+    return found if error or not found else found._replace(error=None)
 
 
 def _of_sample(sample: Sequence[float]) -> Measured | None:
@@ -256,8 +267,11 @@ def _case_of(
     fates = [
         f"{name}: {outcomes.fates(runs)}" for name, runs in known.items() if not all(run.fractions for run in runs)
     ]
-    comparable = not any(run.changes_claims for run in listed)
-    return Case(claim, said, certain, measured, begun, comparable, [*outcomes.caveats_of(listed), *fates])
+    differences = outcomes.differences([[run.training for run in runs] for runs in known.values()])
+    survivors = any(map(outcomes.diverged, known.values()))
+    comparable = not differences and not survivors and not any(run.changes_claims for run in listed)
+    caveats = [caveat for runs in known.values() for caveat in outcomes.caveats_of(runs)]
+    return Case(claim, said, certain, measured, begun, comparable, [*caveats, *fates, *differences])
 
 
 _FIGURES: Mapping[str, Callable[[Runs], Iterator[Case]]] = {

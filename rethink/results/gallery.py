@@ -112,7 +112,7 @@ def main() -> None:
     title = arguments.title or arguments.folder.name
     try:
         picture = draw(arguments.figure, arguments.folder, title=title, field=arguments.field)
-        told = claims(title, arguments.folder)
+        told = claims(outcomes.name_of(outcomes.run_folders(arguments.folder)), arguments.folder)
     except settings.UserError as error:
         sys.exit(f"Error: {error}")
     print(tables.to_text(picture.rows, picture.columns))

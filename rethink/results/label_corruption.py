@@ -32,18 +32,19 @@ COLUMNS = (
 
 def read(runs: Runs) -> list[Point]:
     """Returns the points of runs against the probability that a label is redrawn; true labels are at 0."""
-    return against.read(runs, FIELD, _probability, protocol.unlike_figures)
+    return against.read(runs, FIELD, probability, protocol.unlike_figures)
 
 
-def _probability(config: Mapping[str, Any]) -> float:
-    return 0.0 if config["corruption.labels"] == "none" else config[FIELD]
+def probability(config: Mapping[str, Any]) -> float:
+    """Returns the probability with which a flat config has a label redrawn."""
+    return 0.0 if config.get("corruption.labels") == "none" else config[FIELD]
 
 
 def steps_to(accuracy: str) -> Value:
     """Returns the value: steps until an evaluation finds this train accuracy; else the steps made, a lower bound."""
 
     def value(point: Point) -> tuple[float, bool] | None:
-        reached = point.summary.get("steps_to_train_accuracy", {})
+        reached = point.summary.get("steps_to_train_accuracy") or {}
         if accuracy not in reached:
             return None
         steps = reached[accuracy]

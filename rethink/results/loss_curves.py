@@ -60,12 +60,14 @@ def read(runs: Runs) -> dict[str, list[Loss]]:
 
 def _loss(folder: Path) -> Loss:
     rows = [row for row in records.read_rows(folder / "metrics.jsonl") if row["kind"] == "train"]
-    seen = [(row["step"], row["loss"]) for row in rows if row["loss"] is not None]
+    seen = [(row["step"], row["loss"]) for row in rows if math.isfinite(figures.finite(row.get("loss")))]
     manifest = records.read_run(folder)
     summary = manifest.get("summary") or {}
     classes, test = summary.get("num_classes"), (summary.get("evaluation") or {}).get("test_accuracy")
     plain = {field: value for field, value in manifest["config"].items() if field != "corruption.pixels"}
     notes = [*protocol.unlike_figures(plain), *protocol.caveats(plain, manifest.get("data") or {})]
+    if manifest["fate"] not in records.WITH_RESULT:
+        notes.insert(0, manifest["fate"])
     if plain.get("train.batch_size") != BATCH:
         notes.insert(0, f"batch: {plain.get('train.batch_size')}")
     if plain.get("model.name") != "inception":

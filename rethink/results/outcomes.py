@@ -17,6 +17,18 @@ RUN_FOLDER = re.compile(r"(?P<cell>.+)-seed\d+")
 Runs = Mapping[str, Sequence[pathlib.Path]]
 
 
+class Training(NamedTuple):
+    """What runs must share to be compared with each other; None where it is not recorded.
+
+    Attributes:
+      epochs: as planned; optimizer: the fields of the config that are of it, as text.
+    """
+
+    train_examples: int | None
+    epochs: float | None
+    optimizer: str
+
+
 class Outcome(NamedTuple):
     """What one run says.
 
@@ -25,8 +37,7 @@ class Outcome(NamedTuple):
       fractions: measure -> value in 0..1; empty where the run has not come to a result.
       caveats: why it is another experiment than the paper's.
       changes_claims: whether not even an ordering can be put to it.
-      classes: of its data; planned_epochs: of its config; None where they are not recorded.
-      optimizer: the fields of its config that are of the optimizer, as text.
+      classes: of its data; None where they are not recorded.
     """
 
     folder: pathlib.Path
@@ -39,8 +50,30 @@ class Outcome(NamedTuple):
     caveats: Sequence[str]
     changes_claims: bool
     classes: int | None
-    planned_epochs: float | None
-    optimizer: str
+    training: Training
+
+
+def training(manifest: Mapping[str, Any]) -> Training:
+    """Returns how a run was trained, as its manifest says."""
+    config, data = manifest["config"], manifest.get("data") or {}
+    optimizer = ", ".join(f"{field}={config[field]}" for field in sorted(config) if field.startswith("optimizer."))
+    return Training(data.get("train_examples"), config.get("train.total_epochs"), optimizer)
+
+
+def differences(networks: Iterable[Sequence[Training]]) -> list[str]:
+    """Returns how runs were trained otherwise than each other, so that no claim can be put to them together.
+
+    Args:
+      networks: the runs of each network; optimizers are compared among those of one.
+    """
+    groups = list(networks)
+    every = [run for group in groups for run in group]
+    differ = {
+        "train examples": len({run.train_examples for run in every}) > 1,
+        "epochs": len({run.epochs for run in every}) > 1,
+        "the optimizer of one network": any(len({run.optimizer for run in group}) > 1 for group in groups),
+    }
+    return [f"runs differ in {what}" for what, differs in differ.items() if differs]
 
 
 def run_folders(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
@@ -60,6 +93,19 @@ def run_folders(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
     if not runs:
         raise settings.UserError(f"{folder} holds no run: name the folder that holds the directories CELL-seedS.")
     return runs
+
+
+def name_of(runs: Runs) -> str:
+    """Returns the name of the table or figure that runs belong to, as their configs have it; "" where they have none.
+
+    Raises:
+      UserError: a directory holds a damaged run.
+    """
+    for cell, folders in runs.items():
+        name = str(records.read_run(folders[0])["config"].get("name", ""))
+        if name.endswith(f"-{cell}"):
+            return name.removesuffix(f"-{cell}")
+    return ""
 
 
 def read(runs: Runs, table: str) -> dict[str, list[Outcome]]:
@@ -98,8 +144,7 @@ def _outcome(folder: pathlib.Path, table: str, cell: str) -> Outcome:
         caveats=[*protocol.unlike(table, cell, config), *protocol.caveats(config, data)],
         changes_claims=protocol.changes_claims(table, cell, config),
         classes=(summary or {}).get("num_classes"),
-        planned_epochs=config.get("train.total_epochs"),
-        optimizer=", ".join(f"{field}={config[field]}" for field in sorted(config) if field.startswith("optimizer.")),
+        training=training(manifest),
     )
 
 

@@ -153,7 +153,7 @@ def test_what_is_another_experiment_is_marked_and_never_a_match(write, changes, 
     assert row_of({cell: runs[cell][:1]}, cell)["verdict"] == "match"
     ordering = claim_of({**runs, "mlp_3x512-wd": [write("mlp_3x512-wd", test=0.6)]}, WD)
     unlike = {"subset": "train examples", "size of the train": "train examples", "short": "epochs"}
-    differ = [f"cells differ in {what}" for start, what in unlike.items() if note.startswith(start)]
+    differ = [f"runs differ in {what}" for start, what in unlike.items() if note.startswith(start)]
     assert ordering["notes"] == "; ".join([f"{cell}: {note}", *differ])
     other = differ or note.startswith(("pixels", "test labels"))
     assert ordering["verdict"] == ("not comparable" if other else "holds")
@@ -182,8 +182,8 @@ def test_runs_without_a_result_say_so_and_are_no_part_of_the_mean(write, fate):
 @pytest.mark.parametrize(
     "changes, verdict, note",
     [
-        ({"train.total_epochs": 128.0}, "not comparable", "cells differ in epochs"),
-        ({"optimizer.nesterov": True}, "not comparable", "cells of mlp_3x512 differ in their optimizer"),
+        ({"train.total_epochs": 128.0}, "not comparable", "runs differ in epochs"),
+        ({"optimizer.nesterov": True}, "not comparable", "runs differ in the optimizer of one network"),
         ({"train.batch_size": 64}, "holds", ""),
     ],
 )

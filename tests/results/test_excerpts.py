@@ -24,6 +24,11 @@ def make(write_run, tmp_path, monkeypatch):
     return make
 
 
+def test_a_directory_of_any_name_has_its_runs(make, tmp_path):
+    written = excerpts.copy(make("a name with spaces" + 100 * "x"), tmp_path / "own")
+    assert tmp_path / "own_runs.csv" in written
+
+
 @pytest.mark.parametrize("table", ["mine", "table1"])
 def test_pictures_numbers_runs_and_the_tables_asked_for_are_copied(make, tmp_path, table):
     written = excerpts.copy(make(table), tmp_path / "own", ["table1", "table1-orderings"])

@@ -121,6 +121,28 @@ def test_another_experiment_is_not_comparable(condition, judged, changes):
     assert rows["true: fitted before random labels"]["verdict"] == "holds"
 
 
+def test_a_condition_whose_run_diverged_has_no_result_and_says_so(condition, judged):
+    for name, losses in ALL.items():
+        condition(name, losses, fate="diverged" if name == "true" else "done")
+    rows = judged("figure1a")
+    for row in (rows["true: fitted before random labels"], rows["true: fitted (a training loss of 0.1 or less)"]):
+        assert row["verdict"] == "no result" and "diverged" in row["notes"]
+    assert rows["gaussian: fitted before random labels"]["verdict"] == "holds"
+
+
+@pytest.mark.parametrize("changes", [{"train.total_epochs": 900.0}, {"optimizer.name": "adam"}, {"full": False}])
+def test_no_claim_is_put_to_runs_that_were_trained_unlike_each_other(condition, write_run, judged, changes):
+    for name, losses in ALL.items():
+        condition(name, losses, **(changes if name == "gaussian" else {}))
+    rows = judged("figure1a")
+    assert rows["gaussian: fitted before random labels"]["verdict"] == "not comparable"
+    assert "runs differ in" in rows["gaussian: fitted before random labels"]["notes"]
+    assert rows["true: fitted before random labels"]["verdict"] == "holds"
+    write_levels(write_run, (100, 150, 200), (0.5, 0.3, 0.1))
+    write_run("figure1bc", "mlp_1x512-label_probability=1.0", 1, **AT_ONE, **changes)
+    assert {row["verdict"] for row in judged("figure1bc").values()} == {"not comparable"}
+
+
 def test_figures_1b_and_1c_turn_with_the_runs(write_run, judged):
     write_levels(write_run, (100, 150, 240), (0.5, 0.3, 0.1))
     write_levels(write_run, (100, 90, 100), (0.5, 0.51, 0.15), model="mlp_3x512")
@@ -184,6 +206,20 @@ def test_a_level_that_runs_has_no_result_and_one_that_is_missing_is_not_run(writ
     write_run("figure1bc", "mlp_1x512-label_probability=1.0", fate="running", **last)
     steps, _, chance = of_levels(judged("figure1bc"))
     assert steps["verdict"] == chance["verdict"] == "no result" and chance["ours"] == chance["n"] == ""
+    assert chance["notes"] == "running at p = 1"
+
+
+def test_true_labels_that_run_are_the_level_at_zero_and_the_rise_waits_for_a_level_between(write_run, judged):
+    write_levels(write_run, (100, 150, 200), (0.5, 0.3, 0.1))
+    write_run(
+        "figure1bc", "mlp_1x512-label_probability=0.2", fate="interrupted", **{**AT_ONE, label_corruption.FIELD: 0.2}
+    )
+    steps, rise, chance = of_levels(judged("figure1bc"))
+    assert [row["verdict"] for row in (steps, rise, chance)] == ["holds", "no result", "holds"]
+    write_run(
+        "figure1bc", "mlp_1x512-label_probability=1.0", 1, fate="failed", **{**AT_ONE, "corruption.labels": "none"}
+    )
+    assert of_levels(judged("figure1bc"))[2]["notes"].split("; ") == ["interrupted at p = 0.2", "failed at p = 0"]
 
 
 def test_the_spread_over_seeds_is_told(write_run, judged):
@@ -204,6 +240,11 @@ def test_figure_2b_asks_for_batch_norm_and_for_no_gain_of_early_stopping(write_r
     }
     norm = rows["inception: batch norm above none"]
     assert (norm["ours"], norm["paper"]) == ("82.00 < 85.00", paper.BATCH_NORM_GAIN.note)
+    write_run("figure2b", "inception", 1, fate="diverged", **normed)
+    norm = judged("figure2b")["inception: batch norm above none"]
+    assert norm["verdict"] == "not comparable" and norm["notes"].endswith(
+        "1 of 2 diverged; inception: 1 done, 1 diverged"
+    )
     lines = (folder / "metrics.jsonl").read_text()
     best = {"kind": "evaluation", "step": 450, "test_accuracy": 0.84}
     *before, last = lines.splitlines()
@@ -227,6 +268,11 @@ def test_figure_2a_asks_for_a_gain_of_the_oracle(write_run, judged):
         stream.write(json.dumps({"kind": "evaluation", "step": 550, "test_accuracy": 0.6}) + "\n")
     rows = {name.partition(" (")[0]: row for name, row in judged("figure2a").items()}
     assert (rows[none]["ours"], rows[none]["verdict"]) == ("50.00 < 60.00", "holds")
+    write_run("figure2a", "none", 1, test=0.7, **imagenet)
+    rows = {name.partition(" (")[0]: row for name, row in judged("figure2a").items()}
+    assert (rows[none]["n"], rows[none]["standard error"]) == ("2", "")  # last and best are of one run: no two samples
+    write_run("figure2a-cifar10", "mlp_3x512")
+    assert judged("figure2a-cifar10") == {}
 
 
 @pytest.mark.parametrize(
@@ -260,3 +306,11 @@ def test_the_terminal_shows_them(condition, tmp_path):
         condition(name, losses)
     text = gallery.claims("figure1a-mlp_3x512", tmp_path / "figure1a")
     assert "What the paper says of it" in text and text.count("holds") == 12
+
+
+def test_the_gallery_knows_the_figure_by_its_runs(write_run, tmp_path, monkeypatch, capsys):
+    write_levels(write_run, (100, 150, 200), (0.5, 0.3, 0.1))
+    (tmp_path / "figure1bc").rename(tmp_path / "mine")
+    monkeypatch.setattr("sys.argv", ["gallery", "label_corruption", str(tmp_path / "mine"), "--title=figure2b"])
+    gallery.main()
+    assert "more steps to fit at p = 1 than at p = 0" in capsys.readouterr().out

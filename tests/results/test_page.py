@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from rethink.results import comparison, figure_claims, outcomes, page, paper
+from rethink.results.label_corruption import FIELD
 from rethink.results.page import drawing, verdicts
 from rethink.settings import UserError
 
@@ -210,6 +211,33 @@ def test_a_manifest_of_another_shape_is_no_end(write_run, tmp_path, show):
     for manifest in shapes:
         (folder / "manifest.json").write_text(json.dumps(manifest))
         assert "mlp_3x512-none-seed0" in show(tmp_path / "table1").text
+
+
+@pytest.mark.parametrize("table", ["figure1a", "figure1bc"])
+@pytest.mark.parametrize(
+    "section, field, value",
+    [
+        ("summary", "steps", None),
+        ("summary", "num_classes", "ten"),
+        ("summary", "steps_to_train_accuracy", None),
+        ("data", "train_examples", "many"),
+        ("config", "corruption.labels", None),
+        ("config", FIELD, None),
+    ],
+)
+def test_a_record_that_lacks_a_field_of_a_figure_is_no_end(write_run, tmp_path, show, table, section, field, value):
+    for p in (0.0, 1.0):
+        folder = write_run(table, f"mlp-label_probability={p}", **{FIELD: p})
+    (folder.parent / "figures").mkdir()
+    (folder.parent / "figures" / "label_corruption.csv").write_text("series\n")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest[section].pop(field)
+    if value:
+        manifest[section][field] = value
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with (folder / "metrics.jsonl").open("a") as stream:
+        stream.write('{"kind": "train", "step": 990}\n{"kind": "train", "step": 995, "loss": NaN}\n')
+    assert folder.name in show(tmp_path / table).text
 
 
 def test_two_runs_of_one_seed_are_named(write_run, tmp_path, show):

@@ -26,7 +26,7 @@ class Exports:
     def write(self, name: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[str], caption: str) -> list[str]:
         """Writes a table in each form; returns the paths, relative to the page."""
         self._folder.mkdir(exist_ok=True)
-        stem = self._unused(re.sub(r"[^A-Za-z0-9_.+=-]", "_", name).lstrip("."))
+        stem = self._unused(file_stem(name))
         text = io.StringIO()
         tables.write_csv(rows, columns, text)
         contents = (text.getvalue(), tables.to_markdown(rows, columns), tables.to_latex(rows, columns, caption))
@@ -35,8 +35,13 @@ class Exports:
         return [f"{FOLDER}/{stem}.{suffix}" for suffix in SUFFIXES]
 
     def _unused(self, name: str) -> str:
-        stem, number = name[:100] or "table", 2
+        stem, number = name, 2
         while stem in self._names:
-            stem, number = f"{name[:100]}-{number}", number + 1
+            stem, number = f"{name}-{number}", number + 1
         self._names.add(stem)
         return stem
+
+
+def file_stem(name: str) -> str:
+    """Returns the name of a table's files, without ending: plain characters, and 100 of them at most."""
+    return re.sub(r"[^A-Za-z0-9_.+=-]", "_", name).lstrip(".")[:100] or "table"

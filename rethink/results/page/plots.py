@@ -55,14 +55,14 @@ def of_shelf(shelf: Shelf) -> list[Plot]:
 
 def _against_axis(shelf: Shelf, entries: Sequence[Entry]) -> tuple[str, str]:
     """Returns the figure against an axis, and its field: those of the static one, else by what the runs differ in."""
-    if (shelf.folder / "figures" / "label_corruption.csv").is_file():
+    if (shelf.folder / "figures" / "label_corruption.csv").is_file() and _all_have(entries, label_corruption.FIELD):
         return "label_corruption", label_corruption.FIELD
     try:
         with (shelf.folder / "figures" / "against.csv").open(encoding="utf-8") as text:
             field = against.field_of(next(csv.reader(text), []))
     except (OSError, ValueError, csv.Error):
         field = ""
-    if field and all(_is_number(entry.manifest["config"].get(field)) for entry in entries):
+    if field and _all_have(entries, field):
         return "against", field
     field = axis(entries)
     return "label_corruption" if field == label_corruption.FIELD else "against", field
@@ -82,6 +82,10 @@ def axis(entries: Sequence[Entry]) -> str:
 
 def _varies(configs: Sequence[Mapping[str, Any]], field: str) -> bool:
     return any(config.get(field) != configs[0].get(field) for config in configs)
+
+
+def _all_have(entries: Sequence[Entry], field: str) -> bool:
+    return all(_is_number(entry.manifest["config"].get(field)) for entry in entries)
 
 
 def _is_number(value: Any) -> bool:
@@ -153,7 +157,7 @@ def _series(points: Sequence[Point], value: Value, *, named: bool) -> list[dict[
 
 
 def _loss_curves(entries: Sequence[Entry]) -> Plot:
-    found = loss_curves.read(_by_cell([entry for entry in entries if _has_losses(entry)]))
+    found = loss_curves.read(_by_cell(entries))
     traces = []
     for number, (condition, runs) in enumerate(list(found.items())[: against.MOST_SERIES]):
         for place, run in enumerate(runs):
@@ -174,10 +178,6 @@ def _loss_curves(entries: Sequence[Entry]) -> Plot:
         loss_curves.COLUMNS,
         loss_curves.rows(found),
     )
-
-
-def _has_losses(entry: Entry) -> bool:
-    return all(row.get("loss") is not None for row in entry.rows() if row["kind"] == "train")
 
 
 def _by_cell(entries: Sequence[Entry]) -> dict[str, list[Path]]:

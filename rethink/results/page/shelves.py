@@ -148,14 +148,18 @@ def _fault(manifest: Mapping[str, Any]) -> str:
     for section in ("evaluation", "steps_to_train_accuracy", "early_stopping"):
         if not isinstance(summary.get(section) or {}, dict):
             return f"summary.{section} is no section"
-    numbers = {**(summary.get("evaluation") or {}), **(summary.get("steps_to_train_accuracy") or {}), "seed": 0}
-    numbers["seed"] = manifest["config"].get("seed")
+    reached, data = summary.get("steps_to_train_accuracy") or {}, manifest.get("data") or {}
+    numbers = {**(summary.get("evaluation") or {}), **reached, "seed": manifest["config"].get("seed")}
+    numbers |= {f"summary.{name}": summary.get(name) for name in ("steps", "num_classes")}
+    numbers |= {f"data.{name}": data.get(name) for name in ("train_examples", "test_examples")}
     numbers.pop("kind", None)
     wrong = [name for name, value in numbers.items() if not isinstance(value, int | float | None)]
     if wrong or numbers["seed"] is None:
         return f"{wrong[0] if wrong else 'seed'} is no number"
     if summary and "evaluation" not in summary:
         return "summary.evaluation is missing"
+    if reached and summary.get("steps") is None:
+        return "summary.steps is missing"
     return ""
 
 
