@@ -88,6 +88,7 @@ def test_a_mistake_is_one_line_and_exit_status_2(word):
     assert ended.stderr.startswith("Error: ") and ended.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_set_that_is_not_there_is_a_mistake(tmp_path):
     (tmp_path / "cifar10").mkdir()
     ended = run("--only=around", "--models=mlp_1x512", "--examples=128", f"--data_dir={tmp_path}")

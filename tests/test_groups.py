@@ -235,6 +235,7 @@ def test_a_group_that_was_interrupted_goes_on_as_if_it_had_not_been(
     assert fates(asked, tmp_path / "parts") == fates(asked, tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_a_signal_in_an_evaluation_ends_all_members_at_its_step(make_members, tmp_path, monkeypatch):
     asked = make_members(evaluate__batch_size=200)
     assert run_group(asked, tmp_path / "whole") == [0] * 3

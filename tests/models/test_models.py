@@ -50,7 +50,9 @@ def test_parameter_counts(name, norm, side, count):
     assert models.count_parameters(shapes(build(name, norm), (side, side, 3))["params"]) == count
 
 
-@pytest.mark.parametrize("name", models.MODELS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name == "inception_v3" else ()) for name in models.MODELS]
+)
 def test_a_shift_takes_the_place_of_each_bias_and_a_scale_comes_on_top(name):
     def count(norm):
         return models.count_parameters(shapes(build(name, norm), smallest(name))["params"])
