@@ -69,11 +69,15 @@ def of_figures(shelves: Sequence[Shelf]) -> list[Verdict]:
     """Returns the verdict on what the paper says of each figure that there are runs of."""
     found = []
     for shelf in shelves:
+        runs = shelf.sound()
+        if not runs:
+            continue
         try:
-            verdict = Verdict(shelf.name, shelf, [], figure_claims.check(shelf.name, shelf.sound()))
+            verdict = Verdict(shelf.name, shelf, [], figure_claims.check(shelf.name, runs))
         except settings.UserError as error:
             verdict = Verdict(shelf.name, shelf, [], [], str(error))
-        found += [verdict] if shelf.sound() and (verdict.claims or verdict.problem) else []
+        if verdict.claims or verdict.problem:
+            found.append(verdict)
     return found
 
 
