@@ -40,16 +40,21 @@ import sys
 
 from absl import app, flags
 
-from rethink import command_line, experiment, members, reproduction, settings, statuses, sweeps
+from rethink.experiment.run import Launch, check_config, read_processes, read_step_range, run_experiment, run_group
+from rethink.schema import grid, validation
+from rethink.schema.errors import EXIT_MISTAKE, UserError, exit_code_of
+from rethink.schema.flags import configure_logging, define_config, overridden_fields, parse_flags, refuse_arguments
+from rethink.sweeps.reproduce import run_sweep_or_suite
+from rethink.sweeps.run import Experiment, init_distributed
 
 DEFAULT = pathlib.Path(__file__).parent / "configs" / "digits_random.py"
 
 
 def launch() -> None:
     """Reads the flags and runs the experiment; a user's mistake ends in one line and exit status 2."""
-    command_line.start_logs()
+    configure_logging()
     try:
-        config = command_line.define_config(sys.argv[1:], str(DEFAULT))
+        config = define_config(sys.argv[1:], str(DEFAULT))
         workdir = flags.DEFINE_string("workdir", None, "Directory of the run. Default: runs/NAME-HASH, by the config.")
         profile = flags.DEFINE_string("profile_steps", None, "FIRST,LAST: writes a profiler's trace of these steps.")
         coordinator = flags.DEFINE_string("coordinator", None, "HOST:PORT of the first of several processes.")
@@ -57,28 +62,28 @@ def launch() -> None:
         index = flags.DEFINE_integer("process_id", None, "Which of them this is, from 0.")
 
         def main(arguments: list[str]) -> int:
-            command_line.refuse_rest(arguments)
-            launched = experiment.Launch(
-                processes=command_line.read_processes(coordinator.value, count.value, index.value),
-                profile_steps=command_line.read_steps(profile.value),
+            refuse_arguments(arguments)
+            launched = Launch(
+                processes=read_processes(coordinator.value, count.value, index.value),
+                profile_steps=read_step_range(profile.value),
             )
-            overridden = command_line.overridden()
-            folder = workdir.value or f"runs/{config.value.name}-{settings.digest(config.value, overridden)}"
-            if config.value.parts or members.is_table(config.value):
+            overridden = overridden_fields()
+            folder = workdir.value or f"runs/{config.value.name}-{validation.digest(config.value, overridden)}"
+            if config.value.parts or grid.is_sweep(config.value):
                 brief = dataclasses.replace(launched, brief=True)
-                run_alone = functools.partial(experiment.run, launch=brief)
-                run_group = functools.partial(experiment.run_group, launch=brief)
-                writes = experiment.join(config.value, launched)
-                handed = sweeps.Experiment(run_alone, run_group, experiment.check, writes)
-                return reproduction.run(config.value, overridden, folder, handed)
-            return experiment.run(config.value, folder, launched)
+                run_alone = functools.partial(run_experiment, launch=brief)
+                run_together = functools.partial(run_group, launch=brief)
+                writes = init_distributed(config.value, launched)
+                handed = Experiment(run_alone, run_together, check_config, writes)
+                return run_sweep_or_suite(config.value, overridden, folder, handed)
+            return run_experiment(config.value, folder, launched)
 
-        app.run(main, flags_parser=command_line.parse)
-    except settings.UserError as error:
+        app.run(main, flags_parser=parse_flags)
+    except UserError as error:
         print(f"Error: {error}", file=sys.stderr)
-        sys.exit(statuses.EXIT_MISTAKE)
+        sys.exit(EXIT_MISTAKE)
     except KeyboardInterrupt as interruption:
-        sys.exit(statuses.of_interruption(interruption))
+        sys.exit(exit_code_of(interruption))
 
 
 if __name__ == "__main__":

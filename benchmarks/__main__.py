@@ -23,7 +23,7 @@ from typing import Any, NoReturn
 from benchmarks import architectures, rows, workers
 from benchmarks.parts import epochs, fits, limits, starts
 from benchmarks.parts.settings import Settings
-from rethink.executors.processes import cores
+from rethink.sweeps.executors.processes import cores
 
 PARTS = {
     "epochs": epochs.epochs,

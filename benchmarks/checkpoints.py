@@ -51,7 +51,7 @@ def main() -> None:
 def run_seconds(arguments: argparse.Namespace, checkpoint_every: float) -> float:
     """Returns the seconds of training of one run."""
     from configs import cifar_true
-    from rethink import experiment
+    from rethink.experiment.run import Launch, run_experiment
     from rethink.results import records
 
     config = cifar_true.get_config("mlp_1x512")
@@ -61,7 +61,7 @@ def run_seconds(arguments: argparse.Namespace, checkpoint_every: float) -> float
     config.checkpoint.every_epochs = checkpoint_every
     with tempfile.TemporaryDirectory() as folder:
         with contextlib.redirect_stdout(sys.stderr):
-            experiment.run(config, folder, experiment.Launch())
+            run_experiment(config, folder, Launch())
         rows = [row for row in records.read_rows(pathlib.Path(folder) / "timings.jsonl") if row["kind"] == "train"]
     return rows[-1]["seconds"] - rows[0]["seconds"]
 

@@ -16,9 +16,11 @@ import jax
 import numpy as np
 
 from configs import cifar_random
-from rethink import assembly
-from rethink.data import corruption, sources
-from rethink.training import parallel
+from rethink.data.corruption.pixels import count_values, make_moments, measure_moments
+from rethink.data.corruption.spec import corrupt_split, make_corruption_spec
+from rethink.data.registry import open_dataset
+from rethink.experiment.setup import Setup, set_up_run
+from rethink.training import devices
 
 CONDITIONS = {
     "true labels": ("none", 1.0, "none"),
@@ -46,8 +48,8 @@ def main() -> None:
         config.corruption.labels, config.corruption.label_probability = labels, probability
         config.corruption.pixels = pixels
         results[name] = {"corrupt_seconds": corrupt_seconds(config)}
-        setups[name] = assembly.set_up(config)
-        states[name] = advance(setups[name], parallel.replicate(setups[name].start), 1)
+        setups[name] = set_up_run(config)
+        states[name] = advance(setups[name], devices.replicate(setups[name].start), 1)
 
     times: dict[str, list[float]] = {name: [] for name in CONDITIONS}
     for _ in range(arguments.turns):
@@ -62,19 +64,19 @@ def main() -> None:
 
 def corrupt_seconds(config) -> float:
     """Returns the seconds of corrupting the training set once, moments and compilation included."""
-    data = sources.open_set(config.data)
+    data = open_dataset(config.data)
     split = data.train.load()
-    recipe = corruption.make_recipe(config.corruption, config.seed, data.num_classes, train=True)
+    recipe = make_corruption_spec(config.corruption, config.seed, data.num_classes, train=True)
     began = time.perf_counter()
     if config.corruption.pixels == "gaussian":
-        moments = corruption.measure_moments(corruption.count_values(split.images))
+        moments = measure_moments(count_values(split.images))
     else:
-        moments = corruption.make_moments(*np.zeros((2, split.images.shape[-1])))
-    corruption.corrupt_split(split, recipe, moments)
+        moments = make_moments(*np.zeros((2, split.images.shape[-1])))
+    corrupt_split(split, recipe, moments)
     return round(time.perf_counter() - began, 2)
 
 
-def advance(setup: assembly.Setup, state, steps: int):
+def advance(setup: Setup, state, steps: int):
     """Returns the state after `steps` more steps, waited for."""
     for step in range(steps):
         state, _ = setup.programs.train_call(state, step, 1)

@@ -56,27 +56,27 @@ def main() -> None:
     print(json.dumps({**what, "cores": os.cpu_count(), **differences}, indent=2))
 
 
-def train(arguments: argparse.Namespace, norm: str, devices: int, change: float, *, file: str) -> None:
+def train(arguments: argparse.Namespace, norm: str, count: int, change: float, *, file: str) -> None:
     """Saves the parameters after the steps as one vector, float32."""
     import jax
 
     from configs import cifar_random
-    from rethink import assembly
-    from rethink.training import parallel
+    from rethink.experiment.setup import set_up_run
+    from rethink.training import devices, distributed
 
     config = cifar_random.get_config(arguments.model)
     config.data.dir = arguments.data_dir
     config.data.train_examples = 128 * arguments.steps
     config.batch_norm.kind = norm
     config.optimizer.learning_rate = arguments.learning_rate
-    config.hardware.cpu_devices = devices
-    parallel.start(config.hardware, None)
-    setup = assembly.set_up(config)
+    config.hardware.cpu_devices = count
+    distributed.initialize(config.hardware, None)
+    setup = set_up_run(config)
     start = jax.tree.map(lambda leaf: leaf * np.float32(1 + change), setup.start.params)
-    state = parallel.replicate(setup.start.replace(params=start))
+    state = devices.replicate(setup.start.replace(params=start))
     for step in range(arguments.steps):
         state, _ = setup.programs.train_call(state, step, 1)
-    np.save(file, np.concatenate([leaf.ravel() for leaf in jax.tree.leaves(parallel.fetch(state).params)]))
+    np.save(file, np.concatenate([leaf.ravel() for leaf in jax.tree.leaves(devices.fetch(state).params)]))
 
 
 if __name__ == "__main__":

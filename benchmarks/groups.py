@@ -21,12 +21,13 @@ import time
 from ml_collections import ConfigDict
 
 from configs import cifar_random, digits_random
-from rethink import experiment, members
+from rethink.experiment.run import Launch, run_experiment, run_group
 from rethink.results import records
+from rethink.schema import grid
 
 Seconds = dict[str, float]
 Runs = list[tuple[ConfigDict, str]]
-LAUNCH = experiment.Launch(brief=True)
+LAUNCH = Launch(brief=True)
 
 
 def main() -> None:
@@ -40,7 +41,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=3)
     arguments = parser.parse_args()
     config = table(arguments)
-    asked = members.members_of(config)
+    asked = grid.expand_grid(config)
     found: dict[str, list[Seconds]] = {"group": [], "alone": []}
     for turn in range(arguments.turns + 1):
         for name, seconds in found.items():
@@ -74,10 +75,10 @@ def measure(name: str, runs: Runs) -> Seconds:
     """Returns what all runs took, as a group or alone."""
     began = time.perf_counter()
     if name == "group":
-        experiment.run_group(runs, LAUNCH)
+        run_group(runs, LAUNCH)
     else:
         for config, folder in runs:
-            experiment.run(config, folder, LAUNCH)
+            run_experiment(config, folder, LAUNCH)
     whole = time.perf_counter() - began
     steps = [steps_seconds(pathlib.Path(folder)) for _, folder in runs]
     return {"whole": whole, "steps": min(steps) if name == "group" else sum(steps)}

@@ -49,18 +49,20 @@ def measure(arguments: argparse.Namespace) -> dict[str, list[float]]:
     import jax
 
     from configs.paper import table2
-    from rethink import randomness, sweeps
-    from rethink.data import batches, sources, streaming
+    from rethink import randomness
+    from rethink.data import batches, streaming
+    from rethink.data.registry import open_dataset
     from rethink.regularization import augmentation
+    from rethink.sweeps.run import members
 
-    (member,) = sweeps.members(table2.get_config("true-aug"))
+    (member,) = members(table2.get_config("true-aug"))
     config = member.config
     config.data.dir = arguments.data_dir
-    data = sources.open_set(config.data)
+    data = open_dataset(config.data)
     rows = functools.partial(
         batches.train_rows, 0, num_examples=len(data.train.ids), batch_size=BATCH, remainder="wrap"
     )
-    rows_of = functools.partial(batches.train_batch, rows, slice(None))
+    rows_of = functools.partial(batches.process_batch, rows, slice(None))
     augment = augmentation.from_config(config.augmentation)
     key = randomness.key_for(0, "augmentation")
     size = (config.preprocess.crop, config.preprocess.crop)

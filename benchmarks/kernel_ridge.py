@@ -56,11 +56,11 @@ def main() -> None:
 def one_turn(arguments: argparse.Namespace) -> dict[str, float]:
     """Returns seconds of fit and prediction, and MiB that the process held before, and at most."""
     from configs.paper import table3
-    from rethink.data import sources
+    from rethink.data.registry import open_dataset
 
     config = table3.get_config().data
     config.name, config.dir = "mnist", arguments.data_dir
-    data = sources.open_set(config)
+    data = open_dataset(config)
     train, test = data.train.load(), data.test.load()
     ours = arguments.solver == "rethink"
     dtype = np.dtype("float32" if ours else arguments.solver.split()[1])
@@ -87,10 +87,10 @@ def one_turn(arguments: argparse.Namespace) -> dict[str, float]:
 
 def with_rethink(rows: np.ndarray, targets: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, Values]:
     """Returns (predictions at `others`, () -> values at `rows`)."""
-    from rethink.theory import interpolation, kernels
+    from rethink.theory.kernels import interpolation, kernel_matrix
 
-    kernel = kernels.Kernel("gaussian", GAMMA)
-    solved = interpolation.fit_matrix(kernels.matrix_of_rows(kernel, rows), targets, ridge=0.0, condition=False)
+    kernel = kernel_matrix.Kernel("gaussian", GAMMA)
+    solved = interpolation.fit_matrix(kernel_matrix.matrix_of_rows(kernel, rows), targets, ridge=0.0, condition=False)
     return interpolation.predict(solved, kernel, rows, others), lambda: solved.fitted
 
 

@@ -50,16 +50,17 @@ def speeds(arguments: argparse.Namespace) -> dict[str, dict[str, float]]:
     import jax
 
     from configs import cifar_random
-    from rethink import assembly
-    from rethink.data import batches, sources, streaming
-    from rethink.training import parallel
+    from rethink.data import batches, streaming
+    from rethink.data.registry import open_dataset
+    from rethink.experiment.setup import set_up_run
+    from rethink.training import devices
 
     found: dict[str, list[float]] = {}
     config = cifar_random.get_config("mlp_1x512")
     config.data.dir = arguments.data_dir
-    data = sources.open_set(config.data)
+    data = open_dataset(config.data)
     rows = functools.partial(batches.train_rows, 0, num_examples=len(data.train.ids), batch_size=128, remainder="wrap")
-    rows_of = functools.partial(batches.train_batch, rows, slice(None))
+    rows_of = functools.partial(batches.process_batch, rows, slice(None))
     for _ in range(arguments.turns):
         for workers in WORKERS:
             stream = streaming.stream(data.train, rows_of, first=0, last=10 * arguments.batches, workers=workers)
@@ -68,9 +69,9 @@ def speeds(arguments: argparse.Namespace) -> dict[str, dict[str, float]]:
             stream.close()
         for feed, workers in [("resident", 0), *(("streamed", workers) for workers in WORKERS)]:
             config.data.feed, config.data.workers = feed, workers
-            setup = assembly.set_up(config)
+            setup = set_up_run(config)
             step = iter(range(10**6))
-            state = [parallel.replicate(setup.start)]
+            state = [devices.replicate(setup.start)]
 
             def train(setup=setup, state=state, step=step) -> None:
                 state[0], _ = setup.programs.train_call(state[0], next(step), 1)
@@ -98,13 +99,14 @@ def timed(call, batches: int, batch_size: int) -> float:
 def peak_memory(data_dir: str, shards: int, passes: int) -> int:
     """Returns the peak of the proportional memory of this process and its workers, MiB, over passes of all images."""
     from configs import base
-    from rethink.data import sources, streaming
+    from rethink.data import streaming
+    from rethink.data.registry import open_dataset
 
     config = base.get_config().data
     config.name, config.test_split, config.image_size = "imagenet2012", "validation", 224
     with tempfile.TemporaryDirectory() as folder:
         config.dir = repeat_set(pathlib.Path(data_dir).absolute(), pathlib.Path(folder), shards)
-        data = sources.open_set(config)
+        data = open_dataset(config)
         peak = [0]
         done = threading.Event()
 

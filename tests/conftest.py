@@ -30,13 +30,16 @@ def without_flags():
 @pytest.fixture
 def command(monkeypatch):
     """Reads a command line, as main.py does, into a config."""
-    from rethink import command_line  # and JAX, which not every test needs
+    from rethink.schema.flags import (
+        define_config,
+        parse_flags,  # and JAX, which not every test needs
+    )
 
     def read(*words):
         without_flags()
         monkeypatch.setattr(sys, "argv", ["main.py", *words])  # ml_collections reads it too
-        holder = command_line.define_config(list(words), DEFAULT)
-        command_line.parse(["main.py", *words])
+        holder = define_config(list(words), DEFAULT)
+        parse_flags(["main.py", *words])
         return holder.value
 
     yield read

@@ -6,10 +6,12 @@ from hypothesis import strategies as st
 from ml_collections import ConfigDict
 
 from configs import base
-from rethink import experiment, models, settings
-from rethink.ranges import RANGES, SEVERAL
+from rethink.experiment.run import CHOICES
+from rethink.models import registry
+from rethink.schema import validation
+from rethink.schema.fields import RANGES, SEVERAL
 
-FIELDS = {field: value for field, value in settings.flatten(base.get_config()) if not isinstance(value, ConfigDict)}
+FIELDS = {field: value for field, value in validation.flatten(base.get_config()) if not isinstance(value, ConfigDict)}
 
 NUMBERS = {  # values that the digits can take, or nearly
     "seeds": [1, 2],
@@ -32,17 +34,27 @@ HUGE = [2**31, 2**63, 10**400]
 EDGES = [0.0, -0.0, -1.0, 1.0, 1e-300, 5e-324, 1e300, 1.7e308, math.nan, math.inf, -math.inf]
 TEXTS = ["", " ", "none ", "None", "..", "../../x", "a/b", "<script>", "a\nb", "a\rb", "\x1b[2J", "\0", "$(reboot)"]
 TEXTS += ["$x", "`x`", "%s", "{0}", "[/red]", "'", '"', "é", "\ud800", "x" * 300, "~no_such_user/x", "-", "*", ","]
-OWN_MODELS = [":", "a:b", "a:b:c", "a..b:c", ".a:b", "os:path", "json:JSONDecoder", "math:pi", "rethink.models:MODELS"]
+OWN_MODELS = [
+    ":",
+    "a:b",
+    "a:b:c",
+    "a..b:c",
+    ".a:b",
+    "os:path",
+    "json:JSONDecoder",
+    "math:pi",
+    "rethink.models.registry:MODELS",
+]
 OWN_MODELS += ["flax.linen:Dense", "flax.linen:Sequential", "flax.linen:Module", "rethink.models.mlp:MLP", "x;reboot:y"]
 OWN_MODELS += ["rethink.models.tiny:TinyConv", "$(reboot):x", "class:def", "configs.base:get_config", "numpy:ndarray"]
 NAMES = {
-    **{field: list(choices) for field, choices in experiment.CHOICES.items()},
+    **{field: list(choices) for field, choices in CHOICES.items()},
     "name": ["base", "a-b_c.1"],
     "only": ["*", "true", "tr*,random", "["],
     "data.name": ["digits"] * 5,
     "data.train_split": ["train", "test"],
     "data.test_split": ["test", "train", "validation"],
-    "model.name": ["mlp_tiny"] * 3 + ["conv_tiny"] * 3 + list(models.MODELS),
+    "model.name": ["mlp_tiny"] * 3 + ["conv_tiny"] * 3 + list(registry.MODELS),
 }
 
 

@@ -3,13 +3,14 @@
 import functools
 
 from configs import digits_random
-from rethink import experiment, sweeps
+from rethink.experiment.run import Launch, check_config, run_experiment, run_group
+from rethink.sweeps.run import Experiment
 
-BRIEF = experiment.Launch(brief=True)
-EXPERIMENT = sweeps.Experiment(
-    functools.partial(experiment.run, launch=BRIEF),
-    functools.partial(experiment.run_group, launch=BRIEF),
-    experiment.check,
+BRIEF = Launch(brief=True)
+EXPERIMENT = Experiment(
+    functools.partial(run_experiment, launch=BRIEF),
+    functools.partial(run_group, launch=BRIEF),
+    check_config,
 )
 
 TRUE, RANDOM = {"corruption.labels": "none"}, {"corruption.labels": "uniform", "optimizer.learning_rate": 0.2}

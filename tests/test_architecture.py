@@ -1,4 +1,4 @@
-"""The layout of the project: who may import whom, who alone may name what, and how long a file may be."""
+"""The layout of the package: who may import whom, who alone may name what, and how long a file may be."""
 
 import ast
 import pathlib
@@ -11,55 +11,38 @@ FILES = sorted(
 )
 NAMES = [path.relative_to(ROOT).as_posix() for path in FILES]
 
-# Imports point down only: room or file -> what it may import beside itself.
-MAY_IMPORT = {
-    "main": {"experiment", "sweeps", "settings"},
-    "sweeps": {"results", "settings"},
-    "experiment": {"data", "models", "regularization", "training", "theory", "results", "settings", "randomness"},
-    "training": {"regularization", "results.records", "settings", "randomness"},
-    "models": {"regularization"},
-    "data": {"settings", "randomness"},
-    "regularization": {"settings", "randomness"},
-    "theory": {"data", "models", "randomness", "settings", "ranges"},
-    "results": {"settings"},
-    "configs": set(),
-    "settings": {"ranges"},
-    "ranges": set(),
-    "randomness": set(),
+# Imports point down only: a folder may import the folders below it, and none of its own tier.
+TIER = {
+    "main": 9,
+    "sweeps": 8,
+    "experiment": 7,
+    "analyses": 6,
+    "report": 6,
+    "figures": 5,
+    "paper": 4,
+    "training": 3,
+    "models": 2,
+    "theory": 1,
+    "data": 1,
+    "results": 1,
+    "regularization": 1,
+    "schema": 0,
+    "randomness": 0,
+    "configs": -1,
 }
-# Files that were split off: what they serve may import them, and they what they need of its share.
-SPLIT_OFF = {
-    "main": {"command_line", "members", "reproduction", "statuses"},
-    "members": {"settings"},
-    "reproduction": {"executors", "members", "results.page", "settings", "statuses", "sweeps"},
-    "again": {"experiment", "results", "settings", "statuses"},
-    "plans": {"executors.tasks", "members", "results", "settings"},
-    "sweeps": {"executors", "members", "plans", "statuses"},
-    "executors": {"results", "settings", "statuses", "training.preemption"},
-    "statuses": set(),
-    "worker": {"command_line", "experiment", "results.files", "settings", "statuses"},
-    "command_line": {"members", "settings", "training.parallel"},  # how processes find each other
-    "experiment": {"assembly", "choices", "executors", "feeding", "reporting", "statuses", "story", "studies"},
-    "story": {"assembly", "reporting", "results", "settings", "statuses", "training"},
-    "choices": MAY_IMPORT["experiment"] | {"executors", "feeding", "studies"},
-    "studies": {"data", "models", "theory", "results", "settings", "randomness"},
-    "assembly": MAY_IMPORT["experiment"] | {"feeding"},
-    "feeding": {"data", "training"},
-    "reporting": {"statuses", "assembly", "data", "regularization", "results", "training"},
-    "models": {"settings"},  # the errors that a user sees
-}
+ENTRY_POINTS = ("main.py", "rethink/__init__.py", "rethink/sweeps/worker.py")  # and every __main__.py: import anything
 # Module -> the only files that import it.
 ONLY_IMPORTERS = {
-    "tensorflow_datasets": {"rethink/data/tfds_source.py", "rethink/data/prepare.py"},
-    "tensorflow": {"rethink/data/tfds_source.py"},
+    "tensorflow_datasets": {"rethink/data/tfds.py", "rethink/data/download.py"},
+    "tensorflow": {"rethink/data/tfds.py"},
     "grain": {"rethink/data/streaming.py"},
-    "flax.jax_utils": {"rethink/training/parallel.py"},
-    "jax.experimental": {"rethink/training/parallel.py"},
+    "flax.jax_utils": {"rethink/training/devices.py"},
+    "jax.experimental": {"rethink/training/distributed.py"},
     "orbax": {"rethink/training/checkpoints.py"},
-    "sklearn": {"rethink/data/sources.py"},
-    "ray": {"rethink/executors/cluster.py"},
-    "plotly": {"rethink/results/page/drawing.py"},
-    "ml_collections.config_flags": {"rethink/command_line.py"},
+    "sklearn": {"rethink/data/digits.py"},
+    "ray": {"rethink/sweeps/executors/ray.py"},
+    "plotly": {"rethink/report/page/drawing.py"},
+    "ml_collections.config_flags": {"rethink/schema/flags.py"},
     "pickle": set(),
     "cloudpickle": set(),
     "dill": set(),
@@ -67,15 +50,16 @@ ONLY_IMPORTERS = {
 }
 # Name in the code -> the only files where it stands.
 ONLY_NAMED = {
-    "pmap": {"rethink/training/parallel.py"},
-    "shard_map": {"rethink/training/parallel.py"},
-    "device_put": {"rethink/training/parallel.py"},
-    "process_index": {"rethink/training/parallel.py"},
-    "process_count": {"rethink/training/parallel.py"},
-    "device_count": {"rethink/training/parallel.py"},
+    "pmap": {"rethink/training/devices.py"},
+    "shard_map": {"rethink/training/devices.py"},
+    "device_put": {"rethink/training/devices.py"},
+    "process_index": {"rethink/training/devices.py", "rethink/training/distributed.py"},
+    "process_count": {"rethink/training/devices.py", "rethink/training/distributed.py"},
+    "device_count": {"rethink/training/devices.py"},
     "PRNGKey": set(),
-    "tfds": {"rethink/data/tfds_source.py", "rethink/data/prepare.py"},
+    "tfds": {"rethink/data/tfds.py", "rethink/data/download.py", "rethink/data/registry.py"},
 }
+MOST_LINES = 400
 
 
 def imports(tree):
@@ -101,59 +85,87 @@ def below(name, prefix):
     return name == prefix or name.startswith(f"{prefix}.")
 
 
-def room_of(path):
-    """Returns the room or file at the top of the package that a file belongs to."""
-    parts = path.relative_to(ROOT).with_suffix("").parts
-    return parts[1] if parts[0] == "rethink" else parts[0]
+def folder_of(dotted):
+    """Returns the folder (or the single file) of the package, or `configs`, that a dotted name belongs to; else None."""
+    parts = dotted.split(".")
+    if parts[0] == "rethink":
+        return parts[1] if len(parts) > 1 else "__init__"
+    return parts[0] if parts[0] in ("main", "configs") else None
 
 
-def strays(path, tree):
-    """Returns the imports of the project that its tables do not allow."""
-    room = room_of(path)
-    allowed = MAY_IMPORT.get(room, set()) | SPLIT_OFF.get(room, set()) | {room}
-    own = [name.removeprefix("rethink.") for name in imports(tree) if below(name, "rethink")]
-    return [name for name in own if not any(below(name, other) for other in allowed)]
+def dotted_path(path):
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
+
+
+def upward_imports(path, tree):
+    """Returns the imports of another folder that is not below the file's own."""
+    own = folder_of(dotted_path(path))
+    others = [name for name in imports(tree) if folder_of(name) not in (None, own)]
+    return [name for name in others if TIER[folder_of(name)] >= TIER[own]]
+
+
+def module_imports(path, tree, modules):
+    """Returns the files of the package that a file imports at its top level or inside a function."""
+    found = set()
+    for name in imports(tree):
+        for module in (name, name.rpartition(".")[0]):
+            if module in modules and modules[module] != path:
+                found.add(modules[module])
+                break
+    return found
 
 
 def parse(path):
     return ast.parse(path.read_text())
 
 
-@pytest.mark.parametrize("path", FILES, ids=NAMES)
+def is_entry_point(path):
+    return path.relative_to(ROOT).as_posix() in ENTRY_POINTS or path.name == "__main__.py"
+
+
+INSIDE = [path for path in FILES if not is_entry_point(path)]
+
+
+@pytest.mark.parametrize("path", INSIDE, ids=map(dotted_path, INSIDE))
 def test_imports_point_down(path):
-    room = room_of(path)
-    if room == "__init__":
-        assert not list(imports(parse(path)))
-        return
-    assert room in MAY_IMPORT or room in SPLIT_OFF, f"{path} belongs to no room"
-    assert strays(path, parse(path)) == []
+    assert upward_imports(path, parse(path)) == []
 
 
 @pytest.mark.parametrize(
     "file, line, found",
     [
-        ("training/loop.py", "from rethink.data import sources", ["data.sources"]),
-        ("training/loop.py", "from rethink import models, settings", ["models"]),
-        ("training/loop.py", "import rethink.results.figures", ["results.figures"]),
-        ("training/loop.py", "from rethink.results import records", []),
-        ("results/page.py", "def draw():\n    from rethink.training.loop import History", ["training.loop.History"]),
-        ("theory/kernels.py", "from rethink.training import step", ["training.step"]),
-        ("data/sources.py", "from rethink import experiment, randomness", ["experiment"]),
-        ("../configs/base.py", "from rethink import settings", ["settings"]),
+        ("training/loop.py", "from rethink.experiment import run", ["rethink.experiment.run"]),
+        ("training/loop.py", "from rethink.models import registry", []),
+        ("training/loop.py", "import rethink.figures.style", ["rethink.figures.style"]),
+        ("data/dataset.py", "from rethink.results import records", ["rethink.results.records"]),  # of one tier
+        (
+            "results/records.py",
+            "def f():\n    from rethink.training.loop import History",
+            ["rethink.training.loop.History"],
+        ),
+        ("theory/memory.py", "from rethink.training import step", ["rethink.training.step"]),
+        ("../configs/base.py", "from rethink.schema import fields", ["rethink.schema.fields"]),
     ],
 )
 def test_an_import_that_points_up_is_seen(file, line, found):
     path = pathlib.Path(ROOT, "rethink", file).resolve()
-    assert strays(path, ast.parse(line)) == found
+    assert upward_imports(path, ast.parse(line)) == found
 
 
-def test_only_the_table_of_choices_and_the_assembly_see_data_models_and_training_together():
-    together = set()
-    for path, name in zip(FILES, NAMES, strict=True):
-        rooms = {other.split(".")[1] for other in imports(parse(path)) if other.startswith("rethink.")}
-        if {"data", "models", "training"} <= rooms | {room_of(path)}:
-            together.add(name)
-    assert together == {"rethink/choices.py", "rethink/assembly.py"}
+def test_no_files_import_each_other_in_a_circle():
+    modules = {dotted_path(path).removesuffix(".__init__"): path for path in FILES}
+    arrows = {path: module_imports(path, parse(path), modules) for path in FILES}
+    done: set[pathlib.Path] = set()
+
+    def visit(path, trail):
+        assert path not in trail, " -> ".join(map(dotted_path, [*trail[trail.index(path) :], path]))
+        if path not in done:
+            for other in sorted(arrows[path]):
+                visit(other, [*trail, path])
+            done.add(path)
+
+    for path in FILES:
+        visit(path, [])
 
 
 @pytest.mark.parametrize("module", ONLY_IMPORTERS)
@@ -170,8 +182,9 @@ def test_a_name_stands_only_where_it_belongs(word):
     assert found <= ONLY_NAMED[word]
 
 
-def test_the_results_are_read_without_jax():
-    for path in (ROOT / "rethink" / "results").rglob("*.py"):
+@pytest.mark.parametrize("folder", ["results", "paper", "figures", "report"])
+def test_the_results_are_read_without_jax(folder):
+    for path in (ROOT / "rethink" / folder).rglob("*.py"):
         found = {name.split(".")[0] for name in imports(parse(path))}
         assert not found & {"jax", "jaxlib", "flax", "optax", "orbax", "tensorflow", "tensorflow_datasets"}, path
 
@@ -179,17 +192,18 @@ def test_the_results_are_read_without_jax():
 @pytest.mark.parametrize("path", FILES, ids=NAMES)
 def test_randomness_has_one_owner(path):
     """NumPy draws nowhere but in theory, which has no JAX; nothing is seeded globally."""
+    folder = folder_of(dotted_path(path))
     for node in ast.walk(parse(path)):
         if isinstance(node, ast.Attribute) and node.attr == "random" and isinstance(node.value, ast.Name):
-            assert node.value.id not in ("np", "numpy") or room_of(path) == "theory", f"line {node.lineno}"
+            assert node.value.id not in ("np", "numpy") or folder == "theory", f"line {node.lineno}"
         if (
             isinstance(node, ast.Attribute)
             and node.attr == "key"
             and ast.unparse(node.value) in ("jax.random", "random")
         ):
             abstract = "stand for any"  # keys of an evaluation that draws nothing
-            assert room_of(path) == "randomness" or abstract in path.read_text(), f"line {node.lineno}"
-    assert not any(below(name, "numpy.random") for name in imports(parse(path))) or room_of(path) == "theory"
+            assert folder == "randomness" or abstract in path.read_text(), f"line {node.lineno}"
+    assert not any(below(name, "numpy.random") for name in imports(parse(path))) or folder == "theory"
     assert "random.seed" not in path.read_text()
 
 
@@ -201,8 +215,10 @@ def test_nothing_is_pickled(path):
 
 
 @pytest.mark.parametrize("path", FILES, ids=NAMES)
-def test_a_file_is_short(path):
-    assert len(path.read_text().splitlines()) <= 300
+def test_a_file_is_short_and_says_what_it_is(path):
+    text = path.read_text()
+    assert len(text.splitlines()) <= MOST_LINES
+    assert not text or ast.get_docstring(parse(path))
 
 
 def test_the_entry_point_is_short():
@@ -211,23 +227,7 @@ def test_the_entry_point_is_short():
     assert len(source.replace(docstring, "").splitlines()) < 60
 
 
-OWNERS = [path for path in FILES if room_of(path) not in ("main", "configs", "__init__")]
-
-
-@pytest.mark.parametrize("path", OWNERS, ids=[path.relative_to(ROOT).as_posix() for path in OWNERS])
-def test_a_file_says_what_it_owns_and_what_it_refuses(path):
-    docstring = ast.get_docstring(parse(path))
-    if path.name == "__init__.py" and not docstring:
-        assert not path.read_text()
-        return
-    assert docstring.startswith("Owns ") and "\nRefuses " in docstring
-
-
 def test_flags_are_read_only_at_the_entry():
-    readers = {
-        "main.py",
-        "rethink/command_line.py",
-        "rethink/data/streaming.py",
-    }  # the last marks them as read, for grain
+    readers = {"main.py", "rethink/schema/flags.py", "rethink/data/streaming.py"}  # the last marks them read, for grain
     found = {name for path, name in zip(FILES, NAMES, strict=True) if "absl.flags" in imports(parse(path))}
     assert found <= readers

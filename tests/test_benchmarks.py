@@ -12,7 +12,8 @@ import pytest
 from benchmarks import architectures, rows
 from benchmarks.parts import settings
 from configs import base
-from rethink import models, randomness
+from rethink import randomness
+from rethink.models import registry
 from rethink.regularization import batch_norm, explicit
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -131,7 +132,7 @@ def test_every_part_of_the_benchmark_runs(tmp_path, real_data):
 @pytest.mark.parametrize("model, size", [("mlp_3x512", 28), ("alexnet", 25), ("inception", 25)])
 def test_the_peers_networks_give_the_laboratorys_logits(model, size, tuned, tmp_path):
     config = base.get_config()
-    network = models.build_model(
+    network = registry.build_model(
         model,
         num_classes=10,
         norm=batch_norm.from_config(config.batch_norm, "devices"),

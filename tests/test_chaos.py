@@ -10,11 +10,11 @@ import jax
 import numpy as np
 import pytest
 
+from benchmarks import chaos, launches
 from configs import digits_random
-from rethink import experiment
+from rethink.experiment.run import Launch, run_experiment
 
 pytest.importorskip("psutil", reason="the extra `bench`")
-from benchmarks import chaos, launches
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -25,7 +25,7 @@ def ended(tmp_path_factory):
     config = digits_random.get_config("mlp_tiny")
     config.train.total_epochs = 1.0
     folder = tmp_path_factory.mktemp("chaos") / "run"
-    assert experiment.run(config, str(folder), experiment.Launch()) == 0
+    assert run_experiment(config, str(folder), Launch()) == 0
     return folder
 
 

@@ -19,9 +19,12 @@ from hypothesis import settings as effort
 from hypothesis import strategies as st
 
 from configs import digits_random
-from rethink import assembly, experiment, feeding, members, settings
-from rethink.settings import UserError
-from rethink.training import parallel, state, step
+from rethink.experiment import input_pipeline
+from rethink.experiment.run import CHOICES
+from rethink.experiment.setup import make_run_spec
+from rethink.schema import grid, validation
+from rethink.schema.errors import UserError
+from rethink.training import devices, state, step
 
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")  # of ml_collections
 
@@ -41,10 +44,10 @@ def outcome(config):
     """Returns the designs of the runs that a config stands for (of a table's, the first and the last), or the line that
     refuses it."""
     try:
-        found = [member.config for member in members.members_of(config)] if members.is_table(config) else [config]
+        found = [member.config for member in grid.expand_grid(config)] if grid.is_sweep(config) else [config]
         for member in found[:: max(1, len(found) - 1)]:
-            settings.validate(member, experiment.CHOICES)
-        return [(member, assembly.design(member)) for member in found[:: max(1, len(found) - 1)]]
+            validation.validate(member, CHOICES)
+        return [(member, make_run_spec(member)) for member in found[:: max(1, len(found) - 1)]]
     except UserError as error:
         return str(error)
 
@@ -56,7 +59,7 @@ def check_line(line, config, changes):
     """Checks that a refusal is one printable line, names a field and its value, and a way out; it may be that a change
     is named by its value only, where it is another field that does not go with it."""
     assert line.isprintable() and len(line) < 2000, line
-    fields = {**FIELDS, **dict(settings.flatten(config)), **changes}
+    fields = {**FIELDS, **dict(validation.flatten(config)), **changes}
     assert any(field in line and is_shown(value, line) for field, value in fields.items()), (line, changes)
     assert any(field in line or is_shown(value, line) for field, value in changes.items()), (line, changes)
     assert REMEDY.search(line), line
@@ -73,9 +76,9 @@ def check_design(config, design):
     assert min(plan.steps_per_call, plan.evaluate_every, plan.checkpoint_every, plan.log_every) >= 1
     ids = np.concatenate([split.ids for split in data.splits.values()])
     assert len(set(ids)) == len(ids) and all(len(split.ids) for split in data.splits.values())
-    rows = feeding.train_rows(config, data)(plan.total_steps - 1, 1)[0]
+    rows = input_pipeline.train_rows(config, data)(plan.total_steps - 1, 1)[0]
     assert len(rows) == config.train.batch_size and rows.max() < len(data.train.ids)
-    assert len(rows) <= len(data.train.ids) and feeding.evaluation_batch_size(config, data) <= len(ids)
+    assert len(rows) <= len(data.train.ids) and input_pipeline.evaluation_batch_size(config, data) <= len(ids)
     for at in (0, plan.total_steps // 2, plan.total_steps - 1):
         rates = float(design.schedule(at)), float(design.schedule(jnp.int32(at)))
         assert all(0 <= rate < math.inf for rate in rates) and (at or min(rates) > 0), rates
@@ -88,7 +91,7 @@ def check_design(config, design):
     assert config.only == "*" and config.seeds == 1
     assert re.fullmatch(r"[\w.+=-]+", config.name, re.ASCII)
     for field in ("optimizer.learning_rate", "optimizer.epsilon", "optimizer.decay_factor", "batch_norm.epsilon"):
-        assert 0 < np.float32(dict(settings.flatten(config))[field]) < math.inf
+        assert 0 < np.float32(dict(validation.flatten(config))[field]) < math.inf
 
 
 def check_programs(config, design):
@@ -104,12 +107,12 @@ def check_programs(config, design):
     def evaluation_step(given, batch):
         return given, design.evaluation_step(given, batch, jnp.ones(batch.labels.shape))
 
-    sizes = config.train.batch_size, feeding.evaluation_batch_size(config, design.data)
+    sizes = config.train.batch_size, input_pipeline.evaluation_batch_size(config, design.data)
     for size, program in zip(sizes, (design.make_train_step(config.seed), evaluation_step), strict=True):
         labels = jax.ShapeDtypeStruct((1, size), jnp.int32)
         images = jax.ShapeDtypeStruct((1, size, *design.data.train.image_shape), jnp.uint8)
         batch = step.Batch(images, labels, labels, jax.ShapeDtypeStruct((1, size), jnp.uint32))
-        mapped = jax.vmap(program, in_axes=(None, 0), out_axes=(None, 0), axis_name=parallel.AXIS)
+        mapped = jax.vmap(program, in_axes=(None, 0), out_axes=(None, 0), axis_name=devices.AXIS)
         jaxpr, (after, _) = jax.make_jaxpr(mapped, return_shape=True)(before, batch)
         assert shapes(after) == shapes(before)
         assert largest(jaxpr.jaxpr) < 2**30
@@ -133,7 +136,7 @@ def check(changes, table, programs=False):
     if isinstance(found, str):
         return check_line(found, asked, changes)
     for config, design in found:
-        json.loads(settings.to_json(config))
+        json.loads(validation.to_json(config))
         check_design(config, design)
         if programs:
             check_programs(config, design)
@@ -149,7 +152,7 @@ def check_words(command, words):
         named = ("config", "Unknown command line flag", "is no flag", "axes")
         assert any(words_of in line for words_of in named), (line, words)
         return None
-    found = dict(settings.flatten(config))
+    found = dict(validation.flatten(config))
     assert {field: type(found[field]) for field in FIELDS} == {field: type(value) for field, value in FIELDS.items()}
     return config
 
@@ -183,7 +186,7 @@ def test_any_command_line_gives_a_config_or_one_line(command, words):
 def test_an_override_says_what_is_set_in_a_file(command, changes):
     changes = {field: value for field, value in changes.items() if value is not None and value not in HUGE}
     config = command(*(f"--config.{field}={value}" for field, value in changes.items()))
-    found = dict(settings.flatten(config))
+    found = dict(validation.flatten(config))
     assert {field: repr(found[field]) for field in changes} == {field: repr(value) for field, value in changes.items()}
 
 

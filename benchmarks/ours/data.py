@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from configs import cifar_random
-from rethink import feeding
-from rethink.data import sources
+from rethink.data.registry import open_dataset
+from rethink.experiment import input_pipeline
 
 
 @contextlib.contextmanager
@@ -32,14 +32,14 @@ class Data:
     def read(self) -> dict[str, float]:
         """Returns the seconds in which the set is opened (TFDS imported), and those in which both splits are read."""
         began = time.perf_counter()
-        opened = sources.open_set(self._config.data)
+        opened = open_dataset(self._config.data)
         opened_at = time.perf_counter()
         images = sum(len(split.load().ids) for split in opened.splits.values())
         return {"opening": opened_at - began, "seconds": time.perf_counter() - opened_at, "images": images}
 
     def copy(self, folder: str) -> None:
         """Writes the images as stored and the labels as trained on: SPLIT_images.npy and SPLIT_labels.npy."""
-        splits = feeding.corrupted_splits(self._config, sources.open_set(self._config.data))
+        splits = input_pipeline.corrupt_splits(self._config, open_dataset(self._config.data))
         for name, split in splits.items():
             for part in ("images", "labels"):
                 np.save(

@@ -14,9 +14,11 @@ import jax
 
 from benchmarks import architectures, workers
 from configs import base, cifar_random
-from rethink import assembly, experiment, reporting
+from rethink.experiment.reporter import Reporter, Screen, collect_provenance
+from rethink.experiment.run import check_config
+from rethink.experiment.setup import set_up_run
 from rethink.results import records
-from rethink.training import allocator, checkpoints, loop, parallel
+from rethink.training import allocator, checkpoints, distributed, loop
 
 NEVER_EPOCHS = 10_000.0
 WARM_STEPS = 3
@@ -46,8 +48,8 @@ def make(
     config.train.total_epochs = config.checkpoint.every_epochs = config.log.patience_hours = NEVER_EPOCHS
     config.stop.train_accuracy = accuracy
     config.hardware.cpu_devices = devices
-    experiment.check(config)
-    parallel.start(config.hardware, None)
+    check_config(config)
+    distributed.initialize(config.hardware, None)
     with contextlib.ExitStack() as stack:
         stack.enter_context(allocator.keeping_freed_memory())
         yield Training(config, stack)
@@ -59,7 +61,7 @@ class Training:
     def __init__(self, config: Any, stack: contextlib.ExitStack):
         """Sets up and compiles; what must be closed is put on the stack."""
         self._config, self._stack = config, stack
-        self._setup = assembly.set_up(config)
+        self._setup = set_up_run(config)
         stack.callback(self._setup.feed.close)
         found, expected = self._setup.facts["parameters"], architectures.PARAMETERS[config_name(config)]
         assert found == expected == architectures.parameters(config_name(config)), f"{found:,} parameters"
@@ -136,10 +138,8 @@ class Training:
         with contextlib.ExitStack() as stack:
             record = stack.enter_context(records.open_run(stack.enter_context(tempfile.TemporaryDirectory()), config))
             saved = stack.enter_context(checkpoints.Checkpoints(record.subfolder("checkpoints"), 1))
-            census = reporting.take_census(setup)
-            reporter = reporting.Reporter(
-                config, setup, record, saved, history, census, None, reporting.Screen(), stack
-            )
+            census = collect_provenance(setup)
+            reporter = Reporter(config, setup, record, saved, history, census, None, Screen(), stack)
             for event in loop.train(
                 dataclasses.replace(setup.plan, stop_accuracy=stop_accuracy),
                 setup.programs.place(setup.start),

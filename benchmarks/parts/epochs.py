@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks import architectures, rows, workers
 from benchmarks.parts import data
 from benchmarks.parts.settings import Settings, learning_rate
-from rethink.executors.processes import cores
+from rethink.sweeps.executors.processes import cores
 
 
 def epochs(settings: Settings) -> list[rows.Row]:

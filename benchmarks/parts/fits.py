@@ -9,7 +9,7 @@ import contextlib
 from benchmarks import rows, workers
 from benchmarks.parts import data
 from benchmarks.parts.settings import Settings, learning_rate
-from rethink.executors.processes import cores
+from rethink.sweeps.executors.processes import cores
 
 MODEL = "mlp_3x512"
 

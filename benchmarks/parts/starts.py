@@ -16,7 +16,7 @@ from benchmarks import rows, workers
 from benchmarks.parts.settings import Settings
 
 POLL_SECONDS = 0.002
-IMPORT = "import time; t = time.perf_counter(); import rethink.experiment; print(time.perf_counter() - t)"
+IMPORT = "import time; t = time.perf_counter(); import rethink.experiment.run; print(time.perf_counter() - t)"
 
 
 def starts(settings: Settings) -> list[rows.Row]:

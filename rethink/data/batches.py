@@ -44,7 +44,7 @@ def train_rows(
     return rows
 
 
-def train_batch(rows_of: Callable[[int, int], np.ndarray], part: slice, step: int) -> np.ndarray:
+def process_batch(rows_of: Callable[[int, int], np.ndarray], part: slice, step: int) -> np.ndarray:
     """Returns part of one batch: `rows_of(step, 1)[0][part]`, as a function that other processes can be given."""
     return rows_of(step, 1)[0][part]
 

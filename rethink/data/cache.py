@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from rethink import settings
+from rethink.schema import validation
+from rethink.schema.errors import UserError
 
 _log = logging.getLogger(__name__)
 _NAMES = ("images", "labels")
@@ -37,7 +38,7 @@ def load_or_make(root: str, name: str, source: dict[str, Any], make: Callable[[]
     if not root:
         return make()
     digest = hashlib.sha256(json.dumps(source, sort_keys=True).encode()).hexdigest()
-    folder = settings.expand(root, "data.cache_dir") / f"{name.replace('/', '-')}-{digest[:16]}"
+    folder = validation.expand_path(root, "data.cache_dir") / f"{name.replace('/', '-')}-{digest[:16]}"
     if folder.exists():
         try:
             return _read(folder)
@@ -47,7 +48,7 @@ def load_or_make(root: str, name: str, source: dict[str, Any], make: Callable[[]
     try:
         _write(folder, source, arrays)
     except OSError as error:
-        raise settings.UserError(
+        raise UserError(
             f"data.cache_dir='{root}' can't be written ({error.strerror}): "
             "choose another with --config.data.cache_dir=DIR, or '' for no cache."
         ) from error

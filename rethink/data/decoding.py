@@ -9,7 +9,7 @@ import numpy as np
 import PIL
 from PIL import Image
 
-from rethink import settings
+from rethink.schema.errors import UserError
 
 DECODER = f"Pillow {PIL.__version__}"
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # Pillow's, by number of channels
@@ -39,7 +39,7 @@ def decode(encoded: bytes, *, channels: int | None, image_size: int, where: str)
             image = _resize(image, image_size)
         pixels = np.asarray(image)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise settings.UserError(f"{where} does not decode ({error}): prepare the data set again.") from error
+        raise UserError(f"{where} does not decode ({error}): prepare the data set again.") from error
     return pixels[..., None] if pixels.ndim == 2 else pixels
 
 

@@ -8,7 +8,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from rethink import settings
+from rethink.schema.errors import UserError
 
 WHITEN = ("none", "per_image", "symmetric")
 
@@ -21,7 +21,7 @@ def crop_size(image_shape: tuple[int, int, int], crop: int) -> tuple[int, int]:
     """
     height, width, _ = image_shape
     if crop > min(height, width):
-        raise settings.UserError(
+        raise UserError(
             f"preprocess.crop={crop} is larger than the images ({height}x{width}): "
             f"set --config.preprocess.crop to at most {min(height, width)}, or 0 for no crop."
         )
@@ -35,7 +35,7 @@ def check_whitening(image_shape: tuple[int, int, int], whitening: str) -> None:
       UserError: it makes 0 of every image.
     """
     if whitening == "per_image" and math.prod(image_shape) == 1:
-        raise settings.UserError(
+        raise UserError(
             "preprocess.whiten=per_image makes 0 of images of a single value: set --config.preprocess.whiten=symmetric,"
             " or --config.preprocess.crop to 2 or more."
         )

@@ -18,7 +18,7 @@ import jax
 import numpy as np
 from absl import flags
 
-from rethink.data.sources import Split, SplitSource
+from rethink.data.dataset import Split, SplitSource
 
 BUFFER = 2  # batches that each worker keeps ready
 

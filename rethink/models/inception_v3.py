@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from rethink.models import layers, pooling
 from rethink.regularization.batch_norm import BatchNorm
 from rethink.regularization.explicit import Dropout
-from rethink.settings import UserError
+from rethink.schema.errors import UserError
 
 SMALLEST = 75  # leaves 1x1 to the last modules
 SMALLEST_WITH_AUXILIARY_HEAD = 299  # leaves 17x17 to the head, and 1x1 to its last convolution

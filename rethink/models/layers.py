@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 
 from rethink.regularization.batch_norm import BatchNorm
-from rethink.settings import UserError
+from rethink.schema.errors import UserError
 
 Initializer = jax.nn.initializers.Initializer
 

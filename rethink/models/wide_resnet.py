@@ -11,7 +11,7 @@ import jax
 from rethink.models import layers
 from rethink.regularization.batch_norm import BatchNorm
 from rethink.regularization.explicit import Dropout
-from rethink.settings import UserError
+from rethink.schema.errors import UserError
 
 
 class WideResNet(nn.Module):

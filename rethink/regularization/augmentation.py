@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import ml_collections
 from jax.scipy import ndimage
 
-from rethink import randomness, settings
+from rethink import randomness
+from rethink.schema.errors import UserError
 
 CROPS = ("none", "random", "inception")
 OPERATIONS = ("zoom", "rotation", "crop", "flip", "brightness", "contrast", "saturation", "hue")  # one key each
@@ -80,23 +81,23 @@ class Augmentation:
         """
         height, width, channels = image_shape
         if self.padding and self.crop != "random":
-            raise settings.UserError(
+            raise UserError(
                 f"augmentation.padding={self.padding} has no effect with augmentation.crop={self.crop}: "
                 "set --config.augmentation.crop=random, or --config.augmentation.padding=0."
             )
         if self.padding >= min(size):
-            raise settings.UserError(
+            raise UserError(
                 f"augmentation.padding={self.padding} leaves windows of {size[0]}x{size[1]} that see nothing of the "
                 f"image: set --config.augmentation.padding to at most {min(size) - 1}."
             )
         if self.crop == "random" and size == (height + 2 * self.padding, width + 2 * self.padding):
-            raise settings.UserError(
+            raise UserError(
                 f"augmentation.crop=random has only one window of {size[0]}x{size[1]} in images of {height}x{width}: "
                 "set --config.preprocess.crop to a smaller size, or --config.augmentation.padding to 1 or more."
             )
         for name in ("saturation", "hue"):
             if getattr(self, name) and channels != 3:
-                raise settings.UserError(
+                raise UserError(
                     f"augmentation.{name}={getattr(self, name)} needs images of 3 channels, and these have {channels}: "
                     f"set --config.augmentation.{name}=0.0."
                 )

@@ -9,7 +9,7 @@ from typing import Any
 
 import ml_collections
 
-from rethink import settings
+from rethink.schema.errors import UserError
 
 MONITORS = ("none", "validation", "oracle")
 LABELS = ("given", "true")
@@ -47,17 +47,17 @@ class EarlyStopping:
             patience with nothing to watch.
         """
         if self.monitor == "none" and self.patience:
-            raise settings.UserError(
+            raise UserError(
                 f"early_stopping.patience={self.patience} has no effect with early_stopping.monitor=none: "
                 "set --config.early_stopping.monitor=validation, or --config.early_stopping.patience=0."
             )
         if self.monitor == "validation" and "validation" not in splits:
-            raise settings.UserError(
+            raise UserError(
                 "early_stopping.monitor=validation watches a part held out of train, and none is: "
                 "set --config.data.validation_fraction=0.1."
             )
         if self.monitor != "none" and evaluations < 2:
-            raise settings.UserError(
+            raise UserError(
                 f"early_stopping.monitor={self.monitor} has a single evaluation to choose from: "
                 "set --config.evaluate.every_epochs to at most half of train.total_epochs."
             )

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import ml_collections
 import optax
 
-from rethink import settings
+from rethink.schema.errors import UserError
 
 WEIGHT_DECAYS = ("none", "l2", "decoupled")
 DECAYED = ("kernels", "all")
@@ -52,7 +52,7 @@ class WeightDecay:
             lambda path, _: self.parameters == "all" or getattr(path[-1], "key", None) == "kernel", params
         )
         if not any(jax.tree.leaves(mask)):
-            raise settings.UserError(
+            raise UserError(
                 f"weight_decay.kind={self.kind} touches nothing: no parameter of this model is named 'kernel'; "
                 "set --config.weight_decay.parameters=all, or --config.weight_decay.kind=none."
             )

@@ -15,7 +15,7 @@ import socket
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from rethink import settings
+from rethink.schema.errors import UserError
 
 LOCK = "lock"
 ENOUGH_BYTES = 2**26  # a disk with so much left is not full
@@ -29,7 +29,7 @@ def lock(folder: pathlib.Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            raise settings.UserError(
+            raise UserError(
                 f"--workdir={folder} is in use by {file.read().strip() or 'another process'}: "
                 "wait for it, or choose another --workdir."
             ) from None

@@ -26,8 +26,9 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from rethink import settings
 from rethink.results import files
+from rethink.schema import validation
+from rethink.schema.errors import UserError
 
 WITH_RESULT = ("fitted", "stopped early", "done")  # fates
 FINISHED = (*WITH_RESULT, "diverged")
@@ -111,7 +112,7 @@ class Run:
         known = self.manifest.get("fingerprints", {})
         for name, value in found.items():
             if known.get(name, value) != value:
-                raise settings.UserError(
+                raise UserError(
                     f"--workdir={self.folder}: the fingerprint of its {name} has changed, so the data are not those it "
                     "was trained on: bring them back, or choose another --workdir."
                 )
@@ -165,16 +166,16 @@ def open_run(workdir: str, config: ConfigDict) -> Iterator[Run]:
     Raises:
       UserError: the directory can't be written, is in use, damaged, or belongs to a run with another config.
     """
-    folder = settings.expand(workdir, "--workdir").absolute()
+    folder = validation.expand_path(workdir, "--workdir").absolute()
     with contextlib.ExitStack() as stack:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             if not (folder / files.LOCK).exists():
                 _manifest(folder, config)  # what is refused here stays without one
             stack.enter_context(files.lock(folder))
-            run = Run(folder, _manifest(folder, config), json.loads(settings.to_json(config)))
+            run = Run(folder, _manifest(folder, config), json.loads(validation.to_json(config)))
         except OSError as error:
-            raise settings.UserError(
+            raise UserError(
                 f"--workdir={workdir} can't be written ({error.strerror}): choose another with --workdir=DIR."
             ) from error
         try:
@@ -187,7 +188,7 @@ def open_run(workdir: str, config: ConfigDict) -> Iterator[Run]:
             with contextlib.suppress(OSError):
                 run.fail(f"{type(error).__name__}: {error}")
             if reason := files.no_room(error, folder):
-                raise settings.UserError(
+                raise UserError(
                     f"--workdir={workdir} can't be written any more ({reason}): make room or allow writing, and start "
                     "the same command again, which goes on from the last checkpoint."
                 ) from error
@@ -209,7 +210,7 @@ def read_rows(path: pathlib.Path) -> list[dict[str, Any]]:
             return rows
     except (ValueError, TypeError, KeyError, RecursionError):
         pass
-    raise settings.UserError(f"{path} is damaged: bring it back from a copy, or leave {path.parent} out.")
+    raise UserError(f"{path} is damaged: bring it back from a copy, or leave {path.parent} out.")
 
 
 def _is_row(row: Any) -> bool:
@@ -228,7 +229,7 @@ def read_run(folder: pathlib.Path) -> dict[str, Any]:
     """
     path = folder / "manifest.json"
     if not path.exists():
-        raise settings.UserError(f"{folder} holds no run (no manifest.json): name run directories.")
+        raise UserError(f"{folder} holds no run (no manifest.json): name run directories.")
     return read_manifest(path)
 
 
@@ -244,7 +245,7 @@ def read_manifest(path: pathlib.Path) -> dict[str, Any]:
             return manifest
     except (ValueError, TypeError, KeyError):
         pass
-    raise settings.UserError(f"{path} is damaged: bring it back from a copy, or remove {path.parent} and run again.")
+    raise UserError(f"{path} is damaged: bring it back from a copy, or remove {path.parent} and run again.")
 
 
 def is_finished(manifest: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
@@ -258,14 +259,14 @@ def _manifest(folder: pathlib.Path, config: ConfigDict) -> dict[str, Any]:
     path = folder / "manifest.json"
     if not path.exists():
         if any(_is_foreign(entry) for entry in folder.iterdir()):
-            raise settings.UserError(
+            raise UserError(
                 f"--workdir={folder} holds files but no run (no manifest.json): choose an empty or a new directory."
             )
         return {"config": {}, "fate": "new"}
     manifest = read_manifest(path)
-    changed = settings.changes(config, manifest["config"])
+    changed = validation.changed_fields(config, manifest["config"])
     if changed:
-        raise settings.UserError(
+        raise UserError(
             f"--workdir={folder} belongs to another run ({'; '.join(changed)}): "
             "choose another --workdir, or go back to its values."
         )

@@ -16,7 +16,7 @@ from rich.console import Console
 from rethink.results import progress
 
 
-class Stages:
+class StageProgress:
     """Shows stages while the `with` block lasts, and leaves the terminal in order however the block ends."""
 
     def __init__(self, header: Mapping[str, str], stream: TextIO | None = None) -> None:
@@ -31,7 +31,7 @@ class Stages:
         columns = (bars.TextColumn("{task.description}"), bars.BarColumn(), bars.TaskProgressColumn())
         self._bars = bars.Progress(*columns, bars.TimeElapsedColumn(), console=self._console)
 
-    def __enter__(self) -> "Stages":
+    def __enter__(self) -> "StageProgress":
         if self._plain:
             self._write("\n".join(f"{key}: {value}" for key, value in self._header.items()))
         else:

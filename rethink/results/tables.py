@@ -13,8 +13,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
-from rethink import settings
 from rethink.results import progress, records
+from rethink.schema.errors import UserError
 
 COLUMNS = (
     "run",
@@ -59,7 +59,7 @@ def run_row(folder: pathlib.Path) -> dict[str, Any]:
     manifest = records.read_run(folder)
     config, summary = manifest["config"], manifest.get("summary")
     if not summary:
-        raise settings.UserError(f"{folder} has not ended (fate: {manifest['fate']}): leave it out, or finish it.")
+        raise UserError(f"{folder} has not ended (fate: {manifest['fate']}): leave it out, or finish it.")
     evaluation, reached = summary["evaluation"] or {}, summary.get("steps_to_train_accuracy", {})
     labels = config["corruption.labels"]
     hardware = manifest["hardware"]
@@ -155,7 +155,7 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         rows = [run_row(folder) for folder in arguments.folders]
-    except settings.UserError as error:
+    except UserError as error:
         sys.exit(f"Error: {error}")
     if arguments.markdown:
         print(to_markdown(rows, COLUMNS))

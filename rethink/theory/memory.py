@@ -5,7 +5,7 @@ Refuses to know how much one needs: whoever computes says so.
 
 import os
 
-from rethink.settings import UserError
+from rethink.schema.errors import UserError
 
 
 def available_bytes() -> int:

@@ -19,7 +19,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from rethink import settings
+from rethink.schema.errors import UserError
 from rethink.training.loop import History
 from rethink.training.state import TrainState
 
@@ -102,7 +102,7 @@ class Checkpoints:
             return found
         if steps or there_must_be_one:
             what = "None of the checkpoints can be read" if steps else "There is no checkpoint any more"
-            raise settings.UserError(
+            raise UserError(
                 f"{what} in {self._folder}: bring one back from a copy, or remove {self._folder.parent} to start the "
                 "run anew."
             )

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from rethink.training import parallel
+from rethink.training import devices
 
 STEPS = {"cpu": 16}  # that Ctrl-C does not wait for long
 ACCELERATOR_STEPS = 32
@@ -30,10 +30,10 @@ def steps_per_call(config: ConfigDict, step_bytes: int, convolves: bool) -> int:
     return config.train.steps_per_call or max(1, min(most, config.log.every_steps, CALL_BYTES // max(step_bytes, 1)))
 
 
-def limit_in_flight() -> Callable[[Any], None]:
+def make_throttle() -> Callable[[Any], None]:
     """Returns a function that takes what a call gives, and waits for an older call where too many are under way."""
     in_flight: collections.deque[Any] = collections.deque()
-    limit = parallel.in_flight_limit()
+    limit = devices.in_flight_limit()
 
     def wait_for_older(sums: Any) -> None:
         in_flight.append(sums)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import numpy as np
 
-from rethink.training import dispatch, parallel, step
+from rethink.training import devices, dispatch, step
 from rethink.training.state import TrainState
 from rethink.training.step import Batch
 
@@ -67,13 +67,13 @@ class ResidentFeed:
         self._placed: dict[str, Batch] = {}
         self.train_rows = train_rows
         self.evaluation_batches = {
-            name: [parallel.spread(batch, 0) for batch in rows] for name, rows in evaluation_rows.items()
+            name: [devices.shard(batch, 0) for batch in rows] for name, rows in evaluation_rows.items()
         }
         self.batch_of = dict.fromkeys(splits, _gather)
 
     def train(self, first_step: int, steps: int) -> tuple[Batch, np.ndarray]:
         """Returns (the train split, row numbers [devices, steps, batch])."""
-        return self._place("train"), parallel.spread(self.train_rows(first_step, steps), 1)
+        return self._place("train"), devices.shard(self.train_rows(first_step, steps), 1)
 
     def evaluation(self, split: str) -> Iterator[tuple[Batch, np.ndarray, np.ndarray]]:
         """Yields (the split, row numbers [devices, batch], weights [devices, batch])."""
@@ -85,7 +85,7 @@ class ResidentFeed:
 
     def _place(self, split: str) -> Batch:
         if split not in self._placed:
-            self._placed[split] = parallel.replicate(self.splits.pop(split))
+            self._placed[split] = devices.replicate(self.splits.pop(split))
         return self._placed[split]
 
 
@@ -119,12 +119,12 @@ class StreamedFeed:
             self._open = self._train_stream(first_step)
         self._next_step = first_step + steps
         parts = list(itertools.islice(self._open, steps))
-        return (), parallel.spread(jax.tree.map(lambda *leaves: np.stack(leaves), *parts), 1)
+        return (), devices.shard(jax.tree.map(lambda *leaves: np.stack(leaves), *parts), 1)
 
     def evaluation(self, split: str) -> Iterator[tuple[tuple[()], Any, np.ndarray]]:
         """Yields (no data, parts [devices, batch, ...], weights [devices, batch])."""
         for part, weights in self._evaluation_stream(split):
-            yield (), parallel.spread(part, 0), parallel.spread(weights, 0)
+            yield (), devices.shard(part, 0), devices.shard(weights, 0)
 
     def close(self) -> None:
         """Ends the worker processes of training."""
@@ -136,7 +136,7 @@ def _gather(data: Batch, item: jax.Array) -> Batch:
     return jax.tree.map(lambda leaf: leaf[item], data)
 
 
-class Programs(NamedTuple):
+class CompiledFns(NamedTuple):
     """What a run does on the devices. What its state and its sums are is between these functions.
 
     place: host state -> state; fetch: state or sums -> host arrays, waited for; train_call, evaluate, is_finite: as
@@ -150,21 +150,23 @@ class Programs(NamedTuple):
     fetch: Callable[[Any], Any]
 
 
-def programs(feed: Feed, make_train_step: Callable[[Any], Callable], evaluation_step: Callable, seed: int) -> Programs:
+def compile_fns(
+    feed: Feed, make_train_step: Callable[[Any], Callable], evaluation_step: Callable, seed: int
+) -> CompiledFns:
     """Returns the programs of a run by itself.
 
     Args:
       make_train_step: seed -> the step of one device; evaluation_step: of one device; both as in training/step.py.
     """
-    train_program = parallel.map_devices(
+    train_program = devices.map_devices(
         step.make_train_call(make_train_step(seed), feed.batch_of["train"]), donate_state=True
     )
     evaluation_programs = {
-        batch_of: parallel.map_devices(step.make_evaluation_call(evaluation_step, batch_of), donate_state=False)
+        batch_of: devices.map_devices(step.make_evaluation_call(evaluation_step, batch_of), donate_state=False)
         for batch_of in set(feed.batch_of.values())
     }
-    finite_program = parallel.map_devices(step.is_finite, donate_state=False)
-    wait_for_older = dispatch.limit_in_flight()
+    finite_program = devices.map_devices(step.is_finite, donate_state=False)
+    wait_for_older = dispatch.make_throttle()
 
     def train_call(state: TrainState, first_step: int, steps: int) -> tuple[TrainState, Any]:
         state, sums = train_program(state, *feed.train(first_step, steps))
@@ -179,12 +181,12 @@ def programs(feed: Feed, make_train_step: Callable[[Any], Callable], evaluation_
         sums = add_batches(calls, wait_for_older, told_to_end)
         return None if sums is None else {name: float(value) for name, value in sums.items()}
 
-    return Programs(
-        place=parallel.replicate,
+    return CompiledFns(
+        place=devices.replicate,
         train_call=train_call,
         evaluate=evaluate,
-        is_finite=lambda state: bool(parallel.fetch(finite_program(state))),
-        fetch=parallel.fetch,
+        is_finite=lambda state: bool(devices.fetch(finite_program(state))),
+        fetch=devices.fetch,
     )
 
 
@@ -198,5 +200,5 @@ def add_batches(
             return None
         batches.append(call())
         wait_for_older(batches[-1])
-    sums = parallel.fetch(batches)
+    sums = devices.fetch(batches)
     return {name: sum(batch[name].astype(np.float64) for batch in sums) for name in sums[0]}

@@ -1,8 +1,4 @@
-"""Owns the only training loop: what happens at which step, and when a run ends. It yields events; others act on them.
-
-Refuses to know data sets, devices and files: it is handed two programs and a plan. Everything that it yields is a
-function of the plan and the history, so a resumed run yields what an uninterrupted one would.
-"""
+"""TODO."""
 
 import dataclasses
 import functools
@@ -11,10 +7,20 @@ from typing import Any
 
 import numpy as np
 
-from rethink import settings
 from rethink.regularization import early_stopping
 from rethink.regularization.early_stopping import EarlyStopping
 from rethink.training.state import TrainState
+
+
+def to_steps(epochs: float, steps_per_epoch: int) -> int:
+    """Returns a duration in steps, at least 1."""
+    return max(1, round(epochs * steps_per_epoch))
+
+
+def crossed_multiple(every: int, before: int, now: int) -> bool:
+    """Returns whether a multiple of `every` lies in (before, now]."""
+    return now // every > before // every
+
 
 DIVERGED = "diverged"
 THRESHOLDS = (0.9, 0.95, 0.99, 0.999, 1.0)
@@ -125,8 +131,8 @@ def train(
         yield Event("advance", step)
 
         evaluation_due = _evaluation_due(plan, step)
-        checkpoint_due = settings.due(plan.checkpoint_every, before, step)
-        log_due = settings.due(plan.log_every, before, step) or evaluation_due
+        checkpoint_due = crossed_multiple(plan.checkpoint_every, before, step)
+        log_due = crossed_multiple(plan.log_every, before, step) or evaluation_due
         fate = "interrupted" if interrupted(log_due or checkpoint_due) else ""
         if log_due or checkpoint_due or fate:
             bad_step = _add_to_window(history, [fetch(sums) for sums in pending])

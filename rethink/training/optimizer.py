@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
-from rethink import settings
+from rethink.schema.errors import UserError, pick
 
 OPTIMIZERS: dict[str, Callable[[optax.Schedule, ConfigDict], optax.GradientTransformation]] = {
     "sgd": lambda rate, config: optax.sgd(rate, momentum=config.momentum, nesterov=config.nesterov),
@@ -50,8 +50,8 @@ def make_optimizer(config: ConfigDict, schedule: optax.Schedule) -> optax.Gradie
       UserError: there is none, or it has no Nesterov's momentum and is asked for it.
     """
     if config.nesterov and config.name == "adam":
-        raise settings.UserError(
+        raise UserError(
             "optimizer.nesterov=True has no effect with optimizer.name=adam: set --config.optimizer.nesterov=False, or "
             "--config.optimizer.name=sgd."
         )
-    return settings.pick(OPTIMIZERS, config.name, "optimizer.name")(schedule, config)
+    return pick(OPTIMIZERS, config.name, "optimizer.name")(schedule, config)

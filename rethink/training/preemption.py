@@ -8,7 +8,7 @@ import threading
 from types import FrameType
 from typing import Any
 
-from rethink.training import parallel
+from rethink.training import distributed
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -57,8 +57,8 @@ class Signals:
         Args:
           together: whether all processes ask at this point; only there do several ones tell each other.
         """
-        if parallel.several_processes():
-            return together and parallel.any_process(self._number is not None)
+        if distributed.several_processes():
+            return together and distributed.any_process(self._number is not None)
         return self._number is not None
 
     def interruption(self) -> Interrupted:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rethink.data import cache
-from rethink.settings import UserError
+from rethink.schema.errors import UserError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 5, 4, 3)).astype(np.uint8)
 LABELS = np.arange(6, dtype=np.int32)

@@ -9,9 +9,11 @@ from ml_collections import ConfigDict
 from scipy import stats
 
 from rethink import randomness
-from rethink.data import corruption
-from rethink.data.corruption import make_moments
-from rethink.data.sources import Split
+from rethink.data.corruption import spec
+from rethink.data.corruption.labels import LABEL_NOISE, corrupt_labels
+from rethink.data.corruption.pixels import PIXEL_CORRUPTION, corrupt_images, count_values, make_moments, measure_moments
+from rethink.data.corruption.spec import CHUNK, corrupt_split, make_corruption_spec
+from rethink.data.dataset import Split
 
 N, K = 50_000, 10
 FEW = 1001  # one shape for all that needs less, as most of the time goes into compilation
@@ -22,7 +24,7 @@ SWITCHES = {
     "rbg": lambda: jax.default_prng_impl("rbg"),
 }
 PIXEL_KINDS = [
-    (kind, together) for kind in corruption.PIXELS for together in (True, False) if together or kind.endswith("pixels")
+    (kind, together) for kind in PIXEL_CORRUPTION for together in (True, False) if together or kind.endswith("pixels")
 ]
 MOMENTS = make_moments(np.array([125.3, 33.3, 240.0], np.float32), np.array([63.0, 78.6, 20.0], np.float32))
 
@@ -30,7 +32,7 @@ MOMENTS = make_moments(np.array([125.3, 33.3, 240.0], np.float32), np.array([63.
 def redraw(probability, kind="uniform", *, seed=0, ids=IDS, labels=LABELS, num_classes=K):
     """Returns (given labels, redrawn) as host arrays."""
     key = randomness.key_for(seed, "labels", "train")
-    drawn = corruption.corrupt_labels(key, ids, labels, np.float32(probability), kind=kind, num_classes=num_classes)
+    drawn = corrupt_labels(key, ids, labels, np.float32(probability), kind=kind, num_classes=num_classes)
     return jax.device_get(drawn)
 
 
@@ -38,7 +40,7 @@ def destroy(images, kind, *, together=True, seed=0, ids=None, moments=MOMENTS):
     """Returns the images with their pixels corrupted, as a host array."""
     ids = np.arange(len(images), dtype=np.uint32) if ids is None else ids
     key = randomness.key_for(seed, "pixels")
-    return np.asarray(corruption.corrupt_images(key, ids, images, moments, kind=kind, channels_together=together))
+    return np.asarray(corrupt_images(key, ids, images, moments, kind=kind, channels_together=together))
 
 
 def some_images(channels=3):
@@ -71,7 +73,7 @@ def test_a_symmetric_redraw_never_gives_the_true_class(probability):
     np.testing.assert_array_equal(given != LABELS, redrawn)
 
 
-@pytest.mark.parametrize("kind", corruption.LABELS)
+@pytest.mark.parametrize("kind", LABEL_NOISE)
 def test_probability_0_is_the_identity(kind):
     assert_same(redraw(0.0, kind), (LABELS, np.zeros(N, bool)))
 
@@ -123,7 +125,7 @@ def test_two_classes_are_swapped_by_a_symmetric_redraw():
     np.testing.assert_array_equal(given, 1 - labels)
 
 
-@pytest.mark.parametrize("kind", corruption.LABELS)
+@pytest.mark.parametrize("kind", LABEL_NOISE)
 def test_labels_stay_int32_within_the_classes(kind):
     given, redrawn = redraw(0.5, kind)
     assert (given.dtype, redrawn.dtype) == (np.int32, bool)
@@ -159,7 +161,7 @@ def test_labels_are_the_same_eager_jitted_and_inside_another_program():
     @jax.jit
     def step(ids, labels):
         key = randomness.key_for(0, "labels", "train")
-        return corruption.corrupt_labels(key, ids, labels, np.float32(0.5), kind="uniform", num_classes=K)
+        return corrupt_labels(key, ids, labels, np.float32(0.5), kind="uniform", num_classes=K)
 
     assert_same(jax.device_get(step(ids, labels)), jitted)
 
@@ -207,7 +209,7 @@ def test_pixels_are_the_same_inside_another_program(kind, together):
     @jax.jit
     def step(ids, images):
         key = randomness.key_for(0, "pixels")
-        seen = corruption.corrupt_images(key, ids, images, MOMENTS, kind=kind, channels_together=together)
+        seen = corrupt_images(key, ids, images, MOMENTS, kind=kind, channels_together=together)
         return seen, seen.astype(np.float32).mean()
 
     np.testing.assert_array_equal(step(ids, images)[0], destroy(images, kind, together=together))
@@ -334,7 +336,7 @@ def test_gaussian_images_without_spread_are_the_mean():
 @pytest.mark.parametrize("channels", [1, 3])
 def test_moments_are_those_of_numpy_in_float64(channels):
     images = (some_images(channels) // np.arange(1, channels + 1)).astype(np.uint8)
-    moments = corruption.measure_moments(corruption.count_values(images))
+    moments = measure_moments(count_values(images))
     exact = images.astype(np.float64)
     for measured, wanted in ((moments.mean, exact.mean(axis=(0, 1, 2))), (moments.std, exact.std(axis=(0, 1, 2)))):
         assert (measured.dtype, measured.shape) == (np.float64, (channels,))
@@ -342,7 +344,7 @@ def test_moments_are_those_of_numpy_in_float64(channels):
 
 
 def test_images_that_are_all_alike_have_no_spread():
-    moments = corruption.measure_moments(corruption.count_values(np.full((7, 5, 3, 2), 201, np.uint8)))
+    moments = measure_moments(count_values(np.full((7, 5, 3, 2), 201, np.uint8)))
     assert moments.mean.tolist() == [201, 201]
     assert moments.std.tolist() == [0, 0]
 
@@ -366,12 +368,12 @@ def a_split(n, side=8):
 
 
 def corrupt(split, *, train, seed=0, **fields):
-    recipe = corruption.make_recipe(section(**fields), seed, K, train=train)
-    return corruption.corrupt_split(split, recipe, MOMENTS)
+    recipe = make_corruption_spec(section(**fields), seed, K, train=train)
+    return corrupt_split(split, recipe, MOMENTS)
 
 
-@pytest.mark.parametrize("labels", corruption.LABELS)
-@pytest.mark.parametrize("pixels", corruption.PIXELS)
+@pytest.mark.parametrize("labels", LABEL_NOISE)
+@pytest.mark.parametrize("pixels", PIXEL_CORRUPTION)
 def test_the_test_split_is_as_stored_but_for_the_shared_permutation(pixels, labels):
     split = a_split(FEW)
     seen = corrupt(split, train=False, pixels=pixels, labels=labels)
@@ -385,7 +387,7 @@ def test_the_test_split_is_as_stored_but_for_the_shared_permutation(pixels, labe
 
 
 @pytest.mark.parametrize("labels", ["uniform", "symmetric"])
-@pytest.mark.parametrize("pixels", corruption.PIXELS)
+@pytest.mark.parametrize("pixels", PIXEL_CORRUPTION)
 def test_the_train_split_has_labels_and_pixels_corrupted_each_as_if_alone(pixels, labels):
     split = a_split(FEW)
     both = corrupt(split, train=True, pixels=pixels, labels=labels, label_probability=0.5)
@@ -431,18 +433,18 @@ def test_labels_and_pixels_of_another_seed_differ():
 
 
 def assert_as_if_at_once(split, **fields):
-    recipe = corruption.make_recipe(section(**fields), 0, K, train=True)
+    recipe = make_corruption_spec(section(**fields), 0, K, train=True)
     images, labels, redrawn = jax.device_get(recipe.apply(split.ids, split.images, split.labels, MOMENTS))
-    whole = corruption.corrupt_split(split, recipe, MOMENTS)
+    whole = corrupt_split(split, recipe, MOMENTS)
     assert_same(whole, (images, labels, split.labels, split.ids, redrawn))
     assert all(isinstance(part, np.ndarray) for part in whole)
 
 
 def test_a_split_of_many_chunks_is_as_if_corrupted_at_once():
-    assert_as_if_at_once(a_split(2 * corruption.CHUNK + FEW, side=2), labels="uniform", label_probability=0.5)
+    assert_as_if_at_once(a_split(2 * CHUNK + FEW, side=2), labels="uniform", label_probability=0.5)
 
 
 @pytest.mark.parametrize("kind, together", PIXEL_KINDS)
 def test_chunks_change_no_kind_of_pixels(kind, together, monkeypatch):
-    monkeypatch.setattr(corruption, "CHUNK", 7)
+    monkeypatch.setattr(spec, "CHUNK", 7)
     assert_as_if_at_once(a_split(FEW), pixels=kind, channels_together=together)

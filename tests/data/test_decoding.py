@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from rethink.data import decoding
-from rethink.settings import UserError
+from rethink.schema.errors import UserError
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (12, 17, 3)).astype(np.uint8)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rethink.data import preprocessing
-from rethink.settings import UserError
+from rethink.schema.errors import UserError
 
 RNG = np.random.default_rng(0)
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from rethink.data import batches, streaming
-from rethink.data.sources import MemorySplit, Split
+from rethink.data.dataset import MemorySplit, Split
 
 EXAMPLES, BATCH = 50, 8
 
@@ -27,7 +27,7 @@ def split():
 DRIVER = """
 import numpy as np
 from rethink.data import streaming
-from rethink.data.sources import MemorySplit, Split
+from rethink.data.dataset import MemorySplit, Split
 
 def rows_of(number):
     return np.arange(4)
@@ -43,7 +43,7 @@ ROWS = functools.partial(batches.train_rows, 3, num_examples=EXAMPLES, batch_siz
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_batches_come_in_order_whoever_decodes_them(split, workers):
-    rows_of = functools.partial(batches.train_batch, ROWS, slice(None))
+    rows_of = functools.partial(batches.process_batch, ROWS, slice(None))
     first, last = 5, 17  # across the end of an epoch of seven steps
     read = list(streaming.stream(split, rows_of, first=first, last=last, workers=workers))
     assert len(read) == last - first
@@ -59,7 +59,7 @@ def test_a_process_reads_its_part_of_each_batch_only(split):
     recorder = MemorySplit(split.load())
     recorder.read = lambda rows: (read.append(rows), split.read(rows))[1]
     part = slice(2, 4)
-    list(streaming.stream(recorder, functools.partial(batches.train_batch, ROWS, part), first=0, last=3, workers=0))
+    list(streaming.stream(recorder, functools.partial(batches.process_batch, ROWS, part), first=0, last=3, workers=0))
     np.testing.assert_array_equal(sorted(map(tuple, read)), sorted(map(tuple, ROWS(0, 3)[:, part])))
 
 
@@ -86,7 +86,7 @@ def test_workers_end_with_a_process_that_is_killed(tmp_path):
 
 
 def test_a_stream_that_is_left_early_ends_its_workers(split):
-    rows_of = functools.partial(batches.train_batch, ROWS, slice(None))
+    rows_of = functools.partial(batches.process_batch, ROWS, slice(None))
     stream = streaming.stream(split, rows_of, first=0, last=10**6, workers=1)
     next(stream)
     assert multiprocessing.active_children()

@@ -9,12 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rethink import models
 from rethink.models import inception_v3, layers
 from rethink.models.inception_v3 import InceptionV3
+from rethink.models.user_module import check_network, count_parameters
 from rethink.regularization.batch_norm import NONE, BatchNorm
 from rethink.regularization.explicit import DROPOUT_STREAM, NO_DROPOUT, Dropout
-from rethink.settings import UserError
+from rethink.schema.errors import UserError
 
 SHIFT = BatchNorm("per_device", False, True, 0.9, 1e-3, "running", None)
 SCALE_AND_SHIFT = dataclasses.replace(SHIFT, scale=True)
@@ -58,7 +58,7 @@ def paths(tree):
 )
 def test_parameter_counts(norm, auxiliary_head, count):
     variables = shapes(build(norm, auxiliary_head=auxiliary_head), 299)
-    assert models.count_parameters(variables["params"]) == count
+    assert count_parameters(variables["params"]) == count
     assert ("batch_stats" in variables) == norm.replaces_bias
 
 
@@ -171,26 +171,26 @@ def test_dropout_comes_before_the_last_layer_only():
 @pytest.mark.parametrize("side", [0, 1, 74])
 def test_images_that_are_too_small(side):
     with pytest.raises(UserError, match=f"inception_v3.*{side}x{side}x3.*smallest that works is 75x75"):
-        models.check_input(build(), (side, side, 3), 1000)
+        check_network(build(), (side, side, 3), 1000)
 
 
 def test_an_image_must_be_large_enough_both_ways():
     with pytest.raises(UserError, match="300x74x3"):
-        models.check_input(build(), (300, 74, 3), 1000)
-    models.check_input(build(num_classes=7), (75, 90, 1), 7)
+        check_network(build(), (300, 74, 3), 1000)
+    check_network(build(num_classes=7), (75, 90, 1), 7)
     with pytest.raises(UserError, match="height, width, channels"):
-        models.check_input(build(auxiliary_head=True), (299, 3), 1000)
+        check_network(build(auxiliary_head=True), (299, 3), 1000)
 
 
 @pytest.mark.parametrize("side", [60, 75, 298])
 def test_images_that_are_too_small_for_the_auxiliary_head(side):
     with pytest.raises(UserError, match=f"auxiliary_head=True.*{side}x{side}.*299x299.*False"):
-        models.check_input(build(auxiliary_head=True), (side, side, 3), 1000)
+        check_network(build(auxiliary_head=True), (side, side, 3), 1000)
 
 
 @pytest.mark.parametrize("side", [300, 331])
 def test_the_auxiliary_head_takes_larger_images(side):
-    models.check_input(build(auxiliary_head=True), (side, side, 3), 1000)
+    check_network(build(auxiliary_head=True), (side, side, 3), 1000)
 
 
 def test_the_mean_pool_does_not_count_padding():

@@ -8,19 +8,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rethink import models
-from rethink.models import layers
+from rethink.models import layers, registry
+from rethink.models.user_module import check_network, count_parameters
 from rethink.regularization.batch_norm import NONE, BatchNorm
 from rethink.regularization.explicit import NO_DROPOUT
-from rethink.settings import UserError
+from rethink.schema.errors import UserError
 
 SCALE_AND_SHIFT = BatchNorm("per_device", True, True, 0.9, 1e-3, "running", None)
 SHIFT = dataclasses.replace(SCALE_AND_SHIFT, scale=False)
-ANY_SIZE = [name for name in models.MODELS if name != "inception_v3"]  # whose smallest is tested in its own file
+ANY_SIZE = [name for name in registry.MODELS if name != "inception_v3"]  # whose smallest is tested in its own file
 
 
 def build(name, norm=NONE, num_classes=10, dropout=NO_DROPOUT, init="lecun_normal", **kwargs):
-    return models.build_model(name, num_classes=num_classes, norm=norm, dropout=dropout, init=init, kwargs=kwargs)
+    return registry.build_model(name, num_classes=num_classes, norm=norm, dropout=dropout, init=init, kwargs=kwargs)
 
 
 def smallest(name):
@@ -47,15 +47,15 @@ def shapes(model, image_shape):
     ],
 )
 def test_parameter_counts(name, norm, side, count):
-    assert models.count_parameters(shapes(build(name, norm), (side, side, 3))["params"]) == count
+    assert count_parameters(shapes(build(name, norm), (side, side, 3))["params"]) == count
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow if name == "inception_v3" else ()) for name in models.MODELS]
+    "name", [pytest.param(name, marks=pytest.mark.slow if name == "inception_v3" else ()) for name in registry.MODELS]
 )
 def test_a_shift_takes_the_place_of_each_bias_and_a_scale_comes_on_top(name):
     def count(norm):
-        return models.count_parameters(shapes(build(name, norm), smallest(name))["params"])
+        return count_parameters(shapes(build(name, norm), smallest(name))["params"])
 
     without = dataclasses.replace(SHIFT, shift=False)
     assert count(without) < count(SHIFT) < count(SCALE_AND_SHIFT)
@@ -64,7 +64,7 @@ def test_a_shift_takes_the_place_of_each_bias_and_a_scale_comes_on_top(name):
         assert count(SHIFT) == count(NONE)
 
 
-@pytest.mark.parametrize("name", models.MODELS)
+@pytest.mark.parametrize("name", registry.MODELS)
 def test_statistics_exist_only_with_a_norm(name):
     assert "batch_stats" not in shapes(build(name, NONE), smallest(name))
     assert "batch_stats" in shapes(build(name, SHIFT), smallest(name))
@@ -73,7 +73,7 @@ def test_statistics_exist_only_with_a_norm(name):
 @pytest.mark.parametrize("image_shape", [(28, 28, 1), (9, 12, 3), (1, 1, 2)])
 @pytest.mark.parametrize("name", ANY_SIZE)
 def test_other_sizes_channels_and_classes(name, image_shape):
-    models.check_input(build(name, SHIFT, num_classes=7), image_shape, 7)
+    check_network(build(name, SHIFT, num_classes=7), image_shape, 7)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_networks_compute_finite_logits_that_depend_on_every_parameter(name, kwa
 
 @pytest.mark.parametrize("name", ANY_SIZE)
 def test_every_kernel_is_drawn_by_the_initializer_handed_in(name):
-    model = models.MODELS[name](
+    model = registry.MODELS[name](
         num_classes=10, norm=SHIFT, dropout=NO_DROPOUT, kernel_init=nn.initializers.constant(7.0)
     )
     # Compiled, as only the parameters are returned, the network is left out.
@@ -117,11 +117,11 @@ def test_every_kernel_is_drawn_by_the_initializer_handed_in(name):
 def test_initializers_have_the_variance_of_their_reference():
     @jax.jit
     def measure(key):
-        return {init: draw(key, (256, 512)).var() for init, draw in models.INITIALIZERS.items()}
+        return {init: draw(key, (256, 512)).var() for init, draw in registry.INITIALIZERS.items()}
 
     expected = {"lecun_normal": 1 / 256, "he_normal": 2 / 256, "glorot_uniform": 2 / (256 + 512)}
     assert jax.tree.map(float, measure(jax.random.key(0))) == pytest.approx(expected, rel=0.02)
-    assert build("mlp_tiny", init="he_normal").kernel_init is models.INITIALIZERS["he_normal"]
+    assert build("mlp_tiny", init="he_normal").kernel_init is registry.INITIALIZERS["he_normal"]
 
 
 def test_a_one_by_one_convolution_is_a_matrix_product_with_the_same_result():
@@ -215,8 +215,8 @@ def own(tmp_path, monkeypatch):
 
 def test_a_module_of_the_users_own(own):
     model = build(f"{own}:Own", num_classes=4, width=5)
-    models.check_input(model, (6, 6, 1), 4)
-    assert models.count_parameters(shapes(model, (6, 6, 1))["params"]) == 36 * 5 + 5 + 5 * 4 + 4
+    check_network(model, (6, 6, 1), 4)
+    assert count_parameters(shapes(model, (6, 6, 1))["params"]) == 36 * 5 + 5 + 5 * 4 + 4
 
 
 def test_a_module_of_the_users_own_is_given_the_norm_if_it_has_the_field(own):
@@ -250,7 +250,7 @@ def test_a_module_of_the_users_own_is_given_the_norm_if_it_has_the_field(own):
 )
 def test_mistakes_are_named_with_their_remedy(own, name, kwargs, words):
     with pytest.raises(UserError) as caught:
-        models.build_model(name, num_classes=10, norm=NONE, dropout=NO_DROPOUT, init="lecun_normal", kwargs=kwargs)
+        registry.build_model(name, num_classes=10, norm=NONE, dropout=NO_DROPOUT, init="lecun_normal", kwargs=kwargs)
     assert all(word in str(caught.value) for word in words), str(caught.value)
 
 
@@ -262,9 +262,9 @@ def test_an_unknown_initializer_is_named():
 @pytest.mark.parametrize("name", ANY_SIZE)
 def test_images_that_no_network_can_take(name):
     with pytest.raises(UserError, match="0x5x3.*smallest that works is 1x1"):
-        models.check_input(build(name), (0, 5, 3), 10)
+        check_network(build(name), (0, 5, 3), 10)
     with pytest.raises(UserError, match="height, width, channels"):
-        models.check_input(build(name), (28, 28), 10)
+        check_network(build(name), (28, 28), 10)
 
 
 @pytest.mark.parametrize(
@@ -283,21 +283,21 @@ def test_images_that_no_network_can_take(name):
 )
 def test_a_network_that_fails_is_named_with_the_place(own, name, kwargs, words):
     with pytest.raises(UserError) as caught:
-        models.check_input(build(name, num_classes=4, **kwargs), (6, 6, 1), 4)
+        check_network(build(name, num_classes=4, **kwargs), (6, 6, 1), 4)
     assert str(caught.value).isprintable()
     assert all(word in str(caught.value) for word in words), str(caught.value)
 
 
 def test_the_shapes_of_the_parameters_are_known_without_computing(own):
-    params, _ = models.check_input(build("mlp_tiny", num_classes=4), (6, 6, 1), 4)
-    assert models.count_parameters(params) == 36 * 16 + 16 + 16 * 4 + 4
+    params, _ = check_network(build("mlp_tiny", num_classes=4), (6, 6, 1), 4)
+    assert count_parameters(params) == 36 * 16 + 16 + 16 * 4 + 4
 
 
 @pytest.mark.parametrize("name, convolves", [("mlp_3x512", False), ("conv_tiny", True), ("alexnet", True)])
 def test_a_network_that_convolves_is_known_by_its_program(name, convolves):
-    assert models.check_input(build(name), (28, 28, 3), 10).convolves == convolves
+    assert check_network(build(name), (28, 28, 3), 10).convolves == convolves
 
 
 def test_logits_of_another_width_are_refused(own):
     with pytest.raises(UserError, match=r"float32\[2, 4\]"):
-        models.check_input(build(f"{own}:TooNarrow", num_classes=4), (6, 6, 1), 4)
+        check_network(build(f"{own}:TooNarrow", num_classes=4), (6, 6, 1), 4)

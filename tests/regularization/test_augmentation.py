@@ -11,10 +11,11 @@ import scipy.ndimage
 from PIL import Image
 
 from configs import base
-from rethink import randomness, settings
+from rethink import randomness
 from rethink.data import preprocessing
 from rethink.regularization import augmentation
 from rethink.regularization.augmentation import Augmentation
+from rethink.schema.errors import UserError
 
 RNG = np.random.default_rng(0)
 KEY = randomness.key_for(0, "augmentation")
@@ -285,7 +286,7 @@ def test_the_result_is_clipped_at_the_end():
     ],
 )
 def test_what_cannot_be_done_is_refused_in_one_line(changes, shape, size, words):
-    with pytest.raises(settings.UserError) as error:
+    with pytest.raises(UserError) as error:
         dataclasses.replace(OFF, **changes).check(shape, size)
     assert "\n" not in str(error.value)
     assert all(word in str(error.value) for word in words), str(error.value)

@@ -10,7 +10,7 @@ import pytest
 from configs import base
 from rethink.regularization import explicit
 from rethink.regularization.explicit import NO_DROPOUT, Dropout, WeightDecay
-from rethink.settings import UserError
+from rethink.schema.errors import UserError
 
 PARAMS = {
     "Dense_0": {"kernel": jnp.array([[1.0, -2.0], [3.0, 0.5]]), "bias": jnp.array([4.0, 5.0])},

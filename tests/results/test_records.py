@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 from configs import base
-from rethink import settings
 from rethink.results import records
-from rethink.settings import UserError
+from rethink.schema import validation
+from rethink.schema.errors import UserError
 
 FACTS = {"parameters": 1210, "versions": records.versions()}
 FINGERPRINTS = {"labels": "aa11", "order": "bb22"}
@@ -128,7 +128,7 @@ def test_the_manifest_says_what_ran_and_how_it_ended(workdir):
         assert manifest(workdir)["fate"] == "running"
         run.end("done", summary={"steps": 9})
     found = manifest(workdir)
-    assert found["config"] == json.loads(settings.to_json(config))
+    assert found["config"] == json.loads(validation.to_json(config))
     assert (found["fate"], found["summary"], found["fingerprints"]) == ("done", {"steps": 9}, FINGERPRINTS)
     assert found["parameters"] == 1210
     assert {"python", "jax", "flax", "numpy", "grain", "array_record"} <= set(found["versions"])

@@ -2,13 +2,13 @@ import io
 
 import pytest
 
-from rethink.results.stages import Stages
+from rethink.results.stages import StageProgress
 
 
 def shown(*reports, fail=False):
     stream = io.StringIO()
     try:
-        with Stages({"Study": "theorem1"}, stream) as stages:
+        with StageProgress({"Study": "theorem1"}, stream) as stages:
             for report in reports:
                 stages.report(*report)
             with stages.paused():
@@ -44,7 +44,7 @@ def test_a_terminal_shows_bars_and_gets_its_cursor_back(monkeypatch, fail):
     monkeypatch.setenv("TERM", "xterm")
     stream = Terminal()
     try:
-        with Stages({"Study": "theorem1"}, stream) as stages:
+        with StageProgress({"Study": "theorem1"}, stream) as stages:
             stages.report("factor", 1, 2)
             with stages.paused():
                 pass

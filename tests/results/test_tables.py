@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from rethink.results import tables
-from rethink.settings import UserError
+from rethink.schema.errors import UserError
 
 MANIFEST = {
     "config": {

@@ -3,15 +3,17 @@
 import numpy as np
 import pytest
 
-from rethink.settings import UserError
-from rethink.theory import expressivity, interpolation, kernels, linear
+from rethink.schema.errors import UserError
+from rethink.theory.kernels import interpolation, kernel_matrix
+from rethink.theory.linear import least_norm
+from rethink.theory.theorem1 import expressivity
 
 random = np.random.default_rng(0)
 ROWS, TARGETS = random.normal(size=(6, 4)), random.normal(size=(6, 1))
 TWICE = np.concatenate([ROWS[:3], ROWS[1:2], ROWS[4:]])  # rows 1 and 3 are the same
 NAN = np.where(np.arange(24).reshape(6, 4) == 9, np.nan, ROWS)  # in row 2
-GAUSSIAN, LINEAR = kernels.Kernel("gaussian", 0.5), kernels.Kernel("linear", 1.0)
-INDEFINITE = kernels.Kernel("polynomial", 1.0, 3, -5.0)
+GAUSSIAN, LINEAR = kernel_matrix.Kernel("gaussian", 0.5), kernel_matrix.Kernel("linear", 1.0)
+INDEFINITE = kernel_matrix.Kernel("polynomial", 1.0, 3, -5.0)
 
 
 def network(rows, targets):
@@ -19,7 +21,9 @@ def network(rows, targets):
 
 
 def interpolant(kernel):
-    return lambda rows, targets: interpolation.fit_matrix(kernels.matrix_of_rows(kernel, rows), targets, ridge=0.0)
+    return lambda rows, targets: interpolation.fit_matrix(
+        kernel_matrix.matrix_of_rows(kernel, rows), targets, ridge=0.0
+    )
 
 
 @pytest.mark.parametrize(
@@ -29,9 +33,9 @@ def interpolant(kernel):
         (network, TWICE, TARGETS, "points 1 and 3 (row numbers) are the same point with different targets"),
         (network, NAN, TARGETS, "points have the value nan in row 2: give finite numbers."),
         (network, ROWS, TARGETS * np.nan, "targets have the value nan in row 0: give finite numbers."),
-        (linear.least_norm, ROWS[:0], TARGETS[:0], "The features have shape (0, 4): give [n, d]"),
-        (linear.kernel_form, TWICE[:4], TARGETS[:4], "is singular: leave out duplicates"),
-        (linear.least_norm, NAN, TARGETS, "The features of example 2 are not finite (1 such example)"),
+        (least_norm.least_norm, ROWS[:0], TARGETS[:0], "The features have shape (0, 4): give [n, d]"),
+        (least_norm.kernel_form, TWICE[:4], TARGETS[:4], "is singular: leave out duplicates"),
+        (least_norm.least_norm, NAN, TARGETS, "The features of example 2 are not finite (1 such example)"),
         (interpolant(GAUSSIAN), ROWS[:0], TARGETS[:0], "rows of shape [0, 4] hold no example"),
         (interpolant(GAUSSIAN), TWICE, TARGETS, "is singular or indefinite"),
         (interpolant(GAUSSIAN), NAN, TARGETS, "row 2 holds NaN or infinity, leave it out."),
@@ -48,5 +52,5 @@ def test_bad_input_is_one_line(solve, rows, targets, words):
 def test_a_single_example_is_solved():
     rows, targets = ROWS[:1], TARGETS[:1]
     np.testing.assert_allclose(network(rows, targets)(rows), targets[:, 0])
-    np.testing.assert_allclose(rows @ linear.least_norm(rows, targets).weights, targets)
+    np.testing.assert_allclose(rows @ least_norm.least_norm(rows, targets).weights, targets)
     np.testing.assert_allclose(interpolant(GAUSSIAN)(rows, targets).fitted, targets, rtol=1e-6)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rethink.settings import UserError
+from rethink.schema.errors import UserError
 from rethink.theory import memory
 
 

@@ -35,7 +35,7 @@ print(json.dumps(found | {"behind": faults(), "kept behind": allocator.keeps_fre
 RUN = """
 import json, resource, sys
 from configs import digits_random
-from rethink import experiment
+from rethink.experiment.run import Launch, run_experiment
 from rethink.results import records
 from rethink.training import allocator
 
@@ -43,7 +43,7 @@ if sys.argv[2] == "without":
     allocator.prepare = lambda: None
 config = digits_random.get_config("conv_tiny")
 config.train.total_epochs = 2.0
-assert experiment.run(config, sys.argv[1], experiment.Launch()) == 0
+assert run_experiment(config, sys.argv[1], Launch()) == 0
 kept = json.load(open(sys.argv[1] + "/manifest.json"))["hardware"]["keeps_freed_memory"]
 print(json.dumps({"kept": kept, "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}))
 """

@@ -12,7 +12,7 @@ import numpy as np
 import optax
 import pytest
 
-from rethink.settings import UserError
+from rethink.schema.errors import UserError
 from rethink.training import checkpoints, loop
 from rethink.training.state import TrainState
 

@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from configs import base
-from rethink.settings import UserError
+from rethink.schema.errors import UserError
 from rethink.training import optimizer
 
 STEPS_PER_EPOCH, TOTAL_STEPS = 12, 120

@@ -1,0 +1,205 @@
+"""Owns the first preparation of a TFDS data set: download, verification, conversion to array_record.
+
+Refuses to read what it has prepared, to accept an original file whose checksum is not the one TFDS has registered, and
+to unpickle anything.
+"""
+
+import contextlib
+import errno
+import functools
+import gzip
+import io
+import logging
+import os
+import pathlib
+import sys
+import tarfile
+import urllib.error
+import urllib.parse
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from rethink.schema.errors import UserError, unknown_name
+
+Examples = Iterator[tuple[int, dict[str, Any]]]  # (key, features); TFDS stores them in the order of the hashed keys
+
+# The two binary versions of CIFAR: the files of each split; the file of class names of each label, in a record's order.
+CIFAR_FILES = {
+    "cifar10": {"train": [f"data_batch_{i}.bin" for i in range(1, 6)], "test": ["test_batch.bin"]},
+    "cifar100": {"train": ["train.bin"], "test": ["test.bin"]},
+}
+CIFAR_NAMES = {
+    "cifar10": {"label": "batches.meta.txt"},
+    "cifar100": {"coarse_label": "coarse_label_names.txt", "label": "fine_label_names.txt"},
+}
+MNIST_FILES = {
+    "train": ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
+    "test": ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"),
+}
+RETRIES = 3  # 1 second in all; the 10 of TFDS take 200 seconds
+TIMEOUT_SECONDS = (10, 60)  # to connect, between two pieces of a file; TFDS would wait for ever
+
+
+def _read_cifar(builder, dl_manager) -> dict[str, Examples]:
+    """Returns the examples of each split of `builder`, CIFAR-10 or CIFAR-100, and sets its class names."""
+    (url,) = builder.url_infos
+    with tarfile.open(dl_manager.download(url)) as archive:
+        files = {os.path.basename(m.name): content.read() for m in archive if (content := archive.extractfile(m))}
+    names = CIFAR_NAMES[builder.name]
+    for label, file in names.items():
+        builder.info.features[label].names = files[file].decode().split()
+    return {
+        split: _cifar_examples(split, b"".join(files[file] for file in split_files), list(names))
+        for split, split_files in CIFAR_FILES[builder.name].items()
+    }
+
+
+def _cifar_examples(split: str, records: bytes, labels: list[str]) -> Examples:
+    """Yields the examples in `records`: one byte for each of `labels`, then the image, uint8 [3, 32, 32]."""
+    rows = np.frombuffer(records, np.uint8).reshape(-1, len(labels) + 3 * 32 * 32)
+    images = rows[:, len(labels) :].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+    for index, (row, image) in enumerate(zip(rows, images, strict=True)):
+        given = {label: int(value) for label, value in zip(labels, row, strict=False)}
+        yield index, {"id": f"{split}_{index:05d}", "image": Image.fromarray(image), **given}
+
+
+def _read_mnist(builder, dl_manager) -> dict[str, Examples]:
+    """Returns the examples of each split of `builder`, MNIST or Fashion-MNIST."""
+    paths = dl_manager.download({url.rsplit("/", 1)[1]: url for url in builder.url_infos})
+    return {split: _mnist_examples(paths[images], paths[labels]) for split, (images, labels) in MNIST_FILES.items()}
+
+
+def _mnist_examples(images_path, labels_path) -> Examples:
+    """Yields the examples of a file of images, uint8 [examples, 28, 28], and a file of labels, uint8 [examples]."""
+    for index, (image, label) in enumerate(zip(_read_idx(images_path), _read_idx(labels_path), strict=True)):
+        yield index, {"image": Image.fromarray(image), "label": int(label)}
+
+
+def _read_idx(path) -> np.ndarray:
+    """Returns the uint8 array of a gzipped idx file: 2 zero bytes, type, rank, sizes as big-endian int32, data."""
+    with gzip.open(path) as file:
+        content = file.read()
+    rank = content[3]
+    shape = np.frombuffer(content, ">i4", rank, offset=4)
+    return np.frombuffer(content, np.uint8, offset=4 + 4 * rank).reshape(shape)
+
+
+READERS = {"cifar10": _read_cifar, "cifar100": _read_cifar, "mnist": _read_mnist, "fashion_mnist": _read_mnist}
+
+
+def download_and_prepare(name: str, data_dir: str) -> pathlib.Path:
+    """Returns the directory of `name` below `data_dir`: downloaded and written as TFDS array_record, if it is not yet.
+
+    The result is what TFDS itself prepares: same directory, features, class names and order of examples. The sets in
+    `READERS` need no TensorFlow; most others do. The directory of the data set appears in one rename, so a preparation
+    that fails or is killed is never taken for a finished one.
+
+    Raises:
+      UserError: the name is unknown, there is no network, a file is not the registered one, TensorFlow is missing,
+        files must be downloaded by hand, or the directory cannot be written or holds an unfinished copy.
+    """
+    import tensorflow_datasets as tfds  # half a second that only a run with TFDS data should spend
+
+    data_dir = os.path.expanduser(data_dir)
+    with quiet_tfds():
+        try:
+            builder = tfds.builder(name, data_dir=data_dir)
+        except (ValueError, AssertionError) as error:
+            rest = "These need no TensorFlow; any other TFDS image classification set works too."
+            raise UserError(f"{unknown_name('data.name', name, READERS)} {rest}") from error
+        if builder.is_prepared():
+            return pathlib.Path(builder.data_dir)
+
+    config = tfds.download.DownloadConfig(try_download_gcs=False)
+    size = ""
+    if builder.name in READERS:
+        builder._split_generators = functools.partial(READERS[builder.name], builder)
+        config.force_checksums_validation = True
+        config.manual_dir = _manual_dir(builder)
+        size = f"; downloads {sum(info.size for info in builder.url_infos.values()) / 2**20:.0f} MiB"
+    print(f"Preparing {name} in {data_dir} (first use{size})", flush=True)
+    with quiet_tfds():
+        try:
+            builder.download_and_prepare(download_config=config, file_format="array_record")
+        except Exception as error:
+            if builder.is_prepared():  # another process was faster
+                return pathlib.Path(builder.data_dir)
+            message = _explain(error, builder)
+            if message is None:
+                raise
+            raise UserError(f"data.name='{name}' {message}") from error
+        if not builder.is_prepared():  # TFDS touches no directory that is already there
+            raise UserError(f"data.name='{name}' is an unfinished copy in {builder.data_dir}: remove it and run again.")
+    return pathlib.Path(builder.data_dir)
+
+
+def _manual_dir(builder) -> str:
+    """Where TFDS looks for original files before it downloads. One for each set: both MNISTs name their files alike."""
+    return os.path.join(builder.data_dir_root, "downloads", "manual", builder.name)
+
+
+def _explain(error: Exception, builder) -> str | None:
+    """The end of one line that says what went wrong and what to do; None for an error that the user can't mend."""
+    import requests
+    from tensorflow_datasets.core.download import DownloadError
+    from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
+
+    first_line = str(error).partition("\n")[0].rstrip(":")
+    if isinstance(error, NonMatchingChecksumError):
+        return f"is refused: {first_line}; remove that file and run again."
+    if isinstance(error, requests.RequestException | urllib.error.URLError | DownloadError):
+        return _explain_network(error, first_line, builder)
+    if any(isinstance(cause, ImportError) and cause.name == "tensorflow" for cause in _causes(error)):
+        return "needs TensorFlow to be prepared: pip install -e '.[tf]'"
+    if isinstance(error, AssertionError) and builder.MANUAL_DOWNLOAD_INSTRUCTIONS:
+        return f"has files that you must download yourself: {' '.join(str(error).split())}"
+    full = any(os.strerror(code) in first_line for code in (errno.ENOSPC, errno.EDQUOT))  # array_record: RuntimeError
+    if full or isinstance(error, OSError):
+        where = f"could not be written in {builder.data_dir_root} ({first_line})"
+        return f"{where}: make space there or allow writing, or point --config.data.dir at another directory."
+    return None
+
+
+def _explain_network(error: Exception, first_line: str, builder) -> str:
+    """The end of one line for a download that failed: where, why, and the four ways on."""
+    request = getattr(error, "request", None)
+    reason = f"{type(error).__name__} at {urllib.parse.urlsplit(request.url).hostname}" if request else first_line
+    by_hand = ""
+    if builder.name in READERS:
+        files = ", ".join(info.filename for info in builder.url_infos.values())
+        by_hand = f"put {files} into {_manual_dir(builder)}, or "
+    return (
+        f"is not prepared in {builder.data_dir_root} and could not be downloaded ({reason}): connect to a network and "
+        f"run again, or {by_hand}copy a prepared TFDS directory there, or point --config.data.dir at one."
+    )
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yields the error, and what it was raised from, back to the first."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+@contextlib.contextmanager
+def quiet_tfds() -> Iterator[None]:
+    """Keeps TFDS and what it uses from chatting, from progress bars in a log file, and from waiting for ever."""
+    import tensorflow_datasets as tfds
+    from tensorflow_datasets.core.download import downloader
+
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # and left so: threads that retry outlive the first's failure
+    absl = logging.getLogger("absl")
+    level, retries, open_url = absl.level, downloader.MAX_RETRIES, downloader._open_url
+    tfds.display_progress_bar(sys.stderr.isatty())
+    try:
+        absl.setLevel(logging.ERROR)
+        downloader.MAX_RETRIES = RETRIES
+        downloader._open_url = functools.partial(open_url, timeout=TIMEOUT_SECONDS)
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        downloader.MAX_RETRIES, downloader._open_url = retries, open_url
+        absl.setLevel(level)

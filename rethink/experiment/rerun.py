@@ -1,0 +1,117 @@
+"""Owns a run that is made again from its own directory: its manifest's config, and whether the rows come out alike.
+
+Refuses to change anything of the config: for another run, start main.py with its overrides.
+
+    python -m rethink.experiment.rerun runs/NAME-HASH                   # goes on with an interrupted run
+    python -m rethink.experiment.rerun runs/NAME-HASH --workdir=DIR     # the same run from its start, and a comparison with it
+
+Exit status: that of main.py, and 1 where the new run has ended well and came to something else.
+"""
+
+import argparse
+import itertools
+import pathlib
+import sys
+import traceback
+from collections.abc import Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from rethink.experiment.run import Launch, run_experiment
+from rethink.results import records
+from rethink.schema import validation
+from rethink.schema.errors import EXIT_DONE, EXIT_MISTAKE, UserError, exit_code_of
+
+EXIT_DIFFERS = 1
+
+
+def read_config(folder: pathlib.Path) -> ConfigDict:
+    """Returns the config of a run.
+
+    Raises:
+      UserError: the folder holds no run, or a damaged one.
+    """
+    return validation.from_flat(records.read_run(folder)["config"])
+
+
+def compare_runs(first: pathlib.Path, second: pathlib.Path) -> tuple[str, bool]:
+    """Returns one line on two runs of one config, and whether they saw the same examples and came to the same.
+
+    Compared are the fingerprints of the data, the rows of metrics.jsonl, and the results, all but times.
+    """
+    manifests = [records.read_run(folder) for folder in (first, second)]
+    prints = [manifest.get("fingerprints", {}) for manifest in manifests]
+    changed = _differing(*prints)
+    if changed:
+        return f"Other data: the fingerprints of {', '.join(sorted(changed))} differ from those in {first}.", False
+    versions = _differing(*(manifest.get("versions", {}) for manifest in manifests))
+    why = f"; of another version now: {', '.join(versions)}" if versions else ""
+    rows = [records.read_rows(folder / "metrics.jsonl") for folder in (first, second)]
+    for before, now in itertools.zip_longest(*rows, fillvalue={}):
+        if before != now:
+            fields, step = ", ".join(_differing(before, now)), (before or now)["step"]
+            return f"Same data, other rows: from step {step:,} on {fields} differ from {first}{why}.", False
+    results = _differing(*(_result(manifest) for manifest in manifests))
+    if results:
+        return f"Same data and rows, other results: {', '.join(results)} differ from {first}{why}.", False
+    counted = f"all {len(rows[0]):,} rows of metrics.jsonl and " if rows[0] else ""
+    return f"Same data, and {counted}the results are equal to those in {first}.", True
+
+
+def _differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
+    """Returns the names under which two mappings hold different values."""
+    return [name for name in {**first, **second} if first.get(name) != second.get(name)]
+
+
+def _result(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the fate and the summary of a run, without times and without the summary's rows as texts."""
+    summary = {name: value for name, value in (manifest.get("summary") or {}).items() if name != "rows"}
+    return {"fate": manifest["fate"], **_untimed(summary)}
+
+
+def _untimed(value: Any) -> Any:
+    """Returns a JSON value without the fields named ...seconds."""
+    if isinstance(value, dict):
+        return {name: _untimed(part) for name, part in value.items() if not name.endswith("seconds")}
+    return [_untimed(part) for part in value] if isinstance(value, list) else value
+
+
+def _run(config: ConfigDict, folder: pathlib.Path) -> int:
+    """Runs a config that was recorded, maybe by a version with other fields; returns the exit status."""
+    try:
+        return run_experiment(config, str(folder), Launch())
+    except AttributeError as error:
+        if "ml_collections" not in traceback.extract_tb(error.__traceback__)[-1].filename:
+            raise
+        raise UserError(
+            f"The run's config lacks a field that this version has ({error}): make it again by the version of before, "
+            "which its manifest names."
+        ) from error
+
+
+def main() -> int:
+    """Makes the run that the command line names again; returns the exit status."""
+    parser = argparse.ArgumentParser(description="Makes a run again from its own directory.")
+    parser.add_argument("folder", type=pathlib.Path, metavar="RUN", help="a run directory")
+    parser.add_argument("--workdir", type=pathlib.Path, help="makes it from its start there, and compares")
+    arguments = parser.parse_args()
+    try:
+        config = read_config(arguments.folder)
+        if arguments.workdir and arguments.workdir.resolve() == arguments.folder.resolve():
+            raise UserError(f"--workdir={arguments.workdir} is the run itself: choose a new directory.")
+        status = _run(config, arguments.workdir or arguments.folder)
+        if arguments.workdir:
+            line, same = compare_runs(arguments.folder, arguments.workdir)
+            print(line)
+            status = status or (EXIT_DONE if same else EXIT_DIFFERS)
+    except UserError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return EXIT_MISTAKE
+    except KeyboardInterrupt as interruption:
+        return exit_code_of(interruption)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

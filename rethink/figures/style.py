@@ -1,0 +1,103 @@
+"""How every figure looks and is written: PNG and PDF."""
+
+import math
+import os
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+DPI = 150
+MARKS = 20  # a curve of more points marks only some of them
+LOG_SPAN = 10.0  # losses that span more than this factor get a logarithmic axis
+STYLE = {
+    "font.size": 10,
+    "axes.titlesize": 10,
+    "legend.fontsize": 9,
+    "lines.linewidth": 1.6,
+    "lines.markersize": 3.5,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "grid.color": "#e6e6e6",
+    "grid.linewidth": 0.6,
+    "legend.handlelength": 3.0,
+    "pdf.fonttype": 42,  # TrueType, which journals take and editors can search
+}
+METADATA = {  # nothing that changes from one drawing to the next
+    "png": {"Software": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+}
+# Colours of Okabe and Ito, told apart with any colour vision; the marks tell the curves apart without colour.
+DURING = {"label": "train, during training", "color": "#56B4E9", "linewidth": 0.8, "zorder": 1}
+TRAIN = {"label": "train, given labels", "color": "#0072B2", "marker": "o"}
+TEST = {"label": "test", "color": "#D55E00", "marker": "s"}
+CORRUPTED = {
+    "label": "corrupted part, true labels",
+    "color": "#009E73",
+    "marker": "^",
+    "linestyle": "-.",
+    "markersize": 6,
+    "markerfacecolor": "none",
+}  # hollow: it often lies on the test curve
+CHANCE = {"label": "chance", "color": "#555555", "linewidth": 1.0, "linestyle": "--", "zorder": 1.5}
+
+
+def from_zero(axes) -> None:
+    """Lets the y axis begin at zero, with some room above what is drawn so far."""
+    axes.update_datalim([(0, 0)], updatex=False)
+    axes.autoscale_view(scalex=False)
+    axes.set_ylim(bottom=0)
+
+
+def save_figure(draw: Callable[[], Any], stem: Path) -> list[Path]:
+    """Draws a figure in the house style and writes it; returns the paths of `stem`.png and `stem`.pdf."""
+    import matplotlib.style
+
+    with matplotlib.style.context(["default", STYLE]):  # the user's own style stays out of it, and comes back
+        figure = draw()
+        return [_write(figure, Path(stem), suffix) for suffix in METADATA]
+
+
+def new_figure(size: tuple[float, float], title: str, title_width: int):
+    """Returns an empty figure of `size` inches, its title in lines of `title_width` letters."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(textwrap.fill(title, title_width), fontsize=STYLE["axes.titlesize"], parse_math=False)
+    return figure
+
+
+def curve(
+    axes, rows: Sequence[Mapping[str, Any]], kind: str, field: str, look: Mapping[str, Any], scale: float = 1
+) -> list[float]:
+    """Draws one field of the rows of one kind; returns its values, nan for what is null or not finite."""
+    chosen = [row for row in rows if row["kind"] == kind]
+    values = [finite(row.get(field)) * scale for row in chosen]
+    drawn = sum(not math.isnan(value) for value in values)
+    if drawn:
+        marks = {"marker": look.get("marker", "o")} if drawn == 1 else {"markevery": math.ceil(len(values) / MARKS)}
+        axes.plot([row["step"] for row in chosen], values, **{**look, **marks})
+    return values
+
+
+def finite(value: float | None) -> float:
+    return math.nan if value is None or not math.isfinite(value) else float(value)
+
+
+def _write(figure, stem: Path, suffix: str) -> Path:
+    """Writes `stem`.`suffix` whole or not at all: to a file beside it first, which then takes its name.
+
+    What a kill leaves of that file, the next writing replaces.
+    """
+    path = stem.with_name(f"{stem.name}.{suffix}")
+    partial = path.with_name(f".{path.name}")
+    try:
+        figure.savefig(partial, format=suffix, dpi=DPI, metadata=METADATA[suffix])
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path

@@ -1,0 +1,124 @@
+"""Owns the table of networks by name, how one is built, and the way in for a network of the user's own.
+
+Refuses to initialize or place parameters. The architectures are in this package, one a file.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flax.linen as nn
+
+from rethink.models.alexnet import AlexNet
+from rethink.models.inception import Inception
+from rethink.models.inception_v3 import InceptionV3
+from rethink.models.mlp import MLP
+from rethink.models.tiny import TinyConv
+from rethink.models.user_module import describe_error, import_module_class
+from rethink.models.wide_resnet import WideResNet
+from rethink.regularization.batch_norm import BatchNorm
+from rethink.regularization.explicit import Dropout
+from rethink.schema.errors import UserError, pick, unknown_name
+
+Builder = Callable[..., nn.Module]  # (*, num_classes, norm, kernel_init, and any other field of the module)
+
+MODELS: dict[str, Builder] = {
+    "mlp_1x512": functools.partial(MLP, hidden_sizes=(512,)),
+    "mlp_3x512": functools.partial(MLP, hidden_sizes=(512, 512, 512)),
+    "alexnet": AlexNet,
+    "inception": Inception,
+    "wide_resnet": WideResNet,
+    "inception_v3": InceptionV3,
+    "mlp_tiny": functools.partial(MLP, hidden_sizes=(16,)),
+    "conv_tiny": TinyConv,
+}
+
+# The paper does not state its initialization. Truncated normal, but for Glorot's; of variance 1 / fan-in (LeCun et
+# al., 1998; Flax's default), 2 / fan-in (He et al., 2015), 2 / (fan-in + fan-out) (Glorot & Bengio, 2010).
+INITIALIZERS = {
+    "lecun_normal": nn.initializers.lecun_normal(),
+    "he_normal": nn.initializers.he_normal(),
+    "glorot_uniform": nn.initializers.glorot_uniform(),
+}
+
+
+def build_model(
+    name: str, *, num_classes: int, norm: BatchNorm, dropout: Dropout, init: str, kwargs: Mapping[str, Any]
+) -> nn.Module:
+    """Returns an unbound module with `__call__(images, *, train)`, images float32 [batch, height, width, channels].
+
+    Args:
+      name: one of `MODELS`, or "package.module:ClassName" for a Linen module that can be imported. That one is given
+        `num_classes`, and `norm`, `dropout` and `kernel_init` if it has fields of these names.
+      num_classes: width of the logits.
+      norm, dropout: the batch norm and the dropout that the network calls.
+      init: one of `INITIALIZERS`: the distribution of every kernel.
+      kwargs: further fields of the module.
+
+    Raises:
+      UserError: unknown name or initializer, nothing to import there, no Linen module, fields that it does not have, or
+        a batch norm or dropout that it has no place for.
+    """
+    kernel_init = pick(INITIALIZERS, init, "model.init")
+    given = {"num_classes": num_classes, "norm": norm, "dropout": dropout, "kernel_init": kernel_init}
+    builder = find_builder(name)
+    if ":" in name:
+        fields = inspect.signature(builder).parameters
+        if norm.kind != "none" and "norm" not in fields:
+            raise UserError(
+                f"model.name='{name}' has no field 'norm', so batch_norm.kind='{norm.kind}' would do nothing: "
+                "set it to none, or give the class a field norm (rethink.regularization.batch_norm.BatchNorm)."
+            )
+        if dropout.rate and "dropout" not in fields:
+            raise UserError(
+                f"model.name='{name}' has no field 'dropout', so dropout.rate={dropout.rate} would do nothing: "
+                "set it to 0, or give the class a field dropout (rethink.regularization.explicit.Dropout)."
+            )
+        given = {key: value for key, value in given.items() if key == "num_classes" or key in fields}
+    _check_dropout_place(name, builder, dropout)
+    taken = sorted(set(given) & set(kwargs))
+    if taken:
+        raise UserError(f"model.kwargs sets {', '.join(taken)}, which the config sets elsewhere: remove it there.")
+    signature = inspect.signature(builder)
+    try:
+        signature.bind(**given, **kwargs)
+    except TypeError as error:
+        further = [field for field in signature.parameters if field not in (*given, "parent", "name")]
+        raise UserError(
+            f"model.name='{name}' cannot be built with model.kwargs={dict(kwargs)}: {error}. "
+            f"It is given {', '.join(given)}; further fields: {', '.join(further) or 'none'}."
+        ) from error
+    try:
+        return builder(**given, **kwargs)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(
+            f"model.name='{name}' cannot be built with model.kwargs={dict(kwargs)}: {describe_error(error)}: give others."
+        ) from error
+
+
+def _check_dropout_place(name: str, builder: Builder, dropout: Dropout) -> None:
+    """Checks that a network which says where it can drop has the place asked for."""
+    places = getattr(getattr(builder, "func", builder), "dropout_places", (dropout.place,))
+    if dropout.rate and dropout.place not in places:
+        raise UserError(
+            f"dropout.place='{dropout.place}' is no place in model.name='{name}': "
+            f"set --config.dropout.place={places[0]}, or --config.dropout.rate=0."
+        )
+
+
+def find_builder(name: str) -> Builder:
+    """Returns what builds the model of this name; see `build_model`.
+
+    Raises:
+      UserError: there is none.
+    """
+    if ":" in name:
+        return import_module_class(name)
+    if name not in MODELS:
+        raise UserError(
+            f"{unknown_name('model.name', name, MODELS)} Or package.module:ClassName, a Linen module of your own."
+        )
+    return MODELS[name]

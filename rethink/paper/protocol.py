@@ -1,0 +1,223 @@
+"""Owns what a run must be to be the paper's experiment: the protocol's fields, cell by cell, and the full data sets.
+
+Refuses to ask for what the paper leaves open: batch, initialization, coefficients, ImageNet's optimizer, where
+table 3's filters come from and what is made of their features, and the rate of Inception without batch norm, which the
+paper's does not train.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from rethink.paper.numbers import TABLES
+
+EXAMPLES = {"cifar10": (50_000, 10_000), "mnist": (60_000, 10_000), "imagenet2012": (1_281_167, 50_000)}  # train, test
+EPOCHS = 64  # at least, on CIFAR10: figure 1a ends at 25,000 steps (certainty M), of 128 examples (inferred)
+FILTERS = 32_000  # of the random convolutional net of table 3
+
+Test = Callable[[Any], bool]  # value of a field -> whether the experiment is the paper's
+
+_NETWORKS = {"imagenet2012": ("inception_v3", 299, "symmetric"), "cifar10": ("", 28, "per_image")}
+_RATES = {"inception": 0.1, "alexnet": 0.01, "mlp_3x512": 0.01, "mlp_1x512": 0.01}
+_LONGER = ("table4/inception-crop", "table4/inception-augmentation")  # there the rate falls by 0.999
+_CLAIMED = ("corruption.", "weight_decay.", "dropout.", "augmentation.", "batch_norm.")  # what orderings speak of
+_COLOUR = ("brightness", "contrast", "saturation", "hue")
+
+
+def _is(wanted: Any) -> Test:
+    return lambda value: value == wanted
+
+
+def _is_not(unwanted: Any) -> Test:
+    return lambda value: value != unwanted
+
+
+_ON, _OFF = _is_not(0), _is(0)  # of a number or a truth
+
+
+def _switch(on: bool) -> Test:
+    return _ON if on else _OFF
+
+
+def expected(table: str, cell: str) -> dict[str, Test]:
+    """Returns field -> what a run's config must hold there to be that of a cell; {} for a cell that is not the paper's.
+
+    Args:
+      table: a name of `paper.TABLES`.
+    """
+    if cell not in TABLES[table].cells:
+        return {}
+    return _of_a_kernel(cell) if table == "table3" else _of_a_network(table, cell)
+
+
+def _of_a_kernel(cell: str) -> dict[str, Test]:
+    """Returns what a cell of table 3 stands for."""
+    data, features, *l2 = cell.split("-")
+    ridges: Test = all if l2 else lambda value: not any(value)
+    fields = {
+        "data.name": lambda value: str(value).partition(":")[0] == data,
+        "corruption.labels": _is("none"),
+        "preprocess.crop": _is(0),
+        "preprocess.whiten": _is("none"),
+        "kernel.features": _is(features),
+        "kernel.ridges": ridges,
+    }
+    if features == "random_convolutions":
+        return {**fields, "kernel.filters": _is(FILTERS), "kernel.name": lambda name: name in ("gaussian", "linear")}
+    return {**fields, "kernel.name": _is("gaussian")}
+
+
+def _of_a_network(table: str, cell: str) -> dict[str, Test]:
+    """Returns what a cell of table 1, 2 or 4 stands for."""
+    first, *conditions = cell.split("-")
+    data = "imagenet2012" if table == "table2" else "cifar10"
+    network, crop, whitening = _NETWORKS[data]
+    augmented = bool({"aug", "augmentation"} & set(conditions))
+    cropped = augmented or "crop" in conditions
+    random = table == "table4" or "random" in (first, *conditions)
+    model = network or first.removesuffix("_no_bn")
+    normed = model.startswith("inception") and not first.endswith("_no_bn")
+    random_crop = "inception" if data == "imagenet2012" else "random"
+    return {
+        "data.name": lambda value: str(value).partition(":")[0] == data,
+        "preprocess.crop": _is(crop),
+        "preprocess.whiten": _is(whitening),
+        "model.name": _is(model),
+        **(_NORMED if normed else {"batch_norm.kind": _is("none")}),
+        "corruption.labels": _is("uniform" if random else "none"),
+        "weight_decay.kind": _is_not("none") if "wd" in conditions else _is("none"),
+        "weight_decay.coefficient": _ON if "wd" in conditions else lambda _: True,
+        "dropout.rate": _switch("dropout" in conditions),
+        "augmentation.crop": _is(random_crop if cropped else "none"),
+        "augmentation.flip": _switch(augmented),
+        "augmentation.rotation": _is(25.0 if augmented and table == "table4" else 0.0),
+        "augmentation.zoom": _OFF,
+        "augmentation.padding": _OFF,
+        **{f"augmentation.{name}": _switch(augmented and table == "table2") for name in _COLOUR},
+        "data.train_split": _is("train"),
+        "data.test_split": _is("validation" if table == "table2" else "test"),
+        **({} if table == "table2" else _of_cifar10(f"{table}/{cell}", first)),
+    }
+
+
+_NORMED: dict[str, Test] = {
+    "batch_norm.kind": _is_not("none"),
+    "batch_norm.scale": _is(False),
+    "batch_norm.shift": _is(True),
+    "batch_norm.evaluation": _is("running"),
+}
+
+
+def _of_cifar10(cell: str, network: str) -> dict[str, Test]:
+    """Returns the paper's optimizer and images for CIFAR10 (appendix A; table 4's slower decay)."""
+    fields = {
+        "data.image_size": _is(0),
+        "optimizer.name": _is("sgd"),
+        "optimizer.momentum": _is(0.9),
+        "optimizer.nesterov": _is(False),
+        "optimizer.schedule": _is("exponential"),
+        "optimizer.decay_factor": _is(0.999 if cell in _LONGER else 0.95),
+        "optimizer.decay_every": _is(1.0),
+        "optimizer.decay_unit": _is("epochs"),
+    }
+    return {**fields, "optimizer.learning_rate": _is(_RATES[network])} if network in _RATES else fields
+
+
+def mismatches(table: str, cell: str, config: Mapping[str, Any]) -> list[str]:
+    """Returns `field: value` for each field of a flat config that makes a run another than its cell stands for."""
+    wanted = expected(table, cell)
+    return [
+        f"{field}: {config.get(field, 'not recorded')}" for field in wanted if _mismatches(field, wanted[field], config)
+    ]
+
+
+def figure_mismatches(config: Mapping[str, Any]) -> list[str]:
+    """Returns `field: value` of what makes a run another than those of figures 1a to 1c, but for its corruption.
+
+    Nothing is asked of a network that is not the paper's, nor of one on other data than CIFAR10, which `caveats` names.
+    """
+    model = config.get("model.name")
+    cell = f"{model}{'_no_bn' if model == 'inception' and config.get('batch_norm.kind') == 'none' else ''}-none"
+    found = mismatches("table1", cell, config) if _data(config) == "cifar10" else []
+    return [stray for stray in found if not stray.startswith("corruption.")]
+
+
+def _mismatches(field: str, test: Test, config: Mapping[str, Any]) -> bool:
+    return field not in config or not test(config[field])
+
+
+def changes_claims(table: str, cell: str, config: Mapping[str, Any]) -> bool:
+    """Returns whether no ordering can be put to a run: corruption, regularizers or batch norm are not its cell's."""
+    wanted = expected(table, cell)
+    named = any(_mismatches(field, wanted[field], config) for field in wanted if field.startswith(_CLAIMED))
+    redrawn = _some_redrawn(config, "corruption.label_probability") and bool(wanted)
+    return named or redrawn or any(_set(config, f"corruption.{name}") for name in ("pixels", "test_labels"))
+
+
+def caveats(config: Mapping[str, Any], data: Mapping[str, Any]) -> list[str]:
+    """Returns what makes a run another experiment than any of the paper's.
+
+    Args:
+      config: flat; a field that it lacks is passed over.
+      data: of the manifest.
+    """
+    own = [field for field in config if field.startswith("model.kwargs.")]
+    return [
+        *_sizes(config, data),
+        *([f"network changed by {', '.join(sorted(own))}"] if own else []),
+        *(words.format(config[field]) for field, differs, words in _CAVEATS if differs(config, field)),
+    ]
+
+
+def _set(config: Mapping[str, Any], field: str) -> bool:
+    return config.get(field, "none") not in ("none", 0, False)
+
+
+def _holds(wanted: Any) -> Callable[[Mapping[str, Any], str], bool]:
+    return lambda config, field: config.get(field) == wanted
+
+
+def _some_redrawn(config: Mapping[str, Any], field: str) -> bool:
+    return _set(config, "corruption.labels") and config.get(field, 1.0) != 1
+
+
+def _short(config: Mapping[str, Any], field: str) -> bool:
+    of_cifar10 = config.get("kind", "train") == "train" and _data(config) == "cifar10"
+    return of_cifar10 and config.get(field, EPOCHS) < EPOCHS
+
+
+def _data(config: Mapping[str, Any]) -> str:
+    """Returns the name of the data set, without the version that may follow it."""
+    return str(config.get("data.name")).partition(":")[0]
+
+
+_CAVEATS: tuple[tuple[str, Callable[[Mapping[str, Any], str], bool], str], ...] = (
+    ("data.classes", _set, "labels modulo {} classes"),
+    ("corruption.label_probability", _some_redrawn, "labels redrawn with p = {:g}"),
+    ("corruption.labels", _holds("symmetric"), "labels redrawn to other classes only"),
+    ("corruption.pixels", _set, "pixels: {}"),
+    ("corruption.test_labels", _set, "test labels corrupted too"),
+    ("early_stopping.monitor", _holds("oracle"), "stopped by the oracle (test set)"),
+    ("early_stopping.monitor", _holds("validation"), "stopped by examples held out of train"),
+    ("stop.train_accuracy", _set, "ends at a train accuracy of {:.2%}"),
+    ("train.total_epochs", _short, "short: {:g} epochs"),
+)
+
+
+def _sizes(config: Mapping[str, Any], data: Mapping[str, Any]) -> list[str]:
+    """Returns how the train and the test set are not the whole of one of the paper's; [] where they are."""
+    name, train, test = _data(config), data.get("train_examples"), data.get("test_examples")
+    if train is None:
+        return ["size of the train set not recorded"]
+    if name not in EXAMPLES:
+        return [f"data not of the paper: {name}"]
+    full_train, full_test = EXAMPLES[name]
+    found = []
+    if train < full_train:
+        found.append(f"subset: {train:,} of {full_train:,} examples")
+    elif train > full_train:
+        found.append(f"{train:,} examples, more than the paper's {full_train:,}")
+    if test is None:
+        found.append("size of the test set not recorded")
+    elif test != full_test:
+        found.append(f"tested on {test:,} of {full_test:,} examples")
+    return found

@@ -1,0 +1,31 @@
+"""Owns the page of a reproduction: what the paper says, what runs have found, whether they agree, in one HTML file.
+
+Refuses to run or change anything: it reads records, and writes the page and the tables beside it.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rethink.report.page import document, run_index
+from rethink.results import files
+from rethink.schema.errors import UserError
+
+
+def write(folders: Sequence[Path], output: Path) -> Path:
+    """Writes the page of the runs in some folders, and its tables into the folder `tables` beside it; returns its path.
+
+    Args:
+      folders: run directories, folders of run directories NAME-seedS, and folders of these.
+      output: the HTML file; its folder is made if need be.
+
+    Raises:
+      UserError: a folder is none, there is no run, plotly is not installed, or the page can't be written.
+    """
+    found = run_index.read_run_groups(folders)
+    output = output.absolute()
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        files.replace(output, document.render(found, output.resolve()).encode())
+    except OSError as error:
+        raise UserError(f"{output} can't be written ({error.strerror}): choose another with --output=FILE.") from error
+    return output

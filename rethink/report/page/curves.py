@@ -1,0 +1,61 @@
+"""Owns the curves of a page as numbers: the rows of a run, thinned, and values short enough to be embedded.
+
+Refuses to smooth: a point that is shown is a row, and says what the row says.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rethink.figures import style
+
+MOST_POINTS = 200  # of a curve
+FIELDS = {  # kind of a row -> fields that a run's curves show
+    "train": ("loss", "accuracy"),
+    "evaluation": ("train_loss", "test_loss", "train_accuracy", "test_accuracy", "train_accuracy_corrupted_true"),
+}
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+def places(length: int, keep: Sequence[int] = ()) -> list[int]:
+    """Returns which of so many points are shown: evenly spaced, first and last among them, and those to keep."""
+    if length <= MOST_POINTS:
+        return list(range(length))
+    even = {round(number * (length - 1) / (MOST_POINTS - 1)) for number in range(MOST_POINTS)}
+    return sorted(even | set(keep))
+
+
+def number(value: float | None, scale: float = 1.0) -> float | None:
+    """Returns a value to five digits; None for what is null or not finite, which leaves a gap."""
+    found = style.finite(value) * scale
+    return None if math.isnan(found) else float(f"{found:.5g}")
+
+
+def of_run(rows: Rows) -> dict[str, dict[str, list[Any]]]:
+    """Returns kind of row -> field -> values at the rows shown, `step` among the fields; accuracies in percent.
+
+    Fields that no row holds are left out.
+    """
+    found: dict[str, dict[str, list[Any]]] = {}
+    for kind, fields in FIELDS.items():
+        chosen = [row for row in rows if row["kind"] == kind]
+        shown = [chosen[place] for place in places(len(chosen))]
+        columns = {field: [_value(row, field) for row in shown] for field in fields}
+        known = {field: values for field, values in columns.items() if any(value is not None for value in values)}
+        if known:
+            found[kind] = {"step": [row["step"] for row in shown], **known}
+    return found
+
+
+def _value(row: Mapping[str, Any], field: str) -> float | None:
+    value = row.get(field)
+    known = value if isinstance(value, int | float) else None
+    return number(known, 100 if "accuracy" in field else 1)
+
+
+def spans_decades(columns: Mapping[str, Mapping[str, Sequence[float | None]]]) -> bool:
+    """Returns whether the losses of a run's curves want a logarithmic axis, by the rule of its static figure."""
+    losses = [value for fields in columns.values() for name in fields if "loss" in name for value in fields[name]]
+    positive = [value for value in losses if value is not None and value > 0]
+    return bool(positive) and max(positive) > style.LOG_SPAN * min(positive)

@@ -1,0 +1,82 @@
+"""Owns the page as a whole: its head, its policy, its landmarks, and the order of its sections.
+
+Refuses the network: the policy lets nothing load that is not in the page, and no script run but the page's own.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rethink.report.page import details, drawing, exhibits, exports, markup, overview, verdicts
+from rethink.report.page.markup import Markup, element
+from rethink.report.page.run_index import RunGroup
+
+HERE = Path(__file__).parent
+TITLE = "What does a network learn when the data says nothing?"
+ABOUT = (
+    "Zhang, Bengio, Hardt, Recht and Vinyals, Understanding deep learning requires rethinking generalization (2017): "
+    "what the paper says, what was measured here, and whether they agree."
+)
+SECTIONS = {  # id -> how the navigation calls it
+    "verdict": "Verdict",
+    "tables": "Tables",
+    "figures": "Figures",
+    "studies": "Proofs",
+    "samples": "Samples",
+    "runs": "Runs",
+}
+
+
+def render(found: Sequence[RunGroup], output: Path) -> str:
+    """Returns the page of shelves, and writes the files of its tables beside `output`.
+
+    Raises:
+      UserError: plotly is not installed.
+    """
+    scripts = library, own = drawing.library(), (HERE / "page.js").read_text(encoding="utf-8")
+    files, judged, figured = exports.Exports(output), verdicts.of_shelves(found), verdicts.of_figures(found)
+    anchors = {overview.anchor(number): verdict for number, verdict in enumerate(figured, start=len(judged))}
+    sections = {
+        "verdict": overview.verdict_section([*judged, *figured]),
+        "tables": overview.tables_section(judged, files),
+        "figures": exhibits.figures_section(found, anchors, output, files),
+        "studies": exhibits.studies_section(found, output),
+        "samples": exhibits.samples_section(found),
+        "runs": details.section(found, output),
+    }
+    shown = {name: section for name, section in sections.items() if section is not None}
+    body = element(
+        "body",
+        element("a", "Skip to the verdict", href="#verdict", class_="skip"),
+        element("header", element("h1", TITLE), element("p", ABOUT)),
+        _navigation(shown),
+        element("noscript", element("p", "Figures, curves and whole configs need JavaScript; tables do not.")),
+        element("main", shown.values()),
+        element(
+            "footer", element("p", "Written by rethink from the records of runs. It loads nothing from elsewhere.")
+        ),
+        markup.script(library, type="text/plain", id="plotly"),  # run when the first figure is drawn
+        markup.script(own),
+    )
+    return f"<!doctype html>\n{element('html', _head(scripts), body, lang='en')}\n"
+
+
+def _navigation(shown: Sequence[str] | dict[str, Markup]) -> Markup:
+    items = (element("li", element("a", SECTIONS[name], href=f"#{name}")) for name in shown)
+    return element("nav", element("ul", items), aria_label="Sections")
+
+
+def _head(scripts: Sequence[str]) -> Markup:
+    policy = (
+        f"default-src 'none'; script-src {' '.join(map(markup.digest, scripts))}; style-src 'unsafe-inline'; "
+        "img-src data: blob:; base-uri 'none'; form-action 'none'"
+    )
+    return element(
+        "head",
+        element("meta", charset="utf-8"),
+        element("meta", http_equiv="Content-Security-Policy", content=policy),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("meta", name="color-scheme", content="light dark"),
+        element("title", f"rethink: {TITLE}"),
+        element("link", rel="icon", href="data:,"),
+        element("style", Markup((HERE / "style.css").read_text(encoding="utf-8"))),
+    )

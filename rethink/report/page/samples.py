@@ -1,0 +1,95 @@
+"""Owns the sample images of a page: a few training examples of each condition, corrupted, before crop and whitening.
+
+Refuses to scale up: a browser does, without smoothing; images larger than a thumbnail are made smaller.
+"""
+
+import base64
+import io
+import zipfile
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from rethink.report.page.run_index import RunRecord
+
+MOST = 8  # images of a condition
+LARGEST = 96  # pixels a side
+ARRAYS = ("images", "given_labels", "true_labels")
+
+
+class Sample(NamedTuple):
+    """An image as a data URI of a PNG, with the label that the network is given and the true one."""
+
+    uri: str
+    given: int
+    true: int
+
+
+class Condition(NamedTuple):
+    """What is randomized: data set, pixels and labels, and the run whose samples show it."""
+
+    data: str
+    pixels: str
+    labels: str
+    entry: RunRecord
+    samples: Sequence[Sample]
+
+
+def conditions(entries: Sequence[RunRecord]) -> list[Condition]:
+    """Returns one run's samples for each (data set, pixels, labels), in the order of the runs."""
+    found: dict[tuple[str, str, str], Condition] = {}
+    for entry in entries:
+        key = _condition(entry)
+        if entry.problem or key in found:
+            continue
+        samples = read(entry)
+        if samples:
+            found[key] = Condition(*key, entry, samples)
+    return list(found.values())
+
+
+def _condition(entry: RunRecord) -> tuple[str, str, str]:
+    config = entry.manifest["config"]
+    pixels, labels = (str(config.get(f"corruption.{part}", "none")) for part in ("pixels", "labels"))
+    if labels != "none":
+        labels = f"{labels}, each redrawn with probability {config.get('corruption.label_probability', 1.0)}"
+    return str(config.get("data.name", "unknown")), _true(pixels), _true(labels)
+
+
+def _true(corruption: str) -> str:
+    return "true" if corruption == "none" else corruption
+
+
+def read(entry: RunRecord) -> list[Sample]:
+    """Returns the samples that a run has kept; none where it kept none, or where they can't be read."""
+    path = entry.folder / "samples.npz"
+    if not path.is_file():
+        return []
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            found = [arrays[name][:MOST] for name in ARRAYS]
+        return [Sample(data_uri(image), int(given), int(true)) for image, given, true in zip(*found, strict=True)]
+    except (ValueError, TypeError, KeyError, OSError, EOFError, zipfile.BadZipFile):
+        return []
+
+
+def data_uri(image: np.ndarray) -> str:
+    """Returns an image uint8 [height, width, 1 or 3] as a data URI of a PNG.
+
+    Raises:
+      ValueError or TypeError: it is none such.
+    """
+    if image.ndim != 3 or image.dtype != np.uint8:
+        raise ValueError(f"an image of shape {image.shape} and type {image.dtype}")
+    picture = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
+    picture.thumbnail((LARGEST, LARGEST))
+    content = io.BytesIO()
+    picture.save(content, format="PNG")
+    return png_uri(content.getvalue())
+
+
+def png_uri(content: bytes) -> str:
+    """Returns the bytes of a PNG file as a data URI."""
+    return f"data:image/png;base64,{base64.b64encode(content).decode()}"

@@ -1,0 +1,44 @@
+"""A user's mistake as one line, and the exit codes of a run and of a sweep."""
+
+import difflib
+import signal
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class UserError(Exception):
+    """A mistake of the user's: one line that names the field, what was given and what to type instead."""
+
+    def __str__(self) -> str:
+        """Returns the line: what the user gave can't break it or command a terminal."""
+        return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in super().__str__())
+
+
+def pick(table: Mapping[str, T], name: str, field: str) -> T:
+    """Returns `table[name]`.
+
+    Raises:
+      UserError: `name` is not in the table; the message lists the choices and the nearest one.
+    """
+    if name not in table:
+        raise UserError(unknown_name(field, name, table))
+    return table[name]
+
+
+def unknown_name(field: str, given: str, choices: Iterable[str]) -> str:
+    """Returns one line for a name that is none of `choices`: the field, the name, the nearest choice, all choices."""
+    choices = list(choices)
+    near = difflib.get_close_matches(str(given), choices, n=1, cutoff=0.5)
+    hint = f"; did you mean '{near[0]}'?" if near else "."
+    return f"{field}='{given}' is unknown{hint} Choices: {', '.join(choices)}."
+
+
+EXIT_DONE, EXIT_FAILED, EXIT_MISTAKE, EXIT_DIVERGED = 0, 1, 2, 3
+EXIT_SIGNAL = 128  # and the signal's number
+
+
+def exit_code_of(interruption: KeyboardInterrupt) -> int:
+    """Returns what a shell reports of the signal that an interruption names, or of Ctrl-C."""
+    return getattr(interruption, "status", EXIT_SIGNAL + signal.SIGINT)

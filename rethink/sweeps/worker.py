@@ -1,0 +1,75 @@
+"""Owns the process of one run of a table: its config from a file, its end with the process that it works for.
+
+Refuses to read flags of a config: another process has made it. Exit statuses are those of main.py.
+
+    python -m rethink.sweeps.worker CONFIG.json DIRECTORY
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import sys
+import threading
+import time
+
+from rethink.schema.errors import EXIT_MISTAKE, exit_code_of
+
+LOCK_SECONDS = 100.0  # a shared file system takes so long to see that another machine, which had the lock, is gone
+POLL_SECONDS = 0.25
+LAUNCHERS = ("SLURM_STEP_NODELIST", "OMPI_COMM_WORLD_SIZE")  # say that a run has several processes; this one has not
+
+
+def main() -> int:
+    """Makes the run that the command line names; returns the exit status."""
+    parser = argparse.ArgumentParser(description="Makes one run of a table, in a process of its own.")
+    parser.add_argument("config", type=pathlib.Path, help="JSON, flat, as in a manifest")
+    parser.add_argument("directory", type=pathlib.Path, help="of the run")
+    parser.add_argument("--parent", type=int, help="the process without which this one ends")
+    arguments = parser.parse_args()
+    if arguments.parent:
+        threading.Thread(target=_end_with, args=(arguments.parent,), daemon=True).start()
+    for name in LAUNCHERS:
+        os.environ.pop(name, None)
+    from rethink.experiment.run import Launch, run_experiment
+    from rethink.schema import validation
+    from rethink.schema.errors import UserError
+    from rethink.schema.flags import configure_logging  # seconds, in which a parent may end
+
+    configure_logging()
+    try:
+        config = validation.from_flat(json.loads(arguments.config.read_text()))
+        _wait_for_lock(arguments.directory)
+        return run_experiment(config, str(arguments.directory), Launch(brief=True))
+    except UserError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return EXIT_MISTAKE
+    except KeyboardInterrupt as interruption:
+        return exit_code_of(interruption)
+
+
+def _end_with(parent: int) -> None:
+    """Ends this process at once when another is its parent: a run that nobody waits for would be in the way."""
+    while os.getppid() == parent:
+        time.sleep(POLL_SECONDS)
+    os._exit(1)
+
+
+def _wait_for_lock(folder: pathlib.Path) -> None:
+    """Waits a while for a process that holds the run and may be about to end; the run itself says if it does not."""
+    from rethink.results import files
+    from rethink.schema.errors import UserError
+
+    ends = time.monotonic() + LOCK_SECONDS
+    while (folder / files.LOCK).exists() and time.monotonic() < ends:
+        try:
+            with files.lock(folder):
+                return
+        except UserError:
+            time.sleep(POLL_SECONDS)
+        except OSError:  # the run itself says why
+            return
+
+
+if __name__ == "__main__":
+    sys.exit(main())

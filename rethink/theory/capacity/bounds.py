@@ -1,0 +1,175 @@
+"""Owns the classical bounds on the generalization of a ReLU network, each with its source (paper, section 2.2).
+
+Refuses to flatter the network: where a theorem needs norms that were fixed in advance, the trained ones are put in
+without the price of a union bound. What is vacuous even so is vacuous.
+
+Throughout, weights are a sequence of float64 [inputs, outputs], f(x) = relu(... relu(x W_1) ...) W_L, n examples.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from rethink.schema.errors import UserError
+
+
+def vc_dimension(sizes: Sequence[int], *, biases: bool) -> float:
+    """Returns a bound on the VC dimension of the errors 1[argmax f(x) != y] of a fully connected ReLU network.
+
+    L + S log2(4 e R log2(2 e R)), S = sum_i W_i, R = sum_i i k_i: layer i has k_i units, and W_i counts the weights and
+    biases in layers 1 to i. Of order W L log W. The output layer counts as its max(1, outputs - 1) comparisons
+    f_y - f_j: the proof counts sign patterns of polynomials, and these are as many.
+
+    Args:
+      sizes: (inputs, hidden units of each layer, outputs); biases: whether there are any.
+
+    Raises:
+      UserError: no layer, or one without units.
+
+    Source: Bartlett, Harvey, Liaw & Mehrabian, "Nearly-tight VC-dimension and pseudodimension bounds for piecewise
+      linear neural networks" (2019), theorem 7 with one breakpoint (p = 1) and degree d = 1.
+    """
+    if len(sizes) < 2 or min(sizes) < 1:
+        raise UserError(f"sizes={tuple(sizes)}: give inputs, hidden units and outputs, each at least 1.")
+    units = [*sizes[1:-1], max(1, sizes[-1] - 1)]
+    parameters = np.cumsum([(before + biases) * after for before, after in zip(sizes, sizes[1:], strict=False)])
+    reach = max(sum(i * k for i, k in enumerate(units, start=1)), 3)  # the theorem asks for more than 2 units
+    logarithm = math.log2(4 * math.e * reach * math.log2(2 * math.e * reach))
+    return float(len(units) + parameters.sum() * logarithm)
+
+
+def vc_bound(dimension: float, examples: int, delta: float) -> float:
+    """Returns sqrt(2 ln G / n) + sqrt(ln(1 / delta) / 2n), G = (e n / D)^D, or 2^n where n <= D.
+
+    Source: Vapnik & Chervonenkis (1971), in the form of Mohri, Rostamizadeh & Talwalkar (2018), corollaries 3.9, 3.18.
+    """
+    _check(examples, delta)
+    if not dimension >= 1:
+        raise UserError(f"dimension={dimension}: give a VC dimension of at least 1.")
+    growth = examples * math.log(2)
+    if examples > dimension:
+        growth = min(growth, dimension * math.log(math.e * examples / dimension))
+    return math.sqrt(2 * growth / examples) + math.sqrt(math.log(1 / delta) / (2 * examples))
+
+
+def rademacher_bound(complexity: float, examples: int, delta: float) -> float:
+    """Returns R + 3 sqrt(ln(2 / delta) / 2n), R the empirical Rademacher complexity of a class of +-1 classifiers.
+
+    With an R that was bounded from below by training it is the least that this theorem can promise.
+
+    Source: Bartlett & Mendelson (2002); Mohri, Rostamizadeh & Talwalkar (2018), theorem 3.5.
+    """
+    _check(examples, delta)
+    return complexity + _confidence(examples, delta)
+
+
+def frobenius_complexity(weights: Sequence[np.ndarray], input_norm: float, examples: int) -> float:
+    """Returns 2^(L - 1) prod_j |W_j|_F input_norm / sqrt(n), bounding the empirical Rademacher complexity of an output.
+
+    Of the last layer's columns the longest counts: an output has one.
+
+    Source: Neyshabur, Tomioka & Srebro, "Norm-based capacity control in neural networks" (2015), corollary
+      2 with p = q = 2.
+    """
+    _check_examples(examples)
+    return 2 ** (len(weights) - 1) * _frobenius(weights) * input_norm / math.sqrt(examples)
+
+
+def path_complexity(weights: Sequence[np.ndarray], input_entry: float, examples: int) -> float:
+    """Returns 2^(L - 1) path input_entry sqrt(2 ln(2 d) / n), bounding the complexity of an output on inputs [n, d].
+
+    path is the largest over the outputs of the sum over all ways from an input of the product of |weights| on it.
+
+    Source: Neyshabur, Tomioka & Srebro (2015), corollary 2 with p = 1, q = infinity: that norm is this one once the
+      units are rescaled. The factor of the input layer is Massart's lemma on the 2 d signed coordinates.
+    """
+    _check_examples(examples)
+    paths = np.ones(len(weights[0]))
+    for matrix in weights:
+        paths = paths @ np.abs(matrix)
+    layer = input_entry * math.sqrt(2 * math.log(2 * len(weights[0])) / examples)
+    return 2 ** (len(weights) - 1) * float(paths.max()) * layer
+
+
+def golowich_complexity(weights: Sequence[np.ndarray], input_norm: float, examples: int) -> float:
+    """Returns prod_j |W_j|_F (sqrt(2 ln(2) L) + 1) input_norm / sqrt(n): as `frobenius_complexity`, with no 2^L.
+
+    Source: Golowich, Rakhlin & Shamir, "Size-independent sample complexity of neural networks" (2018), theorem 1.
+    """
+    _check_examples(examples)
+    return _frobenius(weights) * (math.sqrt(2 * math.log(2) * len(weights)) + 1) * input_norm / math.sqrt(examples)
+
+
+def margin_bound(complexity: float, *, margin: float, outputs: int, examples: int, delta: float) -> float:
+    """Returns (4 k / margin) R + 3 sqrt(ln(2 / delta) / 2n), on test error - train margin error; 2 R for one output.
+
+    Infinite where the margin is not positive. R bounds the empirical complexity of every one of the k outputs.
+
+    Source: Koltchinskii & Panchenko (2002); Mohri, Rostamizadeh & Talwalkar (2018), theorems 5.8 and 9.2.
+    """
+    _check(examples, delta)
+    if margin <= 0:
+        return math.inf
+    factor = 2 if outputs == 1 else 4 * outputs
+    return factor / margin * complexity + _confidence(examples, delta)
+
+
+def spectral_complexity(weights: Sequence[np.ndarray], references: Sequence[np.ndarray] | None = None) -> float:
+    """Returns prod_i s_i (sum_i (b_i / s_i)^(2/3))^(3/2), s_i the spectral norm of W_i, b_i a norm of W_i - M_i.
+
+    b_i sums the l2 norms of its columns, one a unit of the layer; the references M_i are 0 where they are not given.
+
+    Source: Bartlett, Foster & Telgarsky, "Spectrally-normalized margin bounds for neural networks" (2017), theorem 1.1.
+    """
+    spectral = np.asarray([np.linalg.norm(matrix, 2) for matrix in weights])
+    if not spectral.all():
+        return 0.0  # the network is constant
+    changes = [m - r for m, r in zip(weights, references, strict=True)] if references is not None else weights
+    groups = np.asarray([np.linalg.norm(change, axis=0).sum() for change in changes])
+    return float(np.prod(spectral) * np.sum((groups / spectral) ** (2 / 3)) ** 1.5)
+
+
+def spectral_bound(
+    complexity: float, *, width: int, input_norm: float, margin: float, examples: int, delta: float
+) -> float:
+    """Returns 8 / n^1.5 + 72 ln(n) sqrt(ln(2 width^2)) c + 3 sqrt(ln(2 / delta) / 2n), on test - train margin error.
+
+    c is input_norm * complexity / (margin sqrt(n)). Theorem 1.1 of the source hides its constants. These follow from
+    its lemma 3.1, theorem 3.3 and lemma A.5 at alpha = 1 / n, the ramp loss of the margin being 2 / margin-Lipschitz.
+    Infinite where the margin is not positive.
+
+    Args:
+      complexity: of `spectral_complexity`; width: the largest number of inputs or units of a layer; examples: n >= 2.
+
+    Source: Bartlett, Foster & Telgarsky (2017).
+    """
+    _check(examples, delta)
+    if examples < 2:
+        raise UserError(f"examples={examples}: this bound has a factor ln(n), which says something from 2 on.")
+    if margin <= 0:
+        return math.inf
+    covering = input_norm * complexity * math.sqrt(math.log(2 * width**2)) / (margin * math.sqrt(examples))
+    return 8 / examples**1.5 + 72 * math.log(examples) * covering + _confidence(examples, delta)
+
+
+def _frobenius(weights: Sequence[np.ndarray]) -> float:
+    """Returns the product of the Frobenius norms, of the last matrix the norm of its longest column."""
+    hidden = math.prod(float(np.linalg.norm(matrix)) for matrix in weights[:-1])
+    return hidden * float(np.linalg.norm(weights[-1], axis=0).max())
+
+
+def _confidence(examples: int, delta: float) -> float:
+    """Returns what an empirical complexity costs over an expected one, with the deviation of the train error."""
+    return 3 * math.sqrt(math.log(2 / delta) / (2 * examples))
+
+
+def _check(examples: int, delta: float) -> None:
+    _check_examples(examples)
+    if not 0 < delta < 1:
+        raise UserError(f"delta={delta}: give the probability that the bound may fail with, in (0, 1).")
+
+
+def _check_examples(examples: int) -> None:
+    if examples < 1:
+        raise UserError(f"examples={examples}: a bound takes at least 1 example.")

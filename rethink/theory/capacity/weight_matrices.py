@@ -1,0 +1,93 @@
+"""Owns the weights of a fully connected ReLU network as matrices, as the bounds of section 2.2 take them.
+
+Refuses every other architecture: for a convolution or a norm these theorems are not stated.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rethink.schema.errors import UserError
+
+
+class Network(NamedTuple):
+    """f(x) = relu(... relu(x W_1 + b_1) ...) W_L + b_L: weights float64 [inputs, outputs], biases [outputs]."""
+
+    weights: tuple[np.ndarray, ...]
+    biases: tuple[np.ndarray, ...]
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """(inputs, hidden units of each layer, outputs)."""
+        return (len(self.weights[0]), *(matrix.shape[1] for matrix in self.weights))
+
+    @property
+    def parameters(self) -> int:
+        """The number of weights and biases."""
+        return sum(array.size for array in (*self.weights, *self.biases))
+
+    @property
+    def has_biases(self) -> bool:
+        """Whether any bias is not 0."""
+        return any(bias.any() for bias in self.biases)
+
+
+def from_params(params: Mapping[str, Any]) -> Network:
+    """Returns the network of the parameters of an MLP of models/mlp.py without batch norm.
+
+    Args:
+      params: {"Dense_0": {"kernel": [inputs, outputs], "bias": [outputs]}, "Dense_1": ...}, as in a train state.
+
+    Raises:
+      UserError: other layers, for which only a count of parameters applies; shapes that do not follow each other; or
+        values that are not finite.
+    """
+    names = [f"Dense_{i}" for i in range(len(params))]
+    strangers = sorted(set(params) - set(names))
+    if strangers or not names or not all(set(params[name]) <= {"kernel", "bias"} for name in names):
+        raise UserError(
+            f"The bounds are for fully connected ReLU networks, this one has {', '.join(strangers) or 'no layers'}: "
+            "take an mlp without batch norm; of others only the parameters can be counted."
+        )
+    weights = tuple(np.asarray(params[name]["kernel"], np.float64) for name in names)
+    biases = tuple(
+        np.asarray(params[name].get("bias", np.zeros(matrix.shape[-1])), np.float64)
+        for name, matrix in zip(names, weights, strict=True)
+    )
+    return make_network(weights, biases)
+
+
+def make_network(weights: tuple[np.ndarray, ...], biases: tuple[np.ndarray, ...]) -> Network:
+    """Returns the network of these matrices and vectors, checked.
+
+    Raises:
+      UserError: shapes that do not follow each other, or values that are not finite.
+    """
+    shapes = [matrix.shape for matrix in weights]
+    fit = all(len(shape) == 2 and min(shape) for shape in shapes) and bool(shapes)
+    fit = fit and all(before[1] == after[0] for before, after in zip(shapes, shapes[1:], strict=False))
+    if not fit or [bias.shape for bias in biases] != [shape[1:] for shape in shapes]:
+        raise UserError(
+            f"Weights {shapes} with biases {[bias.shape for bias in biases]} are no network: give [inputs, outputs] "
+            "and [outputs] for each layer, its inputs the outputs before."
+        )
+    if not all(np.isfinite(array).all() for array in (*weights, *biases)):
+        raise UserError("The weights are not finite: the run diverged, and no bound applies to it.")
+    return Network(tuple(weights), tuple(biases))
+
+
+def fold_biases(network: Network, *, always: bool) -> tuple[np.ndarray, ...]:
+    """Returns weights that compute the same function of (x, 1) without biases, which the theorems do not have.
+
+    Each hidden layer hands the 1 on to the next by a unit of its own. Where every bias is 0, the weights come back as
+    they are, of x alone, unless `always`.
+    """
+    if not (network.has_biases or always):
+        return network.weights
+    folded = []
+    for matrix, bias in zip(network.weights[:-1], network.biases[:-1], strict=True):
+        one = np.zeros((len(matrix) + 1, 1))
+        one[-1] = 1
+        folded.append(np.hstack([np.vstack([matrix, bias]), one]))
+    return (*folded, np.vstack([network.weights[-1], network.biases[-1]]))

@@ -1,0 +1,99 @@
+"""Owns Gabor wavelet features of grey images: how much of each orientation and wavelength there is, and where.
+
+Refuses to learn anything: the filters are a formula, so train and test share them by their parameters. The design was
+fixed on a part of MNIST's train set; BUILD_NOTES.md has the figures.
+"""
+
+import numpy as np
+
+from rethink.schema.errors import UserError
+from rethink.theory.kernels.matmul import product
+
+ROWS = 2000  # images in one product
+WAVELENGTHS = (3.0, 5.0, 8.0)  # pixels
+ORIENTATIONS = 8
+STRIDE = 2  # pixels between neighbouring wavelets
+POOL = 2  # neighbouring wavelets that are averaged, in each direction
+WIDTH = 0.5  # standard deviation of the envelope, in wavelengths: about an octave of bandwidth
+
+
+def gabor_features(
+    images: np.ndarray,
+    *,
+    wavelengths: tuple[float, ...] = WAVELENGTHS,
+    orientations: int = ORIENTATIONS,
+    stride: int = STRIDE,
+    pool: int = POOL,
+    width: float = WIDTH,
+) -> np.ndarray:
+    """Returns float32 [n, features], the square roots of pooled magnitudes |<image, wavelet>|.
+
+    Features are ordered by wavelength, orientation, row, column. They do not see a constant added to an image. The
+    root makes strong strokes count less, and shifts of a pixel or so move little: magnitudes forget the phase. MNIST's
+    28x28 pixels become 3 x 8 x 7 x 7 = 1,176 features.
+
+    Args:
+      images: uint8 or float [n, height, width, 1]; uint8 is divided by 255.
+
+    Raises:
+      UserError: no image, images of more than one channel, or parameters that leave no feature.
+
+    Source: Daugman, "Uncertainty relation for resolution in space, spatial frequency, and orientation" (1985); the
+    paper says no more than "Gabor wavelet transform" (section 5), so the bank is a choice.
+    """
+    if images.ndim != 4 or images.shape[-1] != 1:
+        raise UserError(
+            f"Images of shape {list(images.shape)} have no Gabor features: give grey ones, [n, height, width, 1]."
+        )
+    if not len(images):
+        raise UserError("There is no image to take Gabor features of: give at least one.")
+    height, breadth = images.shape[1:3]
+    if min(stride, pool, orientations) < 1 or not wavelengths or min(wavelengths) <= 0 or width <= 0:
+        raise UserError("Gabor stride, pool, orientations, wavelengths and width must be positive, and one or more.")
+    down, across = (len(_centres(size, stride)) // pool for size in (height, breadth))
+    if not down * across:
+        raise UserError(
+            f"Gabor stride={stride} and pool={pool} leave no place in {height}x{breadth} pixels: lower them."
+        )
+    bank = wavelet_bank(height, breadth, wavelengths=wavelengths, orientations=orientations, stride=stride, width=width)
+    real, imaginary = bank.real.astype(np.float32), bank.imag.astype(np.float32)
+    places = (len(wavelengths) * orientations, len(_centres(height, stride)), len(_centres(breadth, stride)))
+    found = []
+    for start in range(0, len(images), ROWS):
+        pixels = images[start : start + ROWS].reshape(-1, height * breadth).astype(np.float32)
+        if images.dtype == np.uint8:
+            pixels /= 255
+        magnitudes = np.hypot(product(pixels, real), product(pixels, imaginary)).reshape(-1, *places)
+        magnitudes = magnitudes[..., : down * pool, : across * pool]
+        pooled = magnitudes.reshape(-1, places[0], down, pool, across, pool).mean(axis=(3, 5))
+        found.append(np.sqrt(pooled).reshape(len(pixels), -1))
+    return np.concatenate(found)
+
+
+def wavelet_bank(
+    height: int, breadth: int, *, wavelengths: tuple[float, ...], orientations: int, stride: int, width: float
+) -> np.ndarray:
+    """Returns complex128 [wavelets, height * breadth]: exp(-r^2 / (2 s^2)) (exp(2 pi i u / wavelength) - mean).
+
+    r is the distance from the wavelet's centre, u the part of it along the wavelet's direction, s = width * wavelength.
+    The mean under the envelope is taken within the image, so that a wavelet at the border does not see a constant
+    either; the envelope has norm 1. Ordered by wavelength, orientation, row, column.
+    """
+    y, x = np.mgrid[:height, :breadth].astype(np.float64)
+    wavelets = []
+    for wavelength in wavelengths:
+        for angle in np.pi * np.arange(orientations) / orientations:
+            for row in _centres(height, stride):
+                for column in _centres(breadth, stride):
+                    envelope = np.exp(-((y - row) ** 2 + (x - column) ** 2) / (2 * (width * wavelength) ** 2))
+                    along = (x - column) * np.cos(angle) + (y - row) * np.sin(angle)
+                    wave = np.exp(2j * np.pi / wavelength * along)
+                    wave -= np.sum(envelope * wave) / envelope.sum()
+                    wavelets.append((envelope * wave / np.sqrt(np.sum(envelope**2))).ravel())
+    return np.array(wavelets)
+
+
+def _centres(size: int, stride: int) -> np.ndarray:
+    """Returns the pixels that wavelets are centred at, placed evenly about the middle of the image."""
+    centres = np.arange(0, size, stride, dtype=np.float64)
+    return centres + (size - 1 - centres[-1]) / 2

@@ -1,0 +1,277 @@
+"""Owns gradient descent and SGD on linear models as they are run, step by step, and the rates that theory predicts.
+
+Refuses shortcuts: every iterate is computed in the weights' own coordinates, so that its staying in the span of the
+data (paper, section 5) is something measured. The loss is |X w - y|^2 / 2n, that of a mini-batch |X_b w - y_b|^2 / 2b.
+"""
+
+import functools
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from scipy.linalg.blas import dgemm
+
+from rethink import randomness
+from rethink.schema.errors import UserError, pick
+from rethink.theory.linear import least_norm
+
+RECORDS = 60  # steps that are recorded, evenly spaced in their logarithm
+OVERFLOW = 1e100  # weights beyond this diverged, and would soon be infinite
+ROUNDING = 1e-12  # relative distances below this are rounding, no part of a rate
+
+
+class Trajectory(NamedTuple):
+    """A run of (stochastic) gradient descent, float64 [r] at each of `steps` int64 [r], which begin with 0.
+
+    Attributes:
+      distances: |w_t - limit| / |limit|, the limit being least norm + the start's part outside the span.
+      from_least_norm: |w_t - least norm| / |least norm|; the same from a start inside of the span, such as 0.
+      residuals: |X w_t - y| / |y|.
+      outside: |(I - P)(w_t - w_0)| / |w_t|, the certificate that the run never left the span of the data.
+      weights: float64 [d] or [d, k], after the last step.
+      condition: of the features.
+      predicted_rate: factor of the distance per step, by `gradient_rate` or `sgd_rate`; NaN where neither applies.
+      measured_rate: the same over the later half of the steps before rounding; NaN where they are too few.
+    """
+
+    steps: np.ndarray
+    distances: np.ndarray
+    from_least_norm: np.ndarray
+    residuals: np.ndarray
+    outside: np.ndarray
+    weights: np.ndarray
+    condition: float
+    predicted_rate: float
+    measured_rate: float
+
+
+def gradient_descent(
+    features: np.ndarray | least_norm.Basis,
+    targets: np.ndarray,
+    *,
+    start: np.ndarray | float,
+    learning_rate: float,
+    momentum: float,
+    steps: int,
+) -> Trajectory:
+    """Returns the run of v <- momentum v - rate * gradient, w <- w + v over all examples.
+
+    Args:
+      features: [n, d], or their basis; targets: [n] or [n, k].
+      start: [d] or [d, k], as the weights, or one number for all of them.
+
+    Raises:
+      UserError: settings out of their range, a run that diverged, and as `linear.least_norm`.
+    """
+    basis = least_norm.as_basis(features)
+    predicted = gradient_rate(basis, learning_rate=learning_rate, momentum=momentum)
+    rows = itertools.repeat(slice(None))
+    return _descend(basis, targets, start, learning_rate, momentum, steps, rows, predicted)
+
+
+def sgd(
+    features: np.ndarray | least_norm.Basis,
+    targets: np.ndarray,
+    *,
+    start: np.ndarray | float,
+    learning_rate: float,
+    batch_size: int,
+    momentum: float,
+    steps: int,
+    order: str,
+    seed: int,
+) -> Trajectory:
+    """Returns the run of SGD at a constant rate, which converges: at an interpolant every gradient is 0.
+
+    With a batch of 1, rows of norm 1 and a rate of 1 it is the randomized Kaczmarz method (Strohmer & Vershynin, 2009).
+
+    Args:
+      features, targets, start: as for `gradient_descent`.
+      order: one of `ORDERS`: "shuffled", a new permutation for each epoch, whose examples left over make up no batch,
+        or "with_replacement".
+      seed: of the order.
+
+    Raises:
+      UserError: as `gradient_descent`, an unknown order, or a batch larger than the data.
+    """
+    basis = least_norm.as_basis(features)
+    predicted = math.nan if momentum else sgd_rate(basis, learning_rate=learning_rate, batch_size=batch_size)
+    _check_batch(basis, batch_size)
+    draw = pick(ORDERS, order, "order")
+    rows = _batches(functools.partial(draw, randomness.key_for(seed, "sgd_order")), len(basis.features), batch_size)
+    return _descend(basis, targets, start, learning_rate, momentum, steps, rows, predicted)
+
+
+def _shuffled(key: jax.Array, epoch: int, count: int) -> np.ndarray:
+    """Returns the examples of an epoch, each once."""
+    return randomness.permutation(jax.random.fold_in(key, np.uint32(epoch)), count)
+
+
+def _with_replacement(key: jax.Array, epoch: int, count: int) -> np.ndarray:
+    """Returns as many examples as there are, each draw independent."""
+    return np.asarray(jax.random.randint(jax.random.fold_in(key, np.uint32(epoch)), (count,), 0, count, np.int32))
+
+
+ORDERS = {"shuffled": _shuffled, "with_replacement": _with_replacement}
+
+
+def _batches(draw: Callable[[int, int], np.ndarray], count: int, batch_size: int) -> Iterator[np.ndarray]:
+    """Yields the rows of each step, for ever."""
+    for epoch in itertools.count():
+        rows = draw(epoch, count)
+        yield from rows[: count - count % batch_size].reshape(-1, batch_size)
+
+
+def random_start(shape: tuple[int, ...], *, scale: float, seed: int) -> np.ndarray:
+    """Returns weights float64 of independent normal entries with standard deviation `scale`."""
+    key = randomness.key_for(seed, "linear_start")
+    return scale * np.asarray(jax.random.normal(key, shape, np.float32), np.float64)
+
+
+def gradient_rate(features: np.ndarray | least_norm.Basis, *, learning_rate: float, momentum: float) -> float:
+    """Returns the factor by which a step of gradient descent shrinks the distance to its limit, in the long run.
+
+    The largest root of z^2 - (1 + momentum - rate h) z + momentum over the eigenvalues h of the Hessian inside of the
+    span; without momentum |1 - rate h|. Of at least 1 where the run does not converge.
+
+    Source: Polyak, "Some methods of speeding up the convergence of iteration methods" (1964).
+    """
+    middle = 1 + momentum - learning_rate * least_norm.curvature(features).eigenvalues
+    root = np.sqrt(middle.astype(np.complex128) ** 2 - 4 * momentum)
+    return float(np.max(np.abs(np.stack([middle + root, middle - root]) / 2)))
+
+
+def sgd_rate(features: np.ndarray | least_norm.Basis, *, learning_rate: float, batch_size: int) -> float:
+    """Returns a bound on the factor of a step of SGD on the root mean square distance, batches with replacement.
+
+    sqrt(max over h of 1 - 2 rate h + rate^2 (L / b h + (1 - 1 / b) h^2)), L the largest squared norm of an example.
+    For a batch of 1 at rate 1 / L it is Kaczmarz' sqrt(1 - smallest singular value^2 / (n L)).
+
+    Source: Ma, Bassily & Belkin, "The power of interpolation" (2018), for a quadratic loss.
+    """
+    basis = least_norm.as_basis(features)
+    h = least_norm.curvature(basis).eigenvalues
+    noise = _longest(basis) / batch_size * h + (1 - 1 / batch_size) * h**2
+    return float(np.sqrt(np.max(1 - 2 * learning_rate * h + learning_rate**2 * noise)))
+
+
+def tuned_rate(features: np.ndarray | least_norm.Basis, *, batch_size: int) -> float:
+    """Returns b / (L + (b - 1) h_1): the constant learning rate for which `sgd_rate` is sqrt(1 - rate h_min) at most.
+
+    Source: Ma, Bassily & Belkin (2018). Beyond a batch of about L / h_1 a larger one hardly raises it.
+    """
+    basis = least_norm.as_basis(features)
+    _check_batch(basis, batch_size)
+    largest = least_norm.curvature(basis).eigenvalues[0]
+    return float(batch_size / (_longest(basis) + (batch_size - 1) * largest))
+
+
+def heavy_ball(features: np.ndarray | least_norm.Basis) -> tuple[float, float]:
+    """Returns (learning rate, momentum) of the fastest gradient descent: it takes in proportion to the condition.
+
+    4 / (sqrt h_1 + sqrt h_min)^2 and ((c - 1) / (c + 1))^2, where c is the condition of the features. Source: Polyak
+    (1964).
+    """
+    basis = least_norm.as_basis(features)
+    h = least_norm.curvature(basis).eigenvalues
+    rate = 4 / (math.sqrt(h[0]) + math.sqrt(h[-1])) ** 2
+    return rate, ((basis.condition - 1) / (basis.condition + 1)) ** 2
+
+
+def steps_to(rate: float, distance: float) -> float:
+    """Returns after how many steps of a factor `rate` a distance of 1 is down to `distance`: infinite for rate >= 1."""
+    return math.log(distance) / math.log(rate) if 0 < rate < 1 else (0.0 if rate == 0 else math.inf)
+
+
+def _longest(basis: least_norm.Basis) -> float:
+    """Returns the largest squared norm of an example."""
+    return float(np.max(np.sum(basis.features**2, axis=1)))
+
+
+def _check_batch(basis: least_norm.Basis, batch_size: int) -> None:
+    if not 1 <= batch_size <= len(basis.features):
+        raise UserError(f"batch_size={batch_size} of {len(basis.features)} examples: give one between 1 and these.")
+
+
+def _descend(
+    basis: least_norm.Basis,
+    targets: np.ndarray,
+    start: np.ndarray | float,
+    learning_rate: float,
+    momentum: float,
+    steps: int,
+    batches: Iterator[Any],
+    predicted: float,
+) -> Trajectory:
+    """Returns the run over the given rows a step."""
+    if steps < 1 or not 0 < learning_rate < math.inf or not 0 <= momentum < 1:
+        raise UserError(
+            f"steps={steps}, learning_rate={learning_rate}, momentum={momentum}: give at least 1 step, a positive rate "
+            "and a momentum in [0, 1)."
+        )
+    y = least_norm.as_targets(targets, len(basis.features))
+    least = least_norm.least_norm(basis, targets).weights.reshape(-1, y.shape[1])
+    limit = least_norm.limit_from(basis, targets, start).reshape(least.shape)
+    origin = least_norm.as_start(start, least_norm.as_weights(least, targets)).reshape(least.shape)
+    weights = np.array(origin, order="F")  # as BLAS updates in place
+    velocity = np.zeros_like(weights)
+    recorded = np.unique(np.round(np.geomspace(1, steps, RECORDS)).astype(np.int64))
+    rows = [_measure(basis, y, weights, origin, limit, least)]
+    at = 0
+    for step in recorded:
+        with np.errstate(over="ignore", invalid="ignore"):
+            for batch in itertools.islice(batches, int(step) - at):
+                x = basis.features[batch]
+                scale, errors = -learning_rate / len(x), x @ weights - y[batch]
+                if momentum:
+                    velocity = dgemm(scale, x.T, errors, momentum, velocity, overwrite_c=True)
+                    weights += velocity
+                else:
+                    weights = dgemm(scale, x.T, errors, 1.0, weights, overwrite_c=True)
+        at = int(step)
+        if not np.abs(weights).max() < OVERFLOW:
+            raise UserError(f"learning_rate={learning_rate} diverged by step {at}: take a smaller one (tuned_rate).")
+        rows.append(_measure(basis, y, weights, origin, limit, least))
+    taken = np.concatenate([[0], recorded])
+    distances, from_least_norm, residuals, outside = np.asarray(rows).T
+    return Trajectory(
+        taken,
+        distances,
+        from_least_norm,
+        residuals,
+        outside,
+        least_norm.as_weights(weights, targets),
+        basis.condition,
+        predicted,
+        _measured_rate(taken, distances),
+    )
+
+
+def _measure(
+    basis: least_norm.Basis,
+    y: np.ndarray,
+    weights: np.ndarray,
+    origin: np.ndarray,
+    limit: np.ndarray,
+    least: np.ndarray,
+) -> tuple[float, float, float, float]:
+    """Returns distance from the limit, distance from least norm, residual, part outside of the span, all relative."""
+    return (
+        least_norm.relative(weights - limit, limit),
+        least_norm.relative(weights - least, least),
+        least_norm.relative(basis.features @ weights - y, y),
+        least_norm.relative(least_norm.outside_span(basis, weights - origin), weights),
+    )
+
+
+def _measured_rate(steps: np.ndarray, distances: np.ndarray) -> float:
+    """Returns the factor per step, by a line through the logarithms of the later half of the steps."""
+    sound = distances > ROUNDING
+    last = steps[sound][-1] if sound.any() else 0
+    used = sound & (steps >= last / 2) & (steps <= last)
+    if used.sum() < 2 or last == 0:
+        return math.nan
+    return float(np.exp(np.polyfit(steps[used], np.log(distances[used]), 1)[0]))

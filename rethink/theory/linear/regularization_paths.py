@@ -1,0 +1,105 @@
+"""Owns weight decay and early stopping of linear models in closed form: two roads to the least-norm interpolant.
+
+Refuses to iterate. Both fit each singular direction in part, ridge by s^2 / (s^2 + penalty), gradient descent from 0 on
+|X w - y|^2 / 2n by 1 - (1 - rate s^2 / n)^steps, and so never leave the span of the data (paper, section 5).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from rethink.schema.errors import UserError
+from rethink.theory.linear import least_norm
+
+
+class Path(NamedTuple):
+    """Solutions along a setting, float64 [m] each.
+
+    Attributes:
+      settings: penalty or step; norms: |w|; distances: |w - least norm| / |least norm|; residuals: |X w - y| / |y|.
+    """
+
+    settings: np.ndarray
+    norms: np.ndarray
+    distances: np.ndarray
+    residuals: np.ndarray
+
+
+def ridge(features: np.ndarray | least_norm.Basis, targets: np.ndarray, penalty: float) -> np.ndarray:
+    """Returns the w [d] or [d, k] that minimizes |X w - y|^2 + penalty |w|^2; the least-norm solution at penalty 0.
+
+    Args:
+      features: [n, d], or their basis; targets: [n] or [n, k].
+
+    Raises:
+      UserError: a penalty below 0 or not finite, and as `linear.least_norm`.
+    """
+    basis = least_norm.as_basis(features)
+    return _weights(basis, targets, _ridge_factors(basis, np.asarray([penalty]))[0])
+
+
+def ridge_path(features: np.ndarray | least_norm.Basis, targets: np.ndarray, penalties: np.ndarray) -> Path:
+    """Returns what `ridge` gives at each of the penalties, float [m]."""
+    basis = least_norm.as_basis(features)
+    return _path(basis, targets, penalties, _ridge_factors(basis, np.asarray(penalties)))
+
+
+def stopped(
+    features: np.ndarray | least_norm.Basis, targets: np.ndarray, *, learning_rate: float, steps: int
+) -> np.ndarray:
+    """Returns the weights [d] or [d, k] of gradient descent from 0 after so many steps.
+
+    Args:
+      features: [n, d], or their basis; targets: [n] or [n, k].
+
+    Raises:
+      UserError: a rate at which it does not converge, steps below 0, and as `linear.least_norm`.
+    """
+    basis = least_norm.as_basis(features)
+    return _weights(basis, targets, _step_factors(basis, learning_rate, np.asarray([steps]))[0])
+
+
+def stopped_path(
+    features: np.ndarray | least_norm.Basis, targets: np.ndarray, *, learning_rate: float, steps: np.ndarray
+) -> Path:
+    """Returns what `stopped` gives after each of the steps, int [m]."""
+    basis = least_norm.as_basis(features)
+    return _path(basis, targets, steps, _step_factors(basis, learning_rate, np.asarray(steps)))
+
+
+def _ridge_factors(basis: least_norm.Basis, penalties: np.ndarray) -> np.ndarray:
+    """Returns [m, rank]: what part of its least-norm coefficient each direction has."""
+    if not (np.isfinite(penalties).all() and (penalties >= 0).all()):
+        raise UserError("A penalty is negative or not finite: give numbers of at least 0.")
+    return basis.singular**2 / (basis.singular**2 + penalties[:, None])
+
+
+def _step_factors(basis: least_norm.Basis, learning_rate: float, steps: np.ndarray) -> np.ndarray:
+    """Returns [m, rank], as `_ridge_factors`."""
+    largest = 2 * len(basis.features) / basis.singular[0] ** 2
+    if not 0 < learning_rate < largest:
+        raise UserError(f"learning_rate={learning_rate} does not converge: give one between 0 and {largest:.6g}.")
+    if (steps < 0).any():
+        raise UserError("A number of steps is negative: give at least 0.")
+    return 1 - (1 - learning_rate * basis.singular**2 / len(basis.features)) ** steps[:, None]
+
+
+def _weights(basis: least_norm.Basis, targets: np.ndarray, factors: np.ndarray) -> np.ndarray:
+    """Returns the least-norm solution with its coefficient in each direction times factors [rank]."""
+    y = least_norm.as_targets(targets, len(basis.features))
+    return least_norm.as_weights(basis.right.T @ ((factors / basis.singular)[:, None] * (basis.left.T @ y)), targets)
+
+
+def _path(basis: least_norm.Basis, targets: np.ndarray, settings: np.ndarray, factors: np.ndarray) -> Path:
+    """Returns norms and distances of the solutions that factors [m, rank] make, without forming them."""
+    y = least_norm.as_targets(targets, len(basis.features))
+    fitted = np.linalg.norm(basis.left.T @ y, axis=1)  # of the targets, by direction
+    beyond = np.linalg.norm(y - basis.left @ (basis.left.T @ y))  # of the targets, out of reach of any w
+    weights = fitted / basis.singular
+    residuals = np.sqrt(np.sum(((1 - factors) * fitted) ** 2, axis=1) + beyond**2)
+    return Path(
+        np.asarray(settings, np.float64),
+        np.linalg.norm(factors * weights, axis=1),
+        np.linalg.norm((1 - factors) * weights, axis=1) / (np.linalg.norm(weights) or 1.0),
+        residuals / (np.linalg.norm(y) or 1.0),
+    )

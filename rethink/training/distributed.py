@@ -1,0 +1,199 @@
+"""The processes of a run: how they find each other, what they share, and how they fail together."""
+
+import contextlib
+import dataclasses
+import json
+import math
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from ml_collections import ConfigDict
+
+from rethink.schema import validation
+from rethink.schema.errors import UserError
+from rethink.training import allocator
+
+
+@dataclasses.dataclass(frozen=True)
+class Processes:
+    """How the processes of a run find each other: address "host:port" of the first, their number, and which this is."""
+
+    coordinator: str
+    count: int
+    index: int
+
+
+TPU_POD = "TPU_WORKER_HOSTNAMES"  # set on TPU virtual machines: the hosts of the slice, separated by commas
+
+
+def initialize(config: ConfigDict, processes: Processes | None) -> None:
+    """Applies the config section `hardware` and joins the other processes; before anything is computed.
+
+    Args:
+      processes: None where there is one, or where a launcher (TPU pod, Slurm, Open MPI) says how many.
+
+    Raises:
+      UserError: the other processes are not there.
+    """
+    allocator.prepare()
+    already = jax.config.jax_num_cpu_devices  # type: ignore[attr-defined]
+    if config.cpu_devices not in (1, already):  # the runs of a table share a process
+        jax.config.update("jax_num_cpu_devices", config.cpu_devices)
+    if (processes or is_launched()) and not jax.distributed.is_initialized():
+        jax.config.update("jax_enable_preemption_service", False)  # it would swallow SIGTERM
+        place = vars(processes) if processes else {}
+        names = {"coordinator": "coordinator_address", "count": "num_processes", "index": "process_id"}
+        try:
+            jax.distributed.initialize(
+                **{names[field]: value for field, value in place.items()},
+                heartbeat_timeout_seconds=2 * math.ceil(config.peer_timeout_seconds),  # peers.py is to see it first
+            )
+        except (RuntimeError, ValueError) as error:
+            raise UserError(
+                f"The processes of this run did not find each other ({str(error).splitlines()[0]}): "
+                "check --coordinator, --num_processes and --process_id, and that all of them were started."
+            ) from error
+    if config.compilation_cache:
+        folder = validation.expand_path(config.compilation_cache, "hardware.compilation_cache")
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
+def is_launched() -> bool:
+    """Returns whether Slurm's srun, Open MPI or a TPU pod has started several processes.
+
+    Only their number is read here; jax.distributed finds out the rest.
+    """
+    environment = os.environ
+    tasks = environment.get("SLURM_NTASKS", "1") if "SLURM_STEP_NODELIST" in environment else "1"
+    ranks = environment.get("OMPI_COMM_WORLD_SIZE", "1")
+    return tasks != "1" or ranks != "1" or "," in environment.get(TPU_POD, "")
+
+
+def is_first() -> bool:
+    """Returns whether this is the process that writes."""
+    return jax.process_index() == 0
+
+
+def several_processes() -> bool:
+    """Returns whether the run has more than one process."""
+    return jax.process_count() > 1
+
+
+def any_process(flag: bool) -> bool:
+    """Returns whether the flag of any process is set; every process must ask."""
+    return bool(all_gather(np.array(flag)).any())
+
+
+def other_processes() -> list[int]:
+    """Returns the indices of the other processes."""
+    return [index for index in range(jax.process_count()) if index != jax.process_index()]
+
+
+def kv_set(text: str) -> None:
+    """Leaves a text of this process where the others can read it, in place of its last one.
+
+    Raises:
+      ConnectionError: the first process, which keeps the texts, is not there.
+    """
+    try:
+        _client().key_value_set(f"rethink/{jax.process_index()}", text, allow_overwrite=True)
+    except jax.errors.JaxRuntimeError as error:
+        raise ConnectionError(str(error).splitlines()[0]) from error
+
+
+def kv_get(index: int) -> str:
+    """Returns the last text of another process, "" before its first.
+
+    Raises:
+      ConnectionError: the first process, which keeps the texts, is not there.
+    """
+    try:
+        return _client().key_value_try_get(f"rethink/{index}")
+    except jax.errors.JaxRuntimeError as error:
+        if "NOT_FOUND" in str(error):
+            return ""
+        raise ConnectionError(str(error).splitlines()[0]) from error
+
+
+def _client() -> Any:
+    """Returns JAX's client of the service that the processes of a run share; there is no public way to it."""
+    from jax._src import distributed
+
+    return distributed.global_state.client
+
+
+def broadcast_from_host0(tree: Any) -> Any:
+    """Returns the first process's host arrays, the same shapes everywhere."""
+    if jax.process_count() == 1:
+        return tree
+
+    def broadcast(array: np.ndarray) -> np.ndarray:
+        array = np.asarray(array, order="C")
+        if not array.size:
+            return array
+        # As bytes: JAX makes 32 bits of 64, and adds zeros of the others, which turns -0.0 into 0.0.
+        sent = multihost_utils.broadcast_one_to_all(array.reshape(-1).view(np.uint8))
+        return np.array(sent).view(array.dtype).reshape(array.shape)
+
+    return jax.tree.map(broadcast, tree)
+
+
+def all_gather(array: np.ndarray) -> np.ndarray:
+    """Returns a host array of every process, the same shape and type everywhere, stacked along a new leading axis."""
+    array = np.asarray(array, order="C")
+    if jax.process_count() == 1 or not array.size:
+        return np.stack([array] * jax.process_count())
+    # As bytes: JAX makes 32 bits of 64.
+    parts = multihost_utils.process_allgather(array.reshape(-1).view(np.uint8))
+    return parts.view(array.dtype).reshape(-1, *array.shape)
+
+
+def all_gather_text(text: str) -> list[str]:
+    """Returns a text of every process."""
+    content = np.frombuffer(text.encode(), np.uint8)
+    lengths = all_gather(np.array(len(content)))
+    padded = np.pad(content, (0, int(lengths.max()) - len(content)))
+    return [part[:length].tobytes().decode() for part, length in zip(all_gather(padded), lengths, strict=True)]
+
+
+def check_same_config(config: ConfigDict) -> None:
+    """Checks that all processes were given the same config, places on each host apart.
+
+    Raises:
+      UserError: they were not, in every process.
+    """
+    first, *others = [json.loads(text) for text in all_gather_text(validation.cross_host_json(config))]
+    known = dict.fromkeys(field for config in (first, *others) for field in config)
+    fields = [field for field in known if any(other.get(field) != first.get(field) for other in others)]
+    if fields:
+        raise UserError(
+            f"The processes of this run have different configs ({', '.join(fields)}): start them with the same flags."
+        )
+
+
+@contextlib.contextmanager
+def sync_errors() -> Iterator[None]:
+    """Lets a block succeed in every process or in none, so that none waits for one that has failed.
+
+    Blocks may be nested. Other collectives belong behind a block, where every process has arrived.
+
+    Raises:
+      UserError: another process failed; where it was this one, what it raised.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not hasattr(error, "announced"):  # an inner block may have done it
+            all_gather_text(str(error) or type(error).__name__)
+            error.announced = True  # type: ignore[attr-defined]
+        raise
+    failures = [text for text in all_gather_text("") if text]
+    if failures:
+        failed = UserError(f"Another process of this run failed: {failures[0]}")
+        failed.announced = True  # type: ignore[attr-defined]
+        raise failed

@@ -1,0 +1,106 @@
+"""Owns the watch over the processes of a run: each says that it is alive; one that is lost or fails ends the others.
+
+Refuses to wait for what will never come: a process whose peer has gone hangs in its next collective. It is ended from a
+thread of its own, with a message and whatever is to be recorded. The first process watches all others, they watch it;
+where it dies without a word, JAX ends them.
+"""
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from rethink.training import distributed
+
+EXIT_LOST = 75  # EX_TEMPFAIL of sysexits.h: try again later
+BEAT_SECONDS = 1.0
+DONE, FAILED = "done", "failed: "
+
+
+class Heartbeat:
+    """Watches the other processes while the `with` block lasts; does nothing where there are none."""
+
+    def __init__(self, timeout_seconds: float, at_loss: Callable[[str], None]):
+        """Sets what is watched for.
+
+        Args:
+          timeout_seconds: a process that has not been heard of for so long is lost.
+          at_loss: called with the reason, from the watching thread, before this process is ended.
+        """
+        self._timeout, self._at_loss = timeout_seconds, at_loss
+        self._leaving = threading.Event()
+        self._last_word = DONE
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> "Heartbeat":
+        if distributed.several_processes():
+            self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, *_: Any) -> None:
+        if not self._thread.is_alive():
+            return
+        if isinstance(error, RuntimeError):
+            # A collective that broke off, most likely: the watch finds out whose fault it is, and ends this process.
+            self._thread.join(self._timeout + 2 * BEAT_SECONDS)
+        if error is not None and not is_synchronized(error):
+            self._last_word = f"{FAILED}{type(error).__name__}: {error}"
+        self._leaving.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        reason = "its watch broke off"
+        try:
+            reason = self._watch_until_lost()
+        except ConnectionError as error:
+            reason = "" if self._leaving.is_set() else f"process 0 can't be reached ({error})"
+        finally:
+            if reason:
+                self._end(
+                    f"A process of this run was lost: {reason}. Start all again: the run goes on where it was saved."
+                )
+
+    def _watch_until_lost(self) -> str:
+        """Returns who is lost and why, "" when the block was left."""
+        others = distributed.other_processes() if distributed.is_first() else [0]
+        heard = {index: (time.monotonic(), "") for index in others}
+        beat = 0
+        while not self._leaving.is_set():
+            beat += 1
+            distributed.kv_set(str(beat))
+            for index, (since, before) in heard.items():
+                now = distributed.kv_get(index)
+                if now.startswith(FAILED):
+                    return f"process {index} {now}"
+                if now != before:
+                    heard[index] = (time.monotonic(), now)
+                elif now != DONE and time.monotonic() - since > self._timeout:
+                    return f"process {index} has not been heard of for {self._timeout:g} s"
+            self._leaving.wait(BEAT_SECONDS)
+        distributed.kv_set(self._last_word)
+        return ""
+
+    def _end(self, message: str) -> None:
+        try:
+            if distributed.is_first():
+                distributed.kv_set(FAILED + message)
+            self._at_loss(message)
+            print(f"Error: {message}", file=sys.stderr, flush=True)
+        finally:
+            hard_exit(EXIT_LOST)  # the main thread may wait in a collective for ever
+
+
+def is_synchronized(error: BaseException) -> bool:
+    """Returns whether all processes of the run are leaving with this error, or a counterpart of it."""
+    return hasattr(error, "announced")
+
+
+def hard_exit(status: int) -> None:
+    """Ends this process at once: JAX would wait for the others, which wait for this one in a collective."""
+    if distributed.is_first():
+        time.sleep(3 * BEAT_SECONDS)  # the others hear through this process, and JAX shoots them when it is gone
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

@@ -1,0 +1,214 @@
+"""Studies as a user makes them: one command, certificates in the manifest, a figure, and one line for a mistake."""
+
+import json
+
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from configs.paper import capacity as capacity_config
+from configs.paper import linear as linear_config
+from configs.paper import table3
+from configs.paper import theorem1 as theorem1_config
+from rethink.experiment.run import Launch, run_experiment
+from rethink.paper.numbers import TABLES
+from rethink.schema import grid
+from rethink.schema.errors import UserError
+from rethink.theory import memory
+
+LAUNCH = Launch()
+
+
+def theorem1(**fields):
+    """A study of 60 digits with random labels."""
+    config = theorem1_config.get_config("digits")
+    config.data.train_examples = 60
+    config.theorem1.update({"depths": (3,), "float32_sizes": (10,), "sizes": (200,), "sampled": 50, **fields})
+    return config
+
+
+def linear(**fields):
+    config = linear_config.get_config("digits")
+    config.data.train_examples = 40
+    config.linear.update({"count": 200, "batch_size": 10, "sgd_steps": 300, "gradient_steps": 100, **fields})
+    return config
+
+
+def kernel(**fields):
+    """A kernel model of 200 digits with their true labels."""
+    config = table3.get_config()
+    config.cells = ConfigDict()
+    config.only = "*"
+    config.data.name, config.data.train_examples = "digits", 200
+    config.kernel.update({"tile": 64, "filters": 12, "filter_block": 5, "whitening_patches": 500, **fields})
+    return config
+
+
+def capacity(**fields):
+    config = capacity_config.get_config("digits")
+    config.data.train_examples, config.train.batch_size = 100, 20
+    config.capacity.update({"draws": 2, **fields})
+    return config
+
+
+def made(config, folder):
+    """Makes a study; returns its manifest."""
+    assert run_experiment(config, str(folder), LAUNCH) == 0
+    return json.loads((folder / "manifest.json").read_text())
+
+
+@pytest.mark.parametrize("targets, weights", [("labels", 64 + 2 * 60), ("one_hot", 64 + 60 + 600)])
+def test_theorem1_takes_every_random_label_with_the_weights_it_states(tmp_path, targets, weights):
+    manifest = made(theorem1(targets=targets), tmp_path)
+    summary = manifest["summary"]
+    assert manifest["fate"] == "done"
+    assert summary["evaluation"]["train_accuracy"] == 1
+    assert summary["certificate"]["weight_count"] == weights
+    assert summary["certificate"]["fit"]["residual"] < 1e-6
+    assert summary["depths"][0]["fit"]["residual"] < 1e-6
+    assert [found["points"] for found in summary["growth"]] == [200]
+    assert summary["growth"][0]["labels_right"] == summary["growth"][0]["sampled"] == 50
+    assert (tmp_path / "figures" / "theorem1.png").stat().st_size
+    with np.load(tmp_path / "network.npz", allow_pickle=False) as network:
+        assert sum(array.size for array in network.values()) == weights
+
+
+def test_sgd_from_zero_finds_the_least_norm_and_a_random_start_does_not(tmp_path):
+    summary = made(linear(sgd_steps=3000, gradient_steps=500), tmp_path)["summary"]
+    runs = summary["runs"].items()
+    zero, random = (next(found for name, found in runs if f"GD from {start}" in name) for start in ("zero", "a"))
+    assert zero["from_least_norm"][-1] < 1e-6
+    assert random["distances"][-1] < 1e-6 < 1e-3 < random["from_least_norm"][-1]
+    assert max(zero["outside"]) < 1e-10
+    assert summary["least_norm"]["from_lstsq"] < 1e-8
+    assert summary["evaluation"]["train_accuracy"] == 1
+    distances = summary["shrinkage"]["weight_decay"]["distances"]
+    assert distances == sorted(distances, reverse=True) and distances[-1] < 1e-3
+    assert (tmp_path / "figures" / "least_norm.png").stat().st_size
+
+
+@pytest.mark.parametrize(
+    "features, name", [("pixels", "gaussian"), ("gabor", "gaussian"), ("random_convolutions", "linear")]
+)
+def test_a_kernel_interpolates_train_and_predicts_test(tmp_path, features, name):
+    ridges = (0.01,) if features == "random_convolutions" else (0.0,)
+    manifest = made(kernel(features=features, name=name, ridges=ridges, patch=3), tmp_path)
+    summary = manifest["summary"]
+    assert summary["evaluation"]["train_accuracy"] == 1
+    assert summary["evaluation"]["test_error"] < 0.2
+    assert summary["certificate"]["residual"] < 1e-5
+    assert summary["certificate"]["norm"] > 0
+    assert len(summary["choice"]["trials"]) == 4 and summary["choice"]["held_out_examples"] == 20
+    with np.load(tmp_path / "solution.npz", allow_pickle=False) as solution:
+        assert solution["alpha"].shape == (200, 10)
+
+
+def test_a_gamma_that_is_given_is_not_chosen(tmp_path):
+    summary = made(kernel(gamma=0.05), tmp_path)["summary"]
+    assert summary["choice"] is None and summary["kernel"]["gamma"] == 0.05
+
+
+def test_a_network_fits_every_draw_of_signs_and_the_bounds_promise_nothing(tmp_path):
+    summary = made(capacity(), tmp_path)["summary"]
+    network = summary["rademacher"]["mlp_1x512"]
+    assert (network["mean"], network["draws"], network["fitted"]) == (1, 2, 2)
+    linear_class = summary["rademacher"]["linear"]
+    assert linear_class["mean"] <= min(1, summary["linear_ceiling"])
+    for rows in summary["bounds"].values():
+        assert len(rows) == 7 and all(1 <= row["value"] < 1e9 and row["vacuous"] for row in rows)
+    gaps = {labels: rows[0]["gap"] for labels, rows in summary["bounds"].items()}
+    assert gaps["true"] < gaps["random"]
+    signs = json.loads((tmp_path / "signs-0" / "manifest.json").read_text())
+    assert signs["fate"] == "fitted" and signs["config"]["data.classes"] == 2
+
+
+def test_capacity_of_another_architecture_is_refused_before_anything_is_trained(tmp_path):
+    config = capacity()
+    config.model.name = "conv_tiny"
+    with pytest.raises(UserError, match="model.name='conv_tiny' has no bounds"):
+        run_experiment(config, str(tmp_path), LAUNCH)
+    assert not (tmp_path / "signs-0").exists()
+
+
+def test_a_network_that_diverged_ends_the_study_in_one_line(tmp_path):
+    config = capacity()
+    config.optimizer.learning_rate = 1e30
+    with pytest.raises(UserError, match="signs-0 diverged: choose a smaller"):
+        run_experiment(config, str(tmp_path), LAUNCH)
+    assert json.loads((tmp_path / "manifest.json").read_text())["fate"] == "failed"
+
+
+@pytest.mark.slow
+def test_a_network_whose_last_checkpoint_is_damaged_is_not_taken_for_another(tmp_path):
+    made(capacity(draws=1), tmp_path)
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    (tmp_path / "manifest.json").write_text(json.dumps({**manifest, "fate": "running"}))
+    newest = max((tmp_path / "labels-true" / "checkpoints").glob("[0-9]*"), key=lambda folder: int(folder.name))
+    for path in newest.rglob("*"):
+        if path.is_file():
+            path.write_bytes(b"")
+    with pytest.raises(UserError, match="labels-true|None of the checkpoints"):
+        run_experiment(capacity(draws=1), str(tmp_path), LAUNCH)
+
+
+def test_table3_has_the_cells_of_the_paper_and_only_changes_what_a_cell_says():
+    found = {member.name: member.config for member in grid.expand_grid(table3.get_config())}
+    assert set(found) == set(table3.CELLS) == set(TABLES["table3"].cells)
+    assert found["mnist-gabor"].data.name == "mnist" and found["cifar10-pixels"].data.name == "cifar10"
+    assert all(member.kind == "kernel" and member.kernel.gamma == 0 for member in found.values())
+
+
+def test_a_study_made_again_is_skipped_and_another_one_is_refused(tmp_path, capsys):
+    first = made(theorem1(), tmp_path)
+    assert made(theorem1(), tmp_path) == first
+    assert "Nothing to do" in capsys.readouterr().out
+    with pytest.raises(UserError, match="theorem1.threshold_position: 0.0078125 -> 0.25"):
+        run_experiment(theorem1(threshold_position=0.25), str(tmp_path), LAUNCH)
+
+
+def test_labels_and_fingerprints_are_those_of_a_training_run(tmp_path):
+    study = made(theorem1(), tmp_path / "study")
+    config = theorem1()
+    config.kind, config.train.total_epochs, config.train.batch_size = "train", 1.0, 20
+    trained = made(config, tmp_path / "trained")
+    for name in ("images", "labels", "test_images", "test_labels"):
+        assert study["fingerprints"][name] == trained["fingerprints"][name]
+
+
+@pytest.mark.parametrize(
+    "config, line",
+    [
+        (theorem1(depths=(62,)), "depth=62 is out of range: it must be in [2, 61] for 60 units."),
+        (theorem1(depths=(1,)), "theorem1.depths=(1,) holds 1"),
+        (kernel(gamma=0.1, ridges=(0.0, 1.0)), "leaves open which"),
+        (theorem1(sizes=(0,)), "theorem1.sizes=(0,) holds 0"),
+        (theorem1(targets="words"), "theorem1.targets='words' is unknown"),
+        (linear(features="edges"), "linear.features='edges' is unknown"),
+        (linear(batch_size=41), "batch_size=41 of 40 examples"),
+    ],
+)
+def test_a_mistake_is_one_line(tmp_path, config, line):
+    with pytest.raises(UserError) as error:
+        run_experiment(config, str(tmp_path), LAUNCH)
+    assert line in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "config, line",
+    [
+        (theorem1(sizes=(200,)), "A network of 200 examples needs"),
+        (linear(), "A linear model of 40 examples needs"),
+        (kernel(), "A kernel model of 200 examples needs"),
+    ],
+)
+def test_too_little_memory_is_foreseen(tmp_path, monkeypatch, config, line):
+    monkeypatch.setattr(memory, "available_bytes", lambda: 1000)
+    with pytest.raises(UserError) as error:
+        run_experiment(config, str(tmp_path), LAUNCH)
+    assert line in str(error.value) and "to at most" in str(error.value) and "\n" not in str(error.value)
+    assert not list(tmp_path.glob("*.npz"))
+
+
+def test_an_unknown_word_after_the_colon_names_the_choices():
+    with pytest.raises(ValueError, match="'digit' is no argument of this file: choose from growth, digits"):
+        theorem1_config.get_config("digit")

@@ -1,0 +1,110 @@
+"""The design of a run: fields that are valid alone, and are refused together or with these data, in one line."""
+
+import jax.numpy as jnp
+import pytest
+
+from configs import digits_true
+from rethink.experiment import input_pipeline, setup
+from rethink.experiment.run import CHOICES
+from rethink.experiment.setup import make_run_spec
+from rethink.schema import validation
+from rethink.schema.errors import UserError
+
+
+def make_config(model="mlp_tiny", **fields):
+    config = digits_true.get_config(model)
+    config.update_from_flattened_dict({field.replace("__", "."): value for field, value in fields.items()})
+    validation.validate(config, CHOICES)
+    return config
+
+
+WATCHED = {"early_stopping__monitor": "oracle", "train__total_epochs": 3.0}
+TOGETHER = [  # fields -> what the line says
+    (
+        {"train__batch_size": 1438},
+        ["train.batch_size=1438", "1437 training", "--config.train.batch_size to at most 1437"],
+    ),
+    ({"train__batch_size": 2**20, "data__remainder": "drop"}, ["train.batch_size=1048576", "at most 1437"]),
+    ({"data__train_examples": 100}, ["train.batch_size=128", "data.train_examples=100", "at most 100"]),
+    ({"data__validation_fraction": 0.95}, ["the 71 training examples", "data.validation_fraction=0.95", "at most 71"]),
+    ({"data__validation_fraction": 0.9999}, ["data.validation_fraction=0.9999 holds out all", "0.1"]),
+    ({"data__test_fraction": 0.9999}, ["data.test_fraction=0.9999 takes 1797 of the 1797"]),
+    ({"data__test_split": "train"}, ["both 'train'", "--config.data.test_split"]),
+    ({"preprocess__crop": 9}, ["preprocess.crop=9", "at most 8"]),
+    ({"preprocess__crop": 1}, ["preprocess.whiten=per_image", "--config.preprocess.crop to 2"]),
+    (
+        {"augmentation__crop": "random", "augmentation__padding": 4096},
+        ["augmentation.padding=4096", "8x8", "--config.augmentation.padding to at most 7"],
+    ),
+    ({"augmentation__padding": 2}, ["augmentation.padding=2", "--config.augmentation.crop=random"]),
+    ({"augmentation__saturation": 0.1}, ["augmentation.saturation=0.1", "3 channels"]),
+    ({"dropout__rate": 0.5, "dropout__place": "hidden", "model": "conv_tiny"}, ["dropout.place='hidden'", "=last"]),
+    ({"early_stopping__patience": 3}, ["early_stopping.patience=3", "--config.early_stopping.monitor=validation"]),
+    ({"early_stopping__monitor": "validation"}, ["early_stopping.monitor=validation", "data.validation_fraction=0.1"]),
+    ({**WATCHED, "evaluate__every_epochs": 3.0}, ["early_stopping.monitor=oracle", "--config.evaluate.every_epochs"]),
+    ({**WATCHED, "evaluate__every_epochs": 1e6}, ["early_stopping.monitor=oracle", "--config.evaluate.every_epochs"]),
+    (
+        {"optimizer__name": "adam", "optimizer__nesterov": True},
+        ["optimizer.nesterov=True", "--config.optimizer.name=sgd"],
+    ),
+    ({"data__feed": "streamd"}, ["data.feed='streamd'", "'streamed'"]),
+]
+
+
+@pytest.mark.parametrize("fields, words", TOGETHER)
+def test_what_does_not_go_together_is_refused_in_one_line(fields, words):
+    with pytest.raises(UserError) as caught:
+        make_run_spec(make_config(**fields))
+    assert str(caught.value).isprintable()
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"train__batch_size": 1437},
+        {"train__batch_size": 1437, "data__remainder": "drop"},
+        {"augmentation__crop": "random", "augmentation__padding": 7},
+        {"augmentation__crop": "inception", "preprocess__crop": 1, "preprocess__whiten": "symmetric"},
+        {**WATCHED, "evaluate__every_epochs": 1.5},
+        {"train__total_epochs": 1e6, "train__batch_size": 1},
+        {"weight_decay__kind": "l2"},
+        {"weight_decay__kind": "decoupled"},
+    ],
+)
+def test_what_goes_together_at_the_edge_is_not_refused(fields):
+    design = make_run_spec(make_config(**fields))
+    assert 1 <= design.plan.total_steps < 2**31
+
+
+def test_steps_that_the_programs_cannot_count_are_refused(monkeypatch):
+    monkeypatch.setattr(setup, "MOST_STEPS", 1200)
+    assert make_run_spec(make_config(train__total_epochs=100.0)).plan.total_steps == 1200
+    with pytest.raises(UserError, match="train.total_epochs=101.0 makes 1,212 steps .* to at most 100"):
+        make_run_spec(make_config(train__total_epochs=101.0))
+
+
+@pytest.mark.parametrize("asked, size", [(1, 1), (1000, 1000), (1437, 1437), (2**20, 1437)])
+def test_an_evaluation_batch_is_no_larger_than_the_longest_split(asked, size):
+    config = make_config(evaluate__batch_size=asked)
+    assert input_pipeline.evaluation_batch_size(config, make_run_spec(config).data) == size
+
+
+@pytest.mark.parametrize("unit", ["epochs", "steps"])
+def test_the_rate_of_a_decay_in_a_far_future_can_be_computed(unit):
+    schedule = make_run_spec(make_config(optimizer__decay_every=1e9, optimizer__decay_unit=unit)).schedule
+    assert float(schedule(10**9 - 1)) == float(schedule(jnp.int32(10**9 - 1))) == pytest.approx(0.1)
+
+
+def test_a_decay_that_touches_nothing_is_refused_before_anything_is_computed(tmp_path, monkeypatch):
+    (tmp_path / "own_scale.py").write_text(
+        "import flax.linen as nn\n\nclass Scale(nn.Module):\n    num_classes: int\n\n    @nn.compact\n"
+        "    def __call__(self, images, *, train):\n"
+        "        scale = self.param('scale', nn.initializers.ones, (64, self.num_classes))\n"
+        "        return images.reshape(len(images), -1) @ scale\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    make_run_spec(make_config("own_scale:Scale"))
+    for kind in ("l2", "decoupled"):
+        with pytest.raises(UserError, match=f"weight_decay.kind={kind} touches nothing"):
+            make_run_spec(make_config("own_scale:Scale", weight_decay__kind=kind))

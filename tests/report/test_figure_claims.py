@@ -1,0 +1,319 @@
+"""What the paper says of its figures, put to runs: it turns with their numbers, and a bound decides what it can."""
+
+import json
+
+import pytest
+
+from rethink.figures import label_corruption
+from rethink.paper.numbers import BATCH_NORM_GAIN
+from rethink.report import comparison, figure_claims, gallery
+from rethink.report.findings import Estimate, MonotoneClaim
+from rethink.results import runs as results_runs
+from rethink.schema.errors import UserError
+
+PIXELS = ("shuffled_pixels", "random_pixels", "gaussian")
+
+
+@pytest.fixture
+def judged(tmp_path):
+    """judged(figure) -> statement -> row, of the runs in a folder of that name."""
+
+    def judged(figure):
+        found = figure_claims.check(figure, results_runs.run_folders(tmp_path / figure))
+        assert all(list(row) == list(comparison.ORDERING_COLUMNS) for row in found)
+        rows = {row["statement"]: row for row in found}
+        assert len(rows) == len(found)
+        return rows
+
+    return judged
+
+
+@pytest.fixture
+def condition(write_run):
+    """condition(name, losses, ...) -> the directory of a run of figure 1a, with these losses every 10 steps."""
+
+    def condition(name, losses, seed=0, **changes):
+        fields = {"corruption.labels": "uniform" if name == "random" else "none"}
+        fields["corruption.pixels"] = name if name in PIXELS else "none"
+        folder = write_run("figure1a", name, seed, **{**fields, "model.name": "mlp_3x512", **changes})
+        rows = [{"kind": "train", "step": 10 * n, "loss": loss} for n, loss in enumerate(losses, start=1)]
+        (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return folder
+
+    return condition
+
+
+def write_levels(write_run, steps, tests, *, seed=0, made=1000, model="mlp_1x512", **changes):
+    for p, reached, test in zip((0.0, 0.5, 1.0), steps, tests, strict=True):
+        fields = {label_corruption.FIELD: p, "corruption.labels": "uniform", "model.name": model, **changes}
+        folder = write_run("figure1bc", f"{model}-label_probability={p}", seed, test=test, **fields)
+        manifest = json.loads((folder / "manifest.json").read_text())
+        manifest["summary"] |= {"steps": made, "steps_to_train_accuracy": {label_corruption.FIT: reached}}
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def of_levels(rows, model="mlp_1x512"):
+    """Returns the rows about steps, the rise and chance."""
+    return [next(row for name, row in rows.items() if name.startswith(f"{model}: {start}")) for start in STARTS]
+
+
+AT_ONE = {label_corruption.FIELD: 1.0, "corruption.labels": "uniform", "model.name": "mlp_1x512"}
+STARTS = ("more steps to fit at p = 1", "test error rises", "at chance at p = 1")
+ALL = {
+    "true": (2.3, 0.1),
+    "shuffled_pixels": (2.3, 1.0, 0.1),
+    "gaussian": (2.3, 1.0, 0.5, 0.1),
+    "random_pixels": (2.3, 1.0, 0.5, 0.2, 0.1),
+    "random": (2.3, 2.3, 2.3, 1.0, 0.5, 0.05),
+}
+
+
+def test_the_conditions_of_figure_1a_hold_in_the_replications_order(condition, judged):
+    for name, losses in ALL.items():
+        condition(name, losses)
+    rows = judged("figure1a")
+    assert {row["verdict"] for row in rows.values()} == {"holds"} and len(rows) == 2 + 5 + 4 + 1
+    start = rows["gaussian: starts to converge before random labels"]
+    assert (start["ours"], start["certainty"], start["paper"]) == (
+        "20 < 40",
+        "A",
+        "before random labels",
+    )
+    order = rows[f"fitted in this order: {', '.join(ALL)}"]
+    assert order["ours"] == "20 < 30 < 40 < 50 < 60" and order["certainty"] == "C"
+    assert order["paper"] == "a replication: 4000 < 5600 < 8800 < 11900 < 16600"
+    assert order["notes"] == "network: mlp_3x512"
+
+
+def test_a_claim_of_figure_1a_turns_with_the_steps_and_a_tie_is_no_sooner(condition, judged):
+    for name, losses in {**ALL, "gaussian": ALL["random"], "random_pixels": (*ALL["random"], 0.01)}.items():
+        condition(name, losses)
+    rows = judged("figure1a")
+    assert rows["gaussian: fitted before random labels"]["ours"] == "60 >= 60"
+    assert rows["gaussian: fitted before random labels"]["verdict"] == "doesn't hold"
+    assert rows["gaussian: starts to converge before random labels"]["verdict"] == "doesn't hold"
+    assert rows["true: fitted before random labels"]["verdict"] == "holds"
+    assert rows[f"fitted in this order: {', '.join(ALL)}"]["verdict"] == "doesn't hold"
+
+
+def test_what_is_not_fitted_is_a_bound_and_what_has_not_run_is_named(condition, judged):
+    condition("true", (2.3, 0.05))
+    condition("random", (2.3, 2.0, 1.5))  # ended unfitted
+    condition("gaussian", (2.3, 2.2), fate="running")
+    rows = judged("figure1a")
+    assert rows["true: fitted before random labels"]["ours"] == "20 < at least 30"
+    assert rows["true: fitted before random labels"]["verdict"] == "holds"
+    assert rows["gaussian: fitted before random labels"]["verdict"] == "no result"  # both are bounds
+    fitted = " fitted (a training loss of 0.1 or less)"
+    verdicts = {name: rows[f"{name}:{fitted}"]["verdict"] for name in ALL}
+    assert verdicts == {
+        "true": "holds",
+        "random": "doesn't hold",
+        "gaussian": "no result",
+        "shuffled_pixels": "not run",
+        "random_pixels": "not run",
+    }
+
+
+@pytest.mark.parametrize("changes", [{"corruption.pixels": "none"}, {"weight_decay.kind": "l2"}, {"dropout.rate": 0.5}])
+def test_another_experiment_is_not_comparable(condition, judged, changes):
+    for name, losses in ALL.items():
+        condition(name, losses, **(changes if name == "gaussian" else {}))
+    rows = judged("figure1a")
+    assert rows["gaussian: fitted before random labels"]["verdict"] == "not comparable"
+    assert rows["true: fitted before random labels"]["verdict"] == "holds"
+
+
+def test_a_condition_whose_run_diverged_has_no_result_and_says_so(condition, judged):
+    for name, losses in ALL.items():
+        condition(name, losses, fate="diverged" if name == "true" else "done")
+    rows = judged("figure1a")
+    for row in (rows["true: fitted before random labels"], rows["true: fitted (a training loss of 0.1 or less)"]):
+        assert row["verdict"] == "no result" and "diverged" in row["notes"]
+    assert rows["gaussian: fitted before random labels"]["verdict"] == "holds"
+
+
+@pytest.mark.parametrize("changes", [{"train.total_epochs": 900.0}, {"optimizer.name": "adam"}, {"full": False}])
+def test_no_claim_is_put_to_runs_that_were_trained_unlike_each_other(condition, write_run, judged, changes):
+    for name, losses in ALL.items():
+        condition(name, losses, **(changes if name == "gaussian" else {}))
+    rows = judged("figure1a")
+    assert rows["gaussian: fitted before random labels"]["verdict"] == "not comparable"
+    assert "runs differ in" in rows["gaussian: fitted before random labels"]["notes"]
+    assert rows["true: fitted before random labels"]["verdict"] == "holds"
+    write_levels(write_run, (100, 150, 200), (0.5, 0.3, 0.1))
+    write_run("figure1bc", "mlp_1x512-label_probability=1.0", 1, **AT_ONE, **changes)
+    assert {row["verdict"] for row in judged("figure1bc").values()} == {"not comparable"}
+
+
+def test_figures_1b_and_1c_turn_with_the_runs(write_run, judged):
+    write_levels(write_run, (100, 150, 240), (0.5, 0.3, 0.1))
+    write_levels(write_run, (100, 90, 100), (0.5, 0.51, 0.15), model="mlp_3x512")
+    rows = judged("figure1bc")
+    steps, rise, chance = of_levels(rows)
+    assert (steps["ours"], steps["paper"], steps["certainty"]) == ("1.00 < 2.40", "1 < about 4", "C")
+    assert (rise["ours"], rise["paper"], rise["certainty"]) == ("50.00 < 70.00 < 90.00", "rises to 90%", "A")
+    assert (chance["ours"], chance["paper"]) == ("90.00", "90.00") and "(test error in 89.01..90.99%)" in chance[
+        "statement"
+    ]
+    assert {row["verdict"] for row in (steps, rise, chance)} == {"holds"} and steps["notes"] == ""
+    others = of_levels(rows, "mlp_3x512")
+    assert [row["ours"] for row in others] == ["1.00 >= 1.00", "50.00 >= 49.00 < 85.00", "85.00"]
+    assert {row["verdict"] for row in others} == {"doesn't hold"}
+    assert {row["notes"] for row in others} == {"network: mlp_3x512"}  # the paper's figure has three others
+
+
+def test_steps_that_were_not_reached_are_bounds(write_run, judged):
+    write_levels(write_run, (100, 150, None), (0.5, 0.3, 0.1))
+    write_levels(write_run, (None, None, None), (0.5, 0.3, 0.1), model="alexnet")
+    rows = judged("figure1bc")
+    assert (of_levels(rows)[0]["ours"], of_levels(rows)[0]["verdict"]) == ("1.00 < at least 10.00", "holds")
+    assert of_levels(rows, "alexnet")[0]["verdict"] == "no result"
+
+
+def test_the_test_error_of_what_is_not_fitted_says_so(write_run, judged):
+    write_levels(write_run, (100, 150, 200), (0.5, 0.3, 0.1), train=0.98)
+    steps, rise, chance = of_levels(judged("figure1bc"))
+    assert rise["notes"] == chance["notes"] == "not fitted at p = 0, 0.5, 1" and steps["notes"] == ""
+
+
+def test_no_test_error_is_judged_of_the_survivors_where_runs_diverged(write_run, judged):
+    for seed in (0, 1):
+        write_levels(write_run, (100, 200, None), (0.5, 0.3, 0.1), seed=seed)
+    write_run("figure1bc", "mlp_1x512-label_probability=1.0", 2, fate="diverged", fitted=False, **AT_ONE)
+    steps, rise, chance = of_levels(judged("figure1bc"))
+    assert steps["verdict"] == "holds" and steps["ours"].startswith("1.00 < at least ")
+    assert rise["verdict"] == chance["verdict"] == "no result"
+    assert "runs diverged at p = 1" in rise["notes"]
+
+
+def test_a_subset_is_judged_by_its_own_size_and_names_itself(write_run, judged):
+    write_levels(write_run, (100, 150, 200), (0.5, 0.3, 0.12), full=False)
+    steps, _, chance = of_levels(judged("figure1bc"))
+    assert steps["verdict"] == chance["verdict"] == "holds"  # 500 labels guess with a spread of 1.4 points
+    assert "subset: 500 of 50,000 examples" in chance["notes"]
+
+
+@pytest.mark.parametrize("changes", [{"corruption.labels": "symmetric"}, {"augmentation.crop": "random"}])
+def test_levels_of_another_experiment_are_not_comparable(write_run, judged, changes):
+    write_levels(write_run, (100, 150, 200), (0.5, 0.3, 0.1), **changes)
+    assert {row["verdict"] for row in judged("figure1bc").values()} == {"not comparable"}
+
+
+def test_a_level_that_runs_has_no_result_and_one_that_is_missing_is_not_run(write_run, judged):
+    fields = {"corruption.labels": "uniform", "model.name": "mlp_1x512"}
+    for p in (0.0, 0.5):
+        write_run("figure1bc", f"mlp_1x512-label_probability={p}", **{**fields, label_corruption.FIELD: p})
+    assert of_levels(judged("figure1bc"))[2]["verdict"] == "not run"
+    last = {**fields, label_corruption.FIELD: 1.0}
+    write_run("figure1bc", "mlp_1x512-label_probability=1.0", fate="running", **last)
+    steps, _, chance = of_levels(judged("figure1bc"))
+    assert steps["verdict"] == chance["verdict"] == "no result" and chance["ours"] == chance["n"] == ""
+    assert chance["notes"] == "running at p = 1"
+
+
+def test_true_labels_that_run_are_the_level_at_zero_and_the_rise_waits_for_a_level_between(write_run, judged):
+    write_levels(write_run, (100, 150, 200), (0.5, 0.3, 0.1))
+    write_run(
+        "figure1bc", "mlp_1x512-label_probability=0.2", fate="interrupted", **{**AT_ONE, label_corruption.FIELD: 0.2}
+    )
+    steps, rise, chance = of_levels(judged("figure1bc"))
+    assert [row["verdict"] for row in (steps, rise, chance)] == ["holds", "no result", "holds"]
+    write_run(
+        "figure1bc", "mlp_1x512-label_probability=1.0", 1, fate="failed", **{**AT_ONE, "corruption.labels": "none"}
+    )
+    assert of_levels(judged("figure1bc"))[2]["notes"].split("; ") == ["interrupted at p = 0.2", "failed at p = 0"]
+
+
+def test_the_spread_over_seeds_is_told(write_run, judged):
+    for seed, last in ((0, 110), (1, 300)):
+        write_levels(write_run, (100, 150, last), (0.5, 0.3, 0.1), seed=seed)
+    steps = of_levels(judged("figure1bc"))[0]
+    assert (steps["ours"], steps["n"], steps["standard error"]) == ("1.00 < 2.05", "2", "0.95")
+    assert steps["verdict"] == "holds" and steps["notes"] == "within two standard errors"
+
+
+def test_figure_2b_asks_for_batch_norm_and_for_no_gain_of_early_stopping(write_run, judged):
+    normed = {"model.name": "inception", "batch_norm.kind": "across_devices"}
+    write_run("figure2b", "inception", test=0.85, **normed)
+    folder = write_run("figure2b", "inception_no_bn", test=0.82, **{"model.name": "inception"})
+    rows = judged("figure2b")
+    assert {row["verdict"] for row in rows.values()} == {"holds"} and {row["certainty"] for row in rows.values()} == {
+        "A"
+    }
+    norm = rows["inception: batch norm above none"]
+    assert (norm["ours"], norm["paper"]) == ("82.00 < 85.00", BATCH_NORM_GAIN.note)
+    write_run("figure2b", "inception", 1, fate="diverged", **normed)
+    norm = judged("figure2b")["inception: batch norm above none"]
+    assert norm["verdict"] == "not comparable" and norm["notes"].endswith(
+        "1 of 2 diverged; inception: 1 done, 1 diverged"
+    )
+    lines = (folder / "metrics.jsonl").read_text()
+    best = {"kind": "evaluation", "step": 450, "test_accuracy": 0.84}
+    *before, last = lines.splitlines()
+    (folder / "metrics.jsonl").write_text("\n".join([*before, json.dumps(best), last]) + "\n")
+    gain = next(row for name, row in judged("figure2b").items() if name.startswith("inception_no_bn: early"))
+    assert (gain["ours"], gain["verdict"]) == ("2.00", "doesn't hold")
+
+
+def test_figure_2a_asks_for_a_gain_of_the_oracle(write_run, judged):
+    imagenet = {"data.name": "imagenet2012", "model.name": "inception_v3", "batch_norm.kind": "across_devices"}
+    folder = write_run("figure2a", "none", test=0.5, **imagenet)
+    none, wd = "none: early stopping would gain", "wd: early stopping would gain"
+    rows = {name.partition(" (")[0]: row for name, row in judged("figure2a").items()}
+    assert (rows[none]["ours"], rows[none]["paper"]) == ("50.00 >= 50.00", "59.80 < 63.16")
+    assert (rows[none]["verdict"], rows[wd]["verdict"], rows[wd]["paper"]) == (
+        "doesn't hold",
+        "not run",
+        "67.18 < 72.57",
+    )
+    with (folder / "metrics.jsonl").open("a") as stream:
+        stream.write(json.dumps({"kind": "evaluation", "step": 550, "test_accuracy": 0.6}) + "\n")
+    rows = {name.partition(" (")[0]: row for name, row in judged("figure2a").items()}
+    assert (rows[none]["ours"], rows[none]["verdict"]) == ("50.00 < 60.00", "holds")
+    write_run("figure2a", "none", 1, test=0.7, **imagenet)
+    rows = {name.partition(" (")[0]: row for name, row in judged("figure2a").items()}
+    assert (rows[none]["n"], rows[none]["standard error"]) == ("2", "")  # last and best are of one run: no two samples
+    write_run("figure2a-cifar10", "mlp_3x512")
+    assert judged("figure2a-cifar10") == {}
+
+
+@pytest.mark.parametrize(
+    "first, second, truth",
+    [
+        (Estimate(1, 1), Estimate(2, 1), True),
+        (Estimate(2, 1), Estimate(2, 1), False),
+        (Estimate(1, 1), Estimate(2, 1, is_bound=True), True),
+        (Estimate(3, 1), Estimate(2, 1, is_bound=True), None),
+        (Estimate(1, 1, is_bound=True), Estimate(2, 1), None),
+        (Estimate(3, 1, is_bound=True), Estimate(2, 1), False),
+    ],
+)
+def test_a_bound_decides_only_what_it_can(first, second, truth):
+    found = {"a": first, "b": second, "c": Estimate(9, 1), "d": Estimate(1, 1)}
+    assert MonotoneClaim("grows", "steps", ("a", "b")).truth(found) is truth
+    assert MonotoneClaim("grows", "steps", ("a", "b", "c", "d")).truth(found) is False  # whatever the bounds leave open
+
+
+def test_other_figures_have_no_claims_and_a_damaged_run_is_named(write_run, tmp_path):
+    folder = write_run("figure1a", "true")
+    assert figure_claims.check("table1", results_runs.run_folders(folder.parent)) == []
+    assert gallery.claims("table1", folder.parent) == ""
+    (folder / "metrics.jsonl").write_text("[]\n")
+    with pytest.raises(UserError, match="metrics.jsonl is damaged"):
+        gallery.claims("figure1a", folder.parent)
+
+
+def test_the_terminal_shows_them(condition, tmp_path):
+    for name, losses in ALL.items():
+        condition(name, losses)
+    text = gallery.claims("figure1a-mlp_3x512", tmp_path / "figure1a")
+    assert "What the paper says of it" in text and text.count("holds") == 12
+
+
+def test_the_gallery_knows_the_figure_by_its_runs(write_run, tmp_path, monkeypatch, capsys):
+    write_levels(write_run, (100, 150, 200), (0.5, 0.3, 0.1))
+    (tmp_path / "figure1bc").rename(tmp_path / "mine")
+    monkeypatch.setattr("sys.argv", ["gallery", "label_corruption", str(tmp_path / "mine"), "--title=figure2b"])
+    gallery.main()
+    assert "more steps to fit at p = 1 than at p = 0" in capsys.readouterr().out

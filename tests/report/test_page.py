@@ -1,0 +1,323 @@
+"""The page of a reproduction: its verdicts are the comparison's, every run stands there, nothing in it is active."""
+
+import base64
+import collections
+import html.parser
+import io
+import json
+import re
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rethink.figures.label_corruption import FIELD
+from rethink.paper.numbers import CERTAINTIES, NORMS, TABLES
+from rethink.report import comparison, figure_claims, page
+from rethink.report.page import document, drawing, verdicts
+from rethink.results import runs as results_runs
+from rethink.schema.errors import UserError
+
+HOSTILE = "<script>alert(1)</script>\"'</script><img src=x onerror=alert(1)>\u202e"
+LINKS = ("href", "src", "action", "data", "poster", "srcset")
+
+
+class Reader(html.parser.HTMLParser):
+    """The elements of a page: (tag, attributes) in order, scripts by type, and the text outside of scripts."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.elements, self.scripts, self.texts = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag == "script":
+            self.scripts.append([dict(attrs), ""])
+
+    def handle_data(self, data):
+        if self.cdata_elem == "script":
+            self.scripts[-1][1] += data
+        elif self.cdata_elem != "style":
+            self.texts.append(data)
+
+    def values(self, attribute):
+        return [attributes[attribute] for _, attributes in self.elements if attribute in attributes]
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.texts).split())
+
+
+@pytest.fixture
+def show(tmp_path, monkeypatch):
+    """show(folder, ...) -> the page of folders, read; without the text of plotly.js."""
+    monkeypatch.setattr(drawing, "library", lambda: "plotly")
+
+    def show(*folders):
+        output = tmp_path / "site" / "index.html"
+        return Reader(page.write(folders or [tmp_path], output).read_text())
+
+    return show
+
+
+def test_the_counts_are_those_of_the_comparison(write_run, tmp_path, show):
+    (
+        write_run("table1", "mlp_3x512-none", test=0.5239),
+        write_run("table1", "mlp_1x512-none", test=0.7, **{"model.name": "mlp_1x512"}),
+    )
+    write_run("table1", "mlp_3x512-wd", test=0.53, **{"weight_decay.kind": "l2"})
+    write_run("table1", "mlp_1x512-wd", full=False, **{"weight_decay.kind": "l2", "model.name": "mlp_1x512"})
+    write_run("table1", "alexnet-none", fate="running", **{"model.name": "alexnet"})
+    expected, orderings = collections.Counter(), collections.Counter()
+    for table in TABLES:
+        runs = results_runs.run_folders(tmp_path / table) if table == "table1" else {}
+        expected.update(row["verdict"] for row in comparison.compare(table, runs))
+        orderings.update(row["verdict"] for row in comparison.check_orderings(table, runs))
+    assert {"match", "off", "not comparable", "no result", "not run"} <= set(expected) and orderings["holds"]
+    reader = show()
+    numbers, claims = reader.text.split("Orderings that the paper reports", 1)
+    numbers = numbers.rpartition("Numbers of the paper's tables")[2]
+    claims = claims.partition("The rule.")[0]
+    for verdict in comparison.VERDICTS:
+        assert re.search(rf"{verdict} {expected[verdict]}\b", " ".join(numbers.split())), verdict
+    for verdict in verdicts.ORDERING_VERDICTS:
+        assert re.search(rf"{verdict} {orderings[verdict]}\b", claims), verdict
+    assert verdicts.RULE in reader.text and f"{comparison.MATCH_POINTS:g} point" in verdicts.RULE
+
+
+def test_what_the_paper_says_of_a_figure_stands_beneath_it_and_is_counted(write_run, tmp_path, show):
+    for p, test in ((0.0, 0.5), (1.0, 0.1)):
+        fields = {"corruption.label_probability": p, "corruption.labels": "uniform", "model.name": "mlp_1x512"}
+        write_run("figure1bc", f"mlp_1x512-label_probability={p}", test=test, **fields)
+    claims = figure_claims.check("figure1bc", results_runs.run_folders(tmp_path / "figure1bc"))
+    reader = show()
+    for row in claims:
+        told = f"{row['verdict']} {row['paper']} {row['certainty']} {row['ours']}"
+        assert re.search(rf"{re.escape(row['statement'])} . {re.escape(told)}", reader.text)
+    assert [row["verdict"] for row in claims] == ["doesn't hold", "holds", "holds"]
+    counted = reader.text.partition("Orderings that the paper reports")[2].partition("The rule.")[0]
+    assert "holds 2" in counted and "doesn't hold 1" in counted
+    assert "Of 3 orderings that were put to our numbers, 2 hold." in reader.text
+    anchor = f"table-{len(TABLES) + 1}"  # the tables come first
+    assert f"#{anchor}" in reader.values("href") and reader.values("id").count(anchor) == 1
+    for suffix in ("csv", "md", "tex"):
+        written = (tmp_path / "site" / "tables" / f"figure1bc-orderings.{suffix}").read_text()
+        assert all(row["ours"].split()[0] in written for row in claims), suffix
+
+
+def test_the_papers_norm_stands_beneath_a_kernels(write_run, tmp_path, show):
+    for cell in ("mnist-pixels", "cifar10-pixels"):
+        folder = write_run("table3", cell, kind="kernel")
+        manifest = json.loads((folder / "manifest.json").read_text())
+        manifest["summary"]["rows"] = [["norm", "152.0"]]
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+    assert show().text.count(NORMS["mnist-pixels"].note) == 1
+
+
+def test_every_number_of_the_paper_and_its_certainty_stand_there(write_run, show):
+    write_run("table1", "mlp_3x512-none")
+    reader = show()
+    for table in TABLES.values():
+        for cell, numbers in table.cells.items():
+            assert cell in reader.text
+            for number in numbers.values():
+                assert f"{number.text()} {number.certainty}" in reader.text
+    assert {meaning in reader.text for meaning in CERTAINTIES.values()} == {True}
+
+
+def test_links_lead_to_what_is_there(write_run, tmp_path, show):
+    for seed in (0, 1):
+        write_run("table1", "mlp_3x512-none", seed)
+    drawn = write_run("figure2a", "mlp") / "figures"
+    for folder in (drawn, tmp_path / "figure2a" / "figures"):
+        folder.mkdir()
+        for suffix in ("png", "pdf"):
+            (folder / f"best_so_far.{suffix}").write_bytes(b"drawn")
+    reader = show()
+    ids = reader.values("id")
+    assert len(ids) == len(set(ids))
+    inside = [href for href in reader.values("href") if href.startswith("#")]
+    assert {href[1:] for href in inside} <= set(ids)
+    assert sum(href.startswith("#run-") for href in inside) >= 5  # two measures of two seeds, and the figure's run
+    files = [href for href in reader.values("href") if href.startswith("./")]
+    assert all((tmp_path / "site" / file).is_file() for file in files)
+    assert sum(file.endswith("best_so_far.png") for file in files) == 2
+
+
+def test_nothing_is_loaded_from_elsewhere(write_run, write_samples, show):
+    write_samples(write_run("table1", "mlp_3x512-none"))
+    reader = show()
+    for name in LINKS:
+        assert not [value for value in reader.values(name) if not re.match(r"#|\./|data:", value)], name
+    assert not any(tag in ("iframe", "object", "embed", "base") for tag, _ in reader.elements)
+    own = [text for attributes, text in reader.scripts if attributes == {}]
+    assert len(own) == 1 and "//" not in re.sub(r"(?m)(^|\s)// .*$", "", own[0])
+    styles = re.findall(r"url\(|@import", (document.HERE / "style.css").read_text())
+    assert styles == []
+    (policy,) = [attributes["content"] for _, attributes in reader.elements if "http-equiv" in attributes]
+    assert "default-src 'none'" in policy and "unsafe-inline" not in policy.split("style-src")[0]
+
+
+def test_a_hostile_name_is_inert(write_run, tmp_path, show):
+    plain = show(write_run("table1", "mlp_3x512-none").parent)
+    config = {"model.name": HOSTILE, "javascript:alert(1)": HOSTILE}
+    folder = write_run("table1", "javascript:alert(1)&\"'<b>", **config)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["config"]["name"] = f"table1-{folder.name.removesuffix('-seed0')}"
+    manifest |= {"error": HOSTILE, "versions": {HOSTILE: HOSTILE}, "data": {"name": HOSTILE}}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    write_run("figure2a", "<img src=x onerror=alert(1)>")
+    reader = show(tmp_path / "table1", tmp_path / "figure2a")
+    assert not any(name.startswith("on") for _, attributes in reader.elements for name in attributes)
+    assert {tag for tag, _ in reader.elements} == {tag for tag, _ in plain.elements} | {"h4"}
+    assert not [href for href in reader.values("href") if href.startswith("javascript")]
+    runnable = [text for attributes, text in reader.scripts if "type" not in attributes]
+    assert runnable == [text for attributes, text in plain.scripts if "type" not in attributes]
+    for attributes, text in reader.scripts:
+        if attributes.get("type") == "application/json":
+            json.loads(text)
+    assert "\u202e" not in reader.text and "\\u202e" in reader.text and "<script>alert(1)</script>" in reader.text
+
+
+def test_a_damaged_and_an_unfinished_run_stand_there_and_the_others_are_compared(write_run, tmp_path, show):
+    write_run("table1", "mlp_3x512-none", test=0.5239)
+    (write_run("table1", "mlp_3x512-wd") / "manifest.json").write_text('{"config": {')
+    (write_run("table1", "mlp_1x512-wd") / "metrics.jsonl").write_text("{\n")
+    write_run("table1", "mlp_1x512-none", fate="interrupted"), write_run("table1", "alexnet-none", fate="failed")
+    begun = tmp_path / "table1" / "alexnet-wd-seed0"
+    begun.mkdir(), (begun / "lock").touch()
+    reader = show()
+    for words in (
+        "manifest.json is damaged",
+        "metrics.jsonl is damaged",
+        "no manifest.json: nothing is recorded yet",
+        "‖ interrupted",
+        "✗ failed",
+    ):
+        assert words in reader.text, words
+    assert sum(attributes.get("class") == "run" for _, attributes in reader.elements) == 6
+    assert "match 2" in reader.text  # train and test of the run that is whole
+
+
+def test_a_manifest_of_another_shape_is_no_end(write_run, tmp_path, show):
+    folder = write_run("table1", "mlp_3x512-none")
+    whole = json.loads((folder / "manifest.json").read_text())
+    shapes = [{name: value for name, value in whole.items() if name != section} for section in whole]
+    shapes += [{**whole, "summary": {"evaluation": {"test_accuracy": "x"}}}, {**whole, "summary": {"seconds": 1}}]
+    sections = ("config", "fate", "data", "hardware", "summary", "fingerprints", "versions")
+    shapes += [{**whole, section: value} for section in sections for value in (None, 3, [1], {"a": 1})]
+    for manifest in shapes:
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+        assert "mlp_3x512-none-seed0" in show(tmp_path / "table1").text
+
+
+@pytest.mark.parametrize("table", ["figure1a", "figure1bc"])
+@pytest.mark.parametrize(
+    "section, field, value",
+    [
+        ("summary", "steps", None),
+        ("summary", "num_classes", "ten"),
+        ("summary", "steps_to_train_accuracy", None),
+        ("data", "train_examples", "many"),
+        ("config", "corruption.labels", None),
+        ("config", FIELD, None),
+    ],
+)
+def test_a_record_that_lacks_a_field_of_a_figure_is_no_end(write_run, tmp_path, show, table, section, field, value):
+    for p in (0.0, 1.0):
+        folder = write_run(table, f"mlp-label_probability={p}", **{FIELD: p})
+    (folder.parent / "figures").mkdir()
+    (folder.parent / "figures" / "label_corruption.csv").write_text("series\n")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest[section].pop(field)
+    if value:
+        manifest[section][field] = value
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with (folder / "metrics.jsonl").open("a") as stream:
+        stream.write('{"kind": "train", "step": 990}\n{"kind": "train", "step": 995, "loss": NaN}\n')
+    assert folder.name in show(tmp_path / table).text
+
+
+def test_two_runs_of_one_seed_are_named(write_run, tmp_path, show):
+    first, second = (write_run("table1", "mlp_3x512-none", seed) for seed in (0, 1))
+    (second / "manifest.json").write_bytes((first / "manifest.json").read_bytes())
+    assert "have the same seed (0)" in show().text
+
+
+def test_a_page_holds_each_run_once_and_folders_in_folders(write_run, tmp_path, show):
+    run = write_run("table1", "mlp_3x512-none")
+    write_run("", "alone")
+    for folders in ([run], [run.parent], [tmp_path], [run, run.parent, tmp_path]):
+        reader = show(*folders)
+        found = sum(attributes.get("class") == "run" for _, attributes in reader.elements)
+        assert found == (2 if tmp_path in folders else 1) and "table1" in reader.text
+
+
+def test_samples_show_given_and_true_labels_pixel_by_pixel(write_run, write_samples, show):
+    images = write_samples(write_run("figure2a", "random", **{"corruption.labels": "uniform"}))
+    write_samples(write_run("figure2a", "again", **{"corruption.labels": "uniform"}))  # the same condition
+    (write_run("figure2a", "true") / "samples.npz").write_bytes(b"damaged")
+    shown = [attributes for tag, attributes in show().elements if tag == "img"]
+    assert [image["alt"].partition(": ")[2] for image in shown] == [
+        "given label 3, true label 3",
+        "given label 7, true label 2",
+    ]
+    for image, expected in zip(shown, images, strict=True):
+        content = base64.b64decode(image["src"].removeprefix("data:image/png;base64,"))
+        assert np.array_equal(np.asarray(Image.open(io.BytesIO(content))), expected)
+
+
+def test_a_study_shows_its_rows_and_its_figure(write_run, show):
+    folder = write_run("", "theorem1", **{"kind": "theorem1"})
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["summary"] |= {"rows": [["weights", "2n + d = 3172"], "no row"]}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    (folder / "figures").mkdir()
+    Image.new("L", (3, 3)).save(folder / "figures" / "theorem1.png")
+    reader = show()
+    assert "weights 2n + d = 3172" in reader.text
+    assert any("theorem1 of theorem1" in alt for alt in reader.values("alt"))
+
+
+def test_a_table_of_studies_has_no_empty_section_of_figures(write_run, show):
+    for cell in ("mnist-pixels", "mnist-gabor"):
+        folder = write_run("table3", cell, **{"kind": "kernel"})
+        (folder / "metrics.jsonl").write_text("")
+    assert "figures" not in show().values("id")
+    write_run("figure2b", "inception")
+    assert "figures" in show().values("id")
+
+
+@pytest.mark.slow
+def test_many_runs_make_a_page_soon_and_it_stays_small(write_run, tmp_path):
+    for number in range(500):
+        write_run("figure2a", f"mlp-{number}", points=400)
+    start = time.process_time()  # which other work on the machine leaves alone
+    output = page.write([tmp_path], tmp_path / "index.html")
+    assert time.process_time() - start < 60
+    rows = 2 * 500 * 400
+    assert output.stat().st_size - len(drawing.library()) < 40 * rows  # bytes; a curve is thinned to 200 points
+
+
+def test_mistakes_end_in_one_line(tmp_path, write_run):
+    write_run("", "alone")
+    without = [sys.executable, "-c", "import sys, runpy; sys.modules['plotly'] = None; sys.argv[1:] = sys.argv[1:]; "]
+    without[-1] += "runpy.run_module('rethink.report', run_name='__main__')"
+    command = [sys.executable, "-m", "rethink.report"]
+    for words, said in (
+        ([*without, str(tmp_path)], "pip install -e '.[page]'"),
+        ([*command, str(tmp_path / "nowhere")], "is no folder"),
+        ([*command, str(tmp_path / "alone"), f"--output={tmp_path}"], "can't be written"),
+    ):
+        ended = subprocess.run(words, capture_output=True, text=True, check=False)
+        assert ended.returncode == 1 and ended.stderr.startswith("Error: ") and said in ended.stderr
+        assert ended.stderr.count("\n") == 1
+    ended = subprocess.run([*command, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert ended.stdout == f"{tmp_path / 'index.html'}\n" and (tmp_path / "tables" / "table1.tex").is_file()
+    with pytest.raises(UserError, match="no run"):
+        (tmp_path / "empty").mkdir()
+        page.write([tmp_path / "empty"], tmp_path / "x.html")

@@ -1,0 +1,470 @@
+"""The command line and the config files: what they mean, and one line with status 2 for each mistake."""
+
+import ast
+import json
+import logging
+import os
+import pathlib
+import re
+import runpy
+import subprocess
+import sys
+
+import pytest
+
+from configs import base
+from rethink.experiment.run import CHOICES, read_processes, read_step_range
+from rethink.models import registry
+from rethink.schema import grid, validation
+from rethink.schema.errors import UserError
+from rethink.schema.flags import SCHEMA
+
+ROOT = pathlib.Path(__file__).parents[2]
+DEFAULT = str(ROOT / "configs" / "digits_random.py")
+TABLES = sorted((ROOT / "configs" / "paper").glob("*.py"))
+CONFIGS = sorted(path for path in (ROOT / "configs").rglob("*.py") if path.stem not in (*SCHEMA, "__init__"))
+FIELDS = list(dict(validation.flatten(base.get_config())))
+
+# Runs main.py once for each command line, all in processes that are forked after the imports, which take the time.
+DRIVER = """
+import json, os, sys, traceback
+import main
+
+def forked(words, number):
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    for name, stream in (("out", sys.stdout), ("err", sys.stderr)):
+        os.dup2(os.open(f"{number}.{name}", os.O_WRONLY | os.O_CREAT), stream.fileno())
+    sys.argv = ["main.py", *words]
+    status = 0
+    try:
+        main.launch()
+    except SystemExit as error:
+        status = error.code or 0
+    except BaseException:
+        traceback.print_exc()
+        status = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+json.dump([forked(words, i) for i, words in enumerate(json.load(sys.stdin))], sys.stdout)
+"""
+
+pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")  # of ml_collections
+
+TINY = "--config=CONFIGS/digits_true.py:mlp_tiny,smoke"
+MISTAKES = {  # command line -> what its line of error says
+    "--config.optimizer.learning_rat=1": r"--config.optimizer.learning_rat is no field; did you mean config.optimizer",
+    "--config.seed=one": r"--config.seed=one is no int: type a value such as --config.seed=0",
+    "--config.model.name=mlp_1x521": r"model.name='mlp_1x521' is unknown; did you mean 'mlp_1x512'\? Choices: mlp",
+    "--config.corruption.labels=unifrom": r"corruption.labels='unifrom' is unknown; did you mean 'uniform'\? Choices:",
+    "--config.corruption.pixels=noise": r"corruption.pixels='noise' is unknown; did you mean 'none'\? Choices: none,",
+    "--config.data.name=cifar11 --config.data.dir=EMPTY": r"data.name='cifar11' is unknown; did you mean 'cifar10'\?",
+    "--config.data.name=../x": r"data.name='../x' is no data set's name: type 'digits', a TFDS name",
+    "--config.corruption.label_probability=1.5": r"corruption.label_probability=1.5 is out of range: .* in \[0, 1\]",
+    "--config.corruption.label_probability=-0.1": r"corruption.label_probability=-0.1 is out of range",
+    "--config.data.name=mnist --config.data.dir=MISSING": r"data.dir='\S*MISSING' is not a directory: create it",
+    "--config.data.name=mnist --config.data.dir=EMPTY": r"data.name='mnist' is not prepared in .* connect to a network",
+    "--config.preprocess.crop=28": r"preprocess.crop=28 is larger than the images \(8x8\): set --config.pre",
+    "--workdir=EMPTY/file/run": r"--workdir=\S*EMPTY/file/run can't be written \(Not a directory\): choose another",
+    "--workdir=FOREIGN": r"--workdir=\S*FOREIGN holds files but no run",
+    "--config.train.batch_size=9 --config.hardware.cpu_devices=2": r"batch_size=9 .* try --config.train.batch_size=8",
+    "--config.data.remainder=drop --config.train.batch_size=600": r"train.batch_size=600 .* 512 .*='digits', split 'tr",
+    "--config.data.train_examples=5000": r"data.train_examples=5000 is more than digits has: set it to at most 1437",
+    "configs/cifar_true.py": r"'configs/cifar_true.py' is no flag: did you mean --config=configs/cifar_true.py\?",
+    "--wrokdir=x": r"Unknown command line flag 'wrokdir'. Did you mean: workdir",
+}
+
+
+def mistake(command, *words):
+    """Returns the one line of a command line that is refused."""
+    with pytest.raises(UserError) as error:
+        command(*words)
+    assert "\n" not in str(error.value).strip()
+    return str(error.value)
+
+
+@pytest.fixture
+def file(tmp_path):
+    """Writes a config file of the user's own; returns its path."""
+
+    def write(*lines, name="own.py"):
+        head = ["from configs import base", "def get_config(arguments=None):", "    config = base.get_config()"]
+        path = tmp_path / name
+        path.write_text("\n".join([*head, *(f"    {line}" for line in lines), "    return config"]))
+        return str(path)
+
+    return write
+
+
+def test_without_arguments_the_embedded_default_is_taken(command):
+    assert validation.to_json(command()) == validation.to_json(runpy.run_path(DEFAULT)["get_config"]())
+
+
+def test_overrides_change_fields_and_keep_their_types(command):
+    config = command(
+        "--config.seed=7", "--config.train.total_epochs=3", "--config.data.name=mnist", "--noconfig.batch_norm.shift"
+    )
+    assert (config.seed, config.train.total_epochs, config.data.name, config.batch_norm.shift) == (
+        7,
+        3.0,
+        "mnist",
+        False,
+    )
+    assert isinstance(config.train.total_epochs, float)
+
+
+@pytest.mark.parametrize(
+    "words", [["--config=FILE:mlp_tiny"], ["--config", "FILE:mlp_tiny"], ["-config=FILE:mlp_tiny"]]
+)
+def test_a_config_file_may_follow_as_a_word_of_its_own_and_takes_arguments(command, words):
+    config = command(*(word.replace("FILE", str(ROOT / "configs" / "cifar_random.py")) for word in words))
+    assert (config.data.name, config.model.name) == ("cifar10", "mlp_tiny")
+
+
+def test_overrides_apply_to_the_config_file_that_is_given(command, file):
+    config = command(
+        f"--config={file('config.seed = 3', 'config.model.kwargs.width = 8')}", "--config.model.kwargs.width=9"
+    )
+    assert (config.seed, config.model.kwargs.width) == (3, 9)
+
+
+@pytest.mark.parametrize(
+    "word, line",
+    [
+        ("--config.sed=1", "--config.sed is no field; did you mean config.seed?"),
+        (
+            "--config.train.learning_rate=1",
+            "--config.train.learning_rate is no field; did you mean config.optimizer.lear",
+        ),
+        ("--config.stop.after=1", "--config.stop.after is no field; config.stop has: stop.train_accuracy."),
+        ("--config.nothing.alike=1", "--config.nothing.alike is no field. All fields are in configs/base.py."),
+        ("--config.=1", "--config. is no field. All fields are in configs/base.py."),
+        ("--config.seed\n=1", "--config.seed\\n is no field; did you mean config.seed?"),
+        ("--config.stop=1", "config.stop is a section: set one of its fields, stop.train_accuracy."),
+        ("--config.model.kwargs=1", "config.model.kwargs takes names of your own: set them in a config file, config."),
+        ("--config.model.kwargs.width=1", "config.model.kwargs takes names of your own: set them in a config file"),
+    ],
+)
+def test_a_name_that_is_no_field_is_answered_with_what_there_is(command, word, line):
+    assert mistake(command, word).startswith(line)
+
+
+@pytest.mark.parametrize(
+    "word, kind",
+    [
+        ("--config.seed=1.5", "int"),
+        ("--config.seed=", "int"),
+        ("--config.optimizer.learning_rate=fast", "float"),
+        ("--config.optimizer.nesterov=maybe", "bool"),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_refused_with_one_of_the_right_type(command, word, kind):
+    default = {"int": "0", "float": "0.1", "bool": "False"}[kind]
+    assert mistake(command, word) == f"{word} is no {kind}: type a value such as {word.partition('=')[0]}={default}."
+
+
+def test_an_override_before_the_config_file_is_refused(command):
+    line = mistake(command, "--config.seed=1", f"--config={DEFAULT}")
+    assert line == f"--config.seed=1 stands before --config={DEFAULT}, which it changes: put --config first."
+
+
+def test_two_config_files_are_refused(command):
+    line = mistake(command, f"--config={DEFAULT}", f"--config={CIFAR}")
+    assert line == f"--config is given 2 times ({DEFAULT}, {CIFAR}): choose one."
+
+
+def test_a_file_of_flags_that_is_not_there_is_refused(command):
+    assert "/no/such/file" in mistake(command, "--flagfile=/no/such/file")
+
+
+def test_an_unknown_config_file_is_answered_with_the_nearest(command):
+    line = mistake(command, "--config=configs/cifar_randm.py:smoke")
+    assert line.startswith(
+        "--config='configs/cifar_randm.py' is unknown; did you mean 'configs/cifar_random.py'? Choices:"
+    )
+    assert "base.py" not in line
+    assert mistake(command, "--config").startswith("--config='' is unknown. Choices: configs/")
+
+
+def test_config_files_are_shown_by_paths_that_work_from_here(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    choices = mistake(command, "--config=configs/cifar_random.py").partition("Choices: ")[2].rstrip(".").split(", ")
+    assert len(choices) == len(CONFIGS) and all(pathlib.Path(choice).is_file() for choice in choices)
+
+
+@pytest.fixture
+def warned(caplog):
+    """What the command line has warned of; main.py keeps the package's logger to itself."""
+    logger = logging.getLogger("rethink.schema.flags")
+    logger.addHandler(caplog.handler)
+    yield lambda: [record.getMessage() for record in caplog.records if record.name == "rethink.schema.flags"]
+    logger.removeHandler(caplog.handler)
+
+
+CIFAR = str(ROOT / "configs" / "cifar_random.py")
+
+
+@pytest.mark.parametrize("words", [["--config.model.name=inception"], ["--config.model.name", "inception"]])
+def test_a_model_by_override_is_told_what_it_does_not_bring(command, warned, words):
+    command(f"--config={CIFAR}:smoke", *words)
+    assert set(warned()) == {
+        "model.name=inception by override keeps optimizer.learning_rate=0.01 and batch_norm.kind=none; "
+        f"--config={CIFAR}:inception brings 0.1 and across_devices."
+    }
+
+
+def test_a_field_that_is_overridden_too_is_not_told_of(command, warned):
+    command(f"--config={CIFAR}", "--config.model.name=inception", "--config.optimizer.learning_rate=0.05")
+    (line,) = set(warned())
+    assert "keeps batch_norm.kind=none; " in line and line.endswith(" brings across_devices.")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [f"--config={CIFAR}:inception"],
+        [f"--config={CIFAR}:inception", "--config.model.name=inception"],
+        [f"--config={CIFAR}", "--config.model.name=alexnet"],  # the same learning rate
+        [f"--config={CIFAR}", "--config.model.name=conv_tiny"],  # brings nothing
+        ["--config.model.name=mlp_3x512"],  # on digits no model brings a learning rate
+    ],
+)
+def test_a_model_that_would_bring_nothing_else_is_no_matter(command, warned, words):
+    command(*words)
+    assert warned() == []
+
+
+def test_a_field_that_the_cells_of_a_table_set_is_not_overridden(command):
+    table = str(ROOT / "configs" / "paper" / "table1.py")
+    message = mistake(command, f"--config={table}", "--config.optimizer.learning_rate=0.5")
+    assert "--config.optimizer.learning_rate" in message and "cells" in message and table in message
+    command(f"--config={table}", "--config.data.train_examples=100")
+
+
+def test_a_field_that_some_cells_set_leaves_them_as_they_are(command, warned):
+    command(f"--config={ROOT}/configs/paper/table4.py", "--config.train.total_epochs=5.0")
+    (line,) = set(warned())
+    assert "--config.train.total_epochs" in line and line.endswith("inception-augmentation, inception-crop.")
+
+
+@pytest.mark.parametrize("cell", ["{'seed': 3}", "(('seed', 3, 4),)", "3"])
+def test_a_cell_of_another_form_is_refused(command, tmp_path, cell):
+    (tmp_path / "own.py").write_text(
+        f"from configs import base\ndef get_config():\n    config = base.get_config()\n    config.cells['a'] = {cell}\n"
+        "    return config\n"
+    )
+    message = mistake(command, f"--config={tmp_path}/own.py")
+    assert "config.cells.a" in message and "((field, value), ...)" in message
+
+
+def test_an_unknown_flag_is_refused(command):
+    assert mistake(command, "--seed=1").startswith("Unknown command line flag 'seed'")
+    assert "config.seed" in mistake(command, "--config.seed")  # no value
+
+
+@pytest.mark.parametrize(
+    "line, message",
+    [
+        ("raise ValueError('one fraction at most')", "one fraction at most"),  # meant for the user: no place
+        ("raise ValueError('one\\ntwo')", "one two"),
+        ("1 / 0", "division by zero (ZeroDivisionError, PATH:4)"),
+        ("config.optimzer.name = 'sgd'", "(AttributeError, PATH:4)"),
+        ("config.seed = 'one'", "(TypeError, PATH:4)"),
+        (
+            "config.optimizer.lerning_rate = 1.0",
+            "config.optimizer.lerning_rate is no field; did you mean config.optimizer.l",
+        ),
+        ("del config.seed", "config.seed is missing: begin with base.get_config()."),
+        ("return {'seed': 1}", "get_config must return a ConfigDict, not dict."),
+    ],
+)
+def test_a_mistake_in_a_config_file_is_named_with_its_place(command, file, line, message):
+    path = file(line)
+    found = mistake(command, f"--config={path}")
+    assert found.startswith(f"--config={path}: ") and message.replace("PATH", path) in found
+
+
+def test_a_file_that_is_no_config_is_refused(command, tmp_path):
+    (tmp_path / "broken.py").write_text("def get_config(")
+    assert "SyntaxError" in mistake(command, f"--config={tmp_path / 'broken.py'}")
+    (tmp_path / "empty.py").write_text("")
+    assert "get_config" in mistake(command, f"--config={tmp_path / 'empty.py'}")
+
+
+def test_the_processes_of_a_run_are_named_all_or_not_at_all():
+    assert read_processes(None, None, None) is None
+    found = read_processes("localhost:12345", 4, 3)
+    assert (found.coordinator, found.count, found.index) == ("localhost:12345", 4, 3)
+    for given in (("localhost:1", None, None), (None, 2, 0), (None, None, 0), ("localhost:1", 2, None)):
+        with pytest.raises(UserError, match="go together: give all three"):
+            read_processes(*given)
+    with pytest.raises(UserError, match="--coordinator=localhost is no address: type HOST:PORT"):
+        read_processes("localhost", 2, 0)
+    for index in (-1, 2):
+        with pytest.raises(
+            UserError, match=f"--process_id={index} is out of range: with --num_processes=2 it is 0 to 1"
+        ):
+            read_processes("localhost:1", 2, index)
+
+
+def test_the_steps_of_a_profile_are_a_range():
+    assert read_step_range(None) is None
+    assert read_step_range("20,30") == (20, 30)
+    for text in ("", "20", "30,20", "20,20", "0,10", "a,b", "1,2,3", "-1,5"):
+        with pytest.raises(UserError, match="is no range of steps: type FIRST,LAST, such as 20,30"):
+            read_step_range(text)
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory):
+    """Command line -> (status, stdout, stderr, folder), each run by main.py; there is no network."""
+    folder = tmp_path_factory.mktemp("mistakes")
+    for name in ("EMPTY", "FOREIGN"):
+        (folder / name).mkdir()
+        (folder / name / "file").write_text("")
+    lines = list(MISTAKES)
+    commands = []
+    for i, line in enumerate(lines):
+        words = [re.sub(r"(EMPTY|MISSING|FOREIGN)", rf"{folder}/\1", word) for word in line.split()]
+        workdir = [] if "--workdir" in line else [f"--workdir={folder}/run{i}"]
+        commands.append([TINY.replace("CONFIGS", str(ROOT / "configs")), *workdir, *words])
+    nowhere = "http://127.0.0.1:9"
+    proxies = {name: nowhere for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")}
+    environment = {**os.environ, **proxies, "no_proxy": "", "HOME": str(folder), "PYTHONPATH": str(ROOT)}
+    process = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", DRIVER],
+        input=json.dumps(commands),
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env=environment,
+    )
+    assert process.returncode == 0, process.stderr
+    output = [[(folder / f"{i}.{name}").read_text() for name in ("out", "err")] for i in range(len(lines))]
+    statuses = json.loads(process.stdout)
+    return {line: (statuses[i], *output[i], folder / f"run{i}") for i, line in enumerate(lines)}
+
+
+@pytest.mark.parametrize("line", MISTAKES)
+def test_a_mistake_ends_with_status_2_and_one_line(outcomes, line):
+    status, _, stderr, workdir = outcomes[line]
+    assert status == 2, stderr
+    assert re.fullmatch(r"Error: .+\n", stderr)
+    assert re.search(MISTAKES[line].replace("EMPTY", r"\S*EMPTY"), stderr)
+    assert not list(workdir.rglob("*.json*"))  # nothing is left that the corrected command could stumble over
+
+
+def run_main(folder, *words):
+    command = [sys.executable, str(ROOT / "main.py"), *words]
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder)
+
+
+def test_main_ends_with_status_2_and_no_traceback_from_any_directory(tmp_path):
+    process = run_main(tmp_path, "--config.sed=1")
+    assert (process.returncode, process.stdout) == (2, "")
+    hint = "did you mean config.seed? All fields are in configs/base.py."
+    assert process.stderr == f"Error: --config.sed is no field; {hint}\n"
+    assert not list(tmp_path.iterdir())
+
+
+def test_help_shows_the_fields_that_matter(tmp_path):
+    shown = run_main(tmp_path, "--help").stdout
+    for line in main_docstring().splitlines():
+        assert line in shown
+    assert "--workdir" in shown
+
+
+def main_docstring():
+    return ast.get_docstring(ast.parse((ROOT / "main.py").read_text()))
+
+
+def test_every_override_that_the_help_shows_is_understood(command):
+    words = [word.replace("'", "") for word in re.findall(r"--config\.\S+=\S+", main_docstring())]
+    axes = next(word for word in words if word.startswith("--config.axes"))
+    assert len(grid.expand_grid(command(axes))) == 3
+    words.remove(axes)  # one of the others sets what it varies
+    assert len(words) > 5
+    config = command(*words)
+    for word in words:
+        field, _, value = word.removeprefix("--config.").partition("=")
+        assert str(dict(validation.flatten(config))[field]) == value
+    config.axes = "train.batch_size=64,128"  # some are for tables
+    chosen = dict(validation.flatten(config))
+    choices = {field: allowed for field, allowed in CHOICES.items() if field in chosen}
+    validation.validate(config, choices)
+
+
+def test_every_config_that_the_help_shows_loads(command, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    words = re.findall(r"--config=\S+", main_docstring())
+    assert len(words) > 2
+    for word in words:
+        command(word)
+
+
+def load(path, *arguments):
+    return runpy.run_path(str(path))["get_config"](*arguments)
+
+
+RUNS = [path for path in CONFIGS if path not in TABLES]
+
+
+def names(paths):
+    return [path.relative_to(ROOT).as_posix() for path in paths]
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=names(CONFIGS))
+def test_every_config_file_opens_with_its_command_its_time_and_what_to_expect(path):
+    docstring = ast.get_docstring(ast.parse(path.read_text()))
+    short = f"--config={path.relative_to(ROOT).as_posix()}"
+    assert f"    python main.py {short}" in docstring or (str(path) == DEFAULT and "    python main.py\n" in docstring)
+    assert re.search(r"^Time: \S", docstring, re.MULTILINE)
+    assert re.search(r"^Expect: \S", docstring, re.MULTILINE)
+
+
+@pytest.mark.parametrize("path", RUNS, ids=names(RUNS))
+def test_every_config_file_has_the_fields_of_the_schema_and_is_valid(path):
+    for config in (load(path), load(path, ""), load(path, "smoke")):
+        assert list(dict(validation.flatten(config))) == FIELDS
+        validation.validate(config, CHOICES)
+        assert config.name.startswith(path.stem)
+
+
+@pytest.mark.parametrize("path", RUNS, ids=names(RUNS))
+def test_every_config_file_takes_every_model_and_smoke_in_any_order(path):
+    full = load(path)
+    for name in registry.MODELS:
+        for config in (load(path, name), load(path, f"{name},smoke"), load(path, f"smoke,{name}")):
+            assert config.model.name == name and name in config.name
+            validation.validate(config, CHOICES)
+        assert load(path, f"{name},smoke") == config
+        assert config.train.total_epochs <= 3 and config.data.train_examples == 512
+        assert config.corruption == full.corruption and config.data.name == full.data.name
+        assert config.name != load(path, name).name  # a directory of its own
+
+
+@pytest.mark.parametrize("path", RUNS, ids=names(RUNS))
+def test_two_models_are_refused(path):
+    with pytest.raises(ValueError, match="one model at most"):
+        load(path, "mlp_1x512,alexnet")
+
+
+def test_the_fraction_of_redrawn_labels_is_an_argument():
+    path = ROOT / "configs" / "cifar_partial.py"
+    for arguments in ("0.4,mlp_1x512,smoke", "mlp_1x512,0.4,smoke"):
+        config = load(path, arguments)
+        assert (config.corruption.label_probability, config.model.name) == (0.4, "mlp_1x512")
+        assert "0.4" in config.name
+    assert load(path).corruption.label_probability == 0.5
+    with pytest.raises(ValueError, match="one fraction at most"):
+        load(path, "0.4,0.5")
+
+
+def test_an_override_of_an_axis_is_refused(command):
+    words = ("--config=configs/digits_random.py", "--config.axes=optimizer.learning_rate=0.1,0.2")
+    assert command(*words).axes == "optimizer.learning_rate=0.1,0.2"
+    with pytest.raises(UserError, match="--config.optimizer.learning_rate would change nothing, as it is an axis"):
+        command(*words, "--config.optimizer.learning_rate=0.3")

@@ -1,0 +1,222 @@
+"""Which runs a config stands for: cells, axes, seeds and patterns; a mistake in any of them is named."""
+
+import runpy
+
+import pytest
+from made_up import RANDOM, TRUE, table
+from ml_collections import ConfigDict
+
+from configs import base
+from configs.paper import table3
+from rethink.experiment.run import CHOICES
+from rethink.paper import protocol
+from rethink.paper.claims import ORDERINGS
+from rethink.paper.numbers import TABLES
+from rethink.schema import grid, validation
+from rethink.schema.errors import UserError
+
+
+def test_a_member_is_the_config_with_the_fields_of_its_cell():
+    config = table(true=TRUE, random=RANDOM)
+    found = {member.name: member.config for member in grid.expand_grid(config)}
+    assert found["true"].corruption.labels == "none" and found["random"].optimizer.learning_rate == 0.2
+    for cell, member in found.items():
+        flat, before = dict(validation.flatten(member)), dict(validation.flatten(config))
+        assert flat.pop("cells") == ConfigDict() and flat.pop("name") == f"made_up-{cell}"
+        changed = {field for field, value in flat.items() if before[field] != value}
+        assert changed <= set(dict(config.cells[cell]))
+    assert config.corruption.labels == "uniform" and len(config.cells) == 2  # untouched
+
+
+def test_seeds_count_on_from_the_first_and_name_the_directories():
+    found = grid.expand_grid(table(seeds=2, true=TRUE, random=RANDOM))
+    assert [(member.folder, member.config.seed) for member in found] == [
+        ("random-seed5", 5),
+        ("true-seed5", 5),
+        ("random-seed6", 6),
+        ("true-seed6", 6),
+    ]
+
+
+@pytest.mark.parametrize(
+    "only, cells",
+    [
+        ("*", {"a-one", "a-two", "b-one"}),
+        ("a-*", {"a-one", "a-two"}),
+        ("*-one", {"a-one", "b-one"}),
+        ("b*,a-one", {"a-one", "b-one"}),
+    ],
+)
+def test_patterns_choose_cells(only, cells):
+    config = table(only, **{cell: TRUE for cell in ("a-one", "a-two", "b-one")})
+    assert {member.name for member in grid.expand_grid(config)} == cells
+
+
+@pytest.mark.parametrize(
+    "config, words",
+    [
+        (table("tru", true=TRUE), ["only='tru'", "'true'"]),
+        (table(true={"corruption.label": "none"}), ["cells.true", "corruption.label", "corruption.labels"]),
+        (table(true={"optimizer.learning_rate": "fast"}), ["cells.true", "optimizer.learning_rate='fast'", "float"]),
+        (table(true={"seed": 3}), ["cells.true sets seed=3", "config.seed"]),
+        (table(true={"hardware.cpu_devices": 2}), ["cells.true sets hardware.cpu_devices=2", "config.hardware.cpu"]),
+        (table(**{"a/x": TRUE}), ["cells='a/x'", "directory"]),
+        (table(seeds=0, true=TRUE), ["seeds=0", "in [1, 1000]"]),
+        (table(seeds=10**9, true=TRUE), ["seeds=1000000000", "in [1, 1000]"]),
+        (table(seeds=None, true=TRUE), ["seeds=None"]),
+        (table(only=None, true=TRUE), ["only=None"]),
+    ],
+)
+def test_a_mistake_in_a_table_is_named(config, words):
+    with pytest.raises(UserError) as caught:
+        grid.expand_grid(config)
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+def test_the_cells_asked_for_share_a_directory_with_the_others():
+    assert len({validation.digest(table(only, true=TRUE)) for only in ("*", "t*")}) == 1
+    assert validation.digest(table(true=TRUE)) == validation.digest(table(true=TRUE, random=RANDOM))
+
+
+def swept(axes, only="*", **cells):
+    config = table(only, **cells)
+    config.axes = axes
+    return config
+
+
+def test_every_cell_is_run_at_every_point_of_the_axes():
+    axes = "corruption.label_probability=0.0, 0.5;train.batch_size=32,64"
+    found = grid.expand_grid(swept(axes, a={**RANDOM, "optimizer.momentum": 0.0}, b=RANDOM))
+    assert [member.name for member in found] == [
+        f"{cell}-label_probability={p}-batch_size={size}" for cell in "ab" for p in (0.0, 0.5) for size in (32, 64)
+    ]
+    for member in found:
+        config = member.config
+        assert f"label_probability={config.corruption.label_probability}-batch_size={config.train.batch_size}" in (
+            member.name
+        )
+        assert config.axes == "" and not config.cells and member.folder == f"{member.name}-seed5"
+        validation.validate(config, CHOICES)
+    assert len({validation.to_json(member.config) for member in found}) == 8
+
+
+def test_axes_make_a_sweep_of_a_config_without_cells():
+    config = swept("model.name=mlp_tiny,my.package:Net;log.tensorboard=false,true")
+    assert grid.is_sweep(config) and not grid.is_sweep(table())
+    found = {member.name: member.config for member in grid.expand_grid(config)}
+    assert list(found)[:3] == [
+        "name=mlp_tiny-tensorboard=False",
+        "name=mlp_tiny-tensorboard=True",
+        "name=my.package.Net-tensorboard=False",
+    ]
+    assert found["name=my.package.Net-tensorboard=False"].model.name == "my.package:Net"
+
+
+def test_axes_of_one_name_in_two_sections_keep_their_sections():
+    (member,) = grid.expand_grid(swept("weight_decay.kind=l2;batch_norm.kind=none"))
+    assert member.name == "weight_decay.kind=l2-batch_norm.kind=none"
+
+
+def test_patterns_choose_points_of_axes():
+    found = grid.expand_grid(swept("corruption.label_probability=0.0,0.5", only="a-*=0.5", a=RANDOM, b=RANDOM))
+    assert [member.name for member in found] == ["a-label_probability=0.5"]
+
+
+def test_the_figure_is_drawn_against_the_first_axis_of_several_numbers():
+    config = swept("log.tensorboard=true,false;train.batch_size=32")
+    steps = grid.FigureChoice("best_so_far", "")
+    assert grid.choose_figure(config) == steps and grid.choose_figure(table()) == steps
+    assert grid.choose_figure(table3.get_config()) == grid.FigureChoice("none", "")  # solved, not trained
+    config.axes += ",64;optimizer.momentum=0.0,0.9"
+    assert grid.choose_figure(config) == grid.FigureChoice("against", "train.batch_size")
+    config.figure = "loss_curves"
+    assert grid.choose_figure(config) == grid.FigureChoice("loss_curves", "")
+
+
+@pytest.mark.parametrize(
+    "axes, words",
+    [
+        ("corruption.label_probability", ["'corruption.label_probability' is no axis", "FIELD=VALUE"]),
+        ("corruption.label_probabilty=0.5", ["corruption.label_probability'"]),
+        ("train.batch_size=32,big", ["train.batch_size=big is no int", "128"]),
+        ("train.batch_size=", ["train.batch_size= is no int"]),
+        ("log.tensorboard=maybe", ["log.tensorboard=maybe is no bool"]),
+        ("train.batch_size=32,32", ["32 twice"]),
+        ("train.batch_size=32;train.batch_size=64", ["train.batch_size stands there twice"]),
+        ("seed=1,2", ["seed can't be one"]),
+        ("kernel.ridges=1", ["kernel.ridges can't be one"]),
+        ("optimizer.learning_rate=0.1", ["cells.a sets optimizer.learning_rate, which is an axis too"]),
+        ("data.dir=/data", ["can't name a directory"]),
+    ],
+)
+def test_a_mistake_in_the_axes_is_named(axes, words):
+    with pytest.raises(UserError) as caught:
+        grid.expand_grid(swept(axes, a=RANDOM))
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+SIZES = {"table1": 19, "table2": 7, "table3": 5, "table4": 6}
+
+
+@pytest.mark.parametrize("name", [*SIZES, "figure1a", "figure1bc", "figure2a", "figure2b", "table4_alexnet"])
+def test_a_file_of_the_paper_has_its_cells_and_every_member_is_valid(name):
+    config = runpy.run_path(f"configs/paper/{name}.py")["get_config"]()
+    found = grid.expand_grid(config)
+    for member in found:
+        validation.validate(member.config, CHOICES)
+        assert dict(validation.flatten(member.config)).keys() == dict(validation.flatten(base.get_config())).keys()
+        assert member.config.stop.train_accuracy == 0 and member.config.early_stopping.monitor == "none"
+    if name in SIZES:
+        assert len(found) == SIZES[name]
+        assert {member.name for member in found} == set(TABLES[name].cells)
+        for member in found:  # what a comparison takes a cell for is what its file makes of it
+            flat = dict(validation.flatten(member.config))
+            filters = ["kernel.filters: 1000"] if "random_convolutions" in member.name else []
+            train, test = protocol.EXAMPLES[flat["data.name"]]
+            full = {"train_examples": train, "test_examples": test}
+            assert protocol.expected(name, member.name)
+            assert protocol.mismatches(name, member.name, flat) == filters and protocol.caveats(flat, full) == []
+        assert ORDERINGS[name]
+
+
+@pytest.mark.parametrize("name", ["table1", "table2", "table4"])
+def test_a_cell_is_what_its_name_says(name):
+    for cell, *_, config in map(tuple, grid.expand_grid(runpy.run_path(f"configs/paper/{name}.py")["get_config"]())):
+        model, *conditions = cell.split("-")
+        assert ("wd" in conditions) == (config.weight_decay.kind != "none")
+        assert (config.augmentation.crop != "none") == bool({"crop", "aug", "augmentation"} & set(conditions))
+        assert (config.corruption.labels == "uniform") == (name == "table4" or "random" in cell)
+        assert ("dropout" in conditions) == (config.dropout.rate > 0)
+        if name != "table2":
+            assert config.model.name == model.removesuffix("_no_bn")
+            assert (config.batch_norm.kind != "none") == (model == "inception")
+
+
+@pytest.mark.parametrize(
+    "axes, off",
+    [
+        ("corruption.label_probability=0.0,0.5", "corruption.labels='none'"),
+        ("weight_decay.coefficient=1e-4,1e-3", "weight_decay.kind='none'"),
+        ("batch_norm.momentum=0.5,0.9", "batch_norm.kind='none'"),
+    ],
+)
+def test_an_axis_that_changes_nothing_is_refused(axes, off):
+    with pytest.raises(UserError, match=f"^axes: {axes.partition('=')[0]} changes nothing in a-.*, as {off} there"):
+        grid.expand_grid(swept(axes, a=TRUE))
+
+
+def test_a_sweep_has_another_directory_than_its_config_alone():
+    config = swept("train.batch_size=32,64", a=TRUE)
+    alone = table(a=TRUE)
+    assert validation.digest(config) != validation.digest(alone)
+    alone.axes = "train.batch_size=32, 64,128"  # one value more: the same directory
+    assert validation.digest(config) == validation.digest(alone)
+    alone.axes = "optimizer.momentum=0.0,0.9"
+    assert validation.digest(config) != validation.digest(alone)
+
+
+@pytest.mark.parametrize("only, wrong", [("a, c*", "c"), ("tabel,a", "tabel")])
+def test_a_pattern_that_matches_nothing_is_named(only, wrong):
+    with pytest.raises(UserError, match=f"^only='{wrong}"):
+        grid.expand_grid(table(only, a=TRUE, b=TRUE))
+    assert [member.name for member in grid.expand_grid(table(" b , a", a=TRUE, b=TRUE))] == ["a", "b"]

@@ -1,0 +1,129 @@
+"""Accumulated features: the products of all features at once, whatever the blocks, and a kernel model made of them."""
+
+import numpy as np
+import pytest
+from sklearn.metrics.pairwise import polynomial_kernel, rbf_kernel
+
+from rethink.schema.errors import UserError
+from rethink.theory import memory
+from rethink.theory.kernels import cholesky, gram_accumulation, interpolation, kernel_matrix
+from rethink.theory.kernels.kernel_matrix import Kernel
+
+TRAIN, TEST, COUNT = 20, 9, 31
+
+
+@pytest.fixture(scope="module")
+def train():
+    return np.random.default_rng(0).standard_normal((TRAIN, COUNT)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def test():
+    return np.random.default_rng(1).standard_normal((TEST, COUNT)).astype(np.float32)
+
+
+def accumulate(train, test, block, tile=7, order="C"):
+    products = gram_accumulation.empty(len(train), len(test), tile=tile)
+    for start in range(0, train.shape[1], block):
+        part = slice(start, start + block)
+        gram_accumulation.add_features(
+            products, np.array(train[:, part], order=order), np.array(test[:, part], order=order)
+        )
+    return products
+
+
+def assemble(matrix, tile):
+    return np.block(
+        [
+            [matrix.block(a, b, np.float64) for b in cholesky.spans(matrix.columns, tile)]
+            for a in cholesky.spans(matrix.rows, tile)
+        ]
+    )
+
+
+@pytest.mark.parametrize("order", "CF")
+@pytest.mark.parametrize("tile", [7, 10, 50])
+@pytest.mark.parametrize("block", [1, 4, 31, 100])
+def test_products_are_those_of_all_features_at_once(train, test, block, tile, order):
+    products, linear = accumulate(train, test, block, tile, order), Kernel("linear", 1.0)
+    assert np.allclose(assemble(gram_accumulation.train_matrix(linear, products), tile), train @ train.T, atol=1e-4)
+    assert np.allclose(assemble(gram_accumulation.cross_matrix(linear, products), tile), test @ train.T, atol=1e-4)
+    assert np.allclose(products.test_squares, np.sum(test**2, axis=1), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "kernel, theirs",
+    [
+        (Kernel("gaussian", 0.01), lambda a, b: rbf_kernel(a, b, gamma=0.01)),
+        (
+            Kernel("polynomial", 0.05, degree=2, offset=0.5),
+            lambda a, b: polynomial_kernel(a, b, gamma=0.05, degree=2, coef0=0.5),
+        ),
+    ],
+)
+def test_kernels_of_products_are_those_of_the_features(train, test, kernel, theirs):
+    products = accumulate(train, test, 4)
+    assert np.allclose(assemble(gram_accumulation.train_matrix(kernel, products), 7), theirs(train, train), atol=1e-5)
+    assert np.allclose(assemble(gram_accumulation.cross_matrix(kernel, products), 7), theirs(test, train), atol=1e-5)
+
+
+@pytest.mark.parametrize("kernel, ridge", [(Kernel("gaussian", 0.01), 0.0), (Kernel("linear", 0.1), 0.5)])
+def test_a_model_of_products_is_that_of_the_features(train, test, kernel, ridge):
+    products, targets = accumulate(train, test, 4), np.eye(2)[np.arange(TRAIN) % 2]
+    held = [block.copy() for line in products.train.blocks for block in line]
+    found = interpolation.fit_matrix(gram_accumulation.train_matrix(kernel, products), targets, ridge=ridge, tile=7)
+    direct = interpolation.fit(train, targets, kernel, ridge=ridge, tile=7)
+    assert np.allclose(found.alpha, direct.alpha, atol=1e-4) and found.norm == pytest.approx(direct.norm, rel=1e-4)
+    assert found.residual < 1e-6
+    predicted = interpolation.predict_matrix(found, gram_accumulation.cross_matrix(kernel, products), tile=7)
+    assert np.allclose(predicted, interpolation.predict(direct, kernel, train, test, tile=7), atol=1e-4)
+    kept = [block for line in products.train.blocks for block in line]
+    assert all(np.array_equal(a, b) for a, b in zip(held, kept, strict=True))  # and more features may follow
+
+
+def test_fewer_features_than_examples_have_no_interpolant(train, test):
+    products = accumulate(train[:, :8], test[:, :8], 4)
+    matrix = gram_accumulation.train_matrix(Kernel("linear", 1.0), products)
+    targets = np.eye(2)[np.arange(TRAIN) % 2]
+    with pytest.raises(interpolation.Singular, match="linear kernel.*accumulated features.*more features than"):
+        interpolation.fit_matrix(matrix, targets, ridge=0.0, tile=7)
+    assert interpolation.fit_matrix(matrix, targets, ridge=1.0, tile=7).residual < 1e-6
+
+
+def test_the_natural_gamma_is_that_of_the_features(train, test):
+    products = accumulate(train, test, 4)
+    for name in ("gaussian", "linear", "polynomial"):
+        assert gram_accumulation.natural_gamma(name, products) == pytest.approx(
+            kernel_matrix.natural_gamma(name, train), rel=1e-5
+        )
+
+
+def test_another_tile_than_that_of_the_products_is_refused(train, test):
+    matrix = gram_accumulation.train_matrix(Kernel("gaussian", 0.01), accumulate(train, test, 4))
+    with pytest.raises(UserError, match="tile=10.*7"):
+        interpolation.fit_matrix(matrix, np.ones((TRAIN, 1)), ridge=0.0, tile=10)
+
+
+def test_no_test_examples_are_needed(train):
+    products = accumulate(train, train[:0], 4)
+    assert products.cross.shape == (0, TRAIN)
+
+
+def test_bad_input_is_one_line(train, test, monkeypatch):
+    products = gram_accumulation.empty(TRAIN, TEST, tile=7)
+    for given in ((train[:-1], test), (train, test[:-1]), (train, test[:, :-1]), (train[0], test)):
+        with pytest.raises(UserError, match="are not those of"):
+            gram_accumulation.add_features(products, *given)
+    bad = train.copy()
+    bad[3, 4] = np.nan
+    with pytest.raises(UserError, match="NaN"):
+        gram_accumulation.add_features(products, bad, test)
+    with pytest.raises(UserError, match="laplacian"):
+        gram_accumulation.train_matrix(Kernel("laplacian", 1.0), products)
+    with pytest.raises(UserError, match="at least 1"):
+        gram_accumulation.empty(0, 3, tile=7)
+    with pytest.raises(UserError, match="all equal"):
+        gram_accumulation.natural_gamma("gaussian", products)  # no feature yet
+    monkeypatch.setattr(memory, "available_bytes", lambda: 1000)
+    with pytest.raises(UserError, match="data.train_examples to at most"):
+        gram_accumulation.empty(TRAIN, TEST, tile=7)

@@ -1,0 +1,431 @@
+"""Members of a table that are trained together: each leaves what it leaves when it runs alone."""
+
+import json
+import math
+import os
+import pathlib
+import signal
+
+import flax.linen as nn
+import jax
+import numpy as np
+import pytest
+from made_up import BRIEF, EXPERIMENT, table
+
+from rethink.experiment import run
+from rethink.experiment.reporter import Reporter
+from rethink.experiment.run import EXIT_DIVERGED, run_experiment, run_group
+from rethink.experiment.setup import set_up_run, state
+from rethink.experiment.train import run_lockstep
+from rethink.figures import learning_curve
+from rethink.regularization.explicit import Dropout
+from rethink.results import records
+from rethink.schema import grid
+from rethink.sweeps.executors import vmapped
+from rethink.sweeps.executors.tasks import Task
+from rethink.sweeps.run import run_sweep
+from rethink.training import checkpoints, devices, preemption, vmapped_runs
+
+ROWS = ("evaluation", "train")
+
+
+@pytest.fixture(autouse=True)
+def drawn(monkeypatch):
+    """Leaves out the figures of runs, which take most of the time."""
+    monkeypatch.setattr(learning_curve, "draw_learning_curve", lambda *_, **__: None)
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory):
+    """A directory where the runs of all tests share their compiled programs."""
+    return str(tmp_path_factory.getbasetemp() / "compiled_groups")
+
+
+@pytest.fixture
+def make_members(compiled):
+    """Returns (axes, fields) -> the members of a table that may all be trained together."""
+
+    def make(axes="corruption.label_probability=0.0,0.5,1.0", seeds=1, **fields):
+        config = table(seeds=seeds)
+        config.axes = axes
+        config.train.total_epochs = 4.0
+        config.log.every_steps = 5
+        config.train.steps_per_call = 1  # that a signal may come between any two
+        config.hardware.compilation_cache = compiled
+        config.update_from_flattened_dict({field.replace("__", "."): value for field, value in fields.items()})
+        return grid.expand_grid(config)
+
+    return make
+
+
+def run_members(asked, folder):
+    return run_group([(member.config, str(folder / member.folder)) for member in asked], BRIEF)
+
+
+def run_alone(asked, folder):
+    return [run_experiment(member.config, str(folder / member.folder), BRIEF) for member in asked]
+
+
+def manifests(asked, folder):
+    return [records.read_run(folder / member.folder) for member in asked]
+
+
+def fates(asked, folder):
+    return [found["fate"] for found in manifests(asked, folder)]
+
+
+def rows(asked, folder):
+    return [records.read_rows(folder / member.folder / "metrics.jsonl") for member in asked]
+
+
+def without_times(found):
+    return {**found, "summary": {**found["summary"], "seconds": 0}}
+
+
+def assert_close(one, other, path=""):
+    """The same structure, and numbers that agree to a relative 1e-5."""
+    if isinstance(one, dict):
+        assert one.keys() == other.keys(), path
+        for name in one:
+            assert_close(one[name], other[name], f"{path}/{name}")
+    elif isinstance(one, list):
+        assert len(one) == len(other), path
+        for number, pair in enumerate(zip(one, other, strict=True)):
+            assert_close(*pair, f"{path}/{number}")
+    elif isinstance(one, float):
+        assert math.isclose(one, other, rel_tol=1e-5, abs_tol=1e-9), f"{path}: {one} and {other}"
+    else:
+        assert one == other, path
+
+
+def assert_as_alone(asked, grouped, alone):
+    assert_close(rows(asked, grouped), rows(asked, alone))
+    assert_close(*([without_times(found) for found in manifests(asked, folder)] for folder in (grouped, alone)))
+
+
+def trained(programs, start, steps):
+    """Returns the parameters of runs after some steps, as one vector each; their states go on side by side."""
+    states = [one.place(state) for one, state in zip(programs, start, strict=True)]
+    yield  # for a group to stack them
+    for step in range(steps):
+        for number, one in enumerate(programs):
+            states[number], _ = one.train_call(states[number], step, 1)
+        yield
+    yield [ravel(one.fetch(state).params) for one, state in zip(programs, states, strict=True)]
+
+
+def ravel(params):
+    return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(params)])
+
+
+def difference(one, other):
+    return float(np.linalg.norm(one - other) / np.linalg.norm(other))
+
+
+class Smooth(nn.Module):
+    """A network without kinks: at those of ReLU, a rounding error now and then becomes a thousand times larger."""
+
+    num_classes: int
+    dropout: Dropout
+
+    @nn.compact
+    def __call__(self, images, *, train):
+        x = nn.tanh(nn.Dense(32)(images.reshape(len(images), -1)))
+        x = nn.Dropout(0.1, deterministic=not train)(self.dropout(x, "last", train=train))
+        return nn.Dense(self.num_classes)(x)
+
+
+DRAWING = {"dropout__rate": 0.2, "augmentation__crop": "random", "augmentation__padding": 1}
+
+
+@pytest.mark.parametrize(
+    "steps, fields",
+    [
+        (200, {"model__name": f"{__name__}:Smooth", **DRAWING}),
+        pytest.param(200, {"model__name": f"{__name__}:Smooth"}, marks=pytest.mark.slow),
+        pytest.param(10, {"model__name": "mlp_1x512", **DRAWING}, marks=pytest.mark.slow),
+        (10, {"model__name": "conv_tiny", "batch_norm__kind": "across_devices"}),
+    ],
+    ids=["smooth, drawing", "smooth", "mlp, drawing", "conv with batch norm"],
+)
+def test_members_learn_what_they_learn_alone(make_members, steps, fields):
+    asked = make_members("corruption.label_probability=0.0,0.5;corruption.pixels=none,shuffled_pixels", **fields)
+    asked += make_members("corruption.label_probability=0.5", seeds=2, **fields)[1:]  # as the third, of another seed
+    assert len(asked) == 5
+    group = vmapped_runs.VmappedRuns(lambda: False)
+    joined = [set_up_run(member.config, group.join) for member in asked]
+    setups = [set_up_run(member.config) for member in asked]
+    start = [setup.start for setup in setups]
+    by_an_ulp = [
+        one.replace(params=jax.tree.map(lambda leaf: leaf * np.float32(1 + 2**-23), one.params)) for one in start
+    ]
+
+    def ends(programs, start, advance):
+        story = trained(programs, start, steps)
+        while (found := next(story)) is None:
+            advance()
+        return found
+
+    together = ends([setup.programs for setup in joined], start, group.advance)
+    alone = ends([setup.programs for setup in setups], start, lambda: None)
+    changed = ends([setup.programs for setup in setups], by_an_ulp, lambda: None)
+    found = [difference(one, other) for one, other in zip(together, alone, strict=True)]
+    floor = [difference(one, other) for one, other in zip(changed, alone, strict=True)]
+    print(f"{steps} steps, n={len(asked)}: group and alone {max(found):.1e}, one rounding error {max(floor):.1e}")
+    assert max(found) < max(1e-5, 2 * max(floor))
+    assert max(floor) < 1e-5
+    apart = [difference(alone[i], alone[j]) for i in range(5) for j in range(i)]
+    assert min(apart) > 1e-2  # data, order and keys are each member's own
+
+
+def test_members_leave_the_records_of_runs_alone(make_members, tmp_path, capsys):
+    fields = {"stop__train_accuracy": 0.5, "train__steps_per_call": 0}  # 0: as many as suit
+    asked = make_members("corruption.label_probability=0.0,0.4,1.0", seeds=2, **fields)[:5]
+    statuses = run_members(asked, tmp_path / "group")
+    shown = capsys.readouterr().out
+    assert run_alone(asked, tmp_path / "alone") == statuses == [0] * 5
+    assert sorted(set(fates(asked, tmp_path / "group"))) == ["done", "fitted"]  # some end before the others
+    assert_as_alone(asked, tmp_path / "group", tmp_path / "alone")
+    kinds = [{row["kind"] for row in found} for found in rows(asked, tmp_path / "group")]
+    assert all(found == set(ROWS) for found in kinds)
+    # What all share is shown once; the rest with the name of the run.
+    assert shown.count(": Model: mlp_tiny") == 1 and shown.count(": Directory: ") == 5
+    assert f"{asked[2].folder}: step 48/48" in shown and "\x1b" not in shown
+    for member in asked:
+        files = {path.name for path in (tmp_path / "group" / member.folder).iterdir()}
+        assert files == {path.name for path in (tmp_path / "alone" / member.folder).iterdir()}
+
+
+@pytest.mark.slow
+def test_a_second_launch_finds_all_done(make_members, tmp_path, capsys):
+    asked = make_members()
+    assert run_members(asked[:2], tmp_path) == [0, 0]
+    before = rows(asked[:2], tmp_path)
+    assert run_members(asked, tmp_path) == [0, 0, 0]
+    assert capsys.readouterr().out.count("Done before") == 2
+    assert rows(asked[:2], tmp_path) == before and fates(asked, tmp_path) == ["done"] * 3
+
+
+def at_step(monkeypatch, step, act):
+    """Acts once, when a group has made the steps from `step` on."""
+    advance = vmapped_runs._Stack.advance
+
+    def watched(stack, first_step, steps):
+        advance(stack, first_step, steps)
+        if first_step == step and not acted:
+            acted.append(step)
+            act()
+
+    acted = []
+    monkeypatch.setattr(vmapped_runs._Stack, "advance", watched)
+
+
+@pytest.mark.parametrize(
+    "number, status", [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)]
+)
+def test_a_group_that_was_interrupted_goes_on_as_if_it_had_not_been(
+    make_members, tmp_path, monkeypatch, number, status
+):
+    asked = make_members("corruption.label_probability=0.0,0.4,0.7,1.0", stop__train_accuracy=0.7)
+    assert run_members(asked, tmp_path / "whole") == [0] * 4
+    at_step(monkeypatch, 19, lambda: os.kill(os.getpid(), number))
+    with pytest.raises(preemption.Interrupted) as interruption:
+        run_members(asked, tmp_path / "parts")
+    assert interruption.value.status == status
+    found = fates(asked, tmp_path / "parts")
+    assert found.count("interrupted") >= 2 and "fitted" in found
+    for member, fate in zip(asked, found, strict=True):
+        saved = {int(path.name) for path in (tmp_path / "parts" / member.folder / "checkpoints").glob("[0-9]*")}
+        assert fate == "fitted" or max(saved) == 20
+    assert run_members(asked, tmp_path / "parts") == [0] * 4
+    assert rows(asked, tmp_path / "parts") == rows(asked, tmp_path / "whole")  # bit for bit
+    assert fates(asked, tmp_path / "parts") == fates(asked, tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_a_signal_in_an_evaluation_ends_all_members_at_its_step(make_members, tmp_path, monkeypatch):
+    asked = make_members(evaluate__batch_size=200)
+    assert run_members(asked, tmp_path / "whole") == [0] * 3
+    evaluate = vmapped_runs._Stack.evaluate
+
+    def signalled(stack, split, told_to_end):
+        if stack.members[0].asked == (23, 1) and split == "test" and not told:
+            told.append(split)
+            os.kill(os.getpid(), signal.SIGTERM)
+        return evaluate(stack, split, told_to_end)
+
+    told = []
+    monkeypatch.setattr(vmapped_runs._Stack, "evaluate", signalled)
+    with pytest.raises(preemption.Interrupted):
+        run_members(asked, tmp_path / "parts")
+    assert told and fates(asked, tmp_path / "parts") == ["interrupted"] * 3
+    assert [found[-1]["step"] for found in rows(asked, tmp_path / "parts")] == [24] * 3
+    assert run_members(asked, tmp_path / "parts") == [0] * 3
+    assert rows(asked, tmp_path / "parts") == rows(asked, tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_members_that_are_at_other_steps_go_on_from_there(make_members, tmp_path, monkeypatch):
+    asked = make_members()
+    assert run_members(asked, tmp_path / "whole") == [0] * 3
+    save = checkpoints.Checkpoints.save
+
+    def killed(self, state, history):
+        if history.step == 24 and "0.5" in str(self._folder):  # its checkpoint was not written any more
+            return
+        save(self, state, history)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoints.Checkpoints, "save", killed)
+        at_step(patched, 24, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        at_step(patched, 25, lambda: os.kill(os.getpid(), signal.SIGTERM))  # which does not wait: nothing is saved
+        patched.setattr(preemption.Signals, "asked", lambda self, together: False)
+        with pytest.raises(preemption.Interrupted):
+            run_members(asked, tmp_path / "parts")
+    assert fates(asked, tmp_path / "parts") == ["interrupted"] * 3
+    seen = []
+    make = vmapped_runs._Stack.__init__
+    monkeypatch.setattr(
+        vmapped_runs._Stack,
+        "__init__",
+        lambda self, *args: (make(self, *args), seen.append(self.members[0].asked[0]))[0],
+    )
+    assert run_members(asked, tmp_path / "parts") == [0] * 3
+    assert sorted(seen) == [12, 24]
+    assert_close(rows(asked, tmp_path / "parts"), rows(asked, tmp_path / "whole"))
+
+
+@pytest.mark.slow
+def test_a_signal_before_the_first_step_leaves_no_member_begun(make_members, tmp_path, monkeypatch):
+    asked = make_members()
+    make = Reporter.__init__
+
+    def signalled(self, *arguments):
+        make(self, *arguments)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Reporter, "__init__", signalled)
+    with pytest.raises(preemption.Interrupted):
+        run_members(asked, tmp_path)
+    assert records.read_run(tmp_path / asked[0].folder)["fate"] == "interrupted"  # which had begun, unlike the others
+    assert not any((tmp_path / member.folder).exists() for member in asked[1:])
+    monkeypatch.undo()
+    assert run_members(asked, tmp_path) == [0] * 3
+
+
+def test_a_member_that_diverges_or_fails_leaves_and_the_others_are_as_alone(make_members, tmp_path, monkeypatch):
+    asked = make_members("corruption.label_probability=0.0,0.3,0.6,0.9,1.0")
+    alone = [asked[0], asked[3], asked[4]]
+    run_alone(alone, tmp_path / "alone")
+    take, init = Reporter.take, state.init_state
+    made = []
+
+    def diverging(*arguments):
+        start = init(*arguments)
+        made.append(start)
+        return start if len(made) != 2 else start.replace(params=jax.tree.map(lambda leaf: leaf * 1e18, start.params))
+
+    def failing(self, event, history):
+        if event.step == 15 and "0.6" in self._record.folder.name:
+            raise ValueError("made up")
+        take(self, event, history)
+
+    monkeypatch.setattr(state, "init_state", diverging)
+    monkeypatch.setattr(Reporter, "take", failing)
+    statuses = run_members(asked, tmp_path / "group")
+    assert statuses[:2] == [0, EXIT_DIVERGED] and statuses[3:] == [0, 0]
+    assert isinstance(statuses[2], ValueError)
+    assert fates(asked, tmp_path / "group") == ["done", "diverged", "failed", "done", "done"]
+    assert manifests(asked, tmp_path / "group")[2]["error"] == "ValueError: made up"
+    assert_as_alone(alone, tmp_path / "group", tmp_path / "alone")
+
+
+def test_what_fails_for_all_is_recorded_by_all(make_members, tmp_path, monkeypatch):
+    asked = make_members()
+
+    def exhausted():
+        raise MemoryError("made up")
+
+    at_step(monkeypatch, 7, exhausted)
+    statuses = run_members(asked, tmp_path)
+    assert [type(status) for status in statuses] == [MemoryError] * 3
+    assert fates(asked, tmp_path) == ["failed"] * 3
+    assert run_members(asked, tmp_path) == [0] * 3  # they begin anew
+
+
+def test_a_directory_that_is_off_fails_alone(make_members, tmp_path):
+    asked = make_members()
+    (tmp_path / asked[1].folder).mkdir()
+    (tmp_path / asked[1].folder / "diary.txt").write_text("")
+    statuses = run_members(asked, tmp_path)
+    assert statuses[0] == statuses[2] == 0 and "holds files but no run" in str(statuses[1])
+
+
+@pytest.mark.slow
+def test_a_streamed_feed_runs_one_by_one(make_members, tmp_path, monkeypatch):
+    asked = make_members(data__feed="streamed", data__workers=0, train__total_epochs=1.0)
+    monkeypatch.setattr(vmapped_runs, "VmappedRuns", None)
+    assert run_members(asked, tmp_path) == [0] * 3
+
+
+@pytest.mark.parametrize("pixels, seeds, alone", [("none", 2, False), ("gaussian", 1, False), ("gaussian", 2, True)])
+def test_members_whose_images_are_too_large_together_run_one_by_one(
+    make_members, tmp_path, monkeypatch, pixels, seeds, alone
+):
+    limit = 3 * 1797 * 64 / 2**30  # of copies of the digits; four members hold four, as soon as two of them differ
+    fields = {"corruption__pixels": pixels, "data__resident_limit_gib": limit}
+    ran = []
+    monkeypatch.setattr(run, "run_experiment", lambda config, workdir, launch: ran.append(workdir) or 0)
+    monkeypatch.setattr(run, "run_lockstep", lambda stories, group: [0] * len(stories))
+    asked = make_members("corruption.label_probability=0.0,1.0", seeds, **fields)
+    assert run_members(asked, tmp_path) == [0] * 2 * seeds
+    assert len(ran) == 2 * seeds * alone
+
+
+def test_members_that_share_a_program_are_grouped_up_to_the_size():
+    config = table(seeds=2)
+    config.axes = "corruption.labels=none,uniform;train.batch_size=64,128"
+
+    def found(size):
+        asked = grid.expand_grid(config)
+        tasks = [Task(member.folder, member.config, pathlib.Path()) for member in asked]
+        return [[task.name for task in group] for group in vmapped.group_tasks(tasks, size)]
+
+    assert all(len(group) == 1 for group in found(1)) and len(found(1)) == 8
+    assert [len(group) for group in found(3)] == [3, 3, 1, 1]
+    small, large = found(0)
+    assert small == [name for name in sum(found(1), []) if "batch_size=64" in name]
+    assert large == [name for name in sum(found(1), []) if "batch_size=128" in name]
+    config.kind = "capacity"  # of networks that are trained one after the other
+    assert all(len(group) == 1 for group in found(0))
+
+
+def test_a_table_runs_its_groups(tmp_path, capsys, compiled, monkeypatch):
+    made, tell = [], run_lockstep
+    monkeypatch.setattr(run, "run_lockstep", lambda told, group: (made.append(len(told)), tell(told, group))[1])
+    config = table(seeds=2)
+    config.axes = "corruption.label_probability=0.0,1.0;train.batch_size=64,128"
+    config.executor, config.jobs = "vmapped", 3
+    config.hardware.compilation_cache = compiled
+    assert run_sweep(config, str(tmp_path), EXPERIMENT) == 0
+    first = capsys.readouterr().out
+    assert all(f"[{number}/8] " in first for number in range(1, 9)) and made == [3, 3]
+    found = [json.loads(path.read_text())["fate"] for path in tmp_path.glob("*/manifest.json")]
+    assert found == ["done"] * 8
+    assert run_sweep(config, str(tmp_path), EXPERIMENT) == 0
+    second = capsys.readouterr().out
+    assert second.count("done before: ") == 8
+    assert first.splitlines()[-4:] == second.splitlines()[-4:]  # the same table
+
+
+def test_what_all_members_share_is_kept_once(make_members):
+    asked = make_members()
+    group = vmapped_runs.VmappedRuns(lambda: False)
+    joined = [set_up_run(member.config, group.join) for member in asked]
+    held = [setup.programs.place(setup.start) for setup in joined]
+    group.advance()
+    data = held[0].stack._data["train"]
+    count = devices.describe_hardware()["devices"]
+    assert data.images.shape == (count, 1437, 8, 8, 1) and data.labels.shape == (count, 3, 1437)
+    first = joined[0].feed.splits["test"]
+    assert all(array is first[number] for setup in joined for number, array in enumerate(setup.feed.splits["test"]))
