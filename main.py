@@ -4,7 +4,7 @@
   python main.py --config=configs/cifar_random.py             random labels on CIFAR10 (downloaded on first use)
   python main.py --config=configs/cifar_random.py:mlp_1x512   ... with another model
   python main.py --config=configs/cifar_random.py:smoke       ... a run of seconds
-  python main.py --config=configs/cifar_partial.py:0.4        ... 40% of the labels redrawn
+  python main.py --config=configs/cifar_partial.py:0.4        ... 40% of the labels resampled
   python main.py --config=configs/paper/table1.py             all cells of a table, beside the paper's
   python main.py --config=configs/paper/table1.py:'mlp_*'     ... those that match
   python main.py --config=configs/paper/theorem1.py           what the paper proves; also linear, table3, capacity
@@ -28,7 +28,7 @@ Fields that matter (all of them, with their defaults: configs/base.py):
   --config.stop.train_accuracy=1.0       end when all is fitted; 0 runs the full schedule
 
 A second launch of the same command resumes the run, or says that it has ended. SIGTERM and Ctrl-C save it first; a
-second one does not wait. Exit status: 0 done, 1 a failure (of a table: some runs failed), 2 a mistake in the command,
+second one does not wait. Exit code: 0 done, 1 a failure (of a table: some runs failed), 2 a mistake in the command,
 3 diverged (of a table: some runs did, and none failed), 75 another process of the run was lost, 130 interrupted by
 Ctrl-C, 143 by SIGTERM.
 """
@@ -51,7 +51,7 @@ DEFAULT = pathlib.Path(__file__).parent / "configs" / "digits_random.py"
 
 
 def launch() -> None:
-    """Reads the flags and runs the experiment; a user's mistake ends in one line and exit status 2."""
+    """Reads the flags and runs the experiment; a user's mistake ends in one line and exit code 2."""
     configure_logging()
     try:
         config = define_config(sys.argv[1:], str(DEFAULT))
@@ -69,7 +69,7 @@ def launch() -> None:
             )
             overridden = overridden_fields()
             folder = workdir.value or f"runs/{config.value.name}-{validation.digest(config.value, overridden)}"
-            if config.value.parts or grid.is_sweep(config.value):
+            if config.value.experiments or grid.is_sweep(config.value):
                 brief = dataclasses.replace(launched, brief=True)
                 run_alone = functools.partial(run_experiment, launch=brief)
                 run_together = functools.partial(run_group, launch=brief)

@@ -5,7 +5,7 @@
 Each case is run once in peace. Then it is killed with SIGKILL, sometimes when a clock says so, sometimes as soon as a
 save, an evaluation or the last row is seen, and launched again until it ends. Both must leave the same bits, every
 launch must go on from the newest whole checkpoint, and what a killed launch started must be gone soon after it. Without
---data_dir the cases train on the embedded digits, else on CIFAR10. Exit status 1 where any of it fails.
+--data_dir the cases train on the embedded digits, else on CIFAR10. Exit code 1 where any of it fails.
 """
 
 import argparse
@@ -62,7 +62,7 @@ DATA = {  # config -> what makes it small, and leaves a crop something to do
 
 
 def main() -> int:
-    """Prints JSON; returns the exit status."""
+    """Prints JSON; returns the exit code."""
     parser = argparse.ArgumentParser(description="Do runs that are killed end with the bits of undisturbed ones?")
     parser.add_argument("--data_dir", default="", help="directory of prepared TFDS sets; without it, embedded digits")
     parser.add_argument("--kills", type=int, default=30, help="over all cases")
@@ -152,11 +152,11 @@ class Case:
         for i, aim in enumerate([*aims[: quota - 1], "end", None]):
             launch = Launch(self._words, run)
             target = int((i + rng.random()) / quota * peace.last_step)
-            status = launch.wait(launches.make_trigger(aim, launch, peace, target, rng) if aim else None)
-            if status is None:
+            exit_code = launch.wait(launches.make_trigger(aim, launch, peace, target, rng) if aim else None)
+            if exit_code is None:
                 launch.kill()
-            self._check(launch, status, before)
-            if status is not None or self.failures:
+            self._check(launch, exit_code, before)
+            if exit_code is not None or self.failures:
                 return
             before = Kill(
                 case=self._name,
@@ -170,15 +170,15 @@ class Case:
             self._watchers.append(threading.Timer(launches.LEFT_SECONDS, launches.count_alive, (before, launch.mark)))
             self._watchers[-1].start()
 
-    def _check(self, launch: Launch, status: int | None, before: Kill | None) -> None:
+    def _check(self, launch: Launch, exit_code: int | None, before: Kill | None) -> None:
         """Notes where a launch went on after the kill before it, and what is wrong with it."""
         log = launch.log()
         if before:
             before.went_on_at = before.saved if "Nothing to do" in log else launches.went_on_at(log)
             if before.went_on_at not in (None, before.saved):
                 self.failures.append(f"a launch went on at step {before.went_on_at} after {before}")
-        if status or "is damaged" in log:
-            self.failures.append(f"exit status {status}, and the last words: {log[-1000:]}")
+        if exit_code or "is damaged" in log:
+            self.failures.append(f"exit code {exit_code}, and the last words: {log[-1000:]}")
 
 
 def digests(folder: pathlib.Path) -> dict[str, str]:
@@ -199,7 +199,7 @@ def digests(folder: pathlib.Path) -> dict[str, str]:
         state.update(leaf.tobytes())
     manifest = json.loads((folder / "manifest.json").read_text())
     del manifest["summary"]["seconds"]
-    told = {name: manifest[name] for name in ("fate", "fingerprints", "plan", "summary")}
+    told = {name: manifest[name] for name in ("status", "fingerprints", "plan", "summary")}
     files = [path.relative_to(folder).as_posix() for path in folder.rglob("*")]
     names = [name for name in files if not name.startswith(("checkpoints/", "tensorboard/"))]
     names += [path.name for path in (folder / "checkpoints").iterdir()]

@@ -79,7 +79,7 @@ def corrupt_seconds(config) -> float:
 def advance(setup: Setup, state, steps: int):
     """Returns the state after `steps` more steps, waited for."""
     for step in range(steps):
-        state, _ = setup.programs.train_call(state, step, 1)
+        state, _ = setup.compiled.train_call(state, step, 1)
     return jax.block_until_ready(state)
 
 

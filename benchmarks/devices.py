@@ -75,7 +75,7 @@ def train(arguments: argparse.Namespace, norm: str, count: int, change: float, *
     start = jax.tree.map(lambda leaf: leaf * np.float32(1 + change), setup.start.params)
     state = devices.replicate(setup.start.replace(params=start))
     for step in range(arguments.steps):
-        state, _ = setup.programs.train_call(state, step, 1)
+        state, _ = setup.compiled.train_call(state, step, 1)
     np.save(file, np.concatenate([leaf.ravel() for leaf in jax.tree.leaves(devices.fetch(state).params)]))
 
 

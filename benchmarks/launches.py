@@ -109,7 +109,7 @@ class Launch:
         run.launches += 1
         self.mark = f"{run.folder} {run.launches}"
         self._run, self._log = run, run.folder.with_name(f"{run.folder.name}-{run.launches}.txt")
-        self._begun_before, self._drafts_before = run.begun(), run.drafts()
+        self._begun_before, self._drafts_before = run.started(), run.drafts()
         self._saved_before = run.saved() or -1
         self._end: float | None = None
         self._start = time.monotonic()
@@ -124,11 +124,11 @@ class Launch:
             )
 
     def wait(self, trigger: Callable[[], bool] | None) -> int | None:
-        """Returns the exit status, None where the trigger came before the end."""
+        """Returns the exit code, None where the trigger came before the end."""
         try:
             while not (trigger and trigger()):
-                if (status := self._process.poll()) is not None:
-                    return status
+                if (exit_code := self._process.poll()) is not None:
+                    return exit_code
                 if self.age() > HUNG_SECONDS:
                     raise SystemExit(f"A launch did not end in {HUNG_SECONDS:g} s.\n{self.log()}")
                 time.sleep(POLL_SECONDS)
@@ -172,7 +172,7 @@ class Launch:
 
     def _begun(self) -> bool:
         """Returns whether it has come to write records."""
-        return self._run.begun() != self._begun_before
+        return self._run.started() != self._begun_before
 
 
 def make_trigger(aim: str, launch: Launch, peace: Peace, target: int, rng: random.Random) -> Callable[[], bool]:

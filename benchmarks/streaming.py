@@ -74,7 +74,7 @@ def speeds(arguments: argparse.Namespace) -> dict[str, dict[str, float]]:
             state = [devices.replicate(setup.start)]
 
             def train(setup=setup, state=state, step=step) -> None:
-                state[0], _ = setup.programs.train_call(state[0], next(step), 1)
+                state[0], _ = setup.compiled.train_call(state[0], next(step), 1)
                 jax.block_until_ready(state[0])
 
             name = f"with mlp_1x512, {feed}" + (f", {workers} workers" if feed == "streamed" else "")

@@ -38,12 +38,12 @@ def get_config() -> ConfigDict:
     config.kind = "train"  # what the experiment is; see KINDS in rethink/experiment.py
     config.name = "base"  # letters, digits, _.+=-; names the default workdir: runs/NAME-HASH, the hash of the config
     config.cells = ConfigDict()  # of a table: cell -> the fields that it sets, ((field, value), ...); see table_config
-    config.parts = ConfigDict()  # of a reproduction: name -> a whole config, of a table, a figure or a study
+    config.experiments = ConfigDict()  # of a reproduction: name -> a whole config, of a table, a figure or a study
     config.axes = ""  # of a sweep: "FIELD=VALUE,VALUE;FIELD=VALUE,VALUE": every combination, of each cell, is a run
     config.figure = "auto"  # of a table: a name of rethink/results/gallery.py; "auto": by the axes
-    config.only = "*"  # of a table: the runs to make, patterns separated by commas
-    # Of a table: its runs "in_turn" here, those of one program "vmapped" here, in "processes", or on "ray", a cluster.
-    config.executor = "in_turn"
+    config.filter = "*"  # of a table: the runs to make, patterns separated by commas
+    # Of a table: its runs "sequential" here, those of one program "vmapped" here, in "processes", or on "ray", a cluster.
+    config.executor = "sequential"
     config.jobs = 0  # runs at a time; 0: "vmapped" all of a program, the others one per GPU, or per 2 cores without
     config.seeds = 1  # of a table: each cell is run with this many seeds, from `seed` on
     config.seed = 0  # of everything that is random, 0 <= seed < 2**32; each use has a named stream of its own
@@ -68,7 +68,7 @@ def get_config() -> ConfigDict:
 
     config.corruption = ConfigDict()
     config.corruption.labels = "none"  # "none", "uniform" (redraw over all classes, as the paper), "symmetric"
-    config.corruption.label_probability = 1.0  # a label is redrawn with this probability
+    config.corruption.label_probability = 1.0  # a label is resampled with this probability
     config.corruption.pixels = "none"  # "none", "shuffled_pixels", "random_pixels", "gaussian"
     config.corruption.channels_together = True  # the channels of a pixel move together
     config.corruption.test_labels = False  # corrupt the test labels as well (the paper does not)
@@ -156,7 +156,7 @@ def get_config() -> ConfigDict:
 
     config.hardware = ConfigDict()
     config.hardware.cpu_devices = 1  # virtual CPU devices to split the batch over; no effect on GPU and TPU
-    config.hardware.peer_timeout_seconds = 20.0  # a process of several that is silent for so long ends the others
+    config.hardware.heartbeat_timeout_seconds = 20.0  # a process of several that is silent for so long ends the others
     config.hardware.compilation_cache = "~/.cache/rethink/xla"  # compiled programs, kept between runs; "" for none
     return config
 
@@ -177,7 +177,7 @@ def table_config(arguments: str | None, *, name: str) -> ConfigDict:
     """
     config = get_config()
     config.name = name
-    config.only = arguments or "*"
+    config.filter = arguments or "*"
     config.data.name = "cifar10"
     config.preprocess.crop = 28
     config.evaluate.every_epochs = 5.0

@@ -1,4 +1,4 @@
-"""CIFAR10 with part of the labels redrawn: the argument is the probability, 0.5 without one.
+"""CIFAR10 with part of the labels resampled: the argument is the probability, 0.5 without one.
 
     python main.py --config=configs/cifar_partial.py:0.4
     python main.py --config=configs/cifar_partial.py:0.4,mlp_1x512

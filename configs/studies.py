@@ -28,7 +28,9 @@ def add_fields(config: ConfigDict) -> None:
     config.kernel.gamma = 0.0  # exp(-gamma |x - x'|^2), gamma <x, x'> of the others; 0 chooses it, and the ridge
     config.kernel.multiples = (0.5, 1.0, 2.0, 4.0)  # of 1 / the mean squared distance: the gammas to choose from
     config.kernel.ridges = (0.0,)  # added to the diagonal, to choose from; the first one where gamma is given
-    config.kernel.choice_examples = 10000  # of train: a tenth of them is held out to choose by, never test; 0 for all
+    config.kernel.selection_examples = (
+        10000  # of train: a tenth of them is held out to choose by, never test; 0 for all
+    )
     config.kernel.degree = 2  # of "polynomial": (gamma <x, x'> + offset)^degree
     config.kernel.offset = 1.0
     config.kernel.features = "pixels"  # "pixels", "gabor" wavelets (grey images), "random_convolutions"

@@ -50,7 +50,7 @@ OWN_MODELS += ["rethink.models.tiny:TinyConv", "$(reboot):x", "class:def", "conf
 NAMES = {
     **{field: list(choices) for field, choices in CHOICES.items()},
     "name": ["base", "a-b_c.1"],
-    "only": ["*", "true", "tr*,random", "["],
+    "filter": ["*", "true", "tr*,random", "["],
     "data.name": ["digits"] * 5,
     "data.train_split": ["train", "test"],
     "data.test_split": ["test", "train", "validation"],

@@ -19,7 +19,7 @@ TRUE, RANDOM = {"corruption.labels": "none"}, {"corruption.labels": "uniform", "
 def table(only="*", seeds=1, **cells):
     config = digits_random.get_config("mlp_tiny")
     config.name = "made_up"
-    config.only, config.seeds, config.seed = only, seeds, 5
+    config.filter, config.seeds, config.seed = only, seeds, 5
     config.train.total_epochs = 1.0
     config.checkpoint.every_epochs = 1.0
     for cell, fields in cells.items():

@@ -88,13 +88,13 @@ def check_design(config, design):
     assert stopping.monitor == "none" or plan.total_steps > plan.evaluate_every
     assert augment.padding < min(design.input_shape[:2])
     assert not (config.optimizer.nesterov and config.optimizer.name == "adam")
-    assert config.only == "*" and config.seeds == 1
+    assert config.filter == "*" and config.seeds == 1
     assert re.fullmatch(r"[\w.+=-]+", config.name, re.ASCII)
     for field in ("optimizer.learning_rate", "optimizer.epsilon", "optimizer.decay_factor", "batch_norm.epsilon"):
         assert 0 < np.float32(dict(validation.flatten(config))[field]) < math.inf
 
 
-def check_programs(config, design):
+def check_compiled(config, design):
     """Checks that the programs can be built, that a step keeps the shapes of the state, and that nothing is giant."""
 
     def start(key):
@@ -139,7 +139,7 @@ def check(changes, table, programs=False):
         json.loads(validation.to_json(config))
         check_design(config, design)
         if programs:
-            check_programs(config, design)
+            check_compiled(config, design)
 
 
 def check_words(command, words):
@@ -193,7 +193,7 @@ def test_an_override_says_what_is_set_in_a_file(command, changes):
 @pytest.mark.slow
 @fuzz(MANY)
 @given(changes=overrides(), table=st.booleans())
-def test_every_plan_of_many_has_its_programs(changes, table):
+def test_every_plan_of_many_has_its_compiled(changes, table):
     check(changes, table, programs=True)
 
 

@@ -25,7 +25,7 @@ WARM_STEPS = 3
 # An epoch is timed without its evaluation, which is measured by itself.
 UNSEEN = {
     "count": 1.0,
-    **dict.fromkeys(("loss", "correct", "top5_correct", "untouched_correct"), 0.0),
+    **dict.fromkeys(("loss", "correct", "top5_correct", "clean_correct"), 0.0),
     **dict.fromkeys(("corrupted_given", "corrupted_true", "corrupted_count"), 0.0),
 }
 
@@ -65,7 +65,7 @@ class Training:
         stack.callback(self._setup.feed.close)
         found, expected = self._setup.facts["parameters"], architectures.PARAMETERS[config_name(config)]
         assert found == expected == architectures.parameters(config_name(config)), f"{found:,} parameters"
-        self._state = self._setup.programs.place(self._setup.start)
+        self._state = self._setup.compiled.place(self._setup.start)
         self._step, self._evaluated = 0, False
         self._epochs = self._events(stop_accuracy=0.0, evaluate=lambda state, split: UNSEEN)
         stack.callback(self._epochs.close)
@@ -99,17 +99,17 @@ class Training:
         end = self._step + steps
         while self._step < end:
             made = min(self._setup.plan.steps_per_call, end - self._step)
-            self._state, _ = self._setup.programs.train_call(self._state, self._step, made)
+            self._state, _ = self._setup.compiled.train_call(self._state, self._step, made)
             self._step += made
         jax.block_until_ready(self._state)
 
     def evaluation(self) -> dict[str, float]:
         """Returns the seconds of an evaluation of the training split."""
         if not self._evaluated:
-            self._setup.programs.evaluate(self._state, "train")  # compiled before the clock starts
+            self._setup.compiled.evaluate(self._state, "train")  # compiled before the clock starts
             self._evaluated = True
         began = time.perf_counter()
-        sums = self._setup.programs.evaluate(self._state, "train")
+        sums = self._setup.compiled.evaluate(self._state, "train")
         return {"seconds": time.perf_counter() - began, "images": sums["count"]}
 
     def fit(self, most_epochs: int) -> dict[str, Any]:
@@ -117,9 +117,9 @@ class Training:
         epoch."""
         wanted = self._config.stop.train_accuracy
         for split in ("train", "test"):
-            self._setup.programs.evaluate(self._state, split)  # compiled before the clock starts
+            self._setup.compiled.evaluate(self._state, split)  # compiled before the clock starts
         began = time.perf_counter()
-        with contextlib.closing(self._events(stop_accuracy=wanted, evaluate=self._setup.programs.evaluate)) as events:
+        with contextlib.closing(self._events(stop_accuracy=wanted, evaluate=self._setup.compiled.evaluate)) as events:
             for event in events:
                 if event.kind == "evaluation":
                     row, seconds = event.row, time.perf_counter() - began
@@ -138,17 +138,17 @@ class Training:
         with contextlib.ExitStack() as stack:
             record = stack.enter_context(records.open_run(stack.enter_context(tempfile.TemporaryDirectory()), config))
             saved = stack.enter_context(checkpoints.Checkpoints(record.subfolder("checkpoints"), 1))
-            census = collect_provenance(setup)
-            reporter = Reporter(config, setup, record, saved, history, census, None, Screen(), stack)
+            provenance = collect_provenance(setup)
+            reporter = Reporter(config, setup, record, saved, history, provenance, None, Screen(), stack)
             for event in loop.train(
                 dataclasses.replace(setup.plan, stop_accuracy=stop_accuracy),
-                setup.programs.place(setup.start),
+                setup.compiled.place(setup.start),
                 history,
-                train_call=setup.programs.train_call,
+                train_call=setup.compiled.train_call,
                 evaluate=evaluate,
-                fetch=setup.programs.fetch,
+                fetch=setup.compiled.fetch,
                 learning_rate=setup.schedule,
-                is_finite=setup.programs.is_finite,
+                is_finite=setup.compiled.is_finite,
                 interrupted=lambda together: False,
             ):
                 reporter.take(event, history)

@@ -3,8 +3,8 @@
     python main.py --config=configs/paper/all.py                          # digits, small networks: minutes, no download
     python main.py --config=configs/paper/all.py:cpu                      # CIFAR10: MLPs in full, the rest as subsets
     python main.py --config=configs/paper/all.py:full                     # what the paper ran: for accelerators
-    python main.py --config=configs/paper/all.py:cpu --config.only='table1*,theorem1'      # some of its parts
-    python main.py --config=configs/paper/all.py:cpu --config.parts.table1.seeds=3         # a field of one part
+    python main.py --config=configs/paper/all.py:cpu --config.filter='table1*,theorem1'      # some of its parts
+    python main.py --config=configs/paper/all.py:cpu --config.experiments.table1.seeds=3         # a field of one part
 
 A field that is set on the command line is set in all parts. What has ended is skipped, what was interrupted goes on.
 
@@ -49,7 +49,7 @@ def get_config(arguments=None):
     config = base.get_config()
     config.name = f"all-{tier}"
     for name, part in TIERS[tier]().items():
-        config.parts[name] = part
+        config.experiments[name] = part
     return config
 
 
@@ -133,7 +133,7 @@ def _subset(config: ConfigDict, examples: int, batch_size: int, epochs: float) -
 
 
 def _only(config: ConfigDict, patterns: str) -> ConfigDict:
-    config.only = patterns
+    config.filter = patterns
     return config
 
 

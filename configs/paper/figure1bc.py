@@ -1,4 +1,4 @@
-"""Figures 1b and 1c: steps to fit, and test error after that, against the probability that a label is redrawn.
+"""Figures 1b and 1c: steps to fit, and test error after that, against the probability that a label is resampled.
 
     python main.py --config=configs/paper/figure1bc.py                            # 4 networks at 6 levels
     python main.py --config=configs/paper/figure1bc.py:'mlp_*' --config.seeds=3

@@ -2,7 +2,7 @@
 
     python main.py --config=configs/paper/figure2a.py            # Inception V3 on ImageNet, three cells of table 2
     python main.py --config=configs/paper/figure2a.py:cifar10    # the same picture for CIFAR10
-    python main.py --config=configs/paper/figure2a.py:cifar10 --config.only=mlp_3x512
+    python main.py --config=configs/paper/figure2a.py:cifar10 --config.filter=mlp_3x512
 
 Time: ImageNet as table2.py; mlp_3x512 on CIFAR10 10 minutes on 2 cores (AMD EPYC), inception 15 hours.
 Expect: figures/best_so_far.png and .pdf in the directory of the figure, the gain printed.

@@ -28,7 +28,7 @@ CELLS = {
 def get_config(arguments=None):
     config = base.study_config(None, kind="kernel", words=())
     config.name = "table3"
-    config.only = arguments or "*"
+    config.filter = arguments or "*"
     for cell, changes in CELLS.items():
         config.cells[cell] = tuple(changes.items())
     return config

@@ -56,7 +56,7 @@ def run(study: Analysis) -> dict[str, Any]:
 
 
 def _signs(config: ConfigDict, draw: int) -> ConfigDict:
-    """Returns the run that learns one draw of random signs: two classes, all labels redrawn."""
+    """Returns the run that learns one draw of random signs: two classes, all labels resampled."""
     member = _labels(config, "uniform")
     member.corruption.label_probability = 1.0
     member.data.classes = 2

@@ -123,7 +123,7 @@ def _kernel(study: Analysis, gamma: float) -> Kernel:
 def _choose(study: Analysis) -> model_selection.Choice:
     """Returns gamma and ridge of the least error on a tenth of train that is held out."""
     asked, train = study.config.kernel, study.splits["train"]
-    examples = min(asked.choice_examples, len(train.ids)) if asked.choice_examples else 0
+    examples = min(asked.selection_examples, len(train.ids)) if asked.selection_examples else 0
     shared = {"multiples": asked.multiples, "ridges": asked.ridges, "progress": study.stages.report}
     if asked.features != "random_convolutions":
         return model_selection.choose(

@@ -19,12 +19,12 @@ class Provenance:
     """Counts this process's part of a corrupted split, in any order and in pieces.
 
     Attributes:
-      full: whether every example was added; the one who adds them knows, and says so.
+      complete: whether every example was added; the one who adds them knows, and says so.
       samples: the `SAMPLES` examples with the smallest ids so far, of this process's part; None before any.
     """
 
     def __init__(self):
-        self.full = False
+        self.complete = False
         self.samples: Corrupted | None = None
         self._images = Fingerprint()
         self._labels = Fingerprint()
@@ -35,7 +35,7 @@ class Provenance:
         self._images.add(piece.ids, piece.images)
         self._labels.add(piece.ids, piece.labels)
         self._keep_samples(piece)
-        self._columns.append(np.stack([piece.ids, piece.true_labels, piece.labels, piece.redrawn]).astype(np.int64))
+        self._columns.append(np.stack([piece.ids, piece.true_labels, piece.labels, piece.resampled]).astype(np.int64))
 
     def _keep_samples(self, piece: Corrupted) -> None:
         kept = self.samples
@@ -46,17 +46,17 @@ class Provenance:
             self.samples = _first(Corrupted(*(np.concatenate(parts) for parts in zip(kept, self.samples, strict=True))))
 
     def labels(self, gather: Gather) -> dict[str, np.ndarray]:
-        """Returns `ids`, `true_labels`, `given_labels` and `redrawn` over all processes, by ascending id."""
+        """Returns `ids`, `true_labels`, `given_labels` and `resampled` over all processes, by ascending id."""
         own = np.concatenate(self._columns, axis=1)
         counts = gather(np.array(own.shape[1]))
         padded = np.pad(own, ((0, 0), (0, int(counts.max()) - own.shape[1])))
         whole = np.concatenate([part[:, :count] for part, count in zip(gather(padded), counts, strict=True)], axis=1)
-        ids, true, given, redrawn = whole[:, np.argsort(whole[0])]
+        ids, true, given, resampled = whole[:, np.argsort(whole[0])]
         return {
             "ids": ids.astype(np.uint32),
             "true_labels": true.astype(np.int32),
             "given_labels": given.astype(np.int32),
-            "redrawn": redrawn.astype(bool),
+            "resampled": resampled.astype(bool),
         }
 
     def fingerprints(self, gather: Gather) -> dict[str, str]:

@@ -48,15 +48,15 @@ Provenances = dict[str, Provenance]  # by split
 
 
 def make_feed(name: str, config: ConfigDict, data: Dataset, total_steps: int) -> tuple[feeds.Feed, Provenances]:
-    """Returns the feed "resident" or "streamed" of a data set, and the census of each of its splits.
+    """Returns the feed "resident" or "streamed" of a data set, and the provenance of each of its splits.
 
-    A resident feed reads and corrupts all examples now, and their census is full; a streamed feed's fills up in the
+    A resident feed reads and corrupts all examples now, and their provenance is full; a streamed feed's fills up in the
     first pass over each split.
     """
-    census = {split: Provenance() for split in data.splits}
+    provenance = {split: Provenance() for split in data.splits}
     if name == "resident":
-        return _resident_feed(config, data, census), census
-    return _streamed_feed(config, data, total_steps, census), census
+        return _resident_feed(config, data, provenance), provenance
+    return _streamed_feed(config, data, total_steps, provenance), provenance
 
 
 def choose_feed(config: ConfigDict, data: Dataset, copies: int = 1) -> tuple[str, str]:
@@ -96,18 +96,18 @@ def fingerprint_splits(splits: dict[str, Corrupted]) -> dict[str, str]:
     """Returns the fingerprints of whole splits, of images and labels, named as those of a training run."""
     found = {}
     for name, split in splits.items():
-        census = Provenance()
-        census.add(split)
+        provenance = Provenance()
+        provenance.add(split)
         prefix = "" if name == "train" else f"{name}_"
-        found.update({prefix + part: value for part, value in census.fingerprints(distributed.all_gather).items()})
+        found.update({prefix + part: value for part, value in provenance.fingerprints(distributed.all_gather).items()})
     return found
 
 
-def _resident_feed(config: ConfigDict, data: Dataset, census: Provenances) -> feeds.ResidentFeed:
+def _resident_feed(config: ConfigDict, data: Dataset, provenance: Provenances) -> feeds.ResidentFeed:
     splits = corrupt_splits(config, data)
     for name, split in splits.items():
-        census[name].add(Corrupted(*(part[devices.process_stride()] for part in split)))
-        census[name].full = True
+        provenance[name].add(Corrupted(*(part[devices.process_stride()] for part in split)))
+        provenance[name].complete = True
     rows = train_rows(config, data)
     part = devices.process_slice(config.train.batch_size)
     return feeds.ResidentFeed(
@@ -117,7 +117,7 @@ def _resident_feed(config: ConfigDict, data: Dataset, census: Provenances) -> fe
     )
 
 
-def _streamed_feed(config: ConfigDict, data: Dataset, total_steps: int, census: Provenances) -> feeds.StreamedFeed:
+def _streamed_feed(config: ConfigDict, data: Dataset, total_steps: int, provenance: Provenances) -> feeds.StreamedFeed:
     rows = {name: _evaluation_rows(config, data, name) for name in data.splits}
 
     def read(name: str) -> Iterator[tuple[Split, np.ndarray]]:
@@ -144,11 +144,13 @@ def _streamed_feed(config: ConfigDict, data: Dataset, total_steps: int, census: 
 
     def evaluation_stream(name: str) -> Iterator[tuple[Split, np.ndarray]]:
         for part, weights in read(name):
-            if weights.any() and not census[name].full:  # a process's share of the last batch may be all padding
+            if (
+                weights.any() and not provenance[name].complete
+            ):  # a process's share of the last batch may be all padding
                 there = Split(*(values[weights > 0] for values in part))
-                census[name].add(corrupt_split(there, recipes[name], moments))
+                provenance[name].add(corrupt_split(there, recipes[name], moments))
             yield part, weights
-        census[name].full = True
+        provenance[name].complete = True
 
     return feeds.StreamedFeed(
         train_stream=lambda first_step: streaming.stream(

@@ -31,7 +31,7 @@ def describe_run(config: ConfigDict, setup: Setup) -> dict[str, str]:
     counts = (f"{len(split.ids):,} {name}" for name, split in data.splits.items())
     shape = "x".join(map(str, data.train.image_shape))
     asked = config.corruption
-    labels = "true" if asked.labels == "none" else f"{asked.labels}, redrawn with p = {asked.label_probability:g}"
+    labels = "true" if asked.labels == "none" else f"{asked.labels}, resampled with p = {asked.label_probability:g}"
     if asked.labels != "none" and asked.test_labels:
         labels += ", TEST LABELS TOO"
     stop = f", or at train accuracy {plan.stop_accuracy:.2%}" if plan.stop_accuracy else ""
@@ -98,17 +98,17 @@ class Screen:
 
 def collect_provenance(setup: Setup) -> ProvenanceRecord | None:
     """Returns what is kept of the examples of all processes, None before every one of them was seen."""
-    if not all(census.full for census in setup.census.values()):
+    if not all(provenance.complete for provenance in setup.provenance.values()):
         return None
-    found = {split: census.fingerprints(distributed.all_gather) for split, census in setup.census.items()}
+    found = {split: provenance.fingerprints(distributed.all_gather) for split, provenance in setup.provenance.items()}
     return ProvenanceRecord(
         fingerprints={
             name if split == "train" else f"{split}_{name}": value
             for split, values in found.items()
             for name, value in values.items()
         },
-        labels={name: census.labels(distributed.all_gather) for name, census in setup.census.items()},
-        samples=_samples(setup.census["train"]),
+        labels={name: provenance.labels(distributed.all_gather) for name, provenance in setup.provenance.items()},
+        samples=_samples(setup.provenance["train"]),
     )
 
 
@@ -153,18 +153,18 @@ class Reporter:
         record: records.Run,
         saved: checkpoints.Checkpoints,
         history: loop.History,
-        census: ProvenanceRecord | None,
+        provenance: ProvenanceRecord | None,
         profile_steps: tuple[int, int] | None,
         screen: Screen,
         stack: contextlib.ExitStack,
     ):
         """Begins (or goes on) writing; what must be closed at the end is put on the stack."""
-        resumed, known = history.step > 0, record.manifest["fate"] != "new"
-        fingerprints = {"order": setup.order_fingerprint, **(census.fingerprints if census else {})}
+        resumed, known = history.step > 0, record.manifest["status"] != "new"
+        fingerprints = {"order": setup.order_fingerprint, **(provenance.fingerprints if provenance else {})}
         record.begin(history.step if resumed else -1, setup.facts, fingerprints, evaluated=history.is_evaluated)
-        self._record, self._saved, self._fetch = record, saved, setup.programs.fetch
-        if census:
-            self.count(census)
+        self._record, self._saved, self._fetch = record, saved, setup.compiled.fetch
+        if provenance:
+            self.count(provenance)
         self._tensorboard = None
         if config.log.tensorboard:
             writer = tensorboard.EventWriter(record.subfolder("tensorboard"), first_step=history.step)
@@ -189,12 +189,12 @@ class Reporter:
         elif known:
             self._screen.note("An earlier launch left no checkpoint: the run begins anew, at step 0.")
 
-    def count(self, census: ProvenanceRecord) -> None:
-        """Records the census of the data."""
-        self._record.check_fingerprints(census.fingerprints)
-        for split, labels in census.labels.items():
+    def count(self, provenance: ProvenanceRecord) -> None:
+        """Records the provenance of the data."""
+        self._record.check_fingerprints(provenance.fingerprints)
+        for split, labels in provenance.labels.items():
             self._record.save_arrays("corruption" if split == "train" else f"corruption_{split}", **labels)
-        self._record.save_arrays("samples", **census.samples)
+        self._record.save_arrays("samples", **provenance.samples)
 
     def take(self, event: loop.Event, history: loop.History) -> None:
         """Acts on one event; `history` is the loop's, as of now."""
@@ -212,9 +212,9 @@ class Reporter:
 
 
 def show_end(record: records.Run) -> int:
-    """Shows the closing table of an ended run; returns its exit status."""
+    """Shows the closing table of an ended run; returns its exit code."""
     manifest = record.manifest
-    progress.show_closing_table(manifest["fate"], progress.closing_rows(manifest["summary"]))
+    progress.show_closing_table(manifest["status"], progress.closing_rows(manifest["summary"]))
     print(f"Records and figures: {record.folder}")
     if exit_code(record) == EXIT_DIVERGED:
         where = manifest["end"]
@@ -226,5 +226,5 @@ def show_end(record: records.Run) -> int:
 
 
 def exit_code(record: records.Run) -> int:
-    """Returns the exit status of an ended run."""
-    return EXIT_DIVERGED if record.manifest["fate"] == "diverged" else EXIT_DONE
+    """Returns the exit code of an ended run."""
+    return EXIT_DIVERGED if record.manifest["status"] == "diverged" else EXIT_DONE

@@ -5,7 +5,7 @@ Refuses to change anything of the config: for another run, start main.py with it
     python -m rethink.experiment.rerun runs/NAME-HASH                   # goes on with an interrupted run
     python -m rethink.experiment.rerun runs/NAME-HASH --workdir=DIR     # the same run from its start, and a comparison with it
 
-Exit status: that of main.py, and 1 where the new run has ended well and came to something else.
+Exit code: that of main.py, and 1 where the new run has ended well and came to something else.
 """
 
 import argparse
@@ -65,9 +65,9 @@ def _differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]
 
 
 def _result(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the fate and the summary of a run, without times and without the summary's rows as texts."""
+    """Returns the status and the summary of a run, without times and without the summary's rows as texts."""
     summary = {name: value for name, value in (manifest.get("summary") or {}).items() if name != "rows"}
-    return {"fate": manifest["fate"], **_untimed(summary)}
+    return {"status": manifest["status"], **_untimed(summary)}
 
 
 def _untimed(value: Any) -> Any:
@@ -78,7 +78,7 @@ def _untimed(value: Any) -> Any:
 
 
 def _run(config: ConfigDict, folder: pathlib.Path) -> int:
-    """Runs a config that was recorded, maybe by a version with other fields; returns the exit status."""
+    """Runs a config that was recorded, maybe by a version with other fields; returns the exit code."""
     try:
         return run_experiment(config, str(folder), Launch())
     except AttributeError as error:
@@ -91,7 +91,7 @@ def _run(config: ConfigDict, folder: pathlib.Path) -> int:
 
 
 def main() -> int:
-    """Makes the run that the command line names again; returns the exit status."""
+    """Makes the run that the command line names again; returns the exit code."""
     parser = argparse.ArgumentParser(description="Makes a run again from its own directory.")
     parser.add_argument("folder", type=pathlib.Path, metavar="RUN", help="a run directory")
     parser.add_argument("--workdir", type=pathlib.Path, help="makes it from its start there, and compares")
@@ -100,17 +100,17 @@ def main() -> int:
         config = read_config(arguments.folder)
         if arguments.workdir and arguments.workdir.resolve() == arguments.folder.resolve():
             raise UserError(f"--workdir={arguments.workdir} is the run itself: choose a new directory.")
-        status = _run(config, arguments.workdir or arguments.folder)
+        exit_code = _run(config, arguments.workdir or arguments.folder)
         if arguments.workdir:
             line, same = compare_runs(arguments.folder, arguments.workdir)
             print(line)
-            status = status or (EXIT_DONE if same else EXIT_DIFFERS)
+            exit_code = exit_code or (EXIT_DONE if same else EXIT_DIFFERS)
     except UserError as error:
         print(f"Error: {error}", file=sys.stderr)
         return EXIT_MISTAKE
     except KeyboardInterrupt as interruption:
         return exit_code_of(interruption)
-    return status
+    return exit_code
 
 
 if __name__ == "__main__":

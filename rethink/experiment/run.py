@@ -64,7 +64,7 @@ class Launch:
 
 
 def run_experiment(config: ConfigDict, workdir: str, launch: Launch) -> int:
-    """Runs the experiment of a config in a directory, or goes on with it; returns the exit status.
+    """Runs the experiment of a config in a directory, or goes on with it; returns the exit code.
 
     Of several processes, one that fails alone does not return: it tells the others and ends.
 
@@ -76,19 +76,19 @@ def run_experiment(config: ConfigDict, workdir: str, launch: Launch) -> int:
     distributed.initialize(config.hardware, launch.processes)
     signals = preemption.Signals()
     try:
-        status = _run(config, workdir, launch, signals)
+        exit_code = _run(config, workdir, launch, signals)
     except (Exception, KeyboardInterrupt) as error:
         if distributed.several_processes() and not heartbeat.is_synchronized(error):
             traceback.print_exc()
             heartbeat.hard_exit(heartbeat.EXIT_LOST)
         raise
-    if signals.asked(together=True):  # it came too late for this run, but not for what would follow
+    if signals.stop_requested(together=True):  # it came too late for this run, but not for what would follow
         raise signals.interruption()
-    return status
+    return exit_code
 
 
 def run_group(members: Sequence[tuple[ConfigDict, str]], launch: Launch) -> list[int | Exception]:
-    """Runs the members of a table that share a program; returns the exit status of each, or why it failed.
+    """Runs the members of a table that share a program; returns the exit code of each, or why it failed.
 
     They are trained together where one process holds their data. Of several processes, with a profiler's trace, with a
     streamed feed, or (`data.feed=auto`) where all their images are above `data.resident_limit_gib`, they run in turn.
@@ -111,10 +111,10 @@ def run_group(members: Sequence[tuple[ConfigDict, str]], launch: Launch) -> list
     if alone or input_pipeline.choose_feed(first.data, open_dataset_once(first), copies)[0] != "resident":
         return [_run_or_error(config, workdir, launch) for config, workdir in members]
     signals, screen = preemption.Signals(), Screen(shared=True)
-    group = vmapped_runs.VmappedRuns(lambda: signals.asked(together=False))
+    group = vmapped_runs.VmappedRuns(lambda: signals.stop_requested(together=False))
     with signals, allocator.keeping_freed_memory():
         results = run_lockstep([_lockstep_run(*member, signals, group, screen) for member in members], group)
-    if signals.asked(together=True):
+    if signals.stop_requested(together=True):
         raise signals.interruption()
     return results
 
@@ -151,7 +151,7 @@ def check_config(config: ConfigDict) -> None:
       UserError: a field is off.
     """
     validation.validate(config, CHOICES)
-    if config.kind in ("train", "capacity") and not config.parts:
+    if config.kind in ("train", "capacity") and not config.experiments:
         registry.find_builder(config.model.name)
 
 
@@ -167,15 +167,15 @@ def _run(config: ConfigDict, workdir: str, launch: Launch, signals: preemption.S
                 )
             if distributed.is_first():
                 record = stack.enter_context(records.open_run(workdir, config))
-            status = ""
+            exit_code = ""
             if record and record.finished:
-                status = str(report_already_finished(record, launch.brief))
-        status = distributed.all_gather_text(status)[0]  # the first process's is everybody's
-        return int(status) if status else KINDS[config.kind](config, record, launch, signals)
+                exit_code = str(report_already_finished(record, launch.brief))
+        exit_code = distributed.all_gather_text(exit_code)[0]  # the first process's is everybody's
+        return int(exit_code) if exit_code else KINDS[config.kind](config, record, launch, signals)
 
 
 def report_already_finished(record: records.Run, brief: bool) -> int:
-    """Says that a run has ended before, and how; returns its exit status."""
+    """Says that a run has ended before, and how; returns its exit code."""
     if brief:
         print(f"Done before: {record.folder}")
         return exit_code(record)
@@ -226,8 +226,8 @@ def _train_for_analysis(
     """
     folder = record.folder / name
     with screen.paused():
-        status = run_experiment(config, str(folder), dataclasses.replace(launch, brief=True, profile_steps=None))
-    if status == EXIT_DIVERGED:
+        exit_code = run_experiment(config, str(folder), dataclasses.replace(launch, brief=True, profile_steps=None))
+    if exit_code == EXIT_DIVERGED:
         raise UserError(
             f"The run in {folder} diverged: choose a smaller --config.optimizer.learning_rate and another --workdir."
         )

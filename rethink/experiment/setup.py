@@ -34,8 +34,8 @@ class Setup:
     Attributes:
       start: the state to start from, host arrays.
       feed: to be closed at the end.
-      programs: what runs on the devices.
-      census: of each split; full once it was evaluated.
+      compiled: what runs on the devices.
+      provenance: of each split; full once it was evaluated.
       order_fingerprint: of the first epoch's rows.
       data: the open data set; feed_reason: why the feed was chosen.
       facts: entries of the manifest.
@@ -45,9 +45,9 @@ class Setup:
     schedule: optax.Schedule
     start: state.TrainState
     feed: feeds.Feed
-    programs: feeds.CompiledFns
+    compiled: feeds.CompiledFns
     num_classes: int
-    census: input_pipeline.Provenances
+    provenance: input_pipeline.Provenances
     order_fingerprint: str
     facts: dict[str, Any]
     data: Dataset
@@ -138,16 +138,16 @@ def make_run_spec(config: ConfigDict) -> RunSpec:
     )
 
 
-def set_up_run(config: ConfigDict, make_programs: Callable[..., feeds.CompiledFns] = feeds.compile_fns) -> Setup:
+def set_up_run(config: ConfigDict, compile_fns: Callable[..., feeds.CompiledFns] = feeds.compile_fns) -> Setup:
     """Returns everything that a training run needs: data opened (resident: corrupted), network, programs.
 
     Args:
-      make_programs: (feed, make_train_step, evaluation_step, seed) -> programs, of a run by itself or in a group.
+      compile_fns: (feed, make_train_step, evaluation_step, seed) -> programs, of a run by itself or in a group.
     """
     run = make_run_spec(config)
     data, plan = run.data, run.plan
     start = state.init_state(run.model, run.tx, config.seed, run.input_shape)
-    feed, census = input_pipeline.make_feed(run.feed_name, config, data, plan.total_steps)
+    feed, provenance = input_pipeline.make_feed(run.feed_name, config, data, plan.total_steps)
     facts = {
         **manifest_metadata(data, run.feed_name),
         "parameters": count_parameters(start.params),
@@ -158,9 +158,9 @@ def set_up_run(config: ConfigDict, make_programs: Callable[..., feeds.CompiledFn
         schedule=run.schedule,
         start=start,
         feed=feed,
-        programs=make_programs(feed, run.make_train_step, run.evaluation_step, config.seed),
+        compiled=compile_fns(feed, run.make_train_step, run.evaluation_step, config.seed),
         num_classes=data.num_classes,
-        census=census,
+        provenance=provenance,
         facts=facts,
         order_fingerprint=fingerprints.order_fingerprint(
             [input_pipeline.train_rows(config, data)(0, plan.steps_per_epoch)]

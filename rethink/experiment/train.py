@@ -19,7 +19,7 @@ from rethink.results import records
 from rethink.schema.errors import EXIT_DIVERGED, EXIT_DONE, UserError
 from rethink.training import checkpoints, distributed, feeds, heartbeat, loop, preemption, vmapped_runs
 
-RunSteps = Generator[None, None, int]  # yields where a group waits for its members, returns the exit status
+RunSteps = Generator[None, None, int]  # yields where a group waits for its members, returns the exit code
 RunEnd = int | Exception | preemption.Interrupted
 
 
@@ -46,14 +46,14 @@ def train(
         with distributed.sync_errors():
             setup = set_up_run(config, group.join if group else feeds.compile_fns)
         stack.callback(setup.feed.close)
-        at_loss = record.fail if record else lambda reason: None
-        stack.enter_context(heartbeat.Heartbeat(config.hardware.peer_timeout_seconds, at_loss))
+        on_lost = record.fail if record else lambda reason: None
+        stack.enter_context(heartbeat.Heartbeat(config.hardware.heartbeat_timeout_seconds, on_lost))
         state, history, saved = _resume(config, setup, record, profile_steps, stack)
-        census = collect_provenance(setup)
+        provenance = collect_provenance(setup)
         reporter = None
         with distributed.sync_errors():
             if record and saved:
-                reporter = Reporter(config, setup, record, saved, history, census, profile_steps, screen, stack)
+                reporter = Reporter(config, setup, record, saved, history, provenance, profile_steps, screen, stack)
         yield
         signals.wait_for_steps()
         event = None
@@ -61,17 +61,17 @@ def train(
             setup.plan,
             state,
             history,
-            train_call=setup.programs.train_call,
-            evaluate=functools.partial(setup.programs.evaluate, told_to_end=signals.asked),
-            fetch=setup.programs.fetch,
+            train_call=setup.compiled.train_call,
+            evaluate=functools.partial(setup.compiled.evaluate, should_stop=signals.stop_requested),
+            fetch=setup.compiled.fetch,
             learning_rate=setup.schedule,
-            is_finite=setup.programs.is_finite,
-            interrupted=group.interrupted if group else signals.asked,
+            is_finite=setup.compiled.is_finite,
+            interrupted=group.interrupted if group else signals.stop_requested,
         ):
-            if census is None:
-                census = collect_provenance(setup)
-                if census and reporter:
-                    reporter.count(census)
+            if provenance is None:
+                provenance = collect_provenance(setup)
+                if provenance and reporter:
+                    reporter.count(provenance)
             if reporter:
                 reporter.take(event, history)
             if event.kind == "advance":
@@ -79,21 +79,21 @@ def train(
     assert event is not None
     if record and screen.shared:
         print(f"\n{record.folder.name}")
-    if event.fate == "interrupted":
+    if event.status == "interrupted":
         where = f"at step {event.step:,}, and saved" if event.step else "before the first step"
         print(f"Interrupted {where}: the same command goes on from there.")
         raise signals.interruption()
     if not record:
-        return EXIT_DIVERGED if event.fate == "diverged" else EXIT_DONE
+        return EXIT_DIVERGED if event.status == "diverged" else EXIT_DONE
     return _end(config, setup, record, event, history)
 
 
 def _end(config: ConfigDict, setup: Setup, record: records.Run, event: loop.Event, history: loop.History) -> int:
-    """Draws, records and shows what a run came to; returns its exit status."""
+    """Draws, records and shows what a run came to; returns its exit code."""
     summary = summarize(setup, history, record)
     stem = record.subfolder("figures") / "learning_curve"
     learning_curve.draw_learning_curve(record.rows(), stem, title=config.name, num_classes=setup.num_classes)
-    record.end(event.fate, summary=summary, end=event.row)  # last: what is killed before is done again
+    record.end(event.status, summary=summary, end=event.row)  # last: what is killed before is done again
     return show_end(record)
 
 
@@ -110,14 +110,14 @@ def _resume(
         if record:
             folder = record.subfolder("checkpoints")
             saved = stack.enter_context(checkpoints.Checkpoints(folder, config.checkpoint.keep))
-            start, history = saved.restore(start, record.saved_its_end) or (start, history)
+            start, history = saved.restore(start, record.reached_end) or (start, history)
             _check_length(history.step, setup.plan.total_steps, profile_steps)
     text = distributed.all_gather_text(json.dumps(dataclasses.asdict(history)))[0]
-    return setup.programs.place(distributed.broadcast_from_host0(start)), loop.History(**json.loads(text)), saved
+    return setup.compiled.place(distributed.broadcast_from_host0(start)), loop.History(**json.loads(text)), saved
 
 
 def run_lockstep(stories: list[RunSteps], group: vmapped_runs.VmappedRuns) -> list[int | Exception]:
-    """Tells the stories of a group's members side by side; returns the exit status of each, or why it failed.
+    """Tells the stories of a group's members side by side; returns the exit code of each, or why it failed.
 
     Raises:
       Interrupted: the process was told to end; each member has recorded it.
@@ -166,7 +166,7 @@ def _advance(story: RunSteps, error: Exception | None) -> RunEnd | None:
 
 
 def run_to_end(story: RunSteps) -> int:
-    """Tells the story of a run by itself; returns its exit status."""
+    """Tells the story of a run by itself; returns its exit code."""
     while True:
         try:
             next(story)

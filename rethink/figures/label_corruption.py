@@ -1,4 +1,4 @@
-"""Owns figures 1b and 1c: steps to fit, and test error, against the probability that a label is redrawn.
+"""Owns figures 1b and 1c: steps to fit, and test error, against the probability that a label is resampled.
 
 Refuses to leave out a run that did not fit, as it was short or diverged: it is drawn at the steps that it made, as a
 lower bound. One that diverged has no test error.
@@ -32,12 +32,12 @@ COLUMNS = (
 
 
 def read_points(runs: Runs) -> list[Point]:
-    """Returns the points of runs against the probability that a label is redrawn; true labels are at 0."""
+    """Returns the points of runs against the probability that a label is resampled; true labels are at 0."""
     return metric_vs_field.read_points(runs, FIELD, probability, protocol.figure_mismatches)
 
 
 def probability(config: Mapping[str, Any]) -> float:
-    """Returns the probability with which a flat config has a label redrawn."""
+    """Returns the probability with which a flat config has a label resampled."""
     return 0.0 if config.get("corruption.labels") == "none" else config[FIELD]
 
 
@@ -91,7 +91,7 @@ def draw_label_corruption(points: Sequence[Point], stem: Path, *, title: str) ->
             if any(any(curve.bounds) for curve in drawn.values()):
                 axes.set_title("triangles: not reached, a lower bound", loc="right", fontsize=7, color="#555555")
         metric_vs_field.plot(lower, metric_vs_field.curves(points, metric_vs_field.error("test_accuracy")))
-        lower.set(ylabel="test error (%)", xlabel="probability that a label is redrawn", ylim=(0, 100))
+        lower.set(ylabel="test error (%)", xlabel="probability that a label is resampled", ylim=(0, 100))
         metric_vs_field.legend(figure, lower)
         return figure
 

@@ -69,8 +69,8 @@ def _loss(folder: Path) -> Loss:
     classes, test = summary.get("num_classes"), (summary.get("evaluation") or {}).get("test_accuracy")
     plain = {field: value for field, value in manifest["config"].items() if field != "corruption.pixels"}
     notes = [*protocol.figure_mismatches(plain), *protocol.caveats(plain, manifest.get("data") or {})]
-    if manifest["fate"] not in records.WITH_RESULT:
-        notes.insert(0, manifest["fate"])
+    if manifest["status"] not in records.WITH_RESULT:
+        notes.insert(0, manifest["status"])
     if plain.get("train.batch_size") != BATCH:
         notes.insert(0, f"batch: {plain.get('train.batch_size')}")
     if plain.get("model.name") != "inception":

@@ -88,9 +88,9 @@ def read_points(
             config, summary = manifest["config"], manifest.get("summary")
             if field not in config:
                 raise UserError(unknown_name("FIELD", field, list(config)))
-            if not summary or manifest["fate"] not in records.FINISHED:
+            if not summary or manifest["status"] not in records.FINISHED:
                 continue
-            diverged = manifest["fate"] not in records.WITH_RESULT
+            diverged = manifest["status"] not in records.WITH_RESULT
             value = at(config) if at else config[field]
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise UserError(f"FIELD='{field}' is no number ({value!r}): choose one to draw against.")

@@ -146,7 +146,7 @@ STEPS_TO_LOSS = {
 }
 REPLICATED_TEST_ACCURACY = {"true": Number(86.71, "C"), "random": Number(10.31, "C")}
 START_BEFORE_RANDOM = {name: Number(None, "A", "before random labels") for name in ("random_pixels", "gaussian")}
-# Figures 1b and 1c, against the probability that a label is redrawn: steps to overfit over those at 0; test error.
+# Figures 1b and 1c, against the probability that a label is resampled: steps to overfit over those at 0; test error.
 CORRUPTED_NETWORKS = ("inception", "alexnet", "mlp_1x512")  # certainty M
 STEPS_TO_OVERFIT = {"0": Number(1.0, "C", "1"), "1": Number(4.0, "C", "about 4")}
 TEST_ERROR = {"1": Number(90.0, "A", "rises to 90%")}

@@ -149,8 +149,8 @@ def changes_claims(table: str, cell: str, config: Mapping[str, Any]) -> bool:
     """Returns whether no ordering can be put to a run: corruption, regularizers or batch norm are not its cell's."""
     wanted = expected(table, cell)
     named = any(_mismatches(field, wanted[field], config) for field in wanted if field.startswith(_CLAIMED))
-    redrawn = _some_redrawn(config, "corruption.label_probability") and bool(wanted)
-    return named or redrawn or any(_set(config, f"corruption.{name}") for name in ("pixels", "test_labels"))
+    resampled = _some_redrawn(config, "corruption.label_probability") and bool(wanted)
+    return named or resampled or any(_set(config, f"corruption.{name}") for name in ("pixels", "test_labels"))
 
 
 def caveats(config: Mapping[str, Any], data: Mapping[str, Any]) -> list[str]:
@@ -192,8 +192,8 @@ def _data(config: Mapping[str, Any]) -> str:
 
 _CAVEATS: tuple[tuple[str, Callable[[Mapping[str, Any], str], bool], str], ...] = (
     ("data.classes", _set, "labels modulo {} classes"),
-    ("corruption.label_probability", _some_redrawn, "labels redrawn with p = {:g}"),
-    ("corruption.labels", _holds("symmetric"), "labels redrawn to other classes only"),
+    ("corruption.label_probability", _some_redrawn, "labels resampled with p = {:g}"),
+    ("corruption.labels", _holds("symmetric"), "labels resampled to other classes only"),
     ("corruption.pixels", _set, "pixels: {}"),
     ("corruption.test_labels", _set, "test labels corrupted too"),
     ("early_stopping.monitor", _holds("oracle"), "stopped by the oracle (test set)"),

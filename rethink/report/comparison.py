@@ -27,7 +27,7 @@ from rethink.schema.errors import UserError, pick
 MATCH_POINTS = 1.0  # ours and the paper's that differ by no more match,
 MATCH_ERRORS = 3.0  # or by no more than so many standard errors,
 MOST_POINTS = 2.5  # unless these are more: then nothing can be told
-VERDICTS = ("match", "off", "too noisy", "not comparable", "not run", "no result", "in words", "paper silent")
+VERDICTS = ("match", "off", "inconclusive", "not comparable", "not run", "no result", "in words", "not reported")
 COLUMNS = (
     "cell",
     "measure",
@@ -39,12 +39,12 @@ COLUMNS = (
     "ours - paper",
     "standard error",
     "verdict",
-    "fate",
+    "status",
     "train examples",
     "epochs",
     "notes",
 )
-TERMINAL_COLUMNS = ("cell", "measure", "ours %", "paper %", "ours - paper", "verdict", "epochs", "fate", "notes")
+TERMINAL_COLUMNS = ("cell", "measure", "ours %", "paper %", "ours - paper", "verdict", "epochs", "status", "notes")
 ORDERING_COLUMNS = ("statement", "measure", "paper", "certainty", "ours", "n", "standard error", "verdict", "notes")
 
 
@@ -100,7 +100,7 @@ def _row(cell: str, measure: str, number: Number | None, found: Sequence[Outcome
         "ours - paper": "" if difference is None else f"{difference:+.2f}",
         "standard error": "" if error is None else f"{error:.2f}",
         "verdict": judge(number, difference, error, ran=bool(found), comparable=not caveats),
-        "fate": outcomes.fates(found),
+        "status": outcomes.statuses(found),
         "train examples": _span(outcome.train_examples for outcome in found),
         "epochs": _span(outcome.epochs for outcome in found),
         "notes": "; ".join(caveats),
@@ -117,7 +117,7 @@ def judge(number: Number | None, difference: float | None, error: float | None, 
       ran: whether there is a run; comparable: whether all of them are the paper's experiment, and none diverged.
     """
     if number is None:
-        return "paper silent"
+        return "not reported"
     if number.value is None:
         return "in words" if ran else "not run"
     if difference is None:
@@ -127,7 +127,7 @@ def judge(number: Number | None, difference: float | None, error: float | None, 
     allowed = max(MATCH_POINTS, MATCH_ERRORS * (error or 0.0))
     if round(abs(difference) - allowed, 6) > 0:
         return "off"
-    return "match" if allowed <= MOST_POINTS else "too noisy"
+    return "match" if allowed <= MOST_POINTS else "inconclusive"
 
 
 def _least(counts: Iterable[int | None]) -> int | None:
@@ -192,8 +192,8 @@ def _ordering_row(table: Table, claim: Claim, found: Mapping[str, Sequence[Outco
 
 
 def _notes(runs: Sequence[Outcome], sample: Sequence[float]) -> list[str]:
-    """Returns the caveats of a cell, and the fates where some of its runs have come to no result."""
-    return outcomes.caveats_of(runs) + ([outcomes.fates(runs)] if len(sample) < len(runs) else [])
+    """Returns the caveats of a cell, and the statuses where some of its runs have come to no result."""
+    return outcomes.caveats_of(runs) + ([outcomes.statuses(runs)] if len(sample) < len(runs) else [])
 
 
 def _verdict(
@@ -218,7 +218,7 @@ def _without_result(claim: Claim, runs: Mapping[str, Sequence[Outcome]]) -> str:
     """Returns the verdict where a cell has no value."""
     if not all(runs.values()):
         return "not run"
-    diverged = all(run.fate == "diverged" for found in runs.values() for run in found)
+    diverged = all(run.status == "diverged" for found in runs.values() for run in found)
     return "holds" if diverged and _meets_by_diverging(claim) else "no result"
 
 

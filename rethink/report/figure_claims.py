@@ -72,10 +72,10 @@ def _changes_claims(config: Mapping[str, Any], labels: str) -> bool:
 def _figure1a(runs: Runs) -> Iterator[ClaimCheck]:
     replicated = STEPS_TO_LOSS
     manifests = {name: [records.read_run(folder) for folder in runs.get(name, ())] for name in replicated}
-    lost = {name for name, known in manifests.items() if any(run["fate"] == "diverged" for run in known)}
+    lost = {name for name, known in manifests.items() if any(run["status"] == "diverged" for run in known)}
     every = loss_curves.read_losses(runs)
     found = {name: losses for name, losses in every.items() if name not in lost}  # no claim is put to survivors
-    ended = [name for name, known in manifests.items() if all(run["fate"] in records.WITH_RESULT for run in known)]
+    ended = [name for name, known in manifests.items() if all(run["status"] in records.WITH_RESULT for run in known)]
     loss = {name: Estimate(max(min(run.losses) for run in losses), len(losses)) for name, losses in found.items()}
     steps = {
         "steps to start": _steps(found, Loss.started, lambda run: run.guessing is not None),
@@ -153,8 +153,8 @@ def _of_series(
 ) -> Iterator[ClaimCheck]:
     """Yields the claims about one network; its points with their manifests, and those of its runs without a result."""
     points, manifests = [point for point, _ in own], [manifest for _, manifest in own]
-    begun = [(label_corruption.probability(run["config"]), run["fate"]) for run in unfinished]
-    begun = [(p, fate) for p, fate in begun if isinstance(p, int | float)]
+    begun = [(label_corruption.probability(run["config"]), run["status"]) for run in unfinished]
+    begun = [(p, status) for p, status in begun if isinstance(p, int | float)]
     levels = [f"{x:g}" for x in sorted({*(point.x for point in points), *(p for p, _ in begun)})]
     if len(levels) < 2:
         return  # no level to compare with
@@ -163,7 +163,7 @@ def _of_series(
     notes = [f"network: {network}" for network in sorted(networks)] + [n for point in points for n in point.caveats]
     differences = outcomes.differences([list(map(outcomes.training, manifests))])
     comparable = not differences and not any(_changes_levels(run["config"]) for run in manifests)
-    notes += [*differences, *(f"{fate} at p = {p:g}" for p, fate in begun)]
+    notes += [*differences, *(f"{status} at p = {p:g}" for p, status in begun)]
     steps = _over_seeds(points, label_corruption.relative(points, label_corruption.FIT))
     lost = {point.x for point in points if point.diverged}  # a mean there would be one of survivors
     survived = [point for point in points if point.x not in lost]
@@ -216,7 +216,7 @@ def _over_seeds(points: Sequence[Point], value: metric_vs_field.Value) -> dict[s
 
 
 def _changes_levels(config: Mapping[str, Any]) -> bool:
-    """Returns whether a run differs from the paper's in more than how many labels are redrawn."""
+    """Returns whether a run differs from the paper's in more than how many labels are resampled."""
     others = {**config, "corruption.labels": "none"}
     return config.get("corruption.labels") not in ("none", "uniform") or _changes_claims(others, "none")
 
@@ -279,14 +279,14 @@ def _case_of(
     """Returns the case of a claim about outcomes: `known` are those of all the runs that it speaks of."""
     listed = [run for runs in known.values() for run in runs]
     measured = {cell: value for cell, value in found.items() if value is not None}
-    fates = [
-        f"{name}: {outcomes.fates(runs)}" for name, runs in known.items() if not all(run.fractions for run in runs)
+    statuses = [
+        f"{name}: {outcomes.statuses(runs)}" for name, runs in known.items() if not all(run.fractions for run in runs)
     ]
     differences = outcomes.differences([[run.training for run in runs] for runs in known.values()])
     survivors = any(map(outcomes.diverged, known.values()))
     comparable = not differences and not survivors and not any(run.changes_claims for run in listed)
     caveats = [caveat for runs in known.values() for caveat in outcomes.caveats_of(runs)]
-    return ClaimCheck(claim, said, certain, measured, begun, comparable, [*caveats, *fates, *differences])
+    return ClaimCheck(claim, said, certain, measured, begun, comparable, [*caveats, *statuses, *differences])
 
 
 _FIGURES: Mapping[str, Callable[[Runs], Iterator[ClaimCheck]]] = {

@@ -64,7 +64,7 @@ FIGURES: Mapping[str, Callable[[Runs, pathlib.Path, str, str], FigureFiles]] = {
     "best_so_far": _best_so_far,  # figure 2: train and test against steps
     "loss_curves": _loss_curves,  # figure 1a
     "label_corruption": _label_corruption,  # figures 1b and 1c
-    "against": _against,  # errors against the numbers of an axis
+    "metric_vs_field": _against,  # errors against the numbers of an axis
 }
 CHOICES = ("auto", "none", *FIGURES)
 
@@ -74,7 +74,7 @@ def draw_figure(name: str, folder: pathlib.Path, *, title: str, field: str = "")
 
     Args:
       name: one of `FIGURES`.
-      field: of "against": a field of the config.
+      field: of "metric_vs_field": a field of the config.
 
     Raises:
       UserError: no such figure, no such field, or a folder as results_runs.run_folders refuses it.

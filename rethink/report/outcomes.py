@@ -40,7 +40,7 @@ class Outcome(NamedTuple):
 
     folder: pathlib.Path
     seed: int
-    fate: str
+    status: str
     train_examples: int | None
     test_examples: int | None
     epochs: float | None
@@ -95,14 +95,14 @@ def read(runs: Runs, table: str) -> dict[str, list[Outcome]]:
 
 def _outcome(folder: pathlib.Path, table: str, cell: str) -> Outcome:
     manifest = records.read_run(folder)
-    fate, config, data = manifest["fate"], manifest["config"], manifest.get("data", {})
+    status, config, data = manifest["status"], manifest["config"], manifest.get("data", {})
     if "seed" not in config:
         raise UserError(f"{folder}/manifest.json has no seed: bring it back from a copy, or leave it out.")
-    summary = manifest.get("summary") if fate in records.WITH_RESULT else None
+    summary = manifest.get("summary") if status in records.WITH_RESULT else None
     return Outcome(
         folder=folder,
         seed=config["seed"],
-        fate=fate,
+        status=status,
         train_examples=data.get("train_examples"),
         test_examples=data.get("test_examples"),
         epochs=summary.get("epochs") if summary else None,
@@ -141,13 +141,13 @@ def caveats_of(outcomes: Sequence[Outcome]) -> list[str]:
 
 def diverged(outcomes: Sequence[Outcome]) -> int:
     """Returns how many of the runs diverged, where others of the same cell came to a result; else 0."""
-    count = sum(outcome.fate == "diverged" for outcome in outcomes)
+    count = sum(outcome.status == "diverged" for outcome in outcomes)
     return count if any(outcome.fractions for outcome in outcomes) else 0
 
 
-def fates(outcomes: Sequence[Outcome]) -> str:
-    """Returns 'not run', 'done', or with several fates how many runs had each: '2 done, 1 failed'."""
-    counts = Counter(outcome.fate for outcome in outcomes)
+def statuses(outcomes: Sequence[Outcome]) -> str:
+    """Returns 'not run', 'done', or with several statuses how many runs had each: '2 done, 1 failed'."""
+    counts = Counter(outcome.status for outcome in outcomes)
     if len(counts) < 2:
         return next(iter(counts), "not run")
-    return ", ".join(f"{count} {fate}" for fate, count in counts.items())
+    return ", ".join(f"{count} {status}" for status, count in counts.items())

@@ -39,7 +39,7 @@ COLOURS = {
 }
 ACCURACIES = {  # label of a closing row -> field of the evaluation row
     "train accuracy, given labels": "train_accuracy",
-    "  untouched part": "train_accuracy_untouched",
+    "  clean part": "train_accuracy_clean",
     "  corrupted part, given labels": "train_accuracy_corrupted_given",
     "  corrupted part, true labels": "train_accuracy_corrupted_true",
     "held-out accuracy, given labels": "validation_accuracy",
@@ -189,15 +189,15 @@ class Progress:
         return Group(line, Text("  ".join(self._measured()), style="cyan"))
 
 
-def show_closing_table(fate: str, rows: Sequence[tuple[str, str]], stream: TextIO | None = None) -> None:
-    """Prints how a run ended: the fate, then `rows` of (label, value); `stream` None is `sys.stdout`."""
+def show_closing_table(status: str, rows: Sequence[tuple[str, str]], stream: TextIO | None = None) -> None:
+    """Prints how a run ended: the status, then `rows` of (label, value); `stream` None is `sys.stdout`."""
     stream = sys.stdout if stream is None else stream
     console = Console(file=stream, highlight=False)
     if is_terminal(console, stream):
-        console.print(panel(rows, title=Text(fate, style=f"bold {COLOURS.get(fate, 'default')}")))
+        console.print(panel(rows, title=Text(status, style=f"bold {COLOURS.get(status, 'default')}")))
     else:
         width = max((len(label) for label, _ in rows), default=0)
-        print("\n".join([f"fate: {fate}", *(f"{label:<{width}}  {value}" for label, value in rows)]), file=stream)
+        print("\n".join([f"status: {status}", *(f"{label:<{width}}  {value}" for label, value in rows)]), file=stream)
 
 
 def is_terminal(console: Console, stream: TextIO) -> bool:

@@ -1,11 +1,11 @@
-"""Owns a run directory: lock, manifest, metrics, timings, fate. Hands out sub-folders to others.
+"""Owns a run directory: lock, manifest, metrics, timings, status. Hands out sub-folders to others.
 
 Refuses to be shared: one process writes. Files are replaced whole or grow by whole lines; nothing is half written.
 
-    manifest.json    config, versions, devices, fingerprints, plan, fate, summary
+    manifest.json    config, versions, devices, fingerprints, plan, status, summary
     metrics.jsonl    rows of training and evaluation; no clock in it
     timings.jsonl    seconds of running at each row
-    corruption.npz   per training example: id, true label, given label, redrawn; corruption_test.npz: per test example
+    corruption.npz   per training example: id, true label, given label, resampled; corruption_test.npz: per test example
     samples.npz      a few corrupted training examples, before crop and whitening: id, image uint8, labels
     figures/         learning_curve.png and .pdf
     tensorboard/     event files of the same rows
@@ -30,7 +30,7 @@ from rethink.results import files
 from rethink.schema import validation
 from rethink.schema.errors import UserError
 
-WITH_RESULT = ("fitted", "stopped early", "done")  # fates
+WITH_RESULT = ("fitted", "stopped early", "done")  # statuses
 FINISHED = (*WITH_RESULT, "diverged")
 _DECIDES_LENGTH = ("train.total_epochs", "stop.train_accuracy")
 _PACKAGES = (
@@ -57,7 +57,7 @@ class Run:
     Attributes:
       folder: absolute; manifest: as it is written with the next `update`.
       finished: whether an earlier launch came to the end that this config asks for.
-      saved_its_end: whether an earlier launch came to an end that is saved, the one asked for or another.
+      reached_end: whether an earlier launch came to an end that is saved, the one asked for or another.
       begun: whether this launch writes.
     """
 
@@ -65,9 +65,9 @@ class Run:
         """Takes the manifest of an earlier launch, or a new one, and the flat config of this launch."""
         self.folder = folder
         self.finished = is_finished(manifest, config)
-        self.saved_its_end = manifest["fate"] in WITH_RESULT
+        self.reached_end = manifest["status"] in WITH_RESULT
         self.manifest = {**manifest, "config": config}
-        self.begun = False
+        self.started = False
         self._launch = time.monotonic()
         self._before = 0.0
 
@@ -88,10 +88,10 @@ class Run:
         if step < 0:
             self.manifest["fingerprints"] = {}
         self.manifest["fingerprints"] = self._merge_fingerprints(fingerprints)
-        self.begun = True
+        self.started = True
         for stale in ("error", "summary", "end"):  # of an earlier launch
             self.manifest.pop(stale, None)
-        self.update(fate="running", **facts)
+        self.update(status="running", **facts)
         kept: list[dict[str, Any]] = []
         for file in ("metrics.jsonl", "timings.jsonl"):
             last = {"train": step, "evaluation": step if evaluated else step - 1}
@@ -123,13 +123,13 @@ class Run:
         self.manifest.update(values)
         files.write_json(self.folder / "manifest.json", self.manifest)
 
-    def end(self, fate: str, **values: Any) -> None:
+    def end(self, status: str, **values: Any) -> None:
         """Writes how the run ended."""
-        self.update(fate=fate, **values)
+        self.update(status=status, **values)
 
     def fail(self, error: str) -> None:
         """Writes that the run failed, where it had begun; what is on disk else is left as it is."""
-        if self.begun:
+        if self.started:
             self.end("failed", error=error)
 
     def append(self, row: Mapping[str, Any]) -> None:
@@ -181,7 +181,7 @@ def open_run(workdir: str, config: ConfigDict) -> Iterator[Run]:
         try:
             yield run
         except KeyboardInterrupt:
-            if run.begun:  # a launch that never began leaves everything as it was
+            if run.started:  # a launch that never began leaves everything as it was
                 run.end("interrupted")
             raise
         except Exception as error:
@@ -241,7 +241,7 @@ def read_manifest(path: pathlib.Path) -> dict[str, Any]:
     """
     try:
         manifest = json.loads(path.read_text())
-        if isinstance(manifest["config"], dict) and isinstance(manifest["fate"], str):
+        if isinstance(manifest["config"], dict) and isinstance(manifest["status"], str):
             return manifest
     except (ValueError, TypeError, KeyError):
         pass
@@ -251,7 +251,7 @@ def read_manifest(path: pathlib.Path) -> dict[str, Any]:
 def is_finished(manifest: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
     """Returns whether the earlier launch of `manifest` came to its end, and `config` asks for no other one."""
     same = all(manifest["config"].get(field) == config.get(field) for field in _DECIDES_LENGTH)
-    return manifest["fate"] in FINISHED and same
+    return manifest["status"] in FINISHED and same
 
 
 def _manifest(folder: pathlib.Path, config: ConfigDict) -> dict[str, Any]:
@@ -262,7 +262,7 @@ def _manifest(folder: pathlib.Path, config: ConfigDict) -> dict[str, Any]:
             raise UserError(
                 f"--workdir={folder} holds files but no run (no manifest.json): choose an empty or a new directory."
             )
-        return {"config": {}, "fate": "new"}
+        return {"config": {}, "status": "new"}
     manifest = read_manifest(path)
     changed = validation.changed_fields(config, manifest["config"])
     if changed:

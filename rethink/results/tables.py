@@ -24,7 +24,7 @@ COLUMNS = (
     "train examples",
     "test examples",
     "seed",
-    "fate",
+    "status",
     "steps",
     "train accuracy %",
     "test accuracy %",
@@ -47,7 +47,7 @@ _LATEX = {
     "[": "{[}",  # at the start of a row, after a line's end, it would open that one's argument
     **{sign: rf"\{sign}" for sign in "&%$#_"},
 }
-BRIEF_COLUMNS = ("run", "seed", "fate", "steps", "train accuracy %", "test accuracy %", "result of", "seconds")
+BRIEF_COLUMNS = ("run", "seed", "status", "steps", "train accuracy %", "test accuracy %", "result of", "seconds")
 
 
 def run_row(folder: pathlib.Path) -> dict[str, Any]:
@@ -59,7 +59,7 @@ def run_row(folder: pathlib.Path) -> dict[str, Any]:
     manifest = records.read_run(folder)
     config, summary = manifest["config"], manifest.get("summary")
     if not summary:
-        raise UserError(f"{folder} has not ended (fate: {manifest['fate']}): leave it out, or finish it.")
+        raise UserError(f"{folder} has not ended (status: {manifest['status']}): leave it out, or finish it.")
     evaluation, reached = summary["evaluation"] or {}, summary.get("steps_to_train_accuracy", {})
     labels = config["corruption.labels"]
     hardware = manifest["hardware"]
@@ -71,7 +71,7 @@ def run_row(folder: pathlib.Path) -> dict[str, Any]:
         "train examples": manifest["data"]["train_examples"],
         "test examples": manifest["data"].get("test_examples", ""),
         "seed": config["seed"],
-        "fate": manifest["fate"],
+        "status": manifest["status"],
         "steps": summary.get("steps", ""),
         "train accuracy %": percent(evaluation.get("train_accuracy")),
         "test accuracy %": percent(evaluation.get("test_accuracy")),

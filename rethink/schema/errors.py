@@ -41,4 +41,4 @@ EXIT_SIGNAL = 128  # and the signal's number
 
 def exit_code_of(interruption: KeyboardInterrupt) -> int:
     """Returns what a shell reports of the signal that an interruption names, or of Ctrl-C."""
-    return getattr(interruption, "status", EXIT_SIGNAL + signal.SIGINT)
+    return getattr(interruption, "exit_code", EXIT_SIGNAL + signal.SIGINT)

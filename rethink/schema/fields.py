@@ -91,7 +91,7 @@ RANGES: dict[str, Range] = {
     "linear.sgd_steps": Range(1, 10**9),
     "linear.gradient_steps": Range(1, 10**9),
     "kernel.gamma": NOT_NEGATIVE,
-    "kernel.choice_examples": COUNT,
+    "kernel.selection_examples": COUNT,
     "kernel.degree": Range(1, 100),
     "kernel.offset": NOT_NEGATIVE,
     "kernel.filters": Range(1, 10**6),
@@ -105,7 +105,7 @@ RANGES: dict[str, Range] = {
     "capacity.delta": Range(0, 1, low_open=True, high_open=True),
     "capacity.margin_quantile": Range(0, 1),
     "hardware.cpu_devices": Range(1, PROCESSES),
-    "hardware.peer_timeout_seconds": Range(3, 10**6),
+    "hardware.heartbeat_timeout_seconds": Range(3, 10**6),
 }
 
 # Fields that hold several numbers -> the range of each, and the least number of them.
@@ -120,8 +120,8 @@ SEVERAL: dict[str, tuple[Range, int]] = {
 # Fields that hold one of a closed set of texts. A test holds these literals to the tables that act on them.
 CHOICES: dict[str, tuple[str, ...]] = {
     "kind": ("train", "theorem1", "linear", "capacity", "kernel"),
-    "executor": ("in_turn", "vmapped", "processes", "ray"),
-    "figure": ("auto", "none", "best_so_far", "loss_curves", "label_corruption", "against"),
+    "executor": ("sequential", "vmapped", "processes", "ray"),
+    "figure": ("auto", "none", "best_so_far", "loss_curves", "label_corruption", "metric_vs_field"),
     "data.feed": ("auto", "resident", "streamed"),
     "data.remainder": ("wrap", "drop"),
     "corruption.labels": ("none", "uniform", "symmetric"),

@@ -50,7 +50,7 @@ def define_config(argv: list[str], default: str) -> flags.FlagHolder[ConfigDict]
                 raise UserError(f"{early[0]} stands before --config={paths[0]}, which it changes: put --config first.")
         elif match := _OVERRIDE.match(argument):
             early.append(argument)
-            overrides[match[1]] = argument.partition("=")[2] or following
+            overrides[match[1]] = argument.partition("=")[2] if "=" in argument else following
     if len(paths) > 1:
         raise UserError(f"--config is given {len(paths)} times ({', '.join(paths)}): choose one.")
     path = paths[0] if paths else default

@@ -16,7 +16,18 @@ from rethink.schema import validation
 from rethink.schema.errors import UserError, unknown_name
 
 # What all runs of a table share, as they share a process.
-_SHARED = ("name", "parts", "only", "seeds", "seed", "axes", "figure", "executor", "jobs", "hardware.cpu_devices")
+_SHARED = (
+    "name",
+    "experiments",
+    "filter",
+    "seeds",
+    "seed",
+    "axes",
+    "figure",
+    "executor",
+    "jobs",
+    "hardware.cpu_devices",
+)
 DEPENDS_ON = {  # field -> the field that it depends on, and the value there that makes it do nothing
     "corruption.label_probability": ("corruption.labels", "none"),
     "corruption.channels_together": ("corruption.pixels", "none"),
@@ -66,17 +77,17 @@ def choose_figure(config: ConfigDict) -> FigureChoice:
     """
     axis = _numeric_axis(config)
     steps = "best_so_far" if config.kind == "train" else "none"
-    name = config.figure if config.figure != "auto" else "against" if axis else steps
-    if name == "against" and not axis:
+    name = config.figure if config.figure != "auto" else "metric_vs_field" if axis else steps
+    if name == "metric_vs_field" and not axis:
         raise UserError(
-            "figure='against' wants an axis of several numbers: set config.axes, such as "
+            "figure='metric_vs_field' wants an axis of several numbers: set config.axes, such as "
             "'optimizer.learning_rate=0.01,0.1', or choose another figure."
         )
-    return FigureChoice(name, axis.field if axis and name == "against" else "")
+    return FigureChoice(name, axis.field if axis and name == "metric_vs_field" else "")
 
 
 def expand_grid(config: ConfigDict) -> list[SweepRun]:
-    """Returns each cell at each point of the axes, those that `only` asks for, seed after seed.
+    """Returns each cell at each point of the axes, those that `filter` asks for, seed after seed.
 
     Raises:
       UserError: none is asked for, or a cell or an axis sets a field that there is not, or to a value of another
@@ -90,7 +101,7 @@ def expand_grid(config: ConfigDict) -> list[SweepRun]:
         for cell in (config.cells or [""])
         for point in _points(axes, _cell(cell, config), cell)
     }
-    asked = filter_names(points, config.only)
+    asked = filter_names(points, config.filter)
     found = [
         SweepRun(name, f"{name}-seed{seed}", _run_config(config, name, points[name], seed))
         for seed in range(config.seed, config.seed + config.seeds)
@@ -118,7 +129,7 @@ def _value(config: ConfigDict, field: str) -> Any:
 
 
 def filter_names(names: Iterable[str], only: str) -> list[str]:
-    """Returns the names that match any of the patterns in `only`, separated by commas.
+    """Returns the names that match any of the patterns in `filter`, separated by commas.
 
     Raises:
       UserError: a pattern matches none.
@@ -126,7 +137,7 @@ def filter_names(names: Iterable[str], only: str) -> list[str]:
     names, patterns = list(names), [pattern.strip() for pattern in only.split(",")]
     for pattern in patterns:
         if not fnmatch.filter(names, pattern):
-            raise UserError(f"{unknown_name('only', pattern, names)} Patterns such as '*-wd' do.")
+            raise UserError(f"{unknown_name('filter', pattern, names)} Patterns such as '*-wd' do.")
     return [name for name in names if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)]
 
 
@@ -201,7 +212,7 @@ def _run_config(config: ConfigDict, name: str, changes: Iterable[tuple[str, Any]
     validation.check_name("cells", name)
     member = config.copy_and_resolve_references()
     member.cells, member.axes, member.figure = ConfigDict(), "", "auto"
-    member.only, member.seeds, member.executor, member.jobs = "*", 1, "in_turn", 0
+    member.filter, member.seeds, member.executor, member.jobs = "*", 1, "sequential", 0
     member.name, member.seed = f"{config.name}-{name}", seed
     fields = dict(validation.flatten(member))
     for field, value in changes:

@@ -23,7 +23,7 @@ RUNTIME_FIELDS = (
     "name",
     "axes",
     "figure",
-    "only",
+    "filter",
     "seeds",
     "executor",
     "jobs",
@@ -41,10 +41,15 @@ RUNTIME_FIELDS = (
     "checkpoint.every_epochs",
     "checkpoint.keep",
     "hardware.cpu_devices",
-    "hardware.peer_timeout_seconds",
+    "hardware.heartbeat_timeout_seconds",
     "hardware.compilation_cache",
 )
-_SINGLE_RUN_VALUES = {"only": "*", "seeds": 1, "executor": "in_turn", "jobs": 0}  # of tables: what a run by itself has
+_SINGLE_RUN_VALUES = {
+    "filter": "*",
+    "seeds": 1,
+    "executor": "sequential",
+    "jobs": 0,
+}  # of tables: what a run by itself has
 
 
 def validate(config: ConfigDict, choices: Mapping[str, Collection[str]]) -> None:
@@ -63,14 +68,14 @@ def validate(config: ConfigDict, choices: Mapping[str, Collection[str]]) -> None
             raise UserError(unknown_name(field, value, choices[field]))
     check_name("name", config.name)
     for field, alone in _SINGLE_RUN_VALUES.items():
-        if config.get(field, alone) != alone and not (config.cells or config.axes or config.parts):
+        if config.get(field, alone) != alone and not (config.cells or config.axes or config.experiments):
             raise UserError(
                 f"{field}={config[field]!r} is for tables, and this config has no cells and no axes: set it to "
                 f"{alone!r}, or choose a table, such as --config=configs/paper/table1.py."
             )
-    if config.get("jobs") and config.executor == "in_turn":
+    if config.get("jobs") and config.executor == "sequential":
         raise UserError(
-            f"jobs={config.jobs} would change nothing with executor='in_turn': set config.executor to 'vmapped', "
+            f"jobs={config.jobs} would change nothing with executor='sequential': set config.executor to 'vmapped', "
             "'processes' or 'ray', or leave it out."
         )
 
@@ -191,14 +196,14 @@ def digest(config: ConfigDict, overridden: Collection[str] = ()) -> str:
     The fields of axes do, and not their values: a sweep that gets one more value keeps its directory.
 
     Args:
-      overridden: the fields that the command line sets; those of parts, parts.NAME.FIELD, count.
+      overridden: the fields that the command line sets; those of parts, experiments.NAME.FIELD, count.
     """
     leaves = json.loads(to_json(config))
     free = resumable_fields(config)
-    several = ("cells", "parts")
+    several = ("cells", "experiments")
     kept = {name: value for name, value in leaves.items() if name not in free and name.split(".")[0] not in several}
     for field in overridden:
-        if field.startswith("parts.") and field.split(".", 2)[2] not in free:
+        if field.startswith("experiments.") and field.split(".", 2)[2] not in free:
             kept[field] = leaves[field]
     if config.axes:
         kept["axes"] = sorted(axis.partition("=")[0].strip() for axis in config.axes.split(";"))

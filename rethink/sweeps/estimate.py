@@ -52,7 +52,7 @@ def describe_plan(asked: Sequence[SweepRun], folder: pathlib.Path) -> str:
     for path in sorted(folder.glob("*/manifest.json")):
         with contextlib.suppress(UserError):
             manifests[path.parent.name] = records.read_manifest(path)
-    ended = {name: found for name, found in manifests.items() if found["fate"] in records.FINISHED}
+    ended = {name: found for name, found in manifests.items() if found["status"] in records.FINISHED}
     ahead = [
         member
         for member in asked

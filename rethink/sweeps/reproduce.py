@@ -16,7 +16,7 @@ from rethink.sweeps.executors.tasks import Task
 from rethink.sweeps.run import Experiment, print_error, run_sweep, run_tasks
 
 # Of the reproduction itself, or of each part.
-_SUITE_FIELDS = ("name", "parts", "only", "cells", "axes", "figure", "seeds", "executor", "jobs")
+_SUITE_FIELDS = ("name", "experiments", "filter", "cells", "axes", "figure", "seeds", "executor", "jobs")
 
 
 class SuiteExperiment(NamedTuple):
@@ -27,10 +27,10 @@ class SuiteExperiment(NamedTuple):
 
 
 def expand_suite(config: ConfigDict, overridden: Collection[str]) -> list[SuiteExperiment]:
-    """Returns the parts that `only` asks for, with what the command line changes applied to all of them.
+    """Returns the parts that `filter` asks for, with what the command line changes applied to all of them.
 
     Args:
-      overridden: the fields that the command line sets, those of single parts as parts.NAME.FIELD; these win over the
+      overridden: the fields that the command line sets, those of single parts as experiments.NAME.FIELD; these win over the
         same field set for all. A part whose cells set a field themselves keeps theirs there.
 
     Raises:
@@ -41,17 +41,17 @@ def expand_suite(config: ConfigDict, overridden: Collection[str]) -> list[SuiteE
         if field in overridden:
             raise UserError(
                 f"{field}={config[field]!r} would change nothing in {config.name}, whose parts have their own: set "
-                f"config.parts.NAME.{field} of one of {', '.join(config.parts)}."
+                f"config.experiments.NAME.{field} of one of {', '.join(config.experiments)}."
             )
     leaves = dict(validation.flatten(config))
     changes = {field: leaves[field] for field in overridden if field.partition(".")[0] not in _SUITE_FIELDS}
     found = []
-    for name in grid.filter_names(config.parts, config.only):
-        validation.check_name("parts", name)
-        part = config.parts[name].copy_and_resolve_references()
-        own = {field: value for field, value in changes.items() if f"parts.{name}.{field}" not in overridden}
+    for name in grid.filter_names(config.experiments, config.filter):
+        validation.check_name("experiments", name)
+        part = config.experiments[name].copy_and_resolve_references()
+        own = {field: value for field, value in changes.items() if f"experiments.{name}.{field}" not in overridden}
         part.update_from_flattened_dict(own)
-        if "seeds" in overridden and f"parts.{name}.seeds" not in overridden:
+        if "seeds" in overridden and f"experiments.{name}.seeds" not in overridden:
             if grid.is_sweep(part):
                 part.seeds = config.seeds
             else:
@@ -66,8 +66,8 @@ def expand_suite(config: ConfigDict, overridden: Collection[str]) -> list[SuiteE
 def _set_executor(name: str, part: ConfigDict, config: ConfigDict, overridden: Collection[str]) -> None:
     """Runs the members of all parts in the way that the reproduction says, as they share the machine."""
     for field in ("executor", "jobs"):
-        if f"parts.{name}.{field}" in overridden:
-            raise UserError(f"parts.{name}.{field} can't differ between parts: set config.{field} for all.")
+        if f"experiments.{name}.{field}" in overridden:
+            raise UserError(f"experiments.{name}.{field} can't differ between parts: set config.{field} for all.")
         if grid.is_sweep(part):
             part[field] = config[field]
 
@@ -84,22 +84,22 @@ def _warn_unchanged(name: str, part: ConfigDict, changes: Mapping[str, Any]) -> 
 
 
 def run_sweep_or_suite(config: ConfigDict, overridden: Collection[str], workdir: str, experiment: Experiment) -> int:
-    """Runs a reproduction, or a table by itself, and writes the page of it; returns the exit status.
+    """Runs a reproduction, or a table by itself, and writes the page of it; returns the exit code.
 
     Args:
       overridden: as `parts_of`.
     """
-    if config.parts:
-        status = _run_suite(config, expand_suite(config, overridden), workdir, experiment)
+    if config.experiments:
+        exit_code = _run_suite(config, expand_suite(config, overridden), workdir, experiment)
     else:
-        status = run_sweep(config, workdir, experiment)
+        exit_code = run_sweep(config, workdir, experiment)
     if experiment.writes:
         _show_page(workdir)
-    return status
+    return exit_code
 
 
 def _run_suite(config: ConfigDict, asked: Collection[SuiteExperiment], workdir: str, experiment: Experiment) -> int:
-    """Runs parts one after the other; returns the exit status: the highest of theirs where none fails.
+    """Runs parts one after the other; returns the exit code: the highest of theirs where none fails.
 
     A part that fails is reported, and the others go on.
     """
@@ -109,7 +109,7 @@ def _run_suite(config: ConfigDict, asked: Collection[SuiteExperiment], workdir: 
                 experiment.check(member.config)
             experiment.check(part.config)
         except UserError as error:
-            raise UserError(f"parts.{part.name}: {error}") from error
+            raise UserError(f"experiments.{part.name}: {error}") from error
     folder = validation.expand_path(workdir, "--workdir").absolute()
     print(f"{config.name}: {len(asked)} parts in {folder}: {', '.join(part.name for part in asked)}", flush=True)
     failed, highest = [], 0
@@ -118,20 +118,20 @@ def _run_suite(config: ConfigDict, asked: Collection[SuiteExperiment], workdir: 
         directory = str(folder / part.name)
         try:
             if grid.is_sweep(part.config):
-                status = run_sweep(part.config, directory, experiment)
-            elif config.executor == "in_turn":
-                status = experiment.run(part.config, directory)
+                exit_code = run_sweep(part.config, directory, experiment)
+            elif config.executor == "sequential":
+                exit_code = experiment.run(part.config, directory)
             else:
-                failures, status = run_tasks(
+                failures, exit_code = run_tasks(
                     [Task(part.name, part.config, folder / part.name)], config.executor, config.jobs, experiment
                 )
-                status = EXIT_FAILED if failures else status
+                exit_code = EXIT_FAILED if failures else exit_code
         except Exception as error:
             print_error(error)
-            status = EXIT_FAILED
-        if status == EXIT_FAILED:
+            exit_code = EXIT_FAILED
+        if exit_code == EXIT_FAILED:
             failed.append(part.name)
-        highest = max(highest, status)
+        highest = max(highest, exit_code)
     print()
     if failed:
         print(f"Failed, in whole or in part: {', '.join(failed)}. The same command tries them again.")
@@ -145,5 +145,5 @@ def _show_page(workdir: str) -> None:
         print(f"\nPage: {page.write([folder], folder / 'index.html')}")
     except UserError as error:
         print(f"\nNo page: {error}")
-    except Exception as error:  # what ran stays run, and its status counts
+    except Exception as error:  # what ran stays run, and its exit_code counts
         print_error(error)

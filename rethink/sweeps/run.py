@@ -35,10 +35,10 @@ def init_distributed(config: ConfigDict, launch: Launch) -> bool:
         if launch.processes or distributed.is_launched():
             raise UserError(
                 f"executor='{config.executor}' starts a process for each run: launch it once, without --num_processes "
-                "and by itself, or set config.executor='in_turn', where all processes share each run."
+                "and by itself, or set config.executor='sequential', where all processes share each run."
             )
         if launch.profile_steps:
-            raise UserError("--profile_steps is for runs in this process: set config.executor='in_turn'.")
+            raise UserError("--profile_steps is for runs in this process: set config.executor='sequential'.")
         return True  # and no device is touched here: the runs take them
     distributed.initialize(config.hardware, launch.processes)
     distributed.check_same_config(config)
@@ -46,9 +46,9 @@ def init_distributed(config: ConfigDict, launch: Launch) -> bool:
 
 
 def run_sweep(config: ConfigDict, workdir: str, experiment: Experiment) -> int:
-    """Runs the members of a table and shows it beside the paper's; returns the exit status.
+    """Runs the members of a table and shows it beside the paper's; returns the exit code.
 
-    A member that fails is reported, and the others go on. Where none fails, the status is the highest of theirs: that
+    A member that fails is reported, and the others go on. Where none fails, the exit_code is the highest of theirs: that
     of a diverged run where there is one.
 
     Raises:
@@ -68,26 +68,26 @@ def run_sweep(config: ConfigDict, workdir: str, experiment: Experiment) -> int:
     if experiment.writes:
         try:
             _show_results(config, folder, figure)
-        except Exception as error:  # what ran stays run, and its status counts
+        except Exception as error:  # what ran stays run, and its exit_code counts
             failed.append(f"the table: {error}")
             print_error(error)
     return EXIT_FAILED if failed else highest
 
 
 def run_tasks(tasks: Sequence[Task], executor: str, jobs: int, experiment: Experiment) -> tuple[list[str], int]:
-    """Runs tasks and says when each begins and ends; returns a line for each that failed, and the highest status."""
+    """Runs tasks and says when each begins and ends; returns a line for each that failed, and the highest exit_code."""
     numbers = {task.name: f"[{number}/{len(tasks)}] {task.name}" for number, task in enumerate(tasks, start=1)}
     failed, highest = [], 0
     for news in EXECUTORS[executor](tasks, jobs, experiment):
         label = numbers[news.task.name]
         if news.note:
             print(f"{label}: {news.note}", flush=True)
-        elif news.status is None and not news.error:  # the run's own words follow
+        elif news.exit_code is None and not news.error:  # the run's own words follow
             print(f"\n{label}", flush=True)
         if news.error:
             failed.append(f"{news.task.name}: {news.error}")
             print_error(news.error)
-        highest = max(highest, news.status or 0)
+        highest = max(highest, news.exit_code or 0)
     return failed, highest
 
 

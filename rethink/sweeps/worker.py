@@ -1,6 +1,6 @@
 """Owns the process of one run of a table: its config from a file, its end with the process that it works for.
 
-Refuses to read flags of a config: another process has made it. Exit statuses are those of main.py.
+Refuses to read flags of a config: another process has made it. Exit codes are those of main.py.
 
     python -m rethink.sweeps.worker CONFIG.json DIRECTORY
 """
@@ -21,7 +21,7 @@ LAUNCHERS = ("SLURM_STEP_NODELIST", "OMPI_COMM_WORLD_SIZE")  # say that a run ha
 
 
 def main() -> int:
-    """Makes the run that the command line names; returns the exit status."""
+    """Makes the run that the command line names; returns the exit code."""
     parser = argparse.ArgumentParser(description="Makes one run of a table, in a process of its own.")
     parser.add_argument("config", type=pathlib.Path, help="JSON, flat, as in a manifest")
     parser.add_argument("directory", type=pathlib.Path, help="of the run")

@@ -35,9 +35,9 @@ def make_throttle() -> Callable[[Any], None]:
     in_flight: collections.deque[Any] = collections.deque()
     limit = devices.in_flight_limit()
 
-    def wait_for_older(sums: Any) -> None:
+    def throttle(sums: Any) -> None:
         in_flight.append(sums)
         if len(in_flight) > limit:
             jax.block_until_ready(in_flight.popleft())
 
-    return wait_for_older
+    return throttle

@@ -50,7 +50,8 @@ def initialize(config: ConfigDict, processes: Processes | None) -> None:
         try:
             jax.distributed.initialize(
                 **{names[field]: value for field, value in place.items()},
-                heartbeat_timeout_seconds=2 * math.ceil(config.peer_timeout_seconds),  # peers.py is to see it first
+                heartbeat_timeout_seconds=2
+                * math.ceil(config.heartbeat_timeout_seconds),  # peers.py is to see it first
             )
         except (RuntimeError, ValueError) as error:
             raise UserError(
@@ -188,12 +189,12 @@ def sync_errors() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if not hasattr(error, "announced"):  # an inner block may have done it
+        if not hasattr(error, "is_synchronized"):  # an inner block may have done it
             all_gather_text(str(error) or type(error).__name__)
-            error.announced = True  # type: ignore[attr-defined]
+            error.is_synchronized = True  # type: ignore[attr-defined]
         raise
     failures = [text for text in all_gather_text("") if text]
     if failures:
         failed = UserError(f"Another process of this run failed: {failures[0]}")
-        failed.announced = True  # type: ignore[attr-defined]
+        failed.is_synchronized = True  # type: ignore[attr-defined]
         raise failed

@@ -161,24 +161,24 @@ def compile_fns(
     train_program = devices.map_devices(
         step.make_train_call(make_train_step(seed), feed.batch_of["train"]), donate_state=True
     )
-    evaluation_programs = {
+    evaluation_compiled = {
         batch_of: devices.map_devices(step.make_evaluation_call(evaluation_step, batch_of), donate_state=False)
         for batch_of in set(feed.batch_of.values())
     }
     finite_program = devices.map_devices(step.is_finite, donate_state=False)
-    wait_for_older = dispatch.make_throttle()
+    throttle = dispatch.make_throttle()
 
     def train_call(state: TrainState, first_step: int, steps: int) -> tuple[TrainState, Any]:
         state, sums = train_program(state, *feed.train(first_step, steps))
-        wait_for_older(sums)
+        throttle(sums)
         return state, sums
 
     def evaluate(
-        state: TrainState, split: str, told_to_end: Callable[[bool], bool] = lambda together: False
+        state: TrainState, split: str, should_stop: Callable[[bool], bool] = lambda together: False
     ) -> dict[str, float] | None:
-        program = evaluation_programs[feed.batch_of[split]]
+        program = evaluation_compiled[feed.batch_of[split]]
         calls = (functools.partial(program, state, *inputs) for inputs in feed.evaluation(split))
-        sums = add_batches(calls, wait_for_older, told_to_end)
+        sums = add_batches(calls, throttle, should_stop)
         return None if sums is None else {name: float(value) for name, value in sums.items()}
 
     return CompiledFns(
@@ -191,14 +191,14 @@ def compile_fns(
 
 
 def add_batches(
-    calls: Iterable[Callable[[], Any]], wait_for_older: Callable[[Any], None], told_to_end: Callable[[bool], bool]
+    calls: Iterable[Callable[[], Any]], throttle: Callable[[Any], None], should_stop: Callable[[bool], bool]
 ) -> dict[str, np.ndarray] | None:
-    """Returns the sums of an evaluation's calls, added in float64; None where `told_to_end` broke it off."""
+    """Returns the sums of an evaluation's calls, added in float64; None where `should_stop` broke it off."""
     batches: list[Any] = []
     for call in calls:
-        if told_to_end(len(batches) % BATCHES_TOGETHER == BATCHES_TOGETHER - 1):
+        if should_stop(len(batches) % BATCHES_TOGETHER == BATCHES_TOGETHER - 1):
             return None
         batches.append(call())
-        wait_for_older(batches[-1])
+        throttle(batches[-1])
     sums = devices.fetch(batches)
     return {name: sum(batch[name].astype(np.float64) for batch in sums) for name in sums[0]}

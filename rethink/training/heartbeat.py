@@ -22,14 +22,14 @@ DONE, FAILED = "done", "failed: "
 class Heartbeat:
     """Watches the other processes while the `with` block lasts; does nothing where there are none."""
 
-    def __init__(self, timeout_seconds: float, at_loss: Callable[[str], None]):
+    def __init__(self, timeout_seconds: float, on_lost: Callable[[str], None]):
         """Sets what is watched for.
 
         Args:
           timeout_seconds: a process that has not been heard of for so long is lost.
-          at_loss: called with the reason, from the watching thread, before this process is ended.
+          on_lost: called with the reason, from the watching thread, before this process is ended.
         """
-        self._timeout, self._at_loss = timeout_seconds, at_loss
+        self._timeout, self._on_lost = timeout_seconds, on_lost
         self._leaving = threading.Event()
         self._last_word = DONE
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -86,7 +86,7 @@ class Heartbeat:
         try:
             if distributed.is_first():
                 distributed.kv_set(FAILED + message)
-            self._at_loss(message)
+            self._on_lost(message)
             print(f"Error: {message}", file=sys.stderr, flush=True)
         finally:
             hard_exit(EXIT_LOST)  # the main thread may wait in a collective for ever
@@ -94,13 +94,13 @@ class Heartbeat:
 
 def is_synchronized(error: BaseException) -> bool:
     """Returns whether all processes of the run are leaving with this error, or a counterpart of it."""
-    return hasattr(error, "announced")
+    return hasattr(error, "is_synchronized")
 
 
-def hard_exit(status: int) -> None:
+def hard_exit(exit_code: int) -> None:
     """Ends this process at once: JAX would wait for the others, which wait for this one in a collective."""
     if distributed.is_first():
         time.sleep(3 * BEAT_SECONDS)  # the others hear through this process, and JAX shoots them when it is gone
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(status)
+    os._exit(exit_code)

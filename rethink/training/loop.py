@@ -84,14 +84,14 @@ class Event:
       kind: "advance" (steps were dispatched), "train" or "evaluation" (`row` is due in the metrics), "checkpoint"
         (`state` is due to be saved), "end".
       row: of an end by divergence, the `step` after which the loss is not finite, and the `learning_rate` of it.
-      fate: of an end: "fitted", "stopped early", "done", "diverged" or "interrupted".
+      status: of an end: "fitted", "stopped early", "done", "diverged" or "interrupted".
     """
 
     kind: str
     step: int
     row: dict[str, Any] = dataclasses.field(default_factory=dict)
     state: TrainState | None = None
-    fate: str = ""
+    status: str = ""
 
 
 def train(
@@ -120,9 +120,9 @@ def train(
     seen = functools.partial(_evaluate, plan, history, evaluate, learning_rate)
     pending: list[Any] = []
     unseen = _evaluation_due(plan, history.step) and not history.is_evaluated  # at the start, or told to end before it
-    fate = (yield from seen(state)) if unseen else ""
-    fate = fate or _reached(plan, history)
-    while not fate:
+    status = (yield from seen(state)) if unseen else ""
+    status = status or _reached(plan, history)
+    while not status:
         before = history.step
         steps = next_call(plan, before)
         state, sums = train_call(state, before, steps)
@@ -133,8 +133,8 @@ def train(
         evaluation_due = _evaluation_due(plan, step)
         checkpoint_due = crossed_multiple(plan.checkpoint_every, before, step)
         log_due = crossed_multiple(plan.log_every, before, step) or evaluation_due
-        fate = "interrupted" if interrupted(log_due or checkpoint_due) else ""
-        if log_due or checkpoint_due or fate:
+        status = "interrupted" if interrupted(log_due or checkpoint_due) else ""
+        if log_due or checkpoint_due or status:
             bad_step = _add_to_window(history, [fetch(sums) for sums in pending])
             pending.clear()
             if bad_step is not None:
@@ -142,18 +142,18 @@ def train(
                 return
         if log_due:
             yield Event("train", step, row=_train_row(plan, history, learning_rate))
-        if evaluation_due and not fate:
-            fate = yield from seen(state)
-        fate = fate or _reached(plan, history)
-        if fate == DIVERGED:
+        if evaluation_due and not status:
+            status = yield from seen(state)
+        status = status or _reached(plan, history)
+        if status == DIVERGED:
             return
-        if checkpoint_due or fate or (evaluation_due and history.best is history.evaluation):
+        if checkpoint_due or status or (evaluation_due and history.best is history.evaluation):
             if not is_finite(state):
                 yield _diverged(history, step, learning_rate)
                 return
             yield Event("checkpoint", step, state=state)
-    if fate != DIVERGED:
-        yield Event("end", history.step, fate=fate)
+    if status != DIVERGED:
+        yield Event("end", history.step, status=status)
 
 
 def next_call(plan: Plan, step: int) -> int:
@@ -182,7 +182,7 @@ def evaluation_row(plan: Plan, step: int, sums: Mapping[str, Sums]) -> dict[str,
         "train_loss": _ratio(train["loss"], train["count"]),
         "train_accuracy": train_accuracy,
         "train_top5_accuracy": _ratio(train["top5_correct"], train["count"]),
-        "train_accuracy_untouched": _ratio(train["untouched_correct"], train["count"] - train["corrupted_count"]),
+        "train_accuracy_clean": _ratio(train["clean_correct"], train["count"] - train["corrupted_count"]),
         "train_accuracy_corrupted_given": _ratio(train["corrupted_given"], train["corrupted_count"]),
         "train_accuracy_corrupted_true": _ratio(train["corrupted_true"], train["corrupted_count"]),
         "test_loss": _ratio(test["loss"], test["count"]),
@@ -195,7 +195,7 @@ def evaluation_row(plan: Plan, step: int, sums: Mapping[str, Sums]) -> dict[str,
         held_out = sums["validation"]
         row["validation_loss"] = _ratio(held_out["loss"], held_out["count"])
         row["validation_accuracy"] = _ratio(held_out["correct"], held_out["count"])
-        true = held_out["untouched_correct"] + held_out["corrupted_true"]
+        true = held_out["clean_correct"] + held_out["corrupted_true"]
         row["validation_accuracy_true"] = _ratio(true, held_out["count"])
     return row
 
@@ -204,7 +204,7 @@ def _true_accuracy(sums: Sums) -> float | None:
     """Returns the accuracy against the true labels, None where all given labels are true."""
     if not sums["corrupted_count"]:
         return None
-    return _ratio(sums["untouched_correct"] + sums["corrupted_true"], sums["count"])
+    return _ratio(sums["clean_correct"] + sums["corrupted_true"], sums["count"])
 
 
 def _evaluate(
@@ -254,7 +254,7 @@ def _watch(stopping: EarlyStopping, history: History, row: dict[str, Any]) -> No
 
 def _diverged(history: History, step: int, learning_rate: Callable[[int], float]) -> Event:
     row = {"step": step, "learning_rate": float(learning_rate(max(step - 1, 0)))}
-    return Event("end", history.step, row=row, fate=DIVERGED)
+    return Event("end", history.step, row=row, status=DIVERGED)
 
 
 def _train_row(plan: Plan, history: History, learning_rate: Callable[[int], float]) -> dict[str, Any]:

@@ -14,11 +14,11 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Interrupted(KeyboardInterrupt):
-    """A run was told to end; `status` is what a shell reports of the signal: 143 for SIGTERM, 130 for SIGINT."""
+    """A run was told to end; `exit_code` is what a shell reports of the signal: 143 for SIGTERM, 130 for SIGINT."""
 
     def __init__(self, number: int):
         super().__init__(signal.Signals(number).name)
-        self.status = 128 + number
+        self.exit_code = 128 + number
 
 
 class Signals:
@@ -51,7 +51,7 @@ class Signals:
         """From here on, the first signal waits until it is asked for."""
         self._patient = True
 
-    def asked(self, together: bool) -> bool:
+    def stop_requested(self, together: bool) -> bool:
         """Returns whether any process was told to end.
 
         Args:
@@ -64,5 +64,5 @@ class Signals:
     def interruption(self) -> Interrupted:
         """Returns what to raise when all processes have agreed to end; of SIGTERM where another one was told."""
         agreed = Interrupted(self._number or signal.SIGTERM)
-        agreed.announced = True  # type: ignore[attr-defined]
+        agreed.is_synchronized = True  # type: ignore[attr-defined]
         return agreed

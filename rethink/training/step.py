@@ -101,7 +101,7 @@ def make_evaluation_step(
 
     `correct` and `top5_correct` go by the given label, which is among the top 5 where fewer than 5 logits come
     before it: larger ones, and of equal ones those of smaller classes, as for the top 1;
-    `untouched` are the examples whose given label is the true one, `corrupted` the others.
+    `clean` are the examples whose given label is the true one, `corrupted` the others.
     """
 
     def evaluation_step(state: TrainState, batch: Batch, weights: jax.Array) -> Sums:
@@ -120,7 +120,7 @@ def make_evaluation_step(
             "correct": jnp.sum(weights * given),
             "top5_correct": jnp.sum(weights * in_top5),
             "count": jnp.sum(weights),
-            "untouched_correct": jnp.sum(weights * (given & ~corrupted)),
+            "clean_correct": jnp.sum(weights * (given & ~corrupted)),
             "corrupted_given": jnp.sum(weights * (given & corrupted)),
             "corrupted_true": jnp.sum(weights * (true & corrupted)),
             "corrupted_count": jnp.sum(weights * corrupted),

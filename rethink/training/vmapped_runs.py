@@ -20,16 +20,16 @@ Axes = int | None  # 0 for a leading axis of members, None for what they share
 class VmappedRuns:
     """Runs that share a program, by `join`; between two `advance`s each member asks once, or has left."""
 
-    def __init__(self, told_to_end: Callable[[], bool]):
+    def __init__(self, should_stop: Callable[[], bool]):
         """Takes whether the process was told to end, which all members are to learn at the same step."""
-        self._told_to_end, self._told = told_to_end, False
+        self._told_to_end, self._told = should_stop, False
         self._first: feeds.ResidentFeed | None = None
         self._asking: list[VmappedRun] = []
 
     def join(
         self, feed: feeds.Feed, make_train_step: Callable[[Any], Callable], evaluation_step: Callable, seed: int
     ) -> feeds.CompiledFns:
-        """Returns the programs of a new member; arguments as of `feeds.programs`, and alike but for data and seed."""
+        """Returns the programs of a new member; arguments as of `feeds.compiled`, and alike but for data and seed."""
         assert isinstance(feed, feeds.ResidentFeed)
         self._first = self._first or feed
         feed.splits = {name: _shared(batch, self._first.splits[name]) for name, batch in feed.splits.items()}
@@ -143,7 +143,7 @@ class _Stack:
         self._train_program = devices.map_devices(
             train_call, donate_state=True, member_axes=(0, 0, axes["train"], self._row_axis)
         )
-        self._evaluation_programs = {
+        self._evaluation_compiled = {
             name: devices.map_devices(
                 step.make_evaluation_call(evaluation_step, feed.batch_of[name]),
                 donate_state=False,
@@ -171,14 +171,14 @@ class _Stack:
         for index, member in enumerate(self.members):
             member.sums.take = functools.partial(_take, fetched, index)
 
-    def evaluate(self, split: str, told_to_end: Callable[[bool], bool]) -> dict[str, np.ndarray] | None:
+    def evaluate(self, split: str, should_stop: Callable[[bool], bool]) -> dict[str, np.ndarray] | None:
         """Returns the sums of each member over a split, None where it was told to end."""
         if split not in self._known:
-            program, data = self._evaluation_programs[split], self._data[split]
+            program, data = self._evaluation_compiled[split], self._data[split]
             calls = (
                 functools.partial(program, self._state, data, *batch) for batch in self._feed.evaluation_batches[split]
             )
-            self._known[split] = feeds.add_batches(calls, self._wait_for_older, told_to_end)
+            self._known[split] = feeds.add_batches(calls, self._wait_for_older, should_stop)
         return self._known[split]
 
     def is_finite(self) -> np.ndarray:
@@ -195,10 +195,10 @@ class _Stack:
 
 
 def _evaluate(
-    state: VmappedRun, split: str, told_to_end: Callable[[bool], bool] = lambda together: False
+    state: VmappedRun, split: str, should_stop: Callable[[bool], bool] = lambda together: False
 ) -> dict[str, float] | None:
     assert state.stack is not None
-    sums = state.stack.evaluate(split, told_to_end)
+    sums = state.stack.evaluate(split, should_stop)
     return None if sums is None else {name: float(value[state.index]) for name, value in sums.items()}
 
 

@@ -61,7 +61,7 @@ def made(config, folder):
 def test_theorem1_takes_every_random_label_with_the_weights_it_states(tmp_path, targets, weights):
     manifest = made(theorem1(targets=targets), tmp_path)
     summary = manifest["summary"]
-    assert manifest["fate"] == "done"
+    assert manifest["status"] == "done"
     assert summary["evaluation"]["train_accuracy"] == 1
     assert summary["certificate"]["weight_count"] == weights
     assert summary["certificate"]["fit"]["residual"] < 1e-6
@@ -119,7 +119,7 @@ def test_a_network_fits_every_draw_of_signs_and_the_bounds_promise_nothing(tmp_p
     gaps = {labels: rows[0]["gap"] for labels, rows in summary["bounds"].items()}
     assert gaps["true"] < gaps["random"]
     signs = json.loads((tmp_path / "signs-0" / "manifest.json").read_text())
-    assert signs["fate"] == "fitted" and signs["config"]["data.classes"] == 2
+    assert signs["status"] == "fitted" and signs["config"]["data.classes"] == 2
 
 
 def test_capacity_of_another_architecture_is_refused_before_anything_is_trained(tmp_path):
@@ -135,14 +135,14 @@ def test_a_network_that_diverged_ends_the_study_in_one_line(tmp_path):
     config.optimizer.learning_rate = 1e30
     with pytest.raises(UserError, match="signs-0 diverged: choose a smaller"):
         run_experiment(config, str(tmp_path), LAUNCH)
-    assert json.loads((tmp_path / "manifest.json").read_text())["fate"] == "failed"
+    assert json.loads((tmp_path / "manifest.json").read_text())["status"] == "failed"
 
 
 @pytest.mark.slow
 def test_a_network_whose_last_checkpoint_is_damaged_is_not_taken_for_another(tmp_path):
     made(capacity(draws=1), tmp_path)
     manifest = json.loads((tmp_path / "manifest.json").read_text())
-    (tmp_path / "manifest.json").write_text(json.dumps({**manifest, "fate": "running"}))
+    (tmp_path / "manifest.json").write_text(json.dumps({**manifest, "status": "running"}))
     newest = max((tmp_path / "labels-true" / "checkpoints").glob("[0-9]*"), key=lambda folder: int(folder.name))
     for path in newest.rglob("*"):
         if path.is_file():

@@ -30,7 +30,7 @@ MOMENTS = make_moments(np.array([125.3, 33.3, 240.0], np.float32), np.array([63.
 
 
 def redraw(probability, kind="uniform", *, seed=0, ids=IDS, labels=LABELS, num_classes=K):
-    """Returns (given labels, redrawn) as host arrays."""
+    """Returns (given labels, resampled) as host arrays."""
     key = randomness.key_for(seed, "labels", "train")
     drawn = corrupt_labels(key, ids, labels, np.float32(probability), kind=kind, num_classes=num_classes)
     return jax.device_get(drawn)
@@ -60,17 +60,17 @@ def assert_same(left, right):
 @pytest.mark.parametrize("probability", [0.05, 0.4, 0.9])
 def test_a_uniform_redraw_changes_the_share_of_labels_that_is_not_redrawn_as_it_was(probability, num_classes):
     labels = LABELS % num_classes
-    given, redrawn = redraw(probability, labels=labels, num_classes=num_classes)
-    assert standard_errors(redrawn.mean(), probability, N) < 4
+    given, resampled = redraw(probability, labels=labels, num_classes=num_classes)
+    assert standard_errors(resampled.mean(), probability, N) < 4
     assert standard_errors((given != labels).mean(), probability * (num_classes - 1) / num_classes, N) < 4
-    assert not (given != labels)[~redrawn].any()
+    assert not (given != labels)[~resampled].any()
 
 
 @pytest.mark.parametrize("probability", [0.05, 0.4, 0.9])
 def test_a_symmetric_redraw_never_gives_the_true_class(probability):
-    given, redrawn = redraw(probability, "symmetric")
+    given, resampled = redraw(probability, "symmetric")
     assert standard_errors((given != LABELS).mean(), probability, N) < 4
-    np.testing.assert_array_equal(given != LABELS, redrawn)
+    np.testing.assert_array_equal(given != LABELS, resampled)
 
 
 @pytest.mark.parametrize("kind", LABEL_NOISE)
@@ -84,8 +84,8 @@ def test_no_corruption_is_the_identity_at_every_probability():
 
 @pytest.mark.parametrize("kind", ["uniform", "symmetric"])
 def test_probability_1_redraws_all(kind):
-    given, redrawn = redraw(1.0, kind)
-    assert redrawn.all()
+    given, resampled = redraw(1.0, kind)
+    assert resampled.all()
     changed = (given != LABELS).mean()
     assert changed == 1 if kind == "symmetric" else standard_errors(changed, 0.9, N) < 4
 
@@ -108,8 +108,8 @@ def test_uniform_labels_are_uniform_whatever_the_true_class():
 
 
 def test_which_label_is_drawn_does_not_depend_on_which_are_redrawn():
-    given, redrawn = redraw(0.1)
-    assert stats.chisquare(np.bincount(given[redrawn], minlength=K)).pvalue > 1e-3
+    given, resampled = redraw(0.1)
+    assert stats.chisquare(np.bincount(given[resampled], minlength=K)).pvalue > 1e-3
 
 
 def test_symmetric_labels_are_uniform_over_the_other_classes():
@@ -127,8 +127,8 @@ def test_two_classes_are_swapped_by_a_symmetric_redraw():
 
 @pytest.mark.parametrize("kind", LABEL_NOISE)
 def test_labels_stay_int32_within_the_classes(kind):
-    given, redrawn = redraw(0.5, kind)
-    assert (given.dtype, redrawn.dtype) == (np.int32, bool)
+    given, resampled = redraw(0.5, kind)
+    assert (given.dtype, resampled.dtype) == (np.int32, bool)
     assert set(np.unique(given)) == set(range(K))
 
 
@@ -378,7 +378,7 @@ def test_the_test_split_is_as_stored_but_for_the_shared_permutation(pixels, labe
     split = a_split(FEW)
     seen = corrupt(split, train=False, pixels=pixels, labels=labels)
     assert_same((seen.labels, seen.true_labels, seen.ids), (split.labels, split.labels, split.ids))
-    assert not seen.redrawn.any()
+    assert not seen.resampled.any()
     if pixels == "shuffled_pixels":
         assert_same([seen.images], [corrupt(split, train=True, pixels=pixels).images])
         assert (seen.images != split.images).any()
@@ -394,10 +394,10 @@ def test_the_train_split_has_labels_and_pixels_corrupted_each_as_if_alone(pixels
     only_labels = corrupt(split, train=True, labels=labels, label_probability=0.5)
     only_pixels = corrupt(split, train=True, pixels=pixels)
     assert_same([both.images], [only_pixels.images])
-    assert_same((both.labels, both.redrawn), (only_labels.labels, only_labels.redrawn))
+    assert_same((both.labels, both.resampled), (only_labels.labels, only_labels.resampled))
     assert_same((both.true_labels, both.ids), (split.labels, split.ids))
     assert_same((only_labels.images, only_pixels.labels), (split.images, split.labels))
-    assert 0.3 < both.redrawn.mean() < 0.7
+    assert 0.3 < both.resampled.mean() < 0.7
     assert (both.images != split.images).any() == (pixels != "none")
 
 
@@ -405,19 +405,19 @@ def test_test_labels_are_corrupted_where_the_config_says_so_and_not_as_in_train(
     split = a_split(FEW)
     train = corrupt(split, train=True, labels="uniform")
     test = corrupt(split, train=False, labels="uniform", test_labels=True)
-    assert test.redrawn.all()
+    assert test.resampled.all()
     assert standard_errors((test.labels != split.labels).mean(), 0.9, FEW) < 4
     assert standard_errors((test.labels == train.labels).mean(), 1 / K, FEW) < 4
     train, test = (
         corrupt(split, train=train, labels="uniform", label_probability=0.5, test_labels=True)
         for train in (True, False)
     )
-    assert standard_errors((train.redrawn == test.redrawn).mean(), 0.5, FEW) < 4
+    assert standard_errors((train.resampled == test.resampled).mean(), 0.5, FEW) < 4
 
 
 def test_the_probability_and_the_channels_of_the_config_are_those_that_count():
-    redrawn = corrupt(a_split(FEW), train=True, labels="uniform", label_probability=0.2).redrawn
-    assert standard_errors(redrawn.mean(), 0.2, FEW) < 4
+    resampled = corrupt(a_split(FEW), train=True, labels="uniform", label_probability=0.2).resampled
+    assert standard_errors(resampled.mean(), 0.2, FEW) < 4
     together, apart = (
         corrupt(a_split(FEW), train=True, pixels="random_pixels", channels_together=choice).images
         for choice in (True, False)
@@ -434,9 +434,9 @@ def test_labels_and_pixels_of_another_seed_differ():
 
 def assert_as_if_at_once(split, **fields):
     recipe = make_corruption_spec(section(**fields), 0, K, train=True)
-    images, labels, redrawn = jax.device_get(recipe.apply(split.ids, split.images, split.labels, MOMENTS))
+    images, labels, resampled = jax.device_get(recipe.apply(split.ids, split.images, split.labels, MOMENTS))
     whole = corrupt_split(split, recipe, MOMENTS)
-    assert_same(whole, (images, labels, split.labels, split.ids, redrawn))
+    assert_same(whole, (images, labels, split.labels, split.ids, resampled))
     assert all(isinstance(part, np.ndarray) for part in whole)
 
 

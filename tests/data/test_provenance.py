@@ -19,15 +19,15 @@ def test_the_samples_are_those_of_the_smallest_ids_whatever_the_order():
     whole.add(piece(order))
     for ids in np.split(order, [3, 40, 41]):
         parts.add(piece(ids))
-    for census in (whole, parts):
-        assert census.samples.ids.tolist() == list(range(SAMPLES))
-        assert census.samples.images[:, 0, 0, 0].tolist() == list(range(SAMPLES))
-        assert census.samples.labels.tolist() == [number % 3 for number in range(SAMPLES)]
-        assert census.samples.true_labels.tolist() == [number % 5 for number in range(SAMPLES)]
+    for provenance in (whole, parts):
+        assert provenance.samples.ids.tolist() == list(range(SAMPLES))
+        assert provenance.samples.images[:, 0, 0, 0].tolist() == list(range(SAMPLES))
+        assert provenance.samples.labels.tolist() == [number % 3 for number in range(SAMPLES)]
+        assert provenance.samples.true_labels.tolist() == [number % 5 for number in range(SAMPLES)]
 
 
 def test_a_small_part_has_fewer_samples_and_an_empty_one_none():
-    census = Provenance()
-    assert census.samples is None
-    census.add(piece([7, 2]))
-    assert census.samples.ids.tolist() == [2, 7]
+    provenance = Provenance()
+    assert provenance.samples is None
+    provenance.add(piece([7, 2]))
+    assert provenance.samples.ids.tolist() == [2, 7]

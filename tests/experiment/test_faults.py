@@ -79,7 +79,7 @@ def assert_equal_runs(one, other):
     assert (one / "metrics.jsonl").read_bytes() == (other / "metrics.jsonl").read_bytes()
     assert (one / "corruption.npz").read_bytes() == (other / "corruption.npz").read_bytes()
     assert state(one) == state(other)
-    assert manifest(one)["fate"] == manifest(other)["fate"]
+    assert manifest(one)["status"] == manifest(other)["status"]
     assert manifest(one)["fingerprints"] == manifest(other)["fingerprints"]
 
 
@@ -147,7 +147,7 @@ echo $status; cp -r $disk $disk.last
 
 
 def on_a_disk_of_its_own(script, disk, *arguments):
-    """Runs a script that may mount; returns the exit statuses that it prints."""
+    """Runs a script that may mount; returns the exit codees that it prints."""
     mounting = ["unshare", "--mount", "sh", "-c"]
     if not shutil.which("unshare") or subprocess.run([*mounting, f"mount -t tmpfs tmpfs {ROOT}"]).returncode:
         pytest.skip("no right to mount")
@@ -233,7 +233,7 @@ def test_a_signal_in_a_save_leaves_it_whole_and_saves_the_next_step_too(make_con
     monkeypatch.setattr(checkpoints.Checkpoints, "save", saving)
     with pytest.raises(preemption.Interrupted) as ended:
         launch(config, parts)
-    assert ended.value.status == 143 and signalled and manifest(parts)["fate"] == "interrupted"
+    assert ended.value.exit_code == 143 and signalled and manifest(parts)["status"] == "interrupted"
     assert saved(parts) == ([] if when == "twice" else [12, 13])  # a second signal does not wait
     for step in saved(parts):
         assert state(parts, step)
@@ -287,7 +287,7 @@ def test_a_signal_in_compilation_ends_the_run_in_seconds_and_it_goes_on(tmp_path
     assert ended.returncode == 143 and "signalled in compilation" in ended.stdout, ended
     assert told in ended.stdout and "Traceback" not in ended.stderr
     assert float(re.search(r"ended after (\S+)", ended.stdout)[1]) < 10
-    assert manifest(parts)["fate"] == "interrupted" and saved(parts) == ([1] if number == 3 else [])
+    assert manifest(parts)["status"] == "interrupted" and saved(parts) == ([1] if number == 3 else [])
     for workdir in (parts, whole):
         assert subprocess.run([sys.executable, "main.py", *words, f"--workdir={workdir}"], cwd=ROOT).returncode == 0
     assert_equal_runs(parts, whole)
@@ -345,7 +345,7 @@ def test_a_run_that_begins_anew_says_so(make_config, tmp_path, capsys):
     assert launch(make_config(), tmp_path) == 0
     assert "begins anew" not in capsys.readouterr().out
     path = tmp_path / "manifest.json"
-    path.write_text(path.read_text().replace(f'"fate": "{manifest(tmp_path)["fate"]}"', '"fate": "interrupted"'))
+    path.write_text(path.read_text().replace(f'"status": "{manifest(tmp_path)["status"]}"', '"status": "interrupted"'))
     shutil.rmtree(tmp_path / "checkpoints")
     assert launch(make_config(), tmp_path) == 0
     assert "An earlier launch left no checkpoint: the run begins anew, at step 0." in capsys.readouterr().out
@@ -364,7 +364,7 @@ def test_a_run_that_diverges_late_keeps_its_last_good_checkpoint(make_config, tm
     monkeypatch.setattr(optimizer, "make_schedule", falls_off)
     assert launch(make_config(optimizer__learning_rate=0.1, optimizer__schedule="constant"), bad) == 3
     end = manifest(bad)["end"]
-    assert manifest(bad)["fate"] == "diverged" and end["step"] == 15
+    assert manifest(bad)["status"] == "diverged" and end["step"] == 15
     assert end["learning_rate"] == pytest.approx(1e30)
     assert f"at step {end['step']}, learning rate 1e+30" in capsys.readouterr().out
     assert saved(bad) == [6, 12] and state(bad, 12) == state(good, 12)
@@ -392,6 +392,6 @@ def test_a_gradient_that_is_not_finite_ends_the_run_though_its_loss_is(make_conf
     config = make_config("bad_gradients:Net", train__total_epochs=epochs, log__every_steps=1)
     assert launch(config, tmp_path / "run") == 3
     found = manifest(tmp_path / "run")
-    assert (found["fate"], found["end"]["step"]) == ("diverged", 1)
+    assert (found["status"], found["end"]["step"]) == ("diverged", 1)
     assert found["end"]["learning_rate"] == pytest.approx(config.optimizer.learning_rate)
     assert saved(tmp_path / "run") == []

@@ -42,7 +42,7 @@ def test_what_comes_out_otherwise_is_named(tmp_path):
     folders = [tmp_path / name for name in ("first", "second")]
     for folder, jax, labels, loss in zip(folders, ("0.9", "0.10"), ("a", "a"), (2.0, 2.5), strict=True):
         folder.mkdir()
-        manifest = {"config": {}, "fate": "done", "versions": {"jax": jax}, "fingerprints": {"labels": labels}}
+        manifest = {"config": {}, "status": "done", "versions": {"jax": jax}, "fingerprints": {"labels": labels}}
         (folder / "manifest.json").write_text(json.dumps(manifest))
         rows = [{"kind": "train", "step": 10, "loss": 2.3}, {"kind": "train", "step": 20, "loss": loss}]
         (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -61,10 +61,10 @@ def test_a_study_is_compared_by_its_results_but_for_times(tmp_path):
         folder.mkdir()
         growth = [{"points": 10, "seconds": seconds, "residual": 0.5}]
         summary = {"growth": growth, "construction_seconds": seconds, "rows": [["time", f"{seconds} s"]]}
-        (folder / "manifest.json").write_text(json.dumps({"config": {}, "fate": "done", "summary": summary}))
+        (folder / "manifest.json").write_text(json.dumps({"config": {}, "status": "done", "summary": summary}))
     assert rerun.compare_runs(*folders) == (f"Same data, and the results are equal to those in {folders[0]}.", True)
     growth[0]["residual"] = 0.25
-    (folders[1] / "manifest.json").write_text(json.dumps({"config": {}, "fate": "done", "summary": summary}))
+    (folders[1] / "manifest.json").write_text(json.dumps({"config": {}, "status": "done", "summary": summary}))
     told = f"Same data and rows, other results: growth differ from {folders[0]}."
     assert rerun.compare_runs(*folders) == (told, False)
 

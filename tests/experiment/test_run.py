@@ -20,7 +20,7 @@ from rethink.schema.errors import UserError
 from rethink.training import feeds, loop, preemption
 
 STEPS_PER_EPOCH = 12  # 1,437 examples in batches of 128
-ARRAYS = ("ids", "true_labels", "given_labels", "redrawn")
+ARRAYS = ("ids", "true_labels", "given_labels", "resampled")
 
 OWN_MODEL = """
 import flax.linen as nn
@@ -130,7 +130,7 @@ def test_a_run_leaves_its_config_data_metrics_and_figures(make_config, tmp_path)
     assert start(make_config(), workdir) == 0
 
     found = manifest(workdir)
-    assert found["fate"] == "done"
+    assert found["status"] == "done"
     assert found["config"]["model.name"] == "mlp_tiny"
     assert found["parameters"] == 64 * 16 + 16 + 16 * 10 + 10
     assert found["hardware"]["platform"] and found["hardware"]["devices"] >= 1
@@ -152,9 +152,11 @@ def test_a_run_leaves_its_config_data_metrics_and_figures(make_config, tmp_path)
 
 def test_a_run_has_not_ended_before_its_figure_is_drawn(make_config, tmp_path, monkeypatch):
     seen = []  # a run that is killed there is launched again, and draws it then
-    monkeypatch.setattr(learning_curve, "draw_learning_curve", lambda *_, **__: seen.append(manifest(tmp_path)["fate"]))
+    monkeypatch.setattr(
+        learning_curve, "draw_learning_curve", lambda *_, **__: seen.append(manifest(tmp_path)["status"])
+    )
     assert start(make_config(), tmp_path) == 0
-    assert seen == ["running"] and manifest(tmp_path)["fate"] == "done"
+    assert seen == ["running"] and manifest(tmp_path)["status"] == "done"
 
 
 def test_what_is_kept_of_the_labels_is_what_was_trained_on(launch, make_config, tmp_path):
@@ -162,14 +164,14 @@ def test_what_is_kept_of_the_labels_is_what_was_trained_on(launch, make_config, 
     launch(config, tmp_path)
     kept, found = arrays(tmp_path), manifest(tmp_path)
     assert found["fingerprints"]["labels"] == fingerprints.fingerprint(kept["ids"], kept["given_labels"])
-    assert np.all(kept["redrawn"] | (kept["given_labels"] == kept["true_labels"]))
-    assert kept["redrawn"].mean() == pytest.approx(0.5, abs=0.06)
+    assert np.all(kept["resampled"] | (kept["given_labels"] == kept["true_labels"]))
+    assert kept["resampled"].mean() == pytest.approx(0.5, abs=0.06)
     assert len(np.unique(kept["ids"])) == 1437
 
     corrupted = kept["given_labels"] != kept["true_labels"]
     last = rows(tmp_path, "evaluation")[-1]
     of_parts = corrupted.mean() * last["train_accuracy_corrupted_given"]
-    of_parts += (1 - corrupted.mean()) * last["train_accuracy_untouched"]
+    of_parts += (1 - corrupted.mean()) * last["train_accuracy_clean"]
     assert of_parts == pytest.approx(last["train_accuracy"], rel=1e-6)
 
 
@@ -180,14 +182,14 @@ def test_true_labels_are_learned_and_generalize(launch, make_config, tmp_path):
     assert first["test_accuracy"] < 0.4
     assert last["test_accuracy"] > 0.8
     assert last["train_accuracy_corrupted_given"] is None  # there are no such examples
-    assert last["train_accuracy_untouched"] == last["train_accuracy"]
+    assert last["train_accuracy_clean"] == last["train_accuracy"]
 
 
 def test_random_labels_are_fitted_and_do_not_generalize(launch, make_config, tmp_path):
     config = make_config(data__train_examples=128, train__total_epochs=1000.0, evaluate__every_epochs=50.0)
     assert launch(config, tmp_path) == 0
     found = manifest(tmp_path)
-    assert found["fate"] == "fitted"
+    assert found["status"] == "fitted"
     assert found["summary"]["evaluation"]["train_accuracy"] == 1.0
     assert found["summary"]["evaluation"]["test_accuracy"] < 0.3
     reached = found["summary"]["steps_to_train_accuracy"]
@@ -196,7 +198,7 @@ def test_random_labels_are_fitted_and_do_not_generalize(launch, make_config, tmp
 
 def test_a_run_that_has_ended_says_so_and_changes_no_file(launch, make_config, tmp_path, capsys):
     launch(make_config(), tmp_path)
-    before, table = files(tmp_path), capsys.readouterr().out.partition("fate: done")[2]
+    before, table = files(tmp_path), capsys.readouterr().out.partition("status: done")[2]
     assert launch(make_config(), tmp_path) == 0
     out = capsys.readouterr().out
     assert out.startswith("Nothing to do: ") and str(tmp_path) in out
@@ -244,11 +246,11 @@ def test_an_interrupted_run_goes_on_as_if_it_were_uninterrupted(
         interrupt_at(monkeypatch, step)
         with pytest.raises(KeyboardInterrupt):
             launch(config, parts)
-        assert manifest(parts)["fate"] == "interrupted"
+        assert manifest(parts)["status"] == "interrupted"
     capsys.readouterr()
     assert launch(config, parts) == 0
     assert "Resumed at step 18." in capsys.readouterr().out
-    assert manifest(parts)["fate"] == "done"
+    assert manifest(parts)["status"] == "done"
     assert_equal_runs(parts, whole)
 
 
@@ -313,8 +315,8 @@ def test_a_signal_saves_at_the_next_step_and_the_run_goes_on_from_there(
     signalled = interrupt_at(monkeypatch, 15, signal_number=number)
     with pytest.raises(preemption.Interrupted) as ended:
         launch(config, parts)
-    assert signalled and ended.value.status == 128 + number
-    assert manifest(parts)["fate"] == "interrupted"
+    assert signalled and ended.value.exit_code == 128 + number
+    assert manifest(parts)["status"] == "interrupted"
     assert "Interrupted at step 15, and saved" in capsys.readouterr().out
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     assert launch(config, parts) == 0
@@ -366,14 +368,14 @@ def test_a_signal_after_the_last_step_lets_the_run_end_and_stops_what_would_foll
     monkeypatch.setattr(learning_curve, "draw_learning_curve", lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(preemption.Interrupted):
         launch(make_config(), tmp_path)
-    assert manifest(tmp_path)["fate"] == "done"
+    assert manifest(tmp_path)["status"] == "done"
 
 
 def test_a_second_signal_does_not_wait(launch, make_config, tmp_path, monkeypatch):
     interrupt_at(monkeypatch, 15, signal_number=signal.SIGINT, times=2)
     with pytest.raises(preemption.Interrupted):
         launch(make_config(checkpoint__every_epochs=50.0), tmp_path)
-    assert manifest(tmp_path)["fate"] == "interrupted" and not list((tmp_path / "checkpoints").iterdir())
+    assert manifest(tmp_path)["status"] == "interrupted" and not list((tmp_path / "checkpoints").iterdir())
 
 
 @pytest.mark.parametrize(
@@ -403,7 +405,7 @@ def test_a_part_held_out_is_not_trained_on_and_its_labels_are_corrupted_as_those
         held_out = {name: found[name] for name in ARRAYS}
     assert not set(held_out["ids"]) & set(arrays(tmp_path)["ids"])
     assert len(held_out["ids"]) + len(arrays(tmp_path)["ids"]) == manifest(tmp_path)["data"]["full_train_examples"]
-    assert 0.4 < np.mean(held_out["redrawn"]) < 0.6
+    assert 0.4 < np.mean(held_out["resampled"]) < 0.6
     last = rows(tmp_path, "evaluation")[-1]
     assert last["validation_accuracy_true"] > last["validation_accuracy"] + 0.1  # half of the given ones are noise
 
@@ -420,7 +422,7 @@ def test_patience_ends_a_run_whose_result_is_that_of_its_best_evaluation(launch,
     found, summary = rows(tmp_path, "evaluation"), manifest(tmp_path)["summary"]
     accuracies = [row["validation_accuracy"] for row in found[1:]]
     best = accuracies.index(max(accuracies))
-    assert manifest(tmp_path)["fate"] == "stopped early" and len(accuracies) == best + 1 + 3
+    assert manifest(tmp_path)["status"] == "stopped early" and len(accuracies) == best + 1 + 3
     assert summary["evaluation"] == found[1 + best]
     assert summary["early_stopping"]["best_step"] == found[1 + best]["step"]
     gain = found[1 + best]["test_accuracy"] - found[-1]["test_accuracy"]
@@ -475,16 +477,16 @@ def test_a_run_that_breaks_is_recorded_as_failed_and_goes_on(launch, make_config
     interrupt_at(monkeypatch, 3, RuntimeError("out of memory"))
     with pytest.raises(RuntimeError, match="out of memory"):
         launch(make_config(), tmp_path)
-    assert (manifest(tmp_path)["fate"], manifest(tmp_path)["error"]) == ("failed", "RuntimeError: out of memory")
+    assert (manifest(tmp_path)["status"], manifest(tmp_path)["error"]) == ("failed", "RuntimeError: out of memory")
     assert launch(make_config(), tmp_path) == 0
-    assert manifest(tmp_path)["fate"] == "done" and "error" not in manifest(tmp_path)
+    assert manifest(tmp_path)["status"] == "done" and "error" not in manifest(tmp_path)
 
 
 def test_a_run_that_diverges_says_where_and_does_not_start_again(launch, make_config, tmp_path, capsys):
     config = make_config(optimizer__learning_rate=1e30)
     assert launch(config, tmp_path) == 3
     found = manifest(tmp_path)
-    assert found["fate"] == "diverged" and found["end"]["learning_rate"] == pytest.approx(1e30)
+    assert found["status"] == "diverged" and found["end"]["learning_rate"] == pytest.approx(1e30)
     assert 1 <= found["end"]["step"] <= 5
     assert not list((tmp_path / "checkpoints").iterdir())
     assert "NaN" not in (tmp_path / "metrics.jsonl").read_text()
@@ -587,6 +589,6 @@ def test_cifar10_with_random_labels_runs_from_a_prepared_directory(make_config, 
     assert found["data"]["name"].startswith("cifar10/") and found["data"]["train_examples"] == 512
     assert found["summary"]["steps"] == 3 * 4
     kept = arrays(tmp_path / "run")
-    assert kept["redrawn"].all()
+    assert kept["resampled"].all()
     assert np.mean(kept["given_labels"] == kept["true_labels"]) == pytest.approx(0.1, abs=0.05)
     assert pathlib.Path(config.data.cache_dir).is_dir()

@@ -25,7 +25,7 @@ def evaluation(step, train_loss=2.3, test_loss=2.4, corrupted_true=0.1):
         "epoch": step / 100,
         "train_loss": train_loss,
         "train_accuracy": 0.5,
-        "train_accuracy_untouched": None,
+        "train_accuracy_clean": None,
         "train_accuracy_corrupted_given": 0.4,
         "train_accuracy_corrupted_true": corrupted_true,
         "test_loss": test_loss,

@@ -15,19 +15,19 @@ ACCURACIES = ("0.9", "0.95", "0.99", "0.999", "1.0")
 def write_run(tmp_path):
     """write_run(table, cell, seed, ...) -> the directory of a made-up run TABLE/CELL-seedS, or CELL without a table."""
 
-    def write(table, cell, seed=0, *, fate="done", train=1.0, test=0.5, points=5, fitted=True, full=True, **config):
+    def write(table, cell, seed=0, *, status="done", train=1.0, test=0.5, points=5, fitted=True, full=True, **config):
         folder = tmp_path / table / (f"{cell}-seed{seed}" if table else cell)
         folder.mkdir(parents=True)
         evaluation = {"kind": "evaluation", "step": 100 * points, "train_accuracy": train, "test_accuracy": test}
         manifest = {
             "config": {**CONFIG, "name": f"{table}-{cell}", "seed": seed, **config},
-            "fate": fate,
+            "status": status,
             "fingerprints": {"labels": "0123abcd"},
             "versions": {"python": "3.11.7"},
             "hardware": {"platform": "cpu", "kind": "cpu", "devices": 1, "processes": 1},
             "data": {"train_examples": 50_000 if full else 500, "full_train_examples": 50_000, "test_examples": 10_000},
         }
-        if fate in ("done", "fitted", "diverged"):
+        if status in ("done", "fitted", "diverged"):
             reached = dict.fromkeys(ACCURACIES, 100 if fitted else None)
             manifest["summary"] = {"evaluation": evaluation, "steps": 100 * points, "epochs": 1.0, "seconds": 2.0}
             manifest["summary"] |= {"steps_to_train_accuracy": reached, "num_classes": 10}

@@ -31,7 +31,17 @@ def write(tmp_path):
     """write(cell, seed, ...) -> the directory of a made-up run."""
 
     def write(
-        cell, seed=0, *, test=0.5, train=1.0, fate="done", history=(), epochs=64.0, data=None, table="table1", **config
+        cell,
+        seed=0,
+        *,
+        test=0.5,
+        train=1.0,
+        status="done",
+        history=(),
+        epochs=64.0,
+        data=None,
+        table="table1",
+        **config,
     ):
         folder = tmp_path / f"{cell}-seed{seed}"
         folder.mkdir()
@@ -39,10 +49,10 @@ def write(tmp_path):
         last.update(test_top5_accuracy=test, train_top5_accuracy=train)
         manifest = {
             "config": {**CONFIGS.get(f"{table}/{cell}", PLAIN), "seed": seed, **config},
-            "fate": fate,
+            "status": status,
             "data": SIZES if data is None else data,
         }
-        if fate in ("done", "fitted", "stopped early", "diverged"):
+        if status in ("done", "fitted", "stopped early", "diverged"):
             manifest["summary"] = {"evaluation": last, "epochs": epochs}
         (folder / "manifest.json").write_text(json.dumps(manifest))
         rows = [{"kind": "train", "step": 1, "loss": 2.3, "accuracy": 0.1}]
@@ -71,7 +81,7 @@ def test_rows_follow_the_papers_table_and_say_what_has_not_run(write):
     for row in rows:
         ran = row["cell"] == "mlp_3x512-none"
         assert (row["verdict"] == "not run") == (not ran)
-        assert row["fate"] == ("done" if ran else "not run") and bool(row["ours %"]) == ran == bool(row["n"])
+        assert row["status"] == ("done" if ran else "not run") and bool(row["ours %"]) == ran == bool(row["n"])
         assert row["paper %"] and row["certainty"] == "B" and bool(row["ours - paper"]) == ran
 
 
@@ -103,7 +113,7 @@ def test_a_match_is_within_three_standard_errors_of_runs_and_test_set(write):
     both = row_of({cell: seeds}, cell)  # 0.5 points of the runs, 0.5 of the test set
     assert (both["standard error"], both["ours - paper"], both["verdict"]) == ("0.71", "+1.61", "match")
     noisy = [write(cell, seed, test=test) for seed, test in ((4, 0.53), (5, 0.55))]
-    assert row_of({cell: noisy}, cell)["verdict"] == "too noisy"  # three of 1.12 are more than 2.5 points
+    assert row_of({cell: noisy}, cell)["verdict"] == "inconclusive"  # three of 1.12 are more than 2.5 points
 
 
 @pytest.mark.parametrize(
@@ -162,24 +172,24 @@ def test_what_is_another_experiment_is_marked_and_never_a_match(write, changes, 
     assert ordering["verdict"] == ("not comparable" if other else "holds")
 
 
-@pytest.mark.parametrize("fate", ["running", "interrupted", "failed", "diverged"])
-def test_runs_without_a_result_say_so_and_are_no_part_of_the_mean(write, fate):
+@pytest.mark.parametrize("status", ["running", "interrupted", "failed", "diverged"])
+def test_runs_without_a_result_say_so_and_are_no_part_of_the_mean(write, status):
     cell = "mlp_3x512-none"
-    bad, good = write(cell, 0, test=0.1, fate=fate), write(cell, 1, test=0.52, epochs=50.0)
+    bad, good = write(cell, 0, test=0.1, status=status), write(cell, 1, test=0.52, epochs=50.0)
     row = row_of({cell: [bad]}, cell)
-    assert (row["ours %"], row["n"], row["ours - paper"], row["epochs"], row["fate"]) == ("", "", "", "", fate)
+    assert (row["ours %"], row["n"], row["ours - paper"], row["epochs"], row["status"]) == ("", "", "", "", status)
     row = row_of({cell: [bad, good]}, cell)
     assert (row["ours %"], row["n"], row["deviation"], row["epochs"]) == ("52.00", 1, "", "50")
-    assert row["fate"] == f"1 {fate}, 1 done"
+    assert row["status"] == f"1 {status}, 1 done"
     other = write("mlp_3x512-wd", test=0.6)
     assert claim_of({cell: [bad], "mlp_3x512-wd": [other]}, WD)["verdict"] == "no result"
     mixed = claim_of({cell: [bad, good], "mlp_3x512-wd": [other]}, WD)
-    if fate == "diverged":  # the mean is one of survivors
+    if status == "diverged":  # the mean is one of survivors
         assert (row["verdict"], row["notes"]) == ("not comparable", "1 of 2 diverged")
         assert mixed["verdict"] == "not comparable"
     else:
         assert row["verdict"] == "match"
-        assert mixed["verdict"] == "holds" and mixed["notes"] == f"{cell}: 1 {fate}, 1 done"
+        assert mixed["verdict"] == "holds" and mixed["notes"] == f"{cell}: 1 {status}, 1 done"
 
 
 @pytest.mark.parametrize(
@@ -204,7 +214,7 @@ def test_a_difference_beyond_all_noise_is_off_however_noisy():
     judged = [
         comparison.judge(number, difference, 1.0, ran=True, comparable=True) for difference in (-60.0, 3.1, 2.9, 0.1)
     ]
-    assert judged == ["off", "off", "too noisy", "too noisy"]
+    assert judged == ["off", "off", "inconclusive", "inconclusive"]
 
 
 def test_the_best_so_far_is_the_largest_of_all_evaluations(write):
@@ -230,7 +240,7 @@ def test_cells_of_the_users_own_follow_without_a_number_of_the_paper(write):
     assert rows[-1]["ours %"] == "99.00" and not any(rows[-1][c] for c in ("paper %", "certainty", "ours - paper"))
     words = rows[1]
     assert (words["cell"], words["paper %"], words["certainty"]) == ("alexnet-wd", "failed to converge", "A")
-    assert (rows[-1]["verdict"], words["verdict"]) == ("paper silent", "not run")
+    assert (rows[-1]["verdict"], words["verdict"]) == ("not reported", "not run")
     ran = comparison.compare("table4", {"alexnet-wd": [write("alexnet-wd", table="table4", train=0.99)]})
     assert next(row for row in ran if row["cell"] == "alexnet-wd")["verdict"] == "in words"
 
@@ -356,10 +366,10 @@ def test_a_standard_error_that_is_not_known_is_blank(write):
 @pytest.mark.parametrize(
     "changes, verdict",
     [
-        ({"fate": "diverged"}, "holds"),
+        ({"status": "diverged"}, "holds"),
         ({"train": 0.1}, "holds"),
         ({"train": 0.995}, "doesn't hold"),
-        ({"fate": "failed"}, "no result"),
+        ({"status": "failed"}, "no result"),
     ],
 )
 def test_not_converging_is_met_by_divergence_but_not_by_a_crash(write, changes, verdict):
@@ -367,7 +377,7 @@ def test_not_converging_is_met_by_divergence_but_not_by_a_crash(write, changes, 
     row = claim_of({"alexnet-wd": [write("alexnet-wd", table="table4", **changes)]}, statement, "table4")
     assert (row["verdict"], row["paper"], row["certainty"]) == (verdict, "failed to converge", "A")
     fitted = "random labels, inception-wd: fitted (train accuracy of 99% or more)"
-    row = claim_of({"inception-wd": [write("inception-wd", table="table4", fate="diverged")]}, fitted, "table4")
+    row = claim_of({"inception-wd": [write("inception-wd", table="table4", status="diverged")]}, fitted, "table4")
     assert row["verdict"] == "no result"
 
 

@@ -99,7 +99,7 @@ def test_a_claim_of_figure_1a_turns_with_the_steps_and_a_tie_is_no_sooner(condit
 def test_what_is_not_fitted_is_a_bound_and_what_has_not_run_is_named(condition, judged):
     condition("true", (2.3, 0.05))
     condition("random", (2.3, 2.0, 1.5))  # ended unfitted
-    condition("gaussian", (2.3, 2.2), fate="running")
+    condition("gaussian", (2.3, 2.2), status="running")
     rows = judged("figure1a")
     assert rows["true: fitted before random labels"]["ours"] == "20 < at least 30"
     assert rows["true: fitted before random labels"]["verdict"] == "holds"
@@ -126,7 +126,7 @@ def test_another_experiment_is_not_comparable(condition, judged, changes):
 
 def test_a_condition_whose_run_diverged_has_no_result_and_says_so(condition, judged):
     for name, losses in ALL.items():
-        condition(name, losses, fate="diverged" if name == "true" else "done")
+        condition(name, losses, status="diverged" if name == "true" else "done")
     rows = judged("figure1a")
     for row in (rows["true: fitted before random labels"], rows["true: fitted (a training loss of 0.1 or less)"]):
         assert row["verdict"] == "no result" and "diverged" in row["notes"]
@@ -180,7 +180,7 @@ def test_the_test_error_of_what_is_not_fitted_says_so(write_run, judged):
 def test_no_test_error_is_judged_of_the_survivors_where_runs_diverged(write_run, judged):
     for seed in (0, 1):
         write_levels(write_run, (100, 200, None), (0.5, 0.3, 0.1), seed=seed)
-    write_run("figure1bc", "mlp_1x512-label_probability=1.0", 2, fate="diverged", fitted=False, **AT_ONE)
+    write_run("figure1bc", "mlp_1x512-label_probability=1.0", 2, status="diverged", fitted=False, **AT_ONE)
     steps, rise, chance = of_levels(judged("figure1bc"))
     assert steps["verdict"] == "holds" and steps["ours"].startswith("1.00 < at least ")
     assert rise["verdict"] == chance["verdict"] == "no result"
@@ -206,7 +206,7 @@ def test_a_level_that_runs_has_no_result_and_one_that_is_missing_is_not_run(writ
         write_run("figure1bc", f"mlp_1x512-label_probability={p}", **{**fields, label_corruption.FIELD: p})
     assert of_levels(judged("figure1bc"))[2]["verdict"] == "not run"
     last = {**fields, label_corruption.FIELD: 1.0}
-    write_run("figure1bc", "mlp_1x512-label_probability=1.0", fate="running", **last)
+    write_run("figure1bc", "mlp_1x512-label_probability=1.0", status="running", **last)
     steps, _, chance = of_levels(judged("figure1bc"))
     assert steps["verdict"] == chance["verdict"] == "no result" and chance["ours"] == chance["n"] == ""
     assert chance["notes"] == "running at p = 1"
@@ -215,12 +215,12 @@ def test_a_level_that_runs_has_no_result_and_one_that_is_missing_is_not_run(writ
 def test_true_labels_that_run_are_the_level_at_zero_and_the_rise_waits_for_a_level_between(write_run, judged):
     write_levels(write_run, (100, 150, 200), (0.5, 0.3, 0.1))
     write_run(
-        "figure1bc", "mlp_1x512-label_probability=0.2", fate="interrupted", **{**AT_ONE, label_corruption.FIELD: 0.2}
+        "figure1bc", "mlp_1x512-label_probability=0.2", status="interrupted", **{**AT_ONE, label_corruption.FIELD: 0.2}
     )
     steps, rise, chance = of_levels(judged("figure1bc"))
     assert [row["verdict"] for row in (steps, rise, chance)] == ["holds", "no result", "holds"]
     write_run(
-        "figure1bc", "mlp_1x512-label_probability=1.0", 1, fate="failed", **{**AT_ONE, "corruption.labels": "none"}
+        "figure1bc", "mlp_1x512-label_probability=1.0", 1, status="failed", **{**AT_ONE, "corruption.labels": "none"}
     )
     assert of_levels(judged("figure1bc"))[2]["notes"].split("; ") == ["interrupted at p = 0.2", "failed at p = 0"]
 
@@ -243,7 +243,7 @@ def test_figure_2b_asks_for_batch_norm_and_for_no_gain_of_early_stopping(write_r
     }
     norm = rows["inception: batch norm above none"]
     assert (norm["ours"], norm["paper"]) == ("82.00 < 85.00", BATCH_NORM_GAIN.note)
-    write_run("figure2b", "inception", 1, fate="diverged", **normed)
+    write_run("figure2b", "inception", 1, status="diverged", **normed)
     norm = judged("figure2b")["inception: batch norm above none"]
     assert norm["verdict"] == "not comparable" and norm["notes"].endswith(
         "1 of 2 diverged; inception: 1 done, 1 diverged"

@@ -26,16 +26,18 @@ MLP = {"model.name": "mlp_3x512", "optimizer.learning_rate": 0.01, "batch_norm.k
 def write(tmp_path):
     """write(name, seed, ...) -> the directory of a made-up run in a folder."""
 
-    def write(name, seed=0, *, test=0.5, train=1.0, fate="done", reached=(100, 200), losses=(), subset=False, **config):
+    def write(
+        name, seed=0, *, test=0.5, train=1.0, status="done", reached=(100, 200), losses=(), subset=False, **config
+    ):
         folder = tmp_path / f"{name}-seed{seed}"
         folder.mkdir()
         evaluation = {"kind": "evaluation", "step": 1000, "train_accuracy": train, "test_accuracy": test}
         manifest = {
             "config": {**PLAIN, "seed": seed, "corruption.labels": "uniform", **config},
-            "fate": fate,
+            "status": status,
             "data": {"train_examples": 500 if subset else 50_000, "test_examples": 10_000},
         }
-        if fate in ("done", "diverged"):
+        if status in ("done", "diverged"):
             steps = dict(zip((FIT, STRICT), reached, strict=False))
             manifest["summary"] = {
                 "evaluation": evaluation,
@@ -105,10 +107,12 @@ def test_curves_that_are_level_stand_below_the_top_and_no_bound_is_told_of_where
 
 def test_a_run_that_diverged_is_a_bound_without_a_test_error_and_told(write, tmp_path):
     write("mlp-label_probability=0.0", **{label_corruption.FIELD: 0.0})
-    for seed, fate in enumerate(("done", "diverged")):
-        reached = (300, 400) if fate == "done" else (None, None)
-        write("mlp-label_probability=0.8", seed, fate=fate, reached=reached, test=0.2, **{label_corruption.FIELD: 0.8})
-    write("mlp-label_probability=1.0", fate="diverged", reached=(None, None), **{label_corruption.FIELD: 1.0})
+    for seed, status in enumerate(("done", "diverged")):
+        reached = (300, 400) if status == "done" else (None, None)
+        write(
+            "mlp-label_probability=0.8", seed, status=status, reached=reached, test=0.2, **{label_corruption.FIELD: 0.8}
+        )
+    write("mlp-label_probability=1.0", status="diverged", reached=(None, None), **{label_corruption.FIELD: 1.0})
     _, some, all_ = gallery.draw_figure("label_corruption", tmp_path, title="figure").rows
     assert (some["n"], some["steps to 95%"], some["test error %"]) == (2, ">= 650", "80.00")
     assert (all_["n"], all_["steps to 95%"], all_["test error %"]) == (1, ">= 1000", "")
@@ -152,7 +156,7 @@ def test_true_labels_are_no_redrawn_ones(write, tmp_path):
 def test_words_are_not_drawn_against(write, tmp_path):
     write("mlp", **{"model.name": "mlp"})
     with pytest.raises(UserError, match="^FIELD='model.name' is no number"):
-        gallery.draw_figure("against", tmp_path, title="figure", field="model.name")
+        gallery.draw_figure("metric_vs_field", tmp_path, title="figure", field="model.name")
 
 
 @pytest.mark.parametrize("figure", ["best_so_far", "loss_curves"])
@@ -166,9 +170,9 @@ def test_errors_against_a_field_have_mean_and_spread(write, tmp_path, axes_drawn
     for filters, tests in ((30, (0.4, 0.5)), (1000, (0.7,))):
         for seed, test in enumerate(tests):
             write(f"filters={filters}", seed, test=test, subset=True, **{"kernel.filters": filters})
-    write("filters=100", fate="failed", **{"kernel.filters": 100})
-    write("filters=300", fate="diverged", **{"kernel.filters": 300})
-    picture = gallery.draw_figure("against", tmp_path, title="figure", field="kernel.filters")
+    write("filters=100", status="failed", **{"kernel.filters": 100})
+    write("filters=300", status="diverged", **{"kernel.filters": 300})
+    picture = gallery.draw_figure("metric_vs_field", tmp_path, title="figure", field="kernel.filters")
     assert picture.columns[:3] == ("series", "kernel.filters", "n")
     shown = [(*(row[column] for column in picture.columns[:3]), row["test error %"]) for row in picture.rows]
     assert shown == [("", "30", 2, "55.00"), ("", "300", 0, ""), ("", "1000", 1, "30.00")]
@@ -215,7 +219,7 @@ def test_mistakes_are_named(write, tmp_path):
         gallery.draw_figure("loss", tmp_path, title="x")
     write("a")
     with pytest.raises(UserError, match="FIELD='filters' is unknown"):
-        gallery.draw_figure("against", tmp_path, title="x", field="filters")
-    words = [sys.executable, "-m", "rethink.report.gallery", "against", str(tmp_path / "none")]
+        gallery.draw_figure("metric_vs_field", tmp_path, title="x", field="filters")
+    words = [sys.executable, "-m", "rethink.report.gallery", "metric_vs_field", str(tmp_path / "none")]
     ended = subprocess.run(words, capture_output=True, text=True, check=False)
     assert ended.returncode == 1 and ended.stderr.startswith("Error: ") and ended.stderr.count("\n") == 1

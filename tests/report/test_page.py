@@ -71,7 +71,7 @@ def test_the_counts_are_those_of_the_comparison(write_run, tmp_path, show):
     )
     write_run("table1", "mlp_3x512-wd", test=0.53, **{"weight_decay.kind": "l2"})
     write_run("table1", "mlp_1x512-wd", full=False, **{"weight_decay.kind": "l2", "model.name": "mlp_1x512"})
-    write_run("table1", "alexnet-none", fate="running", **{"model.name": "alexnet"})
+    write_run("table1", "alexnet-none", status="running", **{"model.name": "alexnet"})
     expected, orderings = collections.Counter(), collections.Counter()
     for table in TABLES:
         runs = results_runs.run_folders(tmp_path / table) if table == "table1" else {}
@@ -187,7 +187,7 @@ def test_a_damaged_and_an_unfinished_run_stand_there_and_the_others_are_compared
     write_run("table1", "mlp_3x512-none", test=0.5239)
     (write_run("table1", "mlp_3x512-wd") / "manifest.json").write_text('{"config": {')
     (write_run("table1", "mlp_1x512-wd") / "metrics.jsonl").write_text("{\n")
-    write_run("table1", "mlp_1x512-none", fate="interrupted"), write_run("table1", "alexnet-none", fate="failed")
+    write_run("table1", "mlp_1x512-none", status="interrupted"), write_run("table1", "alexnet-none", status="failed")
     begun = tmp_path / "table1" / "alexnet-wd-seed0"
     begun.mkdir(), (begun / "lock").touch()
     reader = show()
@@ -208,7 +208,7 @@ def test_a_manifest_of_another_shape_is_no_end(write_run, tmp_path, show):
     whole = json.loads((folder / "manifest.json").read_text())
     shapes = [{name: value for name, value in whole.items() if name != section} for section in whole]
     shapes += [{**whole, "summary": {"evaluation": {"test_accuracy": "x"}}}, {**whole, "summary": {"seconds": 1}}]
-    sections = ("config", "fate", "data", "hardware", "summary", "fingerprints", "versions")
+    sections = ("config", "status", "data", "hardware", "summary", "fingerprints", "versions")
     shapes += [{**whole, section: value} for section in sections for value in (None, 3, [1], {"a": 1})]
     for manifest in shapes:
         (folder / "manifest.json").write_text(json.dumps(manifest))

@@ -52,7 +52,7 @@ def test_without_a_fit_at_zero_the_steps_themselves_are_drawn(write_run, drawn):
 def test_errors_are_drawn_against_the_one_number_that_differs(write_run, drawn):
     for coefficient, test in ((1e-4, 0.5), (4e-3, 0.4)):
         write_run("table4_alexnet", f"alexnet-wd-{coefficient}", test=test, **{"weight_decay.coefficient": coefficient})
-    plot = drawn("table4_alexnet")["against"]
+    plot = drawn("table4_alexnet")["metric_vs_field"]
     test, train = plot.figure["data"]
     assert list(test["x"]) == [1e-4, 4e-3] and list(test["y"]) == pytest.approx([50, 60])
     assert list(train["y"]) == [0, 0] and plot.figure["layout"]["xaxis"]["type"] == "log"
@@ -63,15 +63,15 @@ def test_the_page_draws_against_the_field_of_the_static_figure(write_run, drawn,
     for size, rate, p in ((32, 0.01, 0.0), (64, 0.1, 1.0)):
         values = {"train.batch_size": size, "optimizer.learning_rate": rate, label_corruption.FIELD: p}
         write_run("sweep", f"batch_size={size}-learning_rate={rate}-label_probability={p}", **values)
-    gallery.draw_figure("against", tmp_path / "sweep", title="sweep", field=field)
-    plot = drawn("sweep")["against"]
+    gallery.draw_figure("metric_vs_field", tmp_path / "sweep", title="sweep", field=field)
+    plot = drawn("sweep")["metric_vs_field"]
     assert plot.title == f"Errors against {field}" and plot.columns[1] == field
 
 
 def test_a_field_whose_name_ends_like_another_is_not_taken_for_it(write_run, drawn):
     for rate, dropout in ((0.01, 0.0), (0.1, 0.5)):
         write_run("sweep", f"learning_rate={rate}", **{"optimizer.learning_rate": rate, "dropout.rate": dropout})
-    assert drawn("sweep")["against"].title == "Errors against optimizer.learning_rate"
+    assert drawn("sweep")["metric_vs_field"].title == "Errors against optimizer.learning_rate"
 
 
 def test_loss_curves_have_one_colour_a_condition(write_run, drawn):

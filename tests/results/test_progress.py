@@ -17,7 +17,7 @@ EVALUATION = {
     "epoch": 2.0,
     "train_loss": 2.31,
     "train_accuracy": 0.1042,
-    "train_accuracy_untouched": None,
+    "train_accuracy_clean": None,
     "train_accuracy_corrupted_given": 0.1042,
     "train_accuracy_corrupted_true": 0.0975,
     "test_loss": 2.3,
@@ -25,7 +25,7 @@ EVALUATION = {
     "generalization_gap": 0.0044,
 }
 SUMMARY = {
-    "fate": "fitted",
+    "status": "fitted",
     "steps": 672,
     "epochs": 56.0,
     "evaluation": EVALUATION,
@@ -96,7 +96,7 @@ def test_plain_output_holds_every_figure_and_no_escape_code(clock, monkeypatch, 
     line = next(line for line in lines if line.startswith("step "))
     assert line == "step 782/39100  epoch 2.0  loss 2.310  train 10.42%  test 9.98%  9,997 images/s  left 8m11s"
     assert "checkpoint restored at step [1200]" in lines
-    assert "fate: fitted" in lines
+    assert "status: fitted" in lines
     assert any(re.fullmatch(r"steps to 90% train accuracy +391", line) for line in lines)
 
 
@@ -217,7 +217,7 @@ def test_closing_rows():
     assert rows["train accuracy, given labels"] == "10.42%"
     assert rows["  corrupted part, given labels"] == "10.42%"
     assert rows["  corrupted part, true labels"] == "9.75%"
-    assert "  untouched part" not in rows  # null: there are no untouched examples
+    assert "  clean part" not in rows  # null: there are no untouched examples
     assert rows["test accuracy"] == "9.98% (chance 10.00%)"
     assert rows["generalization gap"] == "0.44 points"
     reached = [rows[f"steps to {level}% train accuracy"] for level in ("90", "95", "99", "99.9", "100")]

@@ -59,12 +59,12 @@ def content(workdir):
     return {str(path): path.read_bytes() for path in files if path.name != "lock"}
 
 
-def write_rows(workdir, steps, fate="interrupted"):
+def write_rows(workdir, steps, status="interrupted"):
     with open_run(workdir) as run:
         run.begin(-1, FACTS, FINGERPRINTS)
         for step in steps:
             run.append({"kind": "train", "step": step, "loss": 0.1 * step})
-        run.end(fate)
+        run.end(status)
 
 
 @contextlib.contextmanager
@@ -97,7 +97,7 @@ def test_a_process_that_was_killed_holds_nothing(workdir):
         process.send_signal(signal.SIGKILL)
         process.wait()
         with open_run(workdir) as run:
-            assert run.manifest["fate"] == "running"  # as it was left
+            assert run.manifest["status"] == "running"  # as it was left
 
 
 def test_the_refused_writer_changes_nothing(workdir):
@@ -125,19 +125,19 @@ def test_the_manifest_says_what_ran_and_how_it_ended(workdir):
     config = make_config(seed=3)
     with records.open_run(workdir, config) as run:
         run.begin(-1, FACTS, FINGERPRINTS)
-        assert manifest(workdir)["fate"] == "running"
+        assert manifest(workdir)["status"] == "running"
         run.end("done", summary={"steps": 9})
     found = manifest(workdir)
     assert found["config"] == json.loads(validation.to_json(config))
-    assert (found["fate"], found["summary"], found["fingerprints"]) == ("done", {"steps": 9}, FINGERPRINTS)
+    assert (found["status"], found["summary"], found["fingerprints"]) == ("done", {"steps": 9}, FINGERPRINTS)
     assert found["parameters"] == 1210
     assert {"python", "jax", "flax", "numpy", "grain", "array_record"} <= set(found["versions"])
     assert {"scikit-learn", "scipy", "ml_collections"} <= set(found["versions"])
 
 
-@pytest.mark.parametrize("fate, finished", [("fitted", True), ("done", True), ("diverged", True), ("failed", False)])
-def test_only_a_run_that_came_to_its_end_is_finished(workdir, fate, finished):
-    write_rows(workdir, [1], fate)
+@pytest.mark.parametrize("status, finished", [("fitted", True), ("done", True), ("diverged", True), ("failed", False)])
+def test_only_a_run_that_came_to_its_end_is_finished(workdir, status, finished):
+    write_rows(workdir, [1], status)
     with open_run(workdir) as run:
         assert run.finished == finished
     with open_run(workdir, train__total_epochs=500.0) as run:  # more was asked for
@@ -181,7 +181,7 @@ def test_the_files_of_a_run_are_as_readable_as_the_umask_says(workdir):
 
 
 @pytest.mark.parametrize(
-    "text", ["", '{"conf', "[]", "null", "{}", '{"config": {}}', '{"config": 1, "fate": "done"}', "\udcff"]
+    "text", ["", '{"conf', "[]", "null", "{}", '{"config": {}}', '{"config": 1, "status": "done"}', "\udcff"]
 )
 def test_a_damaged_manifest_is_named(workdir, text):
     write_rows(workdir, [1])
@@ -209,7 +209,7 @@ def test_a_manifest_is_replaced_whole_or_not_at_all(workdir, monkeypatch):
 
         monkeypatch.setattr(os, "replace", full)
         with pytest.raises(OSError, match="No space"):
-            run.update(fate="done")
+            run.update(status="done")
         assert content(workdir) == before  # no draft stays either
         monkeypatch.setattr(os, "replace", replace)
 
@@ -326,18 +326,18 @@ def test_metrics_hold_no_clock_and_timings_do(workdir):
 
 
 @pytest.mark.parametrize(
-    "error, fate, message",
+    "error, status, message",
     [
         (KeyboardInterrupt(), "interrupted", None),
         (ValueError("shapes (3,) (4,)"), "failed", "ValueError: shapes (3,) (4,)"),
         (UserError("no such file"), "failed", "UserError: no such file"),
     ],
 )
-def test_a_run_that_breaks_off_says_how(workdir, error, fate, message):
+def test_a_run_that_breaks_off_says_how(workdir, error, status, message):
     with pytest.raises(type(error)), open_run(workdir) as run:
         run.begin(-1, FACTS, FINGERPRINTS)
         raise error
-    assert (manifest(workdir)["fate"], manifest(workdir).get("error")) == (fate, message)
+    assert (manifest(workdir)["status"], manifest(workdir).get("error")) == (status, message)
     with open_run(workdir) as run:
         assert not run.finished
 
@@ -369,14 +369,14 @@ def test_a_full_disk_ends_the_run_in_one_line_and_leaves_what_is_there(workdir, 
             run.begin(-1, FACTS, FINGERPRINTS)
             run.append({"kind": "train", "step": 1, "loss": 0.5})
             before = content(workdir)
-            if full:  # so that the fate can't be written either
+            if full:  # so that the status can't be written either
                 monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
             raise error
     assert "\n" not in str(told.value) and workdir in str(told.value)
     monkeypatch.undo()
     if full:
         assert content(workdir) == before
-    assert manifest(workdir)["fate"] == ("running" if full else "failed")
+    assert manifest(workdir)["status"] == ("running" if full else "failed")
     with open_run(workdir) as run:
         run.begin(1, FACTS, FINGERPRINTS)
         assert [row["step"] for row in run.rows()] == [1]
@@ -397,7 +397,7 @@ def test_an_error_of_another_kind_or_another_disk_is_no_matter_of_room(workdir, 
     with pytest.raises(OSError, match=error.strerror), open_run(workdir) as run:
         run.begin(-1, FACTS, FINGERPRINTS)
         raise error
-    assert manifest(workdir)["fate"] == "failed"
+    assert manifest(workdir)["status"] == "failed"
 
 
 def test_a_run_that_goes_on_does_not_keep_the_error_of_an_earlier_launch(workdir):
@@ -420,9 +420,9 @@ def test_a_launch_that_never_began_leaves_nothing_so_that_the_corrected_one_work
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, UserError])
-@pytest.mark.parametrize("fate", ["interrupted", "done"])
-def test_a_launch_that_never_began_leaves_an_earlier_one_as_it_was(workdir, error, fate):
-    write_rows(workdir, [1], fate)
+@pytest.mark.parametrize("status", ["interrupted", "done"])
+def test_a_launch_that_never_began_leaves_an_earlier_one_as_it_was(workdir, error, status):
+    write_rows(workdir, [1], status)
     before = content(workdir)
     with pytest.raises(error), open_run(workdir, data__dir="missing"):
         raise error("wrong")

@@ -20,7 +20,7 @@ MANIFEST = {
         "corruption.pixels": "none",
         "seed": 3,
     },
-    "fate": "done",
+    "status": "done",
     "data": {"train_examples": 1000},
     "hardware": {"devices": 2, "kind": "cpu"},
     "summary": {
@@ -93,7 +93,7 @@ def test_text_is_aligned_and_leaves_out_empty_columns():
 
 
 def test_a_run_that_has_not_ended_is_named(folder):
-    (folder / "manifest.json").write_text(json.dumps({**MANIFEST, "fate": "running", "summary": None}))
+    (folder / "manifest.json").write_text(json.dumps({**MANIFEST, "status": "running", "summary": None}))
     with pytest.raises(UserError, match="has not ended"):
         tables.run_row(folder)
 

@@ -16,7 +16,7 @@ EVALUATION = {
     "step": 782,
     "epoch": 2.0,
     "train_accuracy": 1,
-    "train_accuracy_untouched": None,
+    "train_accuracy_clean": None,
     "test_loss": float("nan"),
 }
 

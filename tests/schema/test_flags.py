@@ -139,7 +139,7 @@ def test_overrides_apply_to_the_config_file_that_is_given(command, file):
             "--config.train.learning_rate=1",
             "--config.train.learning_rate is no field; did you mean config.optimizer.lear",
         ),
-        ("--config.stop.after=1", "--config.stop.after is no field; config.stop has: stop.train_accuracy."),
+        ("--config.stop.elapsed=1", "--config.stop.elapsed is no field; config.stop has: stop.train_accuracy."),
         ("--config.nothing.alike=1", "--config.nothing.alike is no field. All fields are in configs/base.py."),
         ("--config.=1", "--config. is no field. All fields are in configs/base.py."),
         ("--config.seed\n=1", "--config.seed\\n is no field; did you mean config.seed?"),

@@ -55,7 +55,7 @@ def test_patterns_choose_cells(only, cells):
 @pytest.mark.parametrize(
     "config, words",
     [
-        (table("tru", true=TRUE), ["only='tru'", "'true'"]),
+        (table("tru", true=TRUE), ["filter='tru'", "'true'"]),
         (table(true={"corruption.label": "none"}), ["cells.true", "corruption.label", "corruption.labels"]),
         (table(true={"optimizer.learning_rate": "fast"}), ["cells.true", "optimizer.learning_rate='fast'", "float"]),
         (table(true={"seed": 3}), ["cells.true sets seed=3", "config.seed"]),
@@ -64,7 +64,7 @@ def test_patterns_choose_cells(only, cells):
         (table(seeds=0, true=TRUE), ["seeds=0", "in [1, 1000]"]),
         (table(seeds=10**9, true=TRUE), ["seeds=1000000000", "in [1, 1000]"]),
         (table(seeds=None, true=TRUE), ["seeds=None"]),
-        (table(only=None, true=TRUE), ["only=None"]),
+        (table(only=None, true=TRUE), ["filter=None"]),
     ],
 )
 def test_a_mistake_in_a_table_is_named(config, words):
@@ -128,7 +128,7 @@ def test_the_figure_is_drawn_against_the_first_axis_of_several_numbers():
     assert grid.choose_figure(config) == steps and grid.choose_figure(table()) == steps
     assert grid.choose_figure(table3.get_config()) == grid.FigureChoice("none", "")  # solved, not trained
     config.axes += ",64;optimizer.momentum=0.0,0.9"
-    assert grid.choose_figure(config) == grid.FigureChoice("against", "train.batch_size")
+    assert grid.choose_figure(config) == grid.FigureChoice("metric_vs_field", "train.batch_size")
     config.figure = "loss_curves"
     assert grid.choose_figure(config) == grid.FigureChoice("loss_curves", "")
 
@@ -217,6 +217,6 @@ def test_a_sweep_has_another_directory_than_its_config_alone():
 
 @pytest.mark.parametrize("only, wrong", [("a, c*", "c"), ("tabel,a", "tabel")])
 def test_a_pattern_that_matches_nothing_is_named(only, wrong):
-    with pytest.raises(UserError, match=f"^only='{wrong}"):
+    with pytest.raises(UserError, match=f"^filter='{wrong}"):
         grid.expand_grid(table(only, a=TRUE, b=TRUE))
     assert [member.name for member in grid.expand_grid(table(" b , a", a=TRUE, b=TRUE))] == ["a", "b"]

@@ -164,7 +164,7 @@ def test_the_digest_changes_with_every_field_that_makes_another_run(field):
     assert dict(validation.flatten(config)) != FIELDS
     same = validation.digest(config) == validation.digest(base.get_config())
     # A table's directory has room for further cells; a sweep's is another than that of its config's one run.
-    assert same == ((field in FREE and field != "axes") or field in ("cells", "parts"))
+    assert same == ((field in FREE and field != "axes") or field in ("cells", "experiments"))
 
 
 @pytest.mark.parametrize("field", FIELDS)
@@ -218,9 +218,11 @@ def test_the_digest_is_8_hex_digits():
 
 def test_the_json_of_a_config_reads_back_as_its_flat_fields():
     flat = json.loads(validation.to_json(base.get_config()))
-    assert flat.pop("model.kwargs") == flat.pop("cells") == flat.pop("parts") == {}
+    assert flat.pop("model.kwargs") == flat.pop("cells") == flat.pop("experiments") == {}
     whole = {field: list(value) if isinstance(value, tuple) else value for field, value in FIELDS.items()}
-    assert flat == {field: value for field, value in whole.items() if field not in ("model.kwargs", "cells", "parts")}
+    assert flat == {
+        field: value for field, value in whole.items() if field not in ("model.kwargs", "cells", "experiments")
+    }
 
 
 @pytest.mark.parametrize("check", [lambda config: validation.validate(config, {}), validation.digest])
@@ -316,7 +318,7 @@ def test_a_missing_value_is_refused_by_the_name_of_its_field(field):
 
 
 @pytest.mark.parametrize(
-    "fields, line", [({"seeds": 5}, "seeds=5 is for tables"), ({"only": "a*"}, "only='a*' is for")]
+    "fields, line", [({"seeds": 5}, "seeds=5 is for tables"), ({"filter": "a*"}, "filter='a*' is for")]
 )
 def test_what_is_for_tables_is_refused_without_one(fields, line):
     config = changed(**fields)

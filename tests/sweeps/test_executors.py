@@ -82,17 +82,17 @@ def test_processes_leave_the_records_of_runs_in_turn(in_processes, tmp_path, mon
     (tmp_path / "modules" / "a_net.py").write_text(OWN_MODEL)
     monkeypatch.syspath_prepend(tmp_path / "modules")  # where the other processes are to find it too
     without_figure = EXPERIMENT._replace(writes=False)
-    for executor, jobs in (("in_turn", 0), ("processes", 2)):
+    for executor, jobs in (("sequential", 0), ("processes", 2)):
         config = in_processes(true=TRUE, random=RANDOM, executor=executor, jobs=jobs)
         config.model.name, config.model.kwargs.sizes = "a_net:Net", (4, 5)
         assert run_sweep(config, str(tmp_path / executor), without_figure) == 0
     assert "[2/2] true-seed5: started\n" in capsys.readouterr().out
     for cell in ("true-seed5", "random-seed5"):
-        one, other = tmp_path / "in_turn" / cell, tmp_path / "processes" / cell
+        one, other = tmp_path / "sequential" / cell, tmp_path / "processes" / cell
         for file in ("metrics.jsonl", "corruption.npz"):
             assert (one / file).read_bytes() == (other / file).read_bytes()
         first, second = (json.loads((folder / "manifest.json").read_text()) for folder in (one, other))
-        for entry in ("config", "fate", "fingerprints", "plan", "versions"):
+        for entry in ("config", "status", "fingerprints", "plan", "versions"):
             assert first[entry] == second[entry]
     monkeypatch.setattr(processes, "find_device_envs", None)  # a second time, nothing is started
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "processes").glob("*-seed5/*")}
@@ -112,12 +112,12 @@ def test_a_run_that_fails_is_reported_with_its_last_lines_and_the_others_run(in_
     shown = capsys.readouterr()
     log = tmp_path / "logs" / "bug-seed5.log"
     assert f"[1/5] bug-seed5: failed; the end of {log}:\n    before\n    Traceback" in shown.out
-    assert f"Failed: bug-seed5: ValueError: a bug (exit status 1; see {log})\n" in shown.out
+    assert f"Failed: bug-seed5: ValueError: a bug (exit code 1; see {log})\n" in shown.out
     assert "Failed: mistake-seed5: no such field\n" in shown.out and "Error: no such field\n" in shown.err
     assert "Failed: told-seed5: its process was told to end: the same command goes on with it\n" in shown.out
     assert "[3/5] good-seed5: done\n" in shown.out and "[2/5] diverges-seed5: diverged\n" in shown.out
     assert shown.out.count("Failed: ") == 3
-    config.only = "good,diverges"
+    config.filter = "good,diverges"
     assert unshown(config, tmp_path) == EXIT_DIVERGED
 
 
@@ -159,7 +159,7 @@ def test_a_signal_lets_the_runs_save_and_starts_no_other(in_processes, scripts, 
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(preemption.Interrupted) as ended:
         unshown(in_processes(a=TRUE, b=TRUE, c=TRUE), tmp_path)
-    assert ended.value.status == status and signal.getsignal(signal.SIGTERM) is before
+    assert ended.value.exit_code == status and signal.getsignal(signal.SIGTERM) is before
     assert (tmp_path / "b-seed5" / "saved").exists() and not (tmp_path / "c-seed5").exists()
     shown = capsys.readouterr().out
     assert "b-seed5: interrupted" in shown and "c-seed5: " not in shown and "Failed" not in shown
@@ -259,30 +259,32 @@ def test_how_runs_are_run_is_for_tables_and_no_part_of_a_run(in_processes):
     (before,) = grid.expand_grid(table(true=TRUE))
     assert validation.to_json(member.config) != validation.to_json(in_processes(true=TRUE))
     assert (
-        (member.config.executor, member.config.jobs) == (before.config.executor, before.config.jobs) == ("in_turn", 0)
+        (member.config.executor, member.config.jobs)
+        == (before.config.executor, before.config.jobs)
+        == ("sequential", 0)
     )
     with pytest.raises(UserError, match="executor='processes' is for tables"):
         check_config(in_processes())
-    with pytest.raises(UserError, match="jobs=2 would change nothing with executor='in_turn'"):
-        check_config(in_processes(true=TRUE, executor="in_turn"))
+    with pytest.raises(UserError, match="jobs=2 would change nothing with executor='sequential'"):
+        check_config(in_processes(true=TRUE, executor="sequential"))
     with pytest.raises(UserError, match="executor='procesess' is unknown; did you mean 'processes'"):
         check_config(in_processes(true=TRUE, executor="procesess"))
 
 
 def test_the_parts_of_a_reproduction_share_its_executor(in_processes, scripts, tmp_path, capsys):
     whole = base.get_config()
-    whole.parts.one, whole.parts.two = table(a=TRUE), table()
+    whole.experiments.one, whole.experiments.two = table(a=TRUE), table()
     whole.executor, whole.jobs = "processes", 2
     overridden = ["executor", "jobs"]
     one, two = expand_suite(whole, overridden)
     assert (one.config.executor, one.config.jobs, two.config.executor, two.config.jobs) == (
         "processes",
         2,
-        "in_turn",
+        "sequential",
         0,
     )
-    with pytest.raises(UserError, match="parts.two.jobs can't differ between parts: set config.jobs for all"):
-        expand_suite(whole, ["parts.two.jobs"])
+    with pytest.raises(UserError, match="experiments.two.jobs can't differ between parts: set config.jobs for all"):
+        expand_suite(whole, ["experiments.two.jobs"])
     scripts["a"], scripts["two"] = "print('a')", "raise SystemExit(3)"
     handed = Experiment(None, None, check_config, writes=False)
     assert run_sweep_or_suite(whole, overridden, str(tmp_path), handed) == EXIT_DIVERGED
@@ -308,7 +310,7 @@ def test_on_ray_runs_that_fail_or_are_killed_are_reported_as_in_processes(in_pro
     failed, status = run_tasks(tasks, "ray", 2, EXPERIMENT)
     told = {line.partition(":")[0]: line for line in failed}
     assert status == 0 and sorted(told) == ["always-seed5", "bug-seed5"]
-    assert "ValueError: a bug (exit status 1; see " in told["bug-seed5"]
+    assert "ValueError: a bug (exit code 1; see " in told["bug-seed5"]
     assert "its process was killed 3 times (by SIGKILL" in told["always-seed5"]
     launches = {cell: len(list((tmp_path / f"{cell}-seed5").iterdir())) for cell in ("once", "always", "host")}
     assert launches == {"once": 2, "always": 3, "host": 2}

@@ -46,7 +46,7 @@ class Sweep:
         fields = {
             "axes": f"optimizer.learning_rate={rates}",
             "executor": executor,
-            "jobs": 0 if executor == "in_turn" else 2,
+            "jobs": 0 if executor == "sequential" else 2,
             "stop.train_accuracy": 0.0,
             "train.total_epochs": float(EPOCHS),
             "evaluate.every_epochs": 2.0,
@@ -103,7 +103,7 @@ class Sweep:
         """Returns what must not change any more: when each file of an ended run was written, and its launches."""
         state = {}
         for run in self.runs():
-            if json.loads((run / "manifest.json").read_text())["fate"] == "done":
+            if json.loads((run / "manifest.json").read_text())["status"] == "done":
                 state |= {path: path.stat().st_mtime_ns for path in run.iterdir() if path.is_file()}
                 log = self.folder / "logs" / f"{run.name}.log"
                 state[log] = log.read_text().count("=== ")
@@ -112,7 +112,9 @@ class Sweep:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
-    sweep = Sweep(tmp_path_factory.mktemp("whole") / "table", tmp_path_factory.getbasetemp() / "compiled", "in_turn", 8)
+    sweep = Sweep(
+        tmp_path_factory.mktemp("whole") / "table", tmp_path_factory.getbasetemp() / "compiled", "sequential", 8
+    )
     assert sweep.start().wait() == 0, sweep.shown()
     return sweep
 
@@ -120,7 +122,7 @@ def undisturbed(tmp_path_factory):
 def assert_same_runs(sweep, undisturbed, count):
     assert len(sweep.runs()) == count
     for run in sweep.runs():
-        assert json.loads((run / "manifest.json").read_text())["fate"] == "done"
+        assert json.loads((run / "manifest.json").read_text())["status"] == "done"
         rows = (run / "metrics.jsonl").read_bytes()
         assert rows == (undisturbed.folder / run.name / "metrics.jsonl").read_bytes()
         assert rows.count(b'"kind": "train"') == EPOCHS * 12
@@ -197,7 +199,7 @@ def test_on_ray_a_signal_lets_the_runs_save(undisturbed, tmp_path):
     sweep.wait_for_checkpoint()
     launch.terminate()
     assert launch.wait() == 143, sweep.shown()
-    fates = {json.loads((run / "manifest.json").read_text())["fate"] for run in sweep.runs()}
-    assert "interrupted" in fates and fates <= {"interrupted", "done"}
+    statuses = {json.loads((run / "manifest.json").read_text())["status"] for run in sweep.runs()}
+    assert "interrupted" in statuses and statuses <= {"interrupted", "done"}
     assert sweep.start().wait() == 0, sweep.shown()
     assert_same_runs(sweep, undisturbed, 2)

@@ -19,7 +19,7 @@ def whole(**parts):
     config = base.get_config()
     config.name = "whole"
     for name, part in parts.items():
-        config.parts[name] = part
+        config.experiments[name] = part
     return config
 
 
@@ -41,15 +41,15 @@ def test_what_the_command_line_sets_is_set_in_every_part_and_nothing_else_is():
     for part in (one, two):
         assert (part.config.data.dir, part.config.seed, part.config.train.total_epochs) == ("/data", 3, 1.0)
     assert (one.config.seeds, two.config.seeds) == (2, 1)
-    assert config.parts.one.data.dir == ""  # untouched
+    assert config.experiments.one.data.dir == ""  # untouched
 
 
 def test_what_is_set_for_one_part_wins_over_what_is_set_for_all(capsys):
     config = whole(one=table(true=TRUE, other=RANDOM), two=table(true=TRUE))
-    config.train.total_epochs, config.parts.one.train.total_epochs = 7.0, 3.0
-    config.seeds, config.parts.one.seeds = 4, 2
+    config.train.total_epochs, config.experiments.one.train.total_epochs = 7.0, 3.0
+    config.seeds, config.experiments.one.seeds = 4, 2
     config.optimizer.learning_rate = 0.3
-    overridden = ["train.total_epochs", "parts.one.train.total_epochs", "seeds", "parts.one.seeds"]
+    overridden = ["train.total_epochs", "experiments.one.train.total_epochs", "seeds", "experiments.one.seeds"]
     one, two = expand_suite(config, [*overridden, "optimizer.learning_rate"])
     assert (one.config.train.total_epochs, two.config.train.total_epochs) == (3.0, 7.0)
     assert (one.config.seeds, two.config.seeds) == (2, 4)
@@ -57,7 +57,7 @@ def test_what_is_set_for_one_part_wins_over_what_is_set_for_all(capsys):
     assert said == "one: --config.optimizer.learning_rate leaves the cells that set it themselves as they are: other\n"
 
 
-@pytest.mark.parametrize("field, value", [("axes", "train.batch_size=32,64"), ("figure", "against")])
+@pytest.mark.parametrize("field, value", [("axes", "train.batch_size=32,64"), ("figure", "metric_vs_field")])
 def test_what_each_part_has_of_its_own_is_not_set_for_all(field, value):
     config = whole(one=table(true=TRUE))
     config[field] = value
@@ -73,11 +73,11 @@ def test_a_reproduction_writes_its_page(tmp_path, capsys):
 
 def test_parts_are_chosen_by_patterns():
     config = whole(table1=single(), table2=single(), figure=single())
-    config.only = "table*"
-    assert [part.name for part in expand_suite(config, ["only"])] == ["table1", "table2"]
-    config.only = "tabel1"
-    with pytest.raises(UserError, match="only='tabel1' is unknown; did you mean 'table1'"):
-        expand_suite(config, ["only"])
+    config.filter = "table*"
+    assert [part.name for part in expand_suite(config, ["filter"])] == ["table1", "table2"]
+    config.filter = "tabel1"
+    with pytest.raises(UserError, match="filter='tabel1' is unknown; did you mean 'table1'"):
+        expand_suite(config, ["filter"])
 
 
 def test_parts_run_in_directories_of_their_own_and_a_second_time_nothing_does(tmp_path, capsys):
@@ -86,7 +86,7 @@ def test_parts_run_in_directories_of_their_own_and_a_second_time_nothing_does(tm
     manifests = {path: path.read_bytes() for path in tmp_path.rglob("manifest.json")}
     folders = {path.parent.relative_to(tmp_path).as_posix() for path in manifests}
     assert folders == {"one/true-seed5", "one/random-seed5", "two"}
-    assert {json.loads(content)["fate"] for content in manifests.values()} == {"done"}
+    assert {json.loads(content)["status"] for content in manifests.values()} == {"done"}
     capsys.readouterr()
     assert run(config, tmp_path) == 0
     assert capsys.readouterr().out.count("Done before") == 3
@@ -101,14 +101,14 @@ def test_a_part_that_fails_is_named_and_the_others_run(tmp_path, capsys):
     shown = capsys.readouterr()
     assert "Failed, in whole or in part: table, wrong" in shown.out and "train.batch_size=100000" in shown.err
     assert "Traceback" not in shown.err
-    assert json.loads((tmp_path / "right/manifest.json").read_text())["fate"] == "done"
+    assert json.loads((tmp_path / "right/manifest.json").read_text())["status"] == "done"
 
 
 @pytest.mark.parametrize(
     "fields, line",
     [
-        ({"model.name": "mlp_tin"}, "parts.z: model.name='mlp_tin' is unknown; did you mean 'mlp_tiny'"),
-        ({"corruption.pixels": "noise"}, "parts.z: corruption.pixels='noise' is unknown"),
+        ({"model.name": "mlp_tin"}, "experiments.z: model.name='mlp_tin' is unknown; did you mean 'mlp_tiny'"),
+        ({"corruption.pixels": "noise"}, "experiments.z: corruption.pixels='noise' is unknown"),
     ],
 )
 def test_a_mistake_in_the_last_part_is_found_before_the_first_runs(tmp_path, fields, line):
@@ -123,9 +123,9 @@ def test_a_mistake_in_the_last_part_is_found_before_the_first_runs(tmp_path, fie
 def test_a_part_of_its_own_has_a_directory_of_its_own():
     config = whole(one=table(true=TRUE))
     plain = validation.digest(config)
-    config.parts.one.optimizer.learning_rate = 0.5
-    assert validation.digest(config, ["parts.one.optimizer.learning_rate"]) != plain
-    assert validation.digest(config, ["parts.one.train.total_epochs"]) == plain  # which may change on resuming
+    config.experiments.one.optimizer.learning_rate = 0.5
+    assert validation.digest(config, ["experiments.one.optimizer.learning_rate"]) != plain
+    assert validation.digest(config, ["experiments.one.train.total_epochs"]) == plain  # which may change on resuming
 
 
 @pytest.mark.parametrize("tier", everything.TIERS)
@@ -143,7 +143,7 @@ def test_a_tier_has_every_table_and_figure_and_all_its_runs_are_valid(tier):
         asked = [member.config for member in grid.expand_grid(part)] if grid.is_sweep(part) else [part]
         for member in asked:
             validation.validate(member, CHOICES)
-            assert not member.parts and (tier != "minutes" or member.data.name == "digits")
+            assert not member.experiments and (tier != "minutes" or member.data.name == "digits")
 
 
 def test_an_unknown_tier_is_named():

@@ -72,7 +72,7 @@ def test_a_table_runs_and_a_second_time_finds_all_done(tmp_path, capsys):
     first = capsys.readouterr().out
     assert "[1/2] random-seed5" in first and "Done before" not in first
     manifests = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/manifest.json")}
-    assert [json.loads(path.read_text())["fate"] for path in manifests] == ["done", "done"]
+    assert [json.loads(path.read_text())["status"] for path in manifests] == ["done", "done"]
     assert (tmp_path / "figures" / "best_so_far.png").stat().st_size > 1000
     assert run_sweep(config, str(tmp_path), EXPERIMENT) == 0
     second = capsys.readouterr().out
@@ -86,8 +86,8 @@ def test_a_sweep_is_drawn_against_its_numeric_axis(tmp_path, capsys):
     config.axes = "train.batch_size=64,128"
     assert run_sweep(config, str(tmp_path), EXPERIMENT) == 0
     shown = capsys.readouterr().out
-    assert "2 runs: 0 done, 0 to go on, 2 new\n" in shown and "against.png" in shown
-    lines = (tmp_path / "figures" / "against.csv").read_text().splitlines()
+    assert "2 runs: 0 done, 0 to go on, 2 new\n" in shown and "metric_vs_field.png" in shown
+    lines = (tmp_path / "figures" / "metric_vs_field.csv").read_text().splitlines()
     assert [line.split(",")[:3] for line in lines[1:]] == [["true", "64", "1"], ["true", "128", "1"]]
 
 
@@ -103,17 +103,17 @@ def test_what_the_paper_says_of_a_figure_is_told_beneath_it(tmp_path, capsys):
 def test_the_plan_says_what_is_done_and_what_the_rest_will_take(tmp_path, capsys):
     config = table(true=TRUE, random=RANDOM)
     config.train.total_epochs = 2.0
-    config.only = "true"
+    config.filter = "true"
     assert run_sweep(config, str(tmp_path), EXPERIMENT) == 0
     path = tmp_path / "true-seed5" / "manifest.json"
     manifest = json.loads(path.read_text())
     manifest["summary"]["seconds"] = 100.0
     path.write_text(json.dumps(manifest))
-    config.only, config.data.train_examples = "*", 0
+    config.filter, config.data.train_examples = "*", 0
     config.cells["other"] = (("model.name", "conv_tiny"),)
     asked = grid.expand_grid(config)
     (tmp_path / "other-seed5").mkdir()
-    (tmp_path / "other-seed5" / "manifest.json").write_text('{"config": {}, "fate": "interrupted"}')
+    (tmp_path / "other-seed5" / "manifest.json").write_text('{"config": {}, "status": "interrupted"}')
     (tmp_path / "damaged-seed0").mkdir()
     (tmp_path / "damaged-seed0" / "manifest.json").write_text("{")
     told = estimate.describe_plan(asked, tmp_path)
@@ -127,9 +127,9 @@ def test_the_plan_says_what_is_done_and_what_the_rest_will_take(tmp_path, capsys
 
 def test_a_run_that_ended_at_its_first_evaluation_tells_the_plan_nothing(tmp_path, capsys):
     config = table(true=TRUE, random=RANDOM)
-    config.stop.train_accuracy, config.only = 0.001, "true"
+    config.stop.train_accuracy, config.filter = 0.001, "true"
     assert run_sweep(config, str(tmp_path), EXPERIMENT) == 0
-    config.only = "*"
+    config.filter = "*"
     assert estimate.describe_plan(grid.expand_grid(config), tmp_path) == "2 runs: 1 done, 0 to go on, 1 new"
 
 
@@ -138,7 +138,7 @@ def test_all_members_are_checked_before_the_first_runs(tmp_path):
     with pytest.raises(UserError, match="corruption.pixels='gausian' is unknown; did you mean 'gaussian'"):
         run_sweep(table(a=TRUE, b={"corruption.pixels": "gausian"}), str(tmp_path), unshown(runs))
     config = table(a=TRUE)
-    config.figure = "against"
+    config.figure = "metric_vs_field"
     with pytest.raises(UserError, match="wants an axis of several numbers"):
         run_sweep(config, str(tmp_path), unshown(runs))
     assert not runs.asked

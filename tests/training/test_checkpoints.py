@@ -36,7 +36,7 @@ def make_state(step):
 
 def make_history(step):
     history = loop.History(step=step, window={"loss": 0.1 + 0.2, "correct": 1 / 3, "count": 7.0})
-    history.evaluation = {"kind": "evaluation", "step": step, "train_accuracy": 0.1, "train_accuracy_untouched": None}
+    history.evaluation = {"kind": "evaluation", "step": step, "train_accuracy": 0.1, "train_accuracy_clean": None}
     history.steps_to_train_accuracy["0.9"] = step
     return history
 

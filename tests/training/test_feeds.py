@@ -73,7 +73,7 @@ def test_a_streamed_run_equals_a_resident_one_bit_for_bit(real_data, tmp_path, m
         assert (tmp_path / "resident" / name).read_bytes() == (tmp_path / "streamed" / name).read_bytes()
     assert fingerprints(tmp_path / "resident") == fingerprints(tmp_path / "streamed")
     labels = [np.load(tmp_path / feed / "corruption.npz") for feed in ("resident", "streamed")]
-    for column in ("ids", "true_labels", "given_labels", "redrawn"):
+    for column in ("ids", "true_labels", "given_labels", "resampled"):
         np.testing.assert_array_equal(labels[0][column], labels[1][column])
     assert (tmp_path / "resident/samples.npz").read_bytes() == (tmp_path / "streamed/samples.npz").read_bytes()
 
@@ -232,7 +232,7 @@ def test_all_processes_end_when_one_of_them_cannot_start(tmp_path, own, word):
 def test_a_lost_process_ends_the_other_and_the_run_goes_on_from_where_it_was_saved(tmp_path, lost):
     fields = ["--config.train.total_epochs=150.0", "--config.stop.train_accuracy=0.0"]
     fields += ["--config.evaluate.every_epochs=20.0", "--config.checkpoint.every_epochs=1.0"]
-    fields += ["--config.hardware.peer_timeout_seconds=5.0"]
+    fields += ["--config.hardware.heartbeat_timeout_seconds=5.0"]
     parts = ["mlp_tiny", *fields, f"--workdir={tmp_path}/parts"]
     running = start_processes(2, *parts)
     try:
@@ -250,7 +250,7 @@ def test_a_lost_process_ends_the_other_and_the_run_goes_on_from_where_it_was_sav
     if lost == 1:
         assert running[0].returncode == 75
         assert "A process of this run was lost: process 1 has not been heard of for 5 s" in output
-        assert manifest["fate"] == "failed" and "process 1" in manifest["error"]
+        assert manifest["status"] == "failed" and "process 1" in manifest["error"]
     else:  # the one that writes; JAX ends the other
         assert running[1].returncode not in (0, None) and "another task died" in output
     outputs, codes = run_processes(2, *parts)
@@ -315,4 +315,4 @@ def test_a_process_that_fails_alone_ends_the_others_with_its_words(tmp_path, fai
     assert "ValueError: made to fail" in outputs[failing]
     assert f"process {failing} failed: ValueError: made to fail" in outputs[1 - failing]
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
-    assert manifest["fate"] == "failed" and "made to fail" in manifest["error"]
+    assert manifest["status"] == "failed" and "made to fail" in manifest["error"]

@@ -74,7 +74,7 @@ class Programs:
     def evaluate(self, state, split):
         right = self.accuracy(state) if split == "train" else 0.125
         loss = math.nan if state >= self.bad_from else 1.5
-        parts = {"untouched_correct": 1.0, "corrupted_given": 1.0, "corrupted_true": 1.0, "corrupted_count": 2.0}
+        parts = {"clean_correct": 1.0, "corrupted_given": 1.0, "corrupted_true": 1.0, "corrupted_count": 2.0}
         return {"loss": 64 * loss, "correct": 64 * right, "top5_correct": 64 * right, "count": 64.0, **parts}
 
     def fetch(self, sums):
@@ -207,11 +207,11 @@ def test_a_run_goes_on_from_any_checkpoint_as_if_uninterrupted(plan):
         if event.kind == "checkpoint":
             saved.append((len(seen), event.state, json.dumps(dataclasses.asdict(history))))
         else:
-            seen.append((event.kind, event.step, event.row, event.fate))
+            seen.append((event.kind, event.step, event.row, event.status))
     for before, state, text in saved:
         restored = loop.History(**json.loads(text))
         events = list(Programs().events(plan, state=state, history=restored))
-        again = [(event.kind, event.step, event.row, event.fate) for event in events if event.kind != "checkpoint"]
+        again = [(event.kind, event.step, event.row, event.status) for event in events if event.kind != "checkpoint"]
         assert again == seen[before:]
         assert restored == history
 
@@ -227,17 +227,17 @@ def test_a_run_stops_at_the_fit_and_saves_it():
     plan = dataclasses.replace(PLAN, total_steps=100, stop_accuracy=1.0, checkpoint_every=1000)
     events = run(plan, accuracy=lambda step: min(step / 30, 1))
     assert [(event.kind, event.step) for event in events[-3:]] == [("evaluation", 30), ("checkpoint", 30), ("end", 30)]
-    assert events[-1].fate == "fitted"
+    assert events[-1].status == "fitted"
 
 
 def test_a_run_without_a_stop_goes_through_its_schedule():
     events = run(PLAN, accuracy=lambda step: 1.0)
-    assert (events[-1].step, events[-1].fate) == (PLAN.total_steps, "done")
+    assert (events[-1].step, events[-1].status) == (PLAN.total_steps, "done")
 
 
 def test_a_run_that_fits_at_its_last_step_is_fitted():
     plan = dataclasses.replace(PLAN, stop_accuracy=1.0)
-    assert run(plan, accuracy=lambda step: step / 20)[-1].fate == "fitted"
+    assert run(plan, accuracy=lambda step: step / 20)[-1].status == "fitted"
 
 
 def test_only_an_evaluation_at_its_own_step_stops_a_run():
@@ -248,7 +248,7 @@ def test_only_an_evaluation_at_its_own_step_stops_a_run():
             break
     plan = dataclasses.replace(PLAN, stop_accuracy=0.5)  # that the evaluation at 10 had reached
     events = list(first.events(plan, state=15, history=history))
-    assert (events[-1].step, events[-1].fate) == (20, "fitted")
+    assert (events[-1].step, events[-1].status) == (20, "fitted")
 
 
 def test_the_first_evaluated_step_at_each_accuracy_is_recorded():
@@ -264,7 +264,7 @@ def test_the_first_evaluated_step_at_each_accuracy_is_recorded():
 def test_a_run_that_diverges_names_the_step_after_which_the_loss_is_bad_and_saves_nothing_later(value, steps_per_call):
     plan = dataclasses.replace(PLAN, checkpoint_every=2, log_every=9, steps_per_call=steps_per_call)
     events = run(plan, bad={7: value, 8: math.nan, 9: math.nan})
-    assert events[-1].kind == "end" and events[-1].fate == "diverged"
+    assert events[-1].kind == "end" and events[-1].status == "diverged"
     assert events[-1].row == {"step": 6, "learning_rate": rate(5)}
     assert all(event.step < 7 for event in events if event.kind in ("checkpoint", "train", "evaluation"))
 
@@ -279,7 +279,7 @@ def test_a_bad_step_is_found_before_the_checkpoint_that_falls_on_it():
 
 def test_a_last_update_that_ruins_the_parameters_is_no_success():
     events = run(PLAN, bad_from=20)  # the loss of every step is finite, the one after the last update is not
-    assert events[-1].fate == "diverged"
+    assert events[-1].status == "diverged"
     assert events[-1].row == {"step": 20, "learning_rate": rate(19)}
     assert [event.step for event in events if event.kind == "checkpoint"] == [10]
     assert [event.step for event in events if event.kind == "evaluation"] == [0, 10]  # no row holds a NaN
@@ -289,7 +289,7 @@ def test_parameters_that_are_not_finite_are_not_saved_though_every_loss_was():
     plan = dataclasses.replace(PLAN, checkpoint_every=4)
     events = list(Programs().events(plan, is_finite=lambda state: state < 8))
     assert [event.step for event in events if event.kind == "checkpoint"] == [4]
-    assert (events[-1].fate, events[-1].row) == ("diverged", {"step": 8, "learning_rate": rate(7)})
+    assert (events[-1].status, events[-1].row) == ("diverged", {"step": 8, "learning_rate": rate(7)})
 
 
 @pytest.mark.parametrize("split", PLAN.splits)
@@ -299,14 +299,14 @@ def test_a_loss_that_is_not_finite_on_any_split_ends_the_run_and_stands_in_no_ro
     bad = {"loss": math.inf}
     programs.evaluate = lambda state, of: plain(state, of) | (bad if (state, of) == (10, split) else {})
     events = list(programs.events(PLAN))
-    assert (events[-1].fate, events[-1].row["step"]) == ("diverged", 10)
+    assert (events[-1].status, events[-1].row["step"]) == ("diverged", 10)
     assert [event.step for event in events if event.kind == "evaluation"] == [0]
     json.dumps(rows(events), allow_nan=False)
 
 
 def test_a_network_that_starts_with_an_infinite_loss_makes_no_step():
     events = run(PLAN, bad_from=0)
-    assert [(event.kind, event.fate, event.row["step"]) for event in events] == [("end", "diverged", 0)]
+    assert [(event.kind, event.status, event.row["step"]) for event in events] == [("end", "diverged", 0)]
 
 
 @given(plans(), st.data())
@@ -316,7 +316,7 @@ def test_a_run_that_is_told_to_end_saves_at_the_end_of_the_call_and_goes_on_from
     programs, history = Programs(), loop.History()
     made = lambda together: programs.calls[-1][0] + programs.calls[-1][1]  # noqa: E731
     first = list(programs.events(plan, history=history, interrupted=lambda together: made(together) >= stop))
-    assert (first[-1].fate, first[-1].step) == ("interrupted", stop)
+    assert (first[-1].status, first[-1].step) == ("interrupted", stop)
     assert first[-2].kind == "checkpoint" and first[-2].step == stop
     saved = loop.History(**json.loads(json.dumps(dataclasses.asdict(history))))
     first += Programs().events(plan, state=stop, history=saved)
@@ -332,7 +332,7 @@ def test_an_evaluation_that_was_told_to_end_is_made_again_first_thing(plan, data
     plain = programs.evaluate
     programs.evaluate = lambda state, split: None if state == broken and split == "test" else plain(state, split)
     first = list(programs.events(plan, history=history))
-    assert (first[-1].kind, first[-1].fate, first[-1].step) == ("end", "interrupted", broken)
+    assert (first[-1].kind, first[-1].status, first[-1].step) == ("end", "interrupted", broken)
     assert first[-2].kind == "checkpoint" and first[-2].step == broken
     assert not any(event.kind == "evaluation" and event.step == broken for event in first)
     saved = loop.History(**json.loads(json.dumps(dataclasses.asdict(history))))
@@ -343,7 +343,7 @@ def test_an_evaluation_that_was_told_to_end_is_made_again_first_thing(plan, data
 def test_a_first_evaluation_that_was_told_to_end_leaves_nothing():
     programs = Programs()
     programs.evaluate = lambda state, split: None
-    assert [(event.kind, event.fate) for event in programs.events(PLAN)] == [("end", "interrupted")]
+    assert [(event.kind, event.status) for event in programs.events(PLAN)] == [("end", "interrupted")]
 
 
 def test_several_processes_can_agree_wherever_sums_are_fetched():
@@ -390,7 +390,7 @@ def test_patience_ends_a_run_as_stopped_early_and_a_longer_plan_does_not_change_
     for patience, end in ((1, 30), (2, 40), (3, 80), (0, 100)):
         history = loop.History()
         events = list(oracle(accuracies).events(watching(patience=patience), history=history))
-        assert (events[-1].step, events[-1].fate) == (end, "stopped early" if patience else "done")
+        assert (events[-1].step, events[-1].status) == (end, "stopped early" if patience else "done")
         again = list(oracle(accuracies).events(watching(patience=patience), state=end, history=history))
         assert [event.kind for event in again] == ["end"]
 
@@ -411,7 +411,7 @@ SUMS = {
     "correct": 30.0,
     "top5_correct": 35.0,
     "count": 40.0,
-    "untouched_correct": 9.0,
+    "clean_correct": 9.0,
     "corrupted_given": 21.0,
     "corrupted_true": 3.0,
     "corrupted_count": 28.0,
@@ -427,7 +427,7 @@ def test_an_evaluation_divides_each_sum_by_its_own_count():
         "train_loss": 3.0,
         "train_accuracy": 0.75,
         "train_top5_accuracy": 0.875,
-        "train_accuracy_untouched": 9 / 12,
+        "train_accuracy_clean": 9 / 12,
         "train_accuracy_corrupted_given": 21 / 28,
         "train_accuracy_corrupted_true": 3 / 28,
         "test_loss": 1.25,
@@ -442,7 +442,7 @@ def test_an_evaluation_divides_each_sum_by_its_own_count():
     "corrupted_count, missing",
     [
         (0.0, {"train_accuracy_corrupted_given", "train_accuracy_corrupted_true"}),
-        (40.0, {"train_accuracy_untouched"}),
+        (40.0, {"train_accuracy_clean"}),
     ],
 )
 def test_the_accuracy_of_no_examples_is_none(corrupted_count, missing):
@@ -453,6 +453,6 @@ def test_the_accuracy_of_no_examples_is_none(corrupted_count, missing):
 
 
 def test_test_labels_that_were_corrupted_are_never_taken_for_true_ones():
-    corrupted = {"corrupted_count": 18.0, "untouched_correct": 1.0, "corrupted_true": 7.0}
+    corrupted = {"corrupted_count": 18.0, "clean_correct": 1.0, "corrupted_true": 7.0}
     row = loop.evaluation_row(PLAN, 0, {"train": SUMS, "test": {**SUMS, **TEST_SUMS, **corrupted}})
     assert row["test_accuracy"] == 0.25 and row["test_accuracy_true"] == (1 + 7) / 20

@@ -182,7 +182,7 @@ def test_an_evaluation_counts_each_part_by_its_own_labels(devices):
         "correct": 4,  # rows 0, 2, 3, 5
         "top5_correct": 7,  # of 3 classes
         "count": 7,
-        "untouched_correct": 2,  # rows 0, 2 of 0, 1, 2
+        "clean_correct": 2,  # rows 0, 2 of 0, 1, 2
         "corrupted_given": 2,  # rows 3, 5 of 3, 4, 5, 6
         "corrupted_true": 2,  # rows 4, 6
         "corrupted_count": 4,

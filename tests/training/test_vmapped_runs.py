@@ -70,8 +70,8 @@ def manifests(asked, folder):
     return [records.read_run(folder / member.folder) for member in asked]
 
 
-def fates(asked, folder):
-    return [found["fate"] for found in manifests(asked, folder)]
+def statuses(asked, folder):
+    return [found["status"] for found in manifests(asked, folder)]
 
 
 def rows(asked, folder):
@@ -166,9 +166,9 @@ def test_members_learn_what_they_learn_alone(make_members, steps, fields):
             advance()
         return found
 
-    together = ends([setup.programs for setup in joined], start, group.advance)
-    alone = ends([setup.programs for setup in setups], start, lambda: None)
-    changed = ends([setup.programs for setup in setups], by_an_ulp, lambda: None)
+    together = ends([setup.compiled for setup in joined], start, group.advance)
+    alone = ends([setup.compiled for setup in setups], start, lambda: None)
+    changed = ends([setup.compiled for setup in setups], by_an_ulp, lambda: None)
     found = [difference(one, other) for one, other in zip(together, alone, strict=True)]
     floor = [difference(one, other) for one, other in zip(changed, alone, strict=True)]
     print(f"{steps} steps, n={len(asked)}: group and alone {max(found):.1e}, one rounding error {max(floor):.1e}")
@@ -181,10 +181,10 @@ def test_members_learn_what_they_learn_alone(make_members, steps, fields):
 def test_members_leave_the_records_of_runs_alone(make_members, tmp_path, capsys):
     fields = {"stop__train_accuracy": 0.5, "train__steps_per_call": 0}  # 0: as many as suit
     asked = make_members("corruption.label_probability=0.0,0.4,1.0", seeds=2, **fields)[:5]
-    statuses = run_members(asked, tmp_path / "group")
+    exit_codes = run_members(asked, tmp_path / "group")
     shown = capsys.readouterr().out
-    assert run_alone(asked, tmp_path / "alone") == statuses == [0] * 5
-    assert sorted(set(fates(asked, tmp_path / "group"))) == ["done", "fitted"]  # some end before the others
+    assert run_alone(asked, tmp_path / "alone") == exit_codes == [0] * 5
+    assert sorted(set(statuses(asked, tmp_path / "group"))) == ["done", "fitted"]  # some end before the others
     assert_as_alone(asked, tmp_path / "group", tmp_path / "alone")
     kinds = [{row["kind"] for row in found} for found in rows(asked, tmp_path / "group")]
     assert all(found == set(ROWS) for found in kinds)
@@ -203,7 +203,7 @@ def test_a_second_launch_finds_all_done(make_members, tmp_path, capsys):
     before = rows(asked[:2], tmp_path)
     assert run_members(asked, tmp_path) == [0, 0, 0]
     assert capsys.readouterr().out.count("Done before") == 2
-    assert rows(asked[:2], tmp_path) == before and fates(asked, tmp_path) == ["done"] * 3
+    assert rows(asked[:2], tmp_path) == before and statuses(asked, tmp_path) == ["done"] * 3
 
 
 def at_step(monkeypatch, step, act):
@@ -231,15 +231,15 @@ def test_a_group_that_was_interrupted_goes_on_as_if_it_had_not_been(
     at_step(monkeypatch, 19, lambda: os.kill(os.getpid(), number))
     with pytest.raises(preemption.Interrupted) as interruption:
         run_members(asked, tmp_path / "parts")
-    assert interruption.value.status == status
-    found = fates(asked, tmp_path / "parts")
+    assert interruption.value.exit_code == status
+    found = statuses(asked, tmp_path / "parts")
     assert found.count("interrupted") >= 2 and "fitted" in found
-    for member, fate in zip(asked, found, strict=True):
+    for member, status in zip(asked, found, strict=True):
         saved = {int(path.name) for path in (tmp_path / "parts" / member.folder / "checkpoints").glob("[0-9]*")}
-        assert fate == "fitted" or max(saved) == 20
+        assert status == "fitted" or max(saved) == 20
     assert run_members(asked, tmp_path / "parts") == [0] * 4
     assert rows(asked, tmp_path / "parts") == rows(asked, tmp_path / "whole")  # bit for bit
-    assert fates(asked, tmp_path / "parts") == fates(asked, tmp_path / "whole")
+    assert statuses(asked, tmp_path / "parts") == statuses(asked, tmp_path / "whole")
 
 
 @pytest.mark.slow
@@ -248,17 +248,17 @@ def test_a_signal_in_an_evaluation_ends_all_members_at_its_step(make_members, tm
     assert run_members(asked, tmp_path / "whole") == [0] * 3
     evaluate = vmapped_runs._Stack.evaluate
 
-    def signalled(stack, split, told_to_end):
+    def signalled(stack, split, should_stop):
         if stack.members[0].asked == (23, 1) and split == "test" and not told:
             told.append(split)
             os.kill(os.getpid(), signal.SIGTERM)
-        return evaluate(stack, split, told_to_end)
+        return evaluate(stack, split, should_stop)
 
     told = []
     monkeypatch.setattr(vmapped_runs._Stack, "evaluate", signalled)
     with pytest.raises(preemption.Interrupted):
         run_members(asked, tmp_path / "parts")
-    assert told and fates(asked, tmp_path / "parts") == ["interrupted"] * 3
+    assert told and statuses(asked, tmp_path / "parts") == ["interrupted"] * 3
     assert [found[-1]["step"] for found in rows(asked, tmp_path / "parts")] == [24] * 3
     assert run_members(asked, tmp_path / "parts") == [0] * 3
     assert rows(asked, tmp_path / "parts") == rows(asked, tmp_path / "whole")
@@ -279,10 +279,10 @@ def test_members_that_are_at_other_steps_go_on_from_there(make_members, tmp_path
         patched.setattr(checkpoints.Checkpoints, "save", killed)
         at_step(patched, 24, lambda: os.kill(os.getpid(), signal.SIGTERM))
         at_step(patched, 25, lambda: os.kill(os.getpid(), signal.SIGTERM))  # which does not wait: nothing is saved
-        patched.setattr(preemption.Signals, "asked", lambda self, together: False)
+        patched.setattr(preemption.Signals, "stop_requested", lambda self, together: False)
         with pytest.raises(preemption.Interrupted):
             run_members(asked, tmp_path / "parts")
-    assert fates(asked, tmp_path / "parts") == ["interrupted"] * 3
+    assert statuses(asked, tmp_path / "parts") == ["interrupted"] * 3
     seen = []
     make = vmapped_runs._Stack.__init__
     monkeypatch.setattr(
@@ -307,7 +307,7 @@ def test_a_signal_before_the_first_step_leaves_no_member_begun(make_members, tmp
     monkeypatch.setattr(Reporter, "__init__", signalled)
     with pytest.raises(preemption.Interrupted):
         run_members(asked, tmp_path)
-    assert records.read_run(tmp_path / asked[0].folder)["fate"] == "interrupted"  # which had begun, unlike the others
+    assert records.read_run(tmp_path / asked[0].folder)["status"] == "interrupted"  # which had begun, unlike the others
     assert not any((tmp_path / member.folder).exists() for member in asked[1:])
     monkeypatch.undo()
     assert run_members(asked, tmp_path) == [0] * 3
@@ -332,10 +332,10 @@ def test_a_member_that_diverges_or_fails_leaves_and_the_others_are_as_alone(make
 
     monkeypatch.setattr(state, "init_state", diverging)
     monkeypatch.setattr(Reporter, "take", failing)
-    statuses = run_members(asked, tmp_path / "group")
-    assert statuses[:2] == [0, EXIT_DIVERGED] and statuses[3:] == [0, 0]
-    assert isinstance(statuses[2], ValueError)
-    assert fates(asked, tmp_path / "group") == ["done", "diverged", "failed", "done", "done"]
+    exit_codes = run_members(asked, tmp_path / "group")
+    assert exit_codes[:2] == [0, EXIT_DIVERGED] and exit_codes[3:] == [0, 0]
+    assert isinstance(exit_codes[2], ValueError)
+    assert statuses(asked, tmp_path / "group") == ["done", "diverged", "failed", "done", "done"]
     assert manifests(asked, tmp_path / "group")[2]["error"] == "ValueError: made up"
     assert_as_alone(alone, tmp_path / "group", tmp_path / "alone")
 
@@ -347,9 +347,9 @@ def test_what_fails_for_all_is_recorded_by_all(make_members, tmp_path, monkeypat
         raise MemoryError("made up")
 
     at_step(monkeypatch, 7, exhausted)
-    statuses = run_members(asked, tmp_path)
-    assert [type(status) for status in statuses] == [MemoryError] * 3
-    assert fates(asked, tmp_path) == ["failed"] * 3
+    exit_codes = run_members(asked, tmp_path)
+    assert [type(status) for status in exit_codes] == [MemoryError] * 3
+    assert statuses(asked, tmp_path) == ["failed"] * 3
     assert run_members(asked, tmp_path) == [0] * 3  # they begin anew
 
 
@@ -357,8 +357,8 @@ def test_a_directory_that_is_off_fails_alone(make_members, tmp_path):
     asked = make_members()
     (tmp_path / asked[1].folder).mkdir()
     (tmp_path / asked[1].folder / "diary.txt").write_text("")
-    statuses = run_members(asked, tmp_path)
-    assert statuses[0] == statuses[2] == 0 and "holds files but no run" in str(statuses[1])
+    exit_codes = run_members(asked, tmp_path)
+    assert exit_codes[0] == exit_codes[2] == 0 and "holds files but no run" in str(exit_codes[1])
 
 
 @pytest.mark.slow
@@ -410,7 +410,7 @@ def test_a_table_runs_its_groups(tmp_path, capsys, compiled, monkeypatch):
     assert run_sweep(config, str(tmp_path), EXPERIMENT) == 0
     first = capsys.readouterr().out
     assert all(f"[{number}/8] " in first for number in range(1, 9)) and made == [3, 3]
-    found = [json.loads(path.read_text())["fate"] for path in tmp_path.glob("*/manifest.json")]
+    found = [json.loads(path.read_text())["status"] for path in tmp_path.glob("*/manifest.json")]
     assert found == ["done"] * 8
     assert run_sweep(config, str(tmp_path), EXPERIMENT) == 0
     second = capsys.readouterr().out
@@ -422,7 +422,7 @@ def test_what_all_members_share_is_kept_once(make_members):
     asked = make_members()
     group = vmapped_runs.VmappedRuns(lambda: False)
     joined = [set_up_run(member.config, group.join) for member in asked]
-    held = [setup.programs.place(setup.start) for setup in joined]
+    held = [setup.compiled.place(setup.start) for setup in joined]
     group.advance()
     data = held[0].stack._data["train"]
     count = devices.describe_hardware()["devices"]

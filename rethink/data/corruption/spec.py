@@ -36,8 +36,8 @@ class CorruptionSpec(NamedTuple):
     def apply(
         self, ids: jax.Array, images: jax.Array, labels: jax.Array, moments: Moments
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Returns (images, given labels, redrawn) of ids uint32 [n], images uint8 [n, ...], labels int32 [n]."""
-        given, redrawn = corrupt_labels(
+        """Returns (images, given labels, resampled) of ids uint32 [n], images uint8 [n, ...], labels int32 [n]."""
+        given, resampled = corrupt_labels(
             self.label_key,
             ids,
             labels,
@@ -48,7 +48,7 @@ class CorruptionSpec(NamedTuple):
         images = corrupt_images(
             self.pixel_key, ids, images, moments, kind=self.pixels, channels_together=self.channels_together
         )
-        return images, given, redrawn
+        return images, given, resampled
 
 
 def make_corruption_spec(config: ConfigDict, seed: int, num_classes: int, *, train: bool) -> CorruptionSpec:
@@ -71,13 +71,13 @@ def make_corruption_spec(config: ConfigDict, seed: int, num_classes: int, *, tra
 
 class Corrupted(NamedTuple):
     """A corrupted split: images uint8 [n, height, width, channels], labels as given and true_labels int32 [n], ids
-    uint32 [n], redrawn bool [n]. What really changed is `labels != true_labels`."""
+    uint32 [n], resampled bool [n]. What really changed is `labels != true_labels`."""
 
     images: np.ndarray
     labels: np.ndarray
     true_labels: np.ndarray
     ids: np.ndarray
-    redrawn: np.ndarray
+    resampled: np.ndarray
 
 
 def corrupt_split(split: Split, recipe: CorruptionSpec, moments: Moments) -> Corrupted:
@@ -90,5 +90,5 @@ def corrupt_split(split: Split, recipe: CorruptionSpec, moments: Moments) -> Cor
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         chunks = list(pool.map(corrupt_chunk, range(0, len(split.labels), CHUNK)))
-    images, labels, redrawn = (np.concatenate(parts) for parts in zip(*chunks, strict=True))
-    return Corrupted(images, labels, split.labels, split.ids, redrawn)
+    images, labels, resampled = (np.concatenate(parts) for parts in zip(*chunks, strict=True))
+    return Corrupted(images, labels, split.labels, split.ids, resampled)

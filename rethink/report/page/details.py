@@ -1,4 +1,4 @@
-"""Owns the section of runs: each with its fate, curves, config, fingerprints, versions, and how to run it again.
+"""Owns the section of runs: each with its status, curves, config, fingerprints, versions, and how to run it again.
 
 Refuses to draw or list every field beforehand: what is long is data, which the page's script shows when it is opened.
 """
@@ -16,7 +16,7 @@ from rethink.results import tables
 
 MOST_FIELDS = 40  # of those that a run differs in: the others stand in its whole config
 AGAIN = "python -m rethink.experiment.rerun"
-RESUMED = ("running", "interrupted", "failed")  # fates that the same command goes on from
+RESUMED = ("running", "interrupted", "failed")  # statuses that the same command goes on from
 
 
 def section(found: Sequence[RunGroup], output: Path) -> Markup:
@@ -43,7 +43,7 @@ def section(found: Sequence[RunGroup], output: Path) -> Markup:
 
 
 def _filter(count: int) -> Markup:
-    box = element("input", id="filter", type="search", placeholder="name, seed or fate", autocomplete="off")
+    box = element("input", id="filter", type="search", placeholder="name, seed or status", autocomplete="off")
     label = element("label", "Show only runs with ", box)
     shown = element("output", f"{count} runs", id="filter-count", for_="filter")
     return element("p", label, " ", shown, class_="filter")
@@ -57,7 +57,7 @@ def _run(entry: RunRecord, shared: Mapping[str, str], output: Path) -> Markup:
     ]
     name = element("span", entry.folder.name, class_="name")
     summary = element(
-        "summary", name, " ", parts.badge(entry.fate), " ", element("span", ", ".join(results), class_="digits")
+        "summary", name, " ", parts.badge(entry.status), " ", element("span", ", ".join(results), class_="digits")
     )
     body = _damage(entry, output) if entry.problem else _body(entry, shared, output)
     return element("details", summary, element("div", body, class_="body"), id=entry.anchor, class_="run")
@@ -115,7 +115,7 @@ def _facts(entry: RunRecord, output: Path) -> Markup:
     manifest, summary = entry.manifest, entry.summary
     data, hardware = manifest.get("data") or {}, manifest.get("hardware") or {}
     facts = {
-        "fate": manifest["fate"],
+        "status": manifest["status"],
         "error": manifest.get("error"),
         "directory": _directory(entry, output),
         "kind": entry.kind,
@@ -167,7 +167,7 @@ def _again(entry: RunRecord, output: Path) -> Markup:
         element("p", "From the directory of this page, this makes the same run anew and compares the rows of both:"),
         element("pre", anew, class_="command", tabindex="0"),
     ]
-    if entry.fate in RESUMED:
+    if entry.status in RESUMED:
         lines += [
             element("p", "This goes on with it, from its last checkpoint:"),
             element("pre", resume, class_="command", tabindex="0"),

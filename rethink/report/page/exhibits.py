@@ -72,7 +72,7 @@ def _runs(shelf: RunGroup, title: str, files: exports.Exports) -> list[Markup]:
     def show(column: str, row: Mapping[str, Any]) -> Any:
         if column == "run":
             return parts.run_links([links[row["run"]]], row["run"])
-        return parts.badge(row["fate"]) if column == "fate" else str(row[column])
+        return parts.badge(row["status"]) if column == "status" else str(row[column])
 
     caption = title if shelf.name == run_index.SINGLE else f"Runs of {title}"
     written = files.write(f"{shelf.folder.name}-runs", rows, tables.BRIEF_COLUMNS, caption)
@@ -90,7 +90,7 @@ def studies_section(found: Sequence[RunGroup], output: Path) -> Markup | None:
 
 
 def _study(entry: RunRecord, output: Path) -> Markup:
-    heading = element("h3", element("a", entry.folder.name, href=f"#{entry.anchor}"), " ", parts.badge(entry.fate))
+    heading = element("h3", element("a", entry.folder.name, href=f"#{entry.anchor}"), " ", parts.badge(entry.status))
     listed = entry.summary.get("rows")
     rows = [
         {"what": str(row[0]), "found": str(row[1])}

@@ -125,7 +125,7 @@ def _damaged(verdict: Verdict) -> Markup | None:
 
 def _numbers(title: str, verdict: Verdict) -> Markup:
     entries = verdict.shelf.entries if verdict.shelf else ()
-    columns = ("cell", "measure", "paper %", "ours %", "difference", "± s.e.", "verdict", "fate", "notes")
+    columns = ("cell", "measure", "paper %", "ours %", "difference", "± s.e.", "verdict", "status", "notes")
 
     def show(column: str, row: Mapping[str, Any]) -> Any:
         if column == "cell":
@@ -136,7 +136,7 @@ def _numbers(title: str, verdict: Verdict) -> Markup:
             return _ours(row)
         if column == "verdict":
             return parts.badge(row["verdict"])
-        if column == "fate" and row["fate"] == "not run":
+        if column == "status" and row["status"] == "not run":
             return ""  # its verdict says so
         text = str(row[{"difference": "ours - paper", "± s.e.": "standard error"}.get(column, column)])
         return text.replace("_", " ") if column == "measure" else text

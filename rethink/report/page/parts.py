@@ -12,16 +12,16 @@ from rethink.report.page import markup
 from rethink.report.page.markup import Markup, element
 from rethink.report.page.run_index import RunRecord
 
-SIGNS = {  # of a verdict or a fate, beside its words: never colour alone
+SIGNS = {  # of a verdict or a status, beside its words: never colour alone
     "match": ("good", "✓"),
     "holds": ("good", "✓"),
     "off": ("bad", "✗"),
     "doesn't hold": ("bad", "✗"),
     "not comparable": ("other", "≠"),
-    "too noisy": ("other", "≈"),
+    "inconclusive": ("other", "≈"),
     "not run": ("none", "–"),
     "no result": ("none", "…"),
-    "paper silent": ("none", "·"),
+    "not reported": ("none", "·"),
     "in words": ("none", "”"),
     "fitted": ("good", "✓"),
     "done": ("good", "✓"),
@@ -34,11 +34,11 @@ SIGNS = {  # of a verdict or a fate, beside its words: never colour alone
 }
 
 
-WIDTHS = {"measure": "word", "fate": "word", "paper": "word", "ours": "word", "notes": "long"}  # column -> class
+WIDTHS = {"measure": "word", "status": "word", "paper": "word", "ours": "word", "notes": "long"}  # column -> class
 
 
 def badge(words: str) -> Markup:
-    """Returns a verdict or a fate, as a sign, in words and in colour."""
+    """Returns a verdict or a status, as a sign, in words and in colour."""
     kind, sign = SIGNS.get(words, ("none", "·"))
     return element("span", element("span", sign, aria_hidden="true"), " ", words, class_=f"badge {kind}")
 

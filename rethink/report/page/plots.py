@@ -59,14 +59,14 @@ def _against_axis(shelf: RunGroup, entries: Sequence[RunRecord]) -> tuple[str, s
     if (shelf.folder / "figures" / "label_corruption.csv").is_file() and _all_have(entries, label_corruption.FIELD):
         return "label_corruption", label_corruption.FIELD
     try:
-        with (shelf.folder / "figures" / "against.csv").open(encoding="utf-8") as text:
+        with (shelf.folder / "figures" / "metric_vs_field.csv").open(encoding="utf-8") as text:
             field = metric_vs_field.field_of(next(csv.reader(text), []))
     except (OSError, ValueError, csv.Error):
         field = ""
     if field and _all_have(entries, field):
-        return "against", field
+        return "metric_vs_field", field
     field = axis(entries)
-    return "label_corruption" if field == label_corruption.FIELD else "against", field
+    return "label_corruption" if field == label_corruption.FIELD else "metric_vs_field", field
 
 
 def axis(entries: Sequence[RunRecord]) -> str:
@@ -111,7 +111,7 @@ def _label_corruption(shelf: RunGroup) -> Plot:
         "Steps to fit, and test error, against label corruption (figures 1b and 1c)",
         "Hollow triangles are lower bounds: the run did not come to this train accuracy, and is drawn at the steps it "
         "made. Means over seeds; bars are standard deviations.",
-        drawing.figure(panels, "probability that a label is redrawn", range=[-0.03, 1.03]),
+        drawing.figure(panels, "probability that a label is resampled", range=[-0.03, 1.03]),
         label_corruption.COLUMNS,
         label_corruption.label_corruption_rows(points),
     )
@@ -129,7 +129,7 @@ def _against(shelf: RunGroup, entries: Sequence[RunRecord], field: str) -> Plot:
         else {}
     )
     return Plot(
-        "against",
+        "metric_vs_field",
         f"Errors against {field}",
         "Means over seeds; bars are standard deviations.",
         drawing.figure(panels, field, **log),

@@ -1,4 +1,4 @@
-"""Owns what lies in the folders that a page is of: their runs, each with its fate or its damage, by table and folder.
+"""Owns what lies in the folders that a page is of: their runs, each with its status or its damage, by table and folder.
 
 Refuses to stop at a damaged run: it becomes an entry that says what is wrong with it.
 """
@@ -35,9 +35,9 @@ class RunRecord(NamedTuple):
     problem: str
 
     @property
-    def fate(self) -> str:
-        """The run's fate, or 'damaged'."""
-        return "damaged" if self.problem else self.manifest["fate"]
+    def status(self) -> str:
+        """The run's status, or 'damaged'."""
+        return "damaged" if self.problem else self.manifest["status"]
 
     @property
     def kind(self) -> str:
@@ -189,7 +189,7 @@ def run_rows(shelf: RunGroup) -> list[dict[str, Any]]:
             with contextlib.suppress(UserError, LookupError, TypeError):
                 known = tables.run_row(entry.folder)
                 row |= {name: known[name] for name in row if name in known}
-        found.append({**row, "run": entry.folder.name, "fate": entry.fate})
+        found.append({**row, "run": entry.folder.name, "status": entry.status})
     return found
 
 

@@ -54,7 +54,7 @@ def _condition(entry: RunRecord) -> tuple[str, str, str]:
     config = entry.manifest["config"]
     pixels, labels = (str(config.get(f"corruption.{part}", "none")) for part in ("pixels", "labels"))
     if labels != "none":
-        labels = f"{labels}, each redrawn with probability {config.get('corruption.label_probability', 1.0)}"
+        labels = f"{labels}, each resampled with probability {config.get('corruption.label_probability', 1.0)}"
     return str(config.get("data.name", "unknown")), _true(pixels), _true(labels)
 
 

@@ -15,7 +15,7 @@ from rethink.schema.errors import UserError
 RULE = (
     f"A number matches where it differs from the paper's by no more than {comparison.MATCH_POINTS:g} point, or "
     f"{comparison.MATCH_ERRORS:g} standard errors of ours, whichever is more; else it is off. Where these are over "
-    f"{comparison.MOST_POINTS:g} points, ours are too noisy to tell a match; numbers below a point match easily. A "
+    f"{comparison.MOST_POINTS:g} points, ours are inconclusive to tell a match; numbers below a point match easily. A "
     "subset, a test on a part of the test set, a run that is not what the paper says of its cell, and the mean of runs "
     "of which some diverged, are not comparable, however near they come. An ordering, or what the paper says of a "
     "figure, holds where our means show it, whatever their noise; it is put to subsets and other data too, but not to "

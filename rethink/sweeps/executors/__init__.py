@@ -7,9 +7,9 @@ from rethink.sweeps.executors import processes, ray, sequential, vmapped
 from rethink.sweeps.executors.tasks import Executor
 
 EXECUTORS: dict[str, Executor] = {
-    "in_turn": sequential.run_sequentially,
+    "sequential": sequential.run_sequentially,
     "vmapped": vmapped.run_vmapped,
     "processes": processes.run_in_processes,
     "ray": ray.run_on_ray,
 }
-IN_THIS_PROCESS = ("in_turn", "vmapped")  # in this process, which takes part with others in each run
+IN_THIS_PROCESS = ("sequential", "vmapped")  # in this process, which takes part with others in each run

@@ -83,11 +83,11 @@ def run_in_pool(tasks: Sequence[Task], gather: Callable[[int], WorkerPool]) -> I
     """
     waiting = collections.deque[Task]()
     for task in tasks:
-        status = finished_exit_code(task)
-        if status is None:
+        exit_code = finished_exit_code(task)
+        if exit_code is None:
             waiting.append(task)
         else:
-            yield TaskEvent(task, f"done before: {task.directory}", status)
+            yield TaskEvent(task, f"done before: {task.directory}", exit_code)
     if not waiting:
         return
     with SignalRecorder() as told:

@@ -65,20 +65,25 @@ class ProcessPool:
     def news(self) -> Iterator[TaskEvent]:
         """Yields what became of processes that ended; a killed one is started again."""
         for worker in list(self._workers):
-            status = worker.process.poll()
-            if status is None:
+            exit_code = worker.process.poll()
+            if exit_code is None:
                 continue
             self._workers.remove(worker)
-            if status < 0 and -status not in preemption.SIGNALS and worker.number <= RETRIES and not self._stopping:
+            if (
+                exit_code < 0
+                and -exit_code not in preemption.SIGNALS
+                and worker.number <= RETRIES
+                and not self._stopping
+            ):
                 try:
                     self._start(worker.task, worker.number + 1, worker.place)
-                    name = signal.Signals(-status).name
+                    name = signal.Signals(-exit_code).name
                     yield TaskEvent(worker.task, f"its process was killed ({name}), and is started again")
                     continue
                 except OSError:  # no process, no memory: what the kill says is the cause
                     pass
             self._free.append(worker.place)
-            yield subprocesses.end_event(worker.task, status, self._stopping)
+            yield subprocesses.end_event(worker.task, exit_code, self._stopping)
 
     def stop(self, kill: bool) -> None:
         """Sends all processes SIGTERM, or SIGKILL."""

@@ -68,16 +68,16 @@ class RayPool:
         for handed in ended:
             task = self._tasks.pop(handed)
             try:
-                status = self._ray.get(handed)
+                exit_code = self._ray.get(handed)
             except ChildProcessError as error:  # killed once too often
-                status = error.cause.args[0]  # type: ignore[attr-defined]
+                exit_code = error.cause.args[0]  # type: ignore[attr-defined]
             except self._ray.exceptions.TaskCancelledError:
-                status = -15
+                exit_code = -15
             except self._ray.exceptions.RayError as error:
                 why = str(getattr(error, "cause", error)).strip().partition("\n")[0] or type(error).__name__
                 yield TaskEvent(task, "failed", error=UserError(f"Ray lost it: {why}"))
                 continue
-            yield subprocesses.end_event(task, status, self._stopping)
+            yield subprocesses.end_event(task, exit_code, self._stopping)
 
     def stop(self, kill: bool) -> None:
         """Cancels all tasks: their processes are told to end, or are killed."""
@@ -138,7 +138,7 @@ def _connect() -> Any:
 
 
 def _make_job(spawn: subprocesses.Spawn) -> Callable[..., int]:
-    """Returns what Ray runs: it starts a worker and returns its exit status. As `make_spawn`, it is sent whole."""
+    """Returns what Ray runs: it starts a worker and returns its exit code. As `make_spawn`, it is sent whole."""
 
     def run_worker(arguments: Sequence[str], directory: str, environment: Mapping[str, str], log: str) -> int:
         if not os.path.isdir(directory):

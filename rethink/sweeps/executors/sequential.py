@@ -13,6 +13,6 @@ def run_sequentially(tasks: Sequence[Task], jobs: int, experiment: Experiment) -
     for task in tasks:
         yield TaskEvent(task)
         try:
-            yield TaskEvent(task, status=experiment.run(task.config, str(task.directory)))
+            yield TaskEvent(task, exit_code=experiment.run(task.config, str(task.directory)))
         except Exception as error:
             yield TaskEvent(task, error=error)

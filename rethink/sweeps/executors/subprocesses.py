@@ -1,4 +1,4 @@
-"""Owns how a run gets a process of its own: the command, what it inherits, its log, and what its exit status says.
+"""Owns how a run gets a process of its own: the command, what it inherits, its log, and what its exit code says.
 
 Refuses to decide when and where one starts: processes.py and cluster.py do.
 """
@@ -18,7 +18,7 @@ from rethink.training import preemption
 
 LAUNCH = "=== "  # begins the line of a log that tells launches apart
 SHOWN_LINES = 8  # of the log of a run that failed
-_INTERRUPTED = [status for number in preemption.SIGNALS for status in (EXIT_SIGNAL + number, -number)]
+_INTERRUPTED = [exit_code for number in preemption.SIGNALS for exit_code in (EXIT_SIGNAL + number, -number)]
 
 Spawn = Callable[[Sequence[str], Mapping[str, str], str], subprocess.Popen]
 
@@ -63,25 +63,25 @@ def make_spawn() -> Spawn:
     return spawn
 
 
-def end_event(task: Task, status: int, stopping: bool) -> TaskEvent:
-    """Returns what the exit status of a worker says; negative ones are of signals.
+def end_event(task: Task, exit_code: int, stopping: bool) -> TaskEvent:
+    """Returns what the exit code of a worker says; negative ones are of signals.
 
     Args:
       stopping: whether it was told to end.
     """
-    if status in (EXIT_DONE, EXIT_DIVERGED):
-        return TaskEvent(task, "diverged" if status == EXIT_DIVERGED else "done", status)
+    if exit_code in (EXIT_DONE, EXIT_DIVERGED):
+        return TaskEvent(task, "diverged" if exit_code == EXIT_DIVERGED else "done", exit_code)
     if stopping:
         return TaskEvent(task, "interrupted; the same command goes on with it")
-    if status in _INTERRUPTED:
+    if exit_code in _INTERRUPTED:
         return _failure(task, "its process was told to end: the same command goes on with it")
-    if status < 0:
-        name = signal.Signals(-status).name
+    if exit_code < 0:
+        name = signal.Signals(-exit_code).name
         return _failure(task, f"its process was killed {1 + RETRIES} times (by {name}; is there enough memory?)")
     lines = _last_lines(task.log)
-    if status == EXIT_MISTAKE and lines and lines[-1].startswith("Error: "):
+    if exit_code == EXIT_MISTAKE and lines and lines[-1].startswith("Error: "):
         return TaskEvent(task, "failed", error=UserError(lines[-1].removeprefix("Error: ")))
-    return _failure(task, f"{lines[-1] if lines else 'it printed nothing'} (exit status {status}; see {task.log})")
+    return _failure(task, f"{lines[-1] if lines else 'it printed nothing'} (exit code {exit_code}; see {task.log})")
 
 
 def _failure(task: Task, reason: str) -> TaskEvent:

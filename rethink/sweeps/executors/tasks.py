@@ -37,13 +37,13 @@ class TaskEvent(NamedTuple):
 
     Attributes:
       note: to be shown; "" where the run shows itself.
-      status: exit status; None where it has not ended, or failed.
+      exit_code: exit code; None where it has not ended, or failed.
       error: why it failed.
     """
 
     task: Task
     note: str = ""
-    status: int | None = None
+    exit_code: int | None = None
     error: Exception | None = None
 
 
@@ -51,8 +51,8 @@ class Experiment(NamedTuple):
     """What a table is handed, as it knows no experiment.
 
     Attributes:
-      run: (config, directory) -> exit status; one run.
-      run_group: runs of one program, each (config, directory) -> exit status of each, or why it failed.
+      run: (config, directory) -> exit code; one run.
+      run_group: runs of one program, each (config, directory) -> exit code of each, or why it failed.
       check: raises UserError where a config can't be that of a run.
       writes: whether this process is the one that writes.
     """
@@ -67,7 +67,7 @@ Executor = Callable[[Sequence[Task], int, Experiment], Iterator[TaskEvent]]
 
 
 def finished_exit_code(task: Task) -> int | None:
-    """Returns the exit status of a run that has come to the end that is asked for, None of one that is to be made.
+    """Returns the exit code of a run that has come to the end that is asked for, None of one that is to be made.
 
     What is damaged or belongs to another config is to be made: the run itself says what is wrong.
     """
@@ -78,8 +78,8 @@ def finished_exit_code(task: Task) -> int | None:
 
 
 def exit_code_if_finished(manifest: Mapping[str, Any], config: ConfigDict) -> int | None:
-    """Returns the exit status of the run of a manifest, None where it is not at the end that `config` asks for."""
+    """Returns the exit code of the run of a manifest, None where it is not at the end that `config` asks for."""
     now = json.loads(validation.to_json(config))
     if records.is_finished(manifest, now) and not validation.changed_fields(config, manifest["config"]):
-        return EXIT_DIVERGED if manifest["fate"] == "diverged" else EXIT_DONE
+        return EXIT_DIVERGED if manifest["status"] == "diverged" else EXIT_DONE
     return None

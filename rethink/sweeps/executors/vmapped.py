@@ -31,7 +31,7 @@ def run_vmapped(tasks: Sequence[Task], jobs: int, experiment: Experiment) -> Ite
         except Exception as error:
             ends = [error] * len(group)
         for task, end in zip(group, ends, strict=True):
-            yield TaskEvent(task, error=end) if isinstance(end, Exception) else TaskEvent(task, status=end)
+            yield TaskEvent(task, error=end) if isinstance(end, Exception) else TaskEvent(task, exit_code=end)
 
 
 def group_tasks(tasks: Iterable[Task], size: int) -> list[list[Task]]:

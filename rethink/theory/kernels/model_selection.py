@@ -60,7 +60,7 @@ def hold_out(count: int, *, examples: int, seed: int) -> tuple[np.ndarray, np.nd
     examples = examples or count
     if not 2 <= examples <= count:
         raise UserError(
-            f"kernel.choice_examples={examples} is out of range: of {count} it must be in [2, {count}], or 0."
+            f"kernel.selection_examples={examples} is out of range: of {count} it must be in [2, {count}], or 0."
         )
     order = randomness.permutation(randomness.key_for(seed, "kernel_choice"), count)[:examples]
     held_out = int(np.ceil(HELD_OUT * examples))

@@ -111,8 +111,8 @@ def test_accumulated_features_are_chosen_for_alike(rows, labels):
     [
         ({"multiples": ()}, "No candidates"),
         ({"ridges": ()}, "No candidates"),
-        ({"examples": 101}, "kernel.choice_examples=101"),
-        ({"examples": 1}, "kernel.choice_examples=1 "),
+        ({"examples": 101}, "kernel.selection_examples=101"),
+        ({"examples": 1}, "kernel.selection_examples=1 "),
         ({"multiples": (-1.0,)}, "kernel.gamma=-"),
         ({"ridges": (-1.0,)}, "kernel.ridges=-1.0"),
     ],
