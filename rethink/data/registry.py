@@ -1,4 +1,4 @@
-"""Opens a data set by its name, and applies the subset, the held-out part and the class folding, once for every source."""
+"""Opens a data set by its name; applies the subset, the held-out part and the class folding once, for every source."""
 
 from ml_collections import ConfigDict
 
