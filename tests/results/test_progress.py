@@ -1,4 +1,4 @@
-"""The live view: what it prints on a terminal and elsewhere, what its rates count, what its closing table says."""
+"""The live views: what they print on a terminal and elsewhere, what their rates count, what the closing table says."""
 
 import io
 import re
@@ -7,7 +7,7 @@ import time
 import pytest
 
 from rethink.results import progress
-from rethink.results.progress import Progress, closing_rows, show_closing_table
+from rethink.results.progress import Display, RunProgress, StageProgress, make_closing_rows
 
 ESCAPE = "\x1b"
 TRAIN = {"kind": "train", "step": 391, "epoch": 1.0, "loss": 2.47, "accuracy": 0.104, "learning_rate": 0.01}
@@ -63,7 +63,7 @@ def environment(monkeypatch):
 
 
 def view(stream, first_step=0, total_steps=39100):
-    return Progress(
+    return RunProgress(
         header={"config": "digits_random", "devices": "8 x [cpu]"},
         total_steps=total_steps,
         first_step=first_step,
@@ -88,7 +88,7 @@ def test_plain_output_holds_every_figure_and_no_escape_code(clock, monkeypatch, 
         live.advance(782)
         live.show(EVALUATION)
         live.note("checkpoint restored at step [1200]")
-        show_closing_table("fitted", closing_rows(SUMMARY), stream)
+        Display(stream).print_closing_table("fitted", make_closing_rows(SUMMARY))
     text = stream.getvalue()
     assert ESCAPE not in text and "\r" not in text
     lines = text.splitlines()
@@ -127,7 +127,7 @@ def test_terminal_output_shows_header_bar_figures_and_closing_table(clock):
         assert "━━━" in drawn and "step 782/39100" in drawn and "left 8m11s" in drawn
         assert "loss 2.310  train 10.42%  test 9.98%  9,997 images/s" in drawn
         assert "a note with [brackets]" in drawn
-        show_closing_table("fitted", closing_rows(SUMMARY), stream)
+        Display(stream).print_closing_table("fitted", make_closing_rows(SUMMARY))
     assert ESCAPE in stream.getvalue()
     tail = visible(stream.getvalue())[len(drawn) :]
     assert "fitted" in tail and "9.98% (chance 10.00%)" in tail
@@ -213,11 +213,11 @@ def test_missing_figures_are_left_out(clock):
 
 
 def test_closing_rows():
-    rows = dict(closing_rows(SUMMARY))
+    rows = dict(make_closing_rows(SUMMARY))
     assert rows["train accuracy, given labels"] == "10.42%"
     assert rows["  corrupted part, given labels"] == "10.42%"
     assert rows["  corrupted part, true labels"] == "9.75%"
-    assert "  clean part" not in rows  # null: there are no untouched examples
+    assert "  clean part" not in rows  # null: there are no clean examples
     assert rows["test accuracy"] == "9.98% (chance 10.00%)"
     assert rows["generalization gap"] == "0.44 points"
     reached = [rows[f"steps to {level}% train accuracy"] for level in ("90", "95", "99", "99.9", "100")]
@@ -227,15 +227,15 @@ def test_closing_rows():
 
 
 def test_closing_rows_without_an_evaluation():
-    labels = [label for label, _ in closing_rows({**SUMMARY, "evaluation": None})]
+    labels = [label for label, _ in make_closing_rows({**SUMMARY, "evaluation": None})]
     assert not any(label.startswith(("train accuracy", "test", "generalization", " ")) for label in labels)
     assert {"steps", "time", "steps to 100% train accuracy"} <= set(labels)
 
 
 def test_hundred_percent_means_every_example():
-    assert progress.percent(1.0) == "100.00%"
-    assert progress.percent(49_999 / 50_000) == "99.99%"
-    assert progress.percent(0.1042) == "10.42%"
+    assert progress.format_percent(1.0) == "100.00%"
+    assert progress.format_percent(49_999 / 50_000) == "99.99%"
+    assert progress.format_percent(0.1042) == "10.42%"
 
 
 @pytest.mark.parametrize(
@@ -250,4 +250,53 @@ def test_hundred_percent_means_every_example():
     ],
 )
 def test_duration(seconds, text):
-    assert progress.duration(seconds) == text
+    assert progress.format_duration(seconds) == text
+
+
+def show_stages(*reports, fail=False):
+    stream = io.StringIO()
+    try:
+        with StageProgress({"Analysis": "theorem1"}, stream) as stages:
+            for report in reports:
+                stages.report(*report)
+            with stages.paused():
+                stages.note("[bold] stays as it is")
+            if fail:
+                raise RuntimeError
+    except RuntimeError:
+        pass
+    return stream.getvalue()
+
+
+def test_stages_make_plain_lines_without_escape_codes():
+    text = show_stages(("factor", 0, 3), ("factor", 3, 3), ("solve", 1, 1))
+    lines = text.splitlines()
+    assert lines[0] == "Analysis: theorem1"
+    assert [line.split("  ")[:2] for line in lines[1:4]] == [["factor", "0/3"], ["factor", "3/3"], ["solve", "1/1"]]
+    assert lines[-1] == "[bold] stays as it is"
+    assert "\x1b" not in text
+
+
+def test_a_stage_that_reports_often_makes_few_lines():
+    text = show_stages(*(("factor", done, 1000) for done in range(1001)))
+    assert len(text.splitlines()) <= 4
+    assert "factor  1,000/1,000" in text
+
+
+@pytest.mark.parametrize("fail", [False, True])
+def test_a_terminal_shows_a_bar_for_each_stage_and_gets_its_cursor_back(monkeypatch, fail):
+    monkeypatch.setenv("TERM", "xterm")
+    stream = Terminal()
+    try:
+        with StageProgress({"Analysis": "theorem1"}, stream) as stages:
+            stages.report("factor", 1, 2)
+            with stages.paused():
+                pass
+            stages.report("factor", 2, 2)
+            if fail:
+                raise RuntimeError
+    except RuntimeError:
+        pass
+    text = stream.getvalue()
+    assert "factor" in text and "100%" in text
+    assert text.count("\x1b[?25l") == text.count("\x1b[?25h") > 0  # hidden as often as shown again
