@@ -170,7 +170,7 @@ class Reporter:
             writer = tensorboard.EventWriter(record.subfolder("tensorboard"), first_step=history.step)
             self._tensorboard = stack.enter_context(writer)
         self._screen = stack.enter_context(
-            progress.Progress(
+            progress.RunProgress(
                 header=screen.news({**describe_run(config, setup), "Directory": str(record.folder)}),
                 total_steps=setup.plan.total_steps,
                 first_step=history.step,
@@ -214,7 +214,7 @@ class Reporter:
 def show_end(record: records.Run) -> int:
     """Shows the closing table of an ended run; returns its exit code."""
     manifest = record.manifest
-    progress.show_closing_table(manifest["status"], progress.closing_rows(manifest["summary"]))
+    progress.Display().print_closing_table(manifest["status"], progress.make_closing_rows(manifest["summary"]))
     print(f"Records and figures: {record.folder}")
     if exit_code(record) == EXIT_DIVERGED:
         where = manifest["end"]

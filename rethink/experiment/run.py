@@ -18,7 +18,7 @@ from rethink.experiment.reporter import Screen, exit_code, show_end
 from rethink.experiment.setup import make_run_spec, manifest_metadata, open_dataset_once
 from rethink.experiment.train import RunSteps, run_lockstep, run_to_end, train
 from rethink.models import registry
-from rethink.results import records, stages
+from rethink.results import progress, records
 from rethink.schema import validation
 from rethink.schema.errors import EXIT_DIVERGED, UserError
 from rethink.schema.fields import CHOICES
@@ -205,7 +205,7 @@ def run_analysis(
         "Labels": "true" if config.corruption.labels == "none" else config.corruption.labels,
         "Directory": str(record.folder),
     }
-    with stages.StageProgress(header) as screen:
+    with progress.StageProgress(header) as screen:
         part = functools.partial(_train_for_analysis, record, launch, screen)
         summary = solve(analysis.Analysis(config, data.num_classes, splits, record, screen, part))
     record.end("done", summary={**summary, "seconds": record.seconds()})
@@ -215,7 +215,7 @@ def run_analysis(
 def _train_for_analysis(
     record: records.Run,
     launch: Launch,
-    screen: stages.StageProgress,
+    screen: progress.StageProgress,
     config: ConfigDict,
     name: str,
 ) -> analysis.TrainedRun:

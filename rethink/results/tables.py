@@ -137,7 +137,7 @@ def to_text(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
 
 def percent(fraction: float | None) -> str:
     """0.98765 -> '98.77'; None -> ''; only a whole 1.0 is '100.00'."""
-    return "" if fraction is None else progress.percent(fraction).removesuffix("%")
+    return "" if fraction is None else progress.format_percent(fraction).removesuffix("%")
 
 
 def _steps(reached: Mapping[str, int | None], accuracy: str) -> str:
