@@ -90,8 +90,8 @@ def with_rethink(rows: np.ndarray, targets: np.ndarray, others: np.ndarray) -> t
     from rethink.theory.kernels import interpolation, kernel_matrix
 
     kernel = kernel_matrix.Kernel("gaussian", GAMMA)
-    solved = interpolation.fit_matrix(kernel_matrix.matrix_of_rows(kernel, rows), targets, ridge=0.0, condition=False)
-    return interpolation.predict(solved, kernel, rows, others), lambda: solved.fitted
+    solved = interpolation.fit_matrix(kernel_matrix.make_matrix(kernel, rows), targets, ridge=0.0, condition=False)
+    return interpolation.predict_rows(solved, kernel, rows, others), lambda: solved.fitted
 
 
 def with_scikit_learn(rows: np.ndarray, targets: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, Values]:

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from rethink.data import preprocessing
 from rethink.data.corruption.spec import Corrupted
 from rethink.results import records
-from rethink.results.stages import StageProgress
+from rethink.results.progress import StageProgress
 from rethink.schema.errors import UserError
 
 BLOCK = 5000  # images seen at a time
@@ -50,9 +50,9 @@ class Analysis(NamedTuple):
         """Returns the images of a split as the section `preprocess` has them seen: float32 [n, features]."""
         asked, images = self.config.preprocess, self.splits[split].images
         blocks = [
-            np.asarray(preprocessing.view(jnp.asarray(block), crop=asked.crop, whitening=asked.whiten)).reshape(
-                len(block), -1
-            )
+            np.asarray(
+                preprocessing.preprocess_images(jnp.asarray(block), crop=asked.crop, whitening=asked.whiten)
+            ).reshape(len(block), -1)
             for block in np.split(images, range(BLOCK, len(images), BLOCK))
         ]
         return np.concatenate(blocks)

@@ -28,21 +28,21 @@ def run(study: Analysis) -> dict[str, Any]:
     check(config)
     signs = [study.train(_signs(config, draw), f"signs-{draw}") for draw in range(asked.draws)]
     correlations = np.array([2 * found.summary["evaluation"]["train_accuracy"] - 1 for found in signs])
-    network = rademacher.summarize(correlations, len(study.splits["train"].ids))
+    network = rademacher.summarize_correlations(correlations, len(study.splits["train"].ids))
     features = np.hstack([study.rows("train"), np.ones((len(study.splits["train"].ids), 1), np.float32)])
     study.stages.report("linear classifiers on random signs", 0, 1)
-    basis = least_norm.decompose(features)
-    linear_class = rademacher.rademacher(
-        rademacher.linear_fit(basis), study.splits["train"].ids, draws=asked.draws, seed=config.seed
+    basis = least_norm.decompose_features(features)
+    linear_class = rademacher.measure_rademacher(
+        rademacher.make_linear_fit(basis), study.splits["train"].ids, draws=asked.draws, seed=config.seed
     )
     study.stages.report("linear classifiers on random signs", 1, 1)
     kinds = {"true": "none", "random": config.corruption.labels}
-    ceiling = rademacher.linear_ceiling(len(features), basis.rank)
+    ceiling = rademacher.bound_linear_class(len(features), basis.rank)
     runs = {name: study.train(_labels(config, kind), f"labels-{name}") for name, kind in kinds.items()}
     known = network.mean if network.fitted == network.draws else None  # else it is less than the complexity
     bounds = {name: _bounds(study, found, name, known) for name, found in runs.items()}
     gaps = {name: _gap(found) for name, found in runs.items()}
-    stability = rademacher.stability(gaps, classes=study.num_classes, test_examples=len(study.splits["test"].ids))
+    stability = rademacher.bound_stability(gaps, classes=study.num_classes, test_examples=len(study.splits["test"].ids))
     stem = study.record.subfolder("figures") / "bounds"
     theory.draw_bounds(bounds, stem, title=f"{config.name}: {config.model.name}")
     return {
@@ -79,7 +79,7 @@ def _gap(found: TrainedRun) -> float:
 
 def _bounds(study: Analysis, found: TrainedRun, labels: str, rademacher: float | None) -> list[bound_values.BoundValue]:
     """Returns the bounds on a trained run, beside the gap that was measured."""
-    asked, network = study.config.capacity, weight_matrices.from_params(found.params)
+    asked, network = study.config.capacity, weight_matrices.read_params(found.params)
     rows = study.rows("train")
     split = study.splits["train"]
     given = split.true_labels if labels == "true" else split.labels
@@ -94,11 +94,11 @@ def _bounds(study: Analysis, found: TrainedRun, labels: str, rademacher: float |
         train_error=1 - evaluation["train_accuracy"],
         test_error=1 - evaluation["test_accuracy"],
     )
-    initial = weight_matrices.from_params(found.initial)
-    return bound_values.evaluate(network, sample, delta=asked.delta, initial=initial, rademacher=rademacher)
+    initial = weight_matrices.read_params(found.initial)
+    return bound_values.evaluate_bounds(network, sample, delta=asked.delta, initial=initial, rademacher=rademacher)
 
 
-def _logits(network: weight_matrices.Network, rows: np.ndarray) -> np.ndarray:
+def _logits(network: weight_matrices.WeightMatrices, rows: np.ndarray) -> np.ndarray:
     """Returns float64 [n, classes] of rows [n, inputs]."""
     values = rows.astype(np.float64)
     for weights, biases in zip(network.weights[:-1], network.biases[:-1], strict=True):

@@ -22,7 +22,7 @@ from rethink.theory.kernels import (
     kernel_matrix,
     model_selection,
 )
-from rethink.theory.kernels.kernel_matrix import Kernel, Matrix
+from rethink.theory.kernels.kernel_matrix import BlockMatrix, Kernel
 
 FEATURES = ("pixels", "gabor", "random_convolutions")
 GIB = 2**30
@@ -40,8 +40,8 @@ class Parts(NamedTuple):
 class Matrices(NamedTuple):
     """The kernel's matrix among the examples that are fitted, and between those that are tried and them."""
 
-    gram: Matrix
-    cross: Matrix
+    gram: BlockMatrix
+    cross: BlockMatrix
 
 
 def run(study: Analysis) -> dict[str, Any]:
@@ -58,14 +58,14 @@ def run(study: Analysis) -> dict[str, Any]:
             "--config.kernel.gamma=0.0 to choose both."
         )
     accumulated = asked.features == "random_convolutions"
-    needed = cholesky.predict_bytes(
+    needed = cholesky.predict_fit_bytes(
         len(train.ids),
         tile=asked.tile,
         dimensions=0 if accumulated else math.prod(train.images.shape[1:]),
         targets=study.num_classes,
         halves=2 if accumulated else 1,
     )
-    memory.check("A kernel model", needed, len(train.ids), power=2)
+    memory.require_memory("A kernel model", needed, len(train.ids), power=2)
     whole = Parts(train.images, train.labels, test.images, test.labels)
     chosen = None if asked.gamma else _choose(study)
     kernel = _kernel(study, asked.gamma) if chosen is None else chosen.kernel
@@ -73,21 +73,19 @@ def run(study: Analysis) -> dict[str, Any]:
     if accumulated:
         products = _accumulate(study, whole)
         matrices = Matrices(
-            gram_accumulation.train_matrix(kernel, products), gram_accumulation.cross_matrix(kernel, products)
+            gram_accumulation.make_train_matrix(kernel, products), gram_accumulation.make_cross_matrix(kernel, products)
         )
     else:
         fitted, tried = (_rows(study, name) for name in ("train", "test"))
         if not ridge:
             kernel_matrix.check_distinct(fitted)
-        matrices = Matrices(
-            kernel_matrix.matrix_of_rows(kernel, fitted), kernel_matrix.matrix_of_rows(kernel, tried, fitted)
-        )
+        matrices = Matrices(kernel_matrix.make_matrix(kernel, fitted), kernel_matrix.make_matrix(kernel, tried, fitted))
     targets = one_hot(train.labels, study.num_classes)
     solved = interpolation.fit_matrix(matrices.gram, targets, ridge=ridge, tile=asked.tile, progress=report)
     values = interpolation.predict_matrix(solved, matrices.cross, tile=asked.tile, progress=report)
     study.record.save_arrays("solution", alpha=solved.alpha, train_ids=train.ids)
-    train_error = interpolation.error_rate(solved.fitted, train.labels)
-    test_error = interpolation.error_rate(values, test.labels)
+    train_error = interpolation.compute_error_rate(solved.fitted, train.labels)
+    test_error = interpolation.compute_error_rate(values, test.labels)
     evaluation = {"train_accuracy": 1 - train_error, "test_accuracy": 1 - test_error, "test_error": test_error}
     certificate = {
         name: getattr(solved, name)
@@ -102,7 +100,7 @@ def run(study: Analysis) -> dict[str, Any]:
         ("norm sqrt(trace(alpha' K alpha))", f"{solved.norm:.1f}"),
         ("condition of the kernel matrix, at least", f"{solved.condition:.3g}"),
         ("peak memory", f"{solved.peak_bytes / GIB:.2f} GiB"),
-        *((f"  {stage}", progress.duration(seconds)) for stage, seconds in solved.seconds.items()),
+        *((f"  {stage}", progress.format_duration(seconds)) for stage, seconds in solved.seconds.items()),
     ]
     return {
         "evaluation": evaluation,
@@ -126,7 +124,7 @@ def _choose(study: Analysis) -> model_selection.Choice:
     examples = min(asked.selection_examples, len(train.ids)) if asked.selection_examples else 0
     shared = {"multiples": asked.multiples, "ridges": asked.ridges, "progress": study.stages.report}
     if asked.features != "random_convolutions":
-        return model_selection.choose(
+        return model_selection.choose_kernel(
             _rows(study, "train"),
             train.labels,
             study.num_classes,
@@ -136,9 +134,9 @@ def _choose(study: Analysis) -> model_selection.Choice:
             tile=asked.tile,
             **shared,
         )
-    fitted, held_out = model_selection.hold_out(len(train.ids), examples=examples, seed=study.config.seed)
+    fitted, held_out = model_selection.draw_held_out(len(train.ids), examples=examples, seed=study.config.seed)
     parts = Parts(train.images[fitted], train.labels[fitted], train.images[held_out], train.labels[held_out])
-    return model_selection.choose_accumulated(
+    return model_selection.choose_kernel_of_products(
         _accumulate(study, parts),
         parts.fitted_labels,
         parts.tried_labels,
@@ -152,7 +150,7 @@ def _rows(study: Analysis, split: str) -> np.ndarray:
     """Returns float32 [n, features] of a split."""
     if study.config.kernel.features == "gabor":
         study.require_raw_pixels("Gabor wavelets")
-        return gabor.gabor_features(study.splits[split].images)
+        return gabor.compute_gabor_features(study.splits[split].images)
     return study.rows(split)
 
 
@@ -160,18 +158,18 @@ def _accumulate(study: Analysis, parts: Parts) -> gram_accumulation.Accumulated:
     """Returns the inner products of the features of a random convolutional net, a block of filters after the other."""
     asked = study.config.kernel
     study.require_raw_pixels("the random convolutional net")
-    products = gram_accumulation.empty(len(parts.fitted), len(parts.tried), tile=asked.tile)
+    products = gram_accumulation.start_products(len(parts.fitted), len(parts.tried), tile=asked.tile)
     done = 0
     for net in _nets(study, parts.fitted):
         fitted, tried = (convolutional_features.apply_net(net, images) for images in (parts.fitted, parts.tried))
-        convolutional_features.standardize(fitted, tried)
+        convolutional_features.standardize_features(fitted, tried)
         gram_accumulation.add_features(products, fitted, tried)
         done += net.kernels.shape[3]
         study.stages.report(f"filters on {len(parts.fitted):,} images", done, asked.filters)
     return products
 
 
-def _nets(study: Analysis, images: np.ndarray) -> Iterator[convolutional_features.Net]:
+def _nets(study: Analysis, images: np.ndarray) -> Iterator[convolutional_features.RandomNet]:
     """Yields nets of `filter_block` filters each, whitened by patches of `images`."""
     asked, seed = study.config.kernel, study.config.seed
     whitening = convolutional_features.fit_whitening(

@@ -29,23 +29,23 @@ def run(study: Analysis) -> dict[str, Any]:
     features = _features(study)
     targets = one_hot(study.splits["train"].labels, study.num_classes) - 1 / study.num_classes
     report("singular values", 0, 1)
-    basis = least_norm.decompose(features["train"])
+    basis = least_norm.decompose_features(features["train"])
     report("singular values", 1, 1)
-    solved = least_norm.least_norm(basis, targets)
+    solved = least_norm.solve_least_norm(basis, targets)
     library = np.linalg.lstsq(features["train"], targets, rcond=None)[0]
     starts: dict[str, np.ndarray | float] = {
         "zero": 0.0,
-        "a random start": gradient_descent.random_start(solved.weights.shape, scale=asked.start_scale, seed=seed),
+        "a random start": gradient_descent.draw_start(solved.weights.shape, scale=asked.start_scale, seed=seed),
     }
-    rate, momentum = gradient_descent.heavy_ball(basis)
+    rate, momentum = gradient_descent.tune_heavy_ball(basis)
     runs = {}
     for number, (name, start) in enumerate(starts.items()):
         report("SGD", number, len(starts))
-        runs[f"SGD from {name}"] = gradient_descent.sgd(
+        runs[f"SGD from {name}"] = gradient_descent.run_sgd(
             basis,
             targets,
             start=start,
-            learning_rate=gradient_descent.tuned_rate(basis, batch_size=asked.batch_size),
+            learning_rate=gradient_descent.tune_sgd_rate(basis, batch_size=asked.batch_size),
             batch_size=asked.batch_size,
             momentum=0.0,
             steps=asked.sgd_steps,
@@ -54,7 +54,7 @@ def run(study: Analysis) -> dict[str, Any]:
         )
         report("SGD", number + 1, len(starts))
         report("gradient descent", number, len(starts))
-        runs[f"GD from {name}, momentum {momentum:.3f}"] = gradient_descent.gradient_descent(
+        runs[f"GD from {name}, momentum {momentum:.3f}"] = gradient_descent.run_gradient_descent(
             basis, targets, start=start, learning_rate=rate, momentum=momentum, steps=asked.gradient_steps
         )
         report("gradient descent", number + 1, len(starts))
@@ -62,7 +62,7 @@ def run(study: Analysis) -> dict[str, Any]:
     stem = study.record.subfolder("figures") / "least_norm"
     theory.draw_least_norm_paths(paths, stem, title=study.config.name)
     evaluation = {f"{name}_accuracy": _accuracy(study, features, solved.weights, name) for name in ("train", "test")}
-    agreement = least_norm.relative(solved.weights - library, library)
+    agreement = least_norm.measure_relative(solved.weights - library, library)
     return {
         "evaluation": evaluation,
         "least_norm": {
@@ -82,8 +82,8 @@ def _check_memory(study: Analysis) -> None:
     asked, (train, test) = study.config.linear, (len(study.splits[name].ids) for name in ("train", "test"))
     pixels = math.prod(study.splits["train"].images.shape[1:])
     dimensions = pixels if asked.features == "pixels" else asked.count
-    needed = least_norm.predict_bytes(train, dimensions) + 8 * test * dimensions + 12 * (train + test) * pixels
-    memory.check("A linear model", needed, train, power=2 if train < dimensions else 1)
+    needed = least_norm.predict_solve_bytes(train, dimensions) + 8 * test * dimensions + 12 * (train + test) * pixels
+    memory.require_memory("A linear model", needed, train, power=2 if train < dimensions else 1)
 
 
 def _features(study: Analysis) -> dict[str, np.ndarray]:
@@ -91,12 +91,13 @@ def _features(study: Analysis) -> dict[str, np.ndarray]:
     asked, pixels = study.config.linear, {name: study.rows(name).astype(np.float64) for name in ("train", "test")}
     shared = {"count": asked.count, "seed": study.config.seed}
     if asked.features == "fourier":
-        bandwidth = asked.bandwidth * random_features.median_distance(pixels["train"][:1000])
+        bandwidth = asked.bandwidth * random_features.measure_median_distance(pixels["train"][:1000])
         return {
-            name: random_features.random_fourier(rows, bandwidth=bandwidth, **shared) for name, rows in pixels.items()
+            name: random_features.draw_fourier_features(rows, bandwidth=bandwidth, **shared)
+            for name, rows in pixels.items()
         }
     if asked.features == "relu":
-        return {name: random_features.random_relu(rows, **shared) for name, rows in pixels.items()}
+        return {name: random_features.draw_relu_features(rows, **shared) for name, rows in pixels.items()}
     return pixels
 
 
@@ -116,11 +117,11 @@ def _accuracy(study: Analysis, features: dict[str, np.ndarray], weights: np.ndar
 
 def _shrinkage(basis: least_norm.Basis, targets: np.ndarray, steps: int) -> dict[str, Any]:
     """Returns norms and distances to the least-norm interpolant along weight decay and along early stopping."""
-    rate = 1 / least_norm.curvature(basis).eigenvalues[0]
+    rate = 1 / least_norm.compute_curvature(basis).eigenvalues[0]
     stops = np.unique(np.geomspace(1, steps, STOPS).astype(np.int64))
     found = {
-        "weight_decay": regularization_paths.ridge_path(basis, targets, PENALTIES),
-        "early_stopping": regularization_paths.stopped_path(basis, targets, learning_rate=rate, steps=stops),
+        "weight_decay": regularization_paths.trace_ridge(basis, targets, PENALTIES),
+        "early_stopping": regularization_paths.trace_early_stopping(basis, targets, learning_rate=rate, steps=stops),
     }
     return {name: {field: values.tolist() for field, values in path._asdict().items()} for name, path in found.items()}
 

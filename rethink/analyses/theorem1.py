@@ -26,18 +26,18 @@ def run(study: Analysis) -> dict[str, Any]:
     """Builds the network and certifies it; returns the summary of the run.
 
     Raises:
-      UserError: too little memory, and as `expressivity.interpolate` and `depth.deepen`.
+      UserError: too little memory, and as `expressivity.interpolate_points` and `depth.deepen_network`.
     """
     asked, report = study.config.theorem1, study.stages.report
     study.require_raw_pixels("theorem 1's network")
     for size in asked.sizes:
         needed = size * (asked.synthetic_dimensions * BYTES_A_COORDINATE + BYTES_A_POINT)
-        memory.check("A network", needed, size, power=1, field="theorem1.sizes")
+        memory.require_memory("A network", needed, size, power=1, field="theorem1.sizes")
     split, test = study.splits["train"], study.splits["test"]
     points, targets = _flat(split.images), _targets(asked, split.labels, study.num_classes)
     report("construction", 0, 1)
     begun = time.monotonic()
-    network = expressivity.interpolate(
+    network = expressivity.interpolate_points(
         points, targets, seed=study.config.seed, threshold_position=asked.threshold_position
     )
     construction = time.monotonic() - begun
@@ -46,7 +46,7 @@ def run(study: Analysis) -> dict[str, Any]:
         "network", projection=network.projection, thresholds=network.thresholds, weights=network.weights
     )
     report("evaluation at every point", 0, 1)
-    certified = certificates.certificate(network, points, targets)
+    certified = certificates.certify_network(network, points, targets)
     test_fit = certificates.measure_fit(network(_flat(test.images)), _targets(asked, test.labels, study.num_classes))
     report("evaluation at every point", 1, 1)
     deep = [_certify_depth(study, network, count, points, targets) for count in asked.depths]
@@ -88,11 +88,11 @@ def _targets(asked: ConfigDict, labels: np.ndarray, num_classes: int) -> np.ndar
 
 
 def _certify_depth(
-    study: Analysis, network: expressivity.Network, count: int, points: np.ndarray, targets: np.ndarray
+    study: Analysis, network: expressivity.TwoLayerNetwork, count: int, points: np.ndarray, targets: np.ndarray
 ) -> dict[str, Any]:
     """Returns the certificate of the network made `count` affine maps deep (corollary 1)."""
     study.stages.report(f"depth {count}", 0, 1)
-    found = depth.certify_depth(depth.deepen(network, count), points, targets)
+    found = depth.certify_depth(depth.deepen_network(network, count), points, targets)
     study.stages.report(f"depth {count}", 1, 1)
     return {**found._asdict(), "fit": found.fit._asdict()}
 
@@ -122,11 +122,13 @@ def _measure_growth(study: Analysis, size: int) -> dict[str, Any]:
     points = np.asarray(jax.random.bits(points_key, (size, asked.synthetic_dimensions), jnp.uint8))
     targets = np.asarray(jax.random.randint(label_key, (size,), 0, 10, jnp.int32), np.float64)
     begun = time.monotonic()
-    network = expressivity.interpolate(
+    network = expressivity.interpolate_points(
         points, targets, seed=study.config.seed, threshold_position=asked.threshold_position
     )
     seconds = time.monotonic() - begun
-    found = certificates.certificate(network, points, targets, sample=min(size, asked.sampled), seed=study.config.seed)
+    found = certificates.certify_network(
+        network, points, targets, sample=min(size, asked.sampled), seed=study.config.seed
+    )
     study.stages.report(f"{size:,} synthetic points", 1, 1)
     return {
         "points": size,
@@ -159,7 +161,7 @@ def _rows(
         rows.append(("smallest singular value", f"{certified.smallest_singular_value:.3g}"))
     rows += [
         ("projections drawn", str(certified.attempts)),
-        ("construction", progress.duration(construction)),
+        ("construction", progress.format_duration(construction)),
         ("test labels right", f"{test_fit.labels_right:,} of {test_fit.points:,}"),
     ]
     for found in deep:
@@ -174,8 +176,6 @@ def _rows(
             )
         )
     for found in growth:
-        text = (
-            f"{progress.duration(found['seconds'])}, residual {found['residual']:.1e} on {found['sampled']:,} of them"
-        )
+        text = f"{progress.format_duration(found['seconds'])}, residual {found['residual']:.1e} on {found['sampled']:,} of them"
         rows.append((f"{found['points']:,} synthetic points", text))
     return rows

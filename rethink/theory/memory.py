@@ -18,7 +18,7 @@ def available_bytes() -> int:
     return found[0] * 1024 if found else os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
-def check(what: str, needed: int, count: int, *, power: int, field: str = "data.train_examples") -> None:
+def require_memory(what: str, needed: int, count: int, *, power: int, field: str = "data.train_examples") -> None:
     """Refuses a computation that would not fit.
 
     Args:

@@ -17,13 +17,11 @@ INDEFINITE = kernel_matrix.Kernel("polynomial", 1.0, 3, -5.0)
 
 
 def network(rows, targets):
-    return expressivity.interpolate(rows, targets[:, 0], seed=0, threshold_position=1 / 128)
+    return expressivity.interpolate_points(rows, targets[:, 0], seed=0, threshold_position=1 / 128)
 
 
 def interpolant(kernel):
-    return lambda rows, targets: interpolation.fit_matrix(
-        kernel_matrix.matrix_of_rows(kernel, rows), targets, ridge=0.0
-    )
+    return lambda rows, targets: interpolation.fit_matrix(kernel_matrix.make_matrix(kernel, rows), targets, ridge=0.0)
 
 
 @pytest.mark.parametrize(
@@ -33,9 +31,9 @@ def interpolant(kernel):
         (network, TWICE, TARGETS, "points 1 and 3 (row numbers) are the same point with different targets"),
         (network, NAN, TARGETS, "points have the value nan in row 2: give finite numbers."),
         (network, ROWS, TARGETS * np.nan, "targets have the value nan in row 0: give finite numbers."),
-        (least_norm.least_norm, ROWS[:0], TARGETS[:0], "The features have shape (0, 4): give [n, d]"),
-        (least_norm.kernel_form, TWICE[:4], TARGETS[:4], "is singular: leave out duplicates"),
-        (least_norm.least_norm, NAN, TARGETS, "The features of example 2 are not finite (1 such example)"),
+        (least_norm.solve_least_norm, ROWS[:0], TARGETS[:0], "The features have shape (0, 4): give [n, d]"),
+        (least_norm.solve_kernel_form, TWICE[:4], TARGETS[:4], "is singular: leave out duplicates"),
+        (least_norm.solve_least_norm, NAN, TARGETS, "The features of example 2 are not finite (1 such example)"),
         (interpolant(GAUSSIAN), ROWS[:0], TARGETS[:0], "rows of shape [0, 4] hold no example"),
         (interpolant(GAUSSIAN), TWICE, TARGETS, "is singular or indefinite"),
         (interpolant(GAUSSIAN), NAN, TARGETS, "row 2 holds NaN or infinity, leave it out."),
@@ -52,5 +50,5 @@ def test_bad_input_is_one_line(solve, rows, targets, words):
 def test_a_single_example_is_solved():
     rows, targets = ROWS[:1], TARGETS[:1]
     np.testing.assert_allclose(network(rows, targets)(rows), targets[:, 0])
-    np.testing.assert_allclose(rows @ least_norm.least_norm(rows, targets).weights, targets)
+    np.testing.assert_allclose(rows @ least_norm.solve_least_norm(rows, targets).weights, targets)
     np.testing.assert_allclose(interpolant(GAUSSIAN)(rows, targets).fitted, targets, rtol=1e-6)

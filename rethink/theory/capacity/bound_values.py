@@ -84,12 +84,12 @@ def measure_margins(logits: np.ndarray, labels: np.ndarray, *, quantile: float) 
     return margin, float(np.mean(margins <= margin))
 
 
-def evaluate(
-    network: weight_matrices.Network,
+def evaluate_bounds(
+    network: weight_matrices.WeightMatrices,
     sample: Sample,
     *,
     delta: float,
-    initial: weight_matrices.Network | None = None,
+    initial: weight_matrices.WeightMatrices | None = None,
     rademacher: float | None = None,
 ) -> list[BoundValue]:
     """Returns every bound on test error - train error, each with probability 1 - delta, beside that gap as measured.

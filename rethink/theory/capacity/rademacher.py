@@ -15,7 +15,9 @@ from rethink import randomness
 from rethink.schema.errors import UserError
 from rethink.theory.linear import least_norm
 
-Fit = Callable[[np.ndarray, int], np.ndarray]  # (signs int8 [n] of -1 and +1, draw) -> predictions [n] of -1 and +1
+FitSigns = Callable[
+    [np.ndarray, int], np.ndarray
+]  # (signs int8 [n] of -1 and +1, draw) -> predictions [n] of -1 and +1
 
 
 class Rademacher(NamedTuple):
@@ -65,7 +67,7 @@ def draw_signs(ids: np.ndarray, draw: int, *, seed: int) -> np.ndarray:
     return np.asarray(jax.vmap(lambda example: jax.random.bits(example, (), np.uint8))(keys) & 1, np.int8) * 2 - 1
 
 
-def rademacher(fit: Fit, ids: np.ndarray, *, draws: int, seed: int) -> Rademacher:
+def measure_rademacher(fit: FitSigns, ids: np.ndarray, *, draws: int, seed: int) -> Rademacher:
     """Returns E_sigma (1/n) sum_i sigma_i h(x_i), h being what `fit` finds for the signs sigma.
 
     The complexity is the expected *largest* such correlation over the class (paper, section 2.2), so training bounds it
@@ -94,10 +96,10 @@ def rademacher(fit: Fit, ids: np.ndarray, *, draws: int, seed: int) -> Rademache
                 "for each of them."
             )
         correlations[draw] = np.mean(signs * predictions.astype(np.float64))
-    return summarize(correlations, len(ids))
+    return summarize_correlations(correlations, len(ids))
 
 
-def summarize(correlations: np.ndarray, examples: int) -> Rademacher:
+def summarize_correlations(correlations: np.ndarray, examples: int) -> Rademacher:
     """Returns the bound that correlations float64 [draws] make, of classifiers trained on signs of so many examples.
 
     Of a classifier that was trained elsewhere the correlation is 2 accuracy - 1.
@@ -108,7 +110,7 @@ def summarize(correlations: np.ndarray, examples: int) -> Rademacher:
     return Rademacher(float(np.mean(correlations)), deviation, draws, examples, fitted, correlations)
 
 
-def linear_fit(features: np.ndarray | least_norm.Basis) -> Fit:
+def make_linear_fit(features: np.ndarray | least_norm.Basis) -> FitSigns:
     """Returns the fit of linear classifiers sign(<w, x>): the least squares solution on the signs, of least norm.
 
     A class to compare networks with. It fits everything where the examples are linearly independent, n <= rank; far
@@ -128,8 +130,8 @@ def linear_fit(features: np.ndarray | least_norm.Basis) -> Fit:
     return fit
 
 
-def linear_ceiling(examples: int, dimensions: int) -> float:
-    """Returns an upper bound on the Rademacher complexity of sign(<w, x>): `massart` on how many patterns it can make.
+def bound_linear_class(examples: int, dimensions: int) -> float:
+    """Returns an upper bound on the Rademacher complexity of sign(<w, x>): `bound_finite_class` on how many patterns it can make.
 
     Of n points in d dimensions there are at most 2 sum_{k < d} C(n - 1, k).
 
@@ -146,10 +148,10 @@ def linear_ceiling(examples: int, dimensions: int) -> float:
     chosen = np.arange(min(dimensions, examples))
     gammaln = scipy.special.gammaln
     terms = gammaln(examples) - gammaln(chosen + 1) - gammaln(examples - chosen)
-    return massart(math.log(2) + float(scipy.special.logsumexp(terms)), examples)
+    return bound_finite_class(math.log(2) + float(scipy.special.logsumexp(terms)), examples)
 
 
-def massart(log_size: float, examples: int) -> float:
+def bound_finite_class(log_size: float, examples: int) -> float:
     """Returns sqrt(2 ln(size) / n), or 1: no class of so many +-1 patterns on n points is more complex.
 
     Source: Massart (2000); Mohri, Rostamizadeh & Talwalkar, "Foundations of machine learning" (2018), theorem 3.7.
@@ -159,7 +161,7 @@ def massart(log_size: float, examples: int) -> float:
     return min(1.0, math.sqrt(2 * log_size / examples))
 
 
-def stability(gaps: Mapping[str, float], *, classes: int, test_examples: int) -> Stability:
+def bound_stability(gaps: Mapping[str, float], *, classes: int, test_examples: int) -> Stability:
     """Returns the least uniform stability of an algorithm that shows these gaps, and what it promises for each of them.
 
     Paper, section 2.2: uniform stability is a supremum over data sets, true and random labels alike, and does not look

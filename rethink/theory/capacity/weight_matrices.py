@@ -11,7 +11,7 @@ import numpy as np
 from rethink.schema.errors import UserError
 
 
-class Network(NamedTuple):
+class WeightMatrices(NamedTuple):
     """f(x) = relu(... relu(x W_1 + b_1) ...) W_L + b_L: weights float64 [inputs, outputs], biases [outputs]."""
 
     weights: tuple[np.ndarray, ...]
@@ -33,7 +33,7 @@ class Network(NamedTuple):
         return any(bias.any() for bias in self.biases)
 
 
-def from_params(params: Mapping[str, Any]) -> Network:
+def read_params(params: Mapping[str, Any]) -> WeightMatrices:
     """Returns the network of the parameters of an MLP of models/mlp.py without batch norm.
 
     Args:
@@ -55,10 +55,10 @@ def from_params(params: Mapping[str, Any]) -> Network:
         np.asarray(params[name].get("bias", np.zeros(matrix.shape[-1])), np.float64)
         for name, matrix in zip(names, weights, strict=True)
     )
-    return make_network(weights, biases)
+    return make_weight_matrices(weights, biases)
 
 
-def make_network(weights: tuple[np.ndarray, ...], biases: tuple[np.ndarray, ...]) -> Network:
+def make_weight_matrices(weights: tuple[np.ndarray, ...], biases: tuple[np.ndarray, ...]) -> WeightMatrices:
     """Returns the network of these matrices and vectors, checked.
 
     Raises:
@@ -74,10 +74,10 @@ def make_network(weights: tuple[np.ndarray, ...], biases: tuple[np.ndarray, ...]
         )
     if not all(np.isfinite(array).all() for array in (*weights, *biases)):
         raise UserError("The weights are not finite: the run diverged, and no bound applies to it.")
-    return Network(tuple(weights), tuple(biases))
+    return WeightMatrices(tuple(weights), tuple(biases))
 
 
-def fold_biases(network: Network, *, always: bool) -> tuple[np.ndarray, ...]:
+def fold_biases(network: WeightMatrices, *, always: bool) -> tuple[np.ndarray, ...]:
     """Returns weights that compute the same function of (x, 1) without biases, which the theorems do not have.
 
     Each hidden layer hands the 1 on to the next by a unit of its own. Where every bias is 0, the weights come back as

@@ -47,32 +47,37 @@ class NotPositive(Exception):
         self.row, self.tile, self.tiles = row, tile, tiles
 
 
-def silent(stage: str, done: int, total: int) -> None:
+def ignore_progress(stage: str, done: int, total: int) -> None:
     """Shows no progress."""
 
 
-def spans(count: int, tile: int) -> list[slice]:
+def split_rows(count: int, tile: int) -> list[slice]:
     """Returns the rows of each tile; the last one may be smaller."""
     return [slice(start, min(start + tile, count)) for start in range(0, count, tile)]
 
 
-def empty(count: int, tile: int) -> Tiles:
+def make_zero_tiles(count: int, tile: int) -> Tiles:
     """Returns tiles of zeros."""
-    sizes = [span.stop - span.start for span in spans(count, tile)]
+    sizes = [span.stop - span.start for span in split_rows(count, tile)]
     return Tiles(
         count, tile, [[np.zeros((m, n), np.float32, "F") for n in sizes[: i + 1]] for i, m in enumerate(sizes)]
     )
 
 
-def fill(
-    block: Callable[[slice, slice], np.ndarray], count: int, *, tile: int, ridge: float, progress: Progress = silent
+def fill_tiles(
+    block: Callable[[slice, slice], np.ndarray],
+    count: int,
+    *,
+    tile: int,
+    ridge: float,
+    progress: Progress = ignore_progress,
 ) -> Tiles:
     """Returns the lower half of a matrix + ridge I.
 
     Args:
       block: (rows, columns) -> float32 [rows, columns] of the symmetric matrix, freshly made: a tile keeps it.
     """
-    parts = spans(count, tile)
+    parts = split_rows(count, tile)
     total, blocks = len(parts) * (len(parts) + 1) // 2, []
     for i, rows in enumerate(parts):
         line = []
@@ -98,7 +103,7 @@ def shift_diagonal(matrix: Tiles) -> float:
     return shift
 
 
-def factor(matrix: Tiles, *, progress: Progress = silent) -> None:
+def factor_tiles(matrix: Tiles, *, progress: Progress = ignore_progress) -> None:
     """Replaces the matrix by its Cholesky factor, in place.
 
     Cost: count^3 / 3 multiplications and additions in float32, almost all of them products of tiles.
@@ -134,15 +139,15 @@ def _largest_diagonal(matrix: Tiles) -> float:
     return max(float(line[-1].diagonal().max()) for line in matrix.blocks)
 
 
-def smallest_pivot(lower: Tiles) -> tuple[float, int]:
+def find_smallest_pivot(lower: Tiles) -> tuple[float, int]:
     """Returns the least square on the factor's diagonal, and its row."""
     pivots = np.concatenate([line[-1].diagonal() for line in lower.blocks]).astype(np.float64) ** 2
     return float(pivots.min()), int(pivots.argmin())
 
 
-def solve(lower: Tiles, targets: np.ndarray) -> np.ndarray:
+def solve_with_factor(lower: Tiles, targets: np.ndarray) -> np.ndarray:
     """Returns (L L^T)^-1 targets in float32's accuracy, float64 [count, k] as the targets are."""
-    x, parts, tiles = np.asfortranarray(targets, np.float32), spans(lower.rows, lower.tile), len(lower.blocks)
+    x, parts, tiles = np.asfortranarray(targets, np.float32), split_rows(lower.rows, lower.tile), len(lower.blocks)
     for i in range(tiles):
         right = x[parts[i]].copy("F")
         for j in range(i):
@@ -156,9 +161,9 @@ def solve(lower: Tiles, targets: np.ndarray) -> np.ndarray:
     return x.astype(np.float64)
 
 
-def multiply(lower: Tiles, vectors: np.ndarray) -> np.ndarray:
+def multiply_by_factor(lower: Tiles, vectors: np.ndarray) -> np.ndarray:
     """Returns L L^T vectors in float32's accuracy, float64 [count, k] as the vectors are."""
-    x, parts, tiles = np.asfortranarray(vectors, np.float32), spans(lower.rows, lower.tile), len(lower.blocks)
+    x, parts, tiles = np.asfortranarray(vectors, np.float32), split_rows(lower.rows, lower.tile), len(lower.blocks)
     corners = [line[-1] for line in lower.blocks]
     below = [
         scipy.linalg.blas.strmm(1.0, corner, x[part], lower=True, trans_a=True)
@@ -185,7 +190,9 @@ def estimate_condition(lower: Tiles, start: np.ndarray) -> float:
     Args:
       start: float64 [count], a random direction.
     """
-    return _largest(lambda v: multiply(lower, v), start) * _largest(lambda v: solve(lower, v), start)
+    return _largest(lambda v: multiply_by_factor(lower, v), start) * _largest(
+        lambda v: solve_with_factor(lower, v), start
+    )
 
 
 def _largest(apply: Callable[[np.ndarray], np.ndarray], start: np.ndarray) -> float:
@@ -206,7 +213,7 @@ def _largest(apply: Callable[[np.ndarray], np.ndarray], start: np.ndarray) -> fl
     return float(found[-1])
 
 
-def predict_bytes(count: int, *, tile: int, dimensions: int, targets: int, halves: int = 1) -> int:
+def predict_fit_bytes(count: int, *, tile: int, dimensions: int, targets: int, halves: int = 1) -> int:
     """Returns the memory at the peak of a fit, beside what is held before it: tiles, blocks in float64, vectors.
 
     Args:
@@ -214,6 +221,6 @@ def predict_bytes(count: int, *, tile: int, dimensions: int, targets: int, halve
       halves: how many halves are held at a time: 2 where the matrix is kept beside its factor.
     """
     tile = min(tile, count)
-    lower = 4 * sum((span.stop - span.start) * span.stop for span in spans(count, tile))
+    lower = 4 * sum((span.stop - span.start) * span.stop for span in split_rows(count, tile))
     working = 3 * 8 * tile**2 + 2 * 8 * tile * dimensions
     return halves * lower + working + 4 * count * dimensions + 8 * 8 * count * targets

@@ -36,7 +36,7 @@ class Whitening(NamedTuple):
     patch: int
 
 
-class Net(NamedTuple):
+class RandomNet(NamedTuple):
     """Filters with the whitening folded in, and what follows them.
 
     Attributes:
@@ -109,7 +109,7 @@ def make_net(
     stride: int,
     seed: int,
     block: int = 0,
-) -> Net:
+) -> RandomNet:
     """Returns a net of random filters of norm 1 on whitened patches.
 
     Args:
@@ -138,10 +138,10 @@ def make_net(
     drawn /= np.maximum(np.linalg.norm(drawn, axis=1, keepdims=True), 1e-12)
     folded = drawn @ whitening.matrix
     kernels = folded.T.reshape(whitening.patch, whitening.patch, -1, filters)
-    return Net(kernels.astype(np.float32), (folded @ whitening.mean).astype(np.float32), threshold, stride)
+    return RandomNet(kernels.astype(np.float32), (folded @ whitening.mean).astype(np.float32), threshold, stride)
 
 
-def apply_net(net: Net, images: np.ndarray) -> np.ndarray:
+def apply_net(net: RandomNet, images: np.ndarray) -> np.ndarray:
     """Returns float32 [n, 8 * filters] of uint8 images [n, height, width, channels].
 
     Ordered by sign, quadrant (row first), filter; each the mean over the places of a quadrant, so that quadrants of
@@ -164,7 +164,7 @@ def apply_net(net: Net, images: np.ndarray) -> np.ndarray:
     return found
 
 
-def standardize(train: np.ndarray, test: np.ndarray) -> None:
+def standardize_features(train: np.ndarray, test: np.ndarray) -> None:
     """Takes the mean over train from each feature [n, m] and divides by its deviation there, in place, on both."""
     mean = train.mean(axis=0, dtype=np.float64).astype(np.float32)
     train -= mean

@@ -7,7 +7,7 @@ fixed on a part of MNIST's train set; BUILD_NOTES.md has the figures.
 import numpy as np
 
 from rethink.schema.errors import UserError
-from rethink.theory.kernels.matmul import product
+from rethink.theory.kernels.matmul import multiply_transposed
 
 ROWS = 2000  # images in one product
 WAVELENGTHS = (3.0, 5.0, 8.0)  # pixels
@@ -17,7 +17,7 @@ POOL = 2  # neighbouring wavelets that are averaged, in each direction
 WIDTH = 0.5  # standard deviation of the envelope, in wavelengths: about an octave of bandwidth
 
 
-def gabor_features(
+def compute_gabor_features(
     images: np.ndarray,
     *,
     wavelengths: tuple[float, ...] = WAVELENGTHS,
@@ -55,7 +55,9 @@ def gabor_features(
         raise UserError(
             f"Gabor stride={stride} and pool={pool} leave no place in {height}x{breadth} pixels: lower them."
         )
-    bank = wavelet_bank(height, breadth, wavelengths=wavelengths, orientations=orientations, stride=stride, width=width)
+    bank = make_wavelet_bank(
+        height, breadth, wavelengths=wavelengths, orientations=orientations, stride=stride, width=width
+    )
     real, imaginary = bank.real.astype(np.float32), bank.imag.astype(np.float32)
     places = (len(wavelengths) * orientations, len(_centres(height, stride)), len(_centres(breadth, stride)))
     found = []
@@ -63,14 +65,16 @@ def gabor_features(
         pixels = images[start : start + ROWS].reshape(-1, height * breadth).astype(np.float32)
         if images.dtype == np.uint8:
             pixels /= 255
-        magnitudes = np.hypot(product(pixels, real), product(pixels, imaginary)).reshape(-1, *places)
+        magnitudes = np.hypot(multiply_transposed(pixels, real), multiply_transposed(pixels, imaginary)).reshape(
+            -1, *places
+        )
         magnitudes = magnitudes[..., : down * pool, : across * pool]
         pooled = magnitudes.reshape(-1, places[0], down, pool, across, pool).mean(axis=(3, 5))
         found.append(np.sqrt(pooled).reshape(len(pixels), -1))
     return np.concatenate(found)
 
 
-def wavelet_bank(
+def make_wavelet_bank(
     height: int, breadth: int, *, wavelengths: tuple[float, ...], orientations: int, stride: int, width: float
 ) -> np.ndarray:
     """Returns complex128 [wavelets, height * breadth]: exp(-r^2 / (2 s^2)) (exp(2 pi i u / wavelength) - mean).

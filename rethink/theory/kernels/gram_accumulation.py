@@ -11,7 +11,7 @@ from rethink.schema.errors import UserError
 from rethink.theory import memory
 from rethink.theory.kernels import cholesky, kernel_matrix
 from rethink.theory.kernels.cholesky import Tiles
-from rethink.theory.kernels.kernel_matrix import Kernel, Matrix
+from rethink.theory.kernels.kernel_matrix import BlockMatrix, Kernel
 from rethink.theory.kernels.matmul import add_product
 
 
@@ -29,7 +29,7 @@ class Accumulated(NamedTuple):
     test_squares: np.ndarray
 
 
-def empty(train_examples: int, test_examples: int, *, tile: int = cholesky.TILE) -> Accumulated:
+def start_products(train_examples: int, test_examples: int, *, tile: int = cholesky.TILE) -> Accumulated:
     """Returns the products over no feature.
 
     Raises:
@@ -37,10 +37,10 @@ def empty(train_examples: int, test_examples: int, *, tile: int = cholesky.TILE)
     """
     if train_examples < 1 or tile < 1:
         raise UserError(f"{train_examples} train examples in tiles of {tile}: give at least 1 of each.")
-    needed = cholesky.predict_bytes(train_examples, tile=tile, dimensions=0, targets=10, halves=2)
-    memory.check("A kernel model", needed + 4 * train_examples * test_examples, train_examples, power=2)
+    needed = cholesky.predict_fit_bytes(train_examples, tile=tile, dimensions=0, targets=10, halves=2)
+    memory.require_memory("A kernel model", needed + 4 * train_examples * test_examples, train_examples, power=2)
     cross = np.zeros((test_examples, train_examples), np.float32, "F")
-    return Accumulated(cholesky.empty(train_examples, tile), cross, np.zeros(test_examples))
+    return Accumulated(cholesky.make_zero_tiles(train_examples, tile), cross, np.zeros(test_examples))
 
 
 def add_features(products: Accumulated, train: np.ndarray, test: np.ndarray) -> None:
@@ -63,7 +63,7 @@ def add_features(products: Accumulated, train: np.ndarray, test: np.ndarray) -> 
             )
         if not np.isfinite(features.sum(axis=0, dtype=np.float64)).all():
             raise UserError("The features hold NaN or infinity: leave those out.")
-    parts = cholesky.spans(products.train.rows, products.train.tile)
+    parts = cholesky.split_rows(products.train.rows, products.train.tile)
     for i, rows in enumerate(parts):
         for j, columns in enumerate(parts[: i + 1]):
             add_product(products.train.blocks[i][j], train[rows], train[columns], factor=1.0)
@@ -72,7 +72,7 @@ def add_features(products: Accumulated, train: np.ndarray, test: np.ndarray) -> 
     products.test_squares[:] += np.einsum("nd,nd->n", test, test, dtype=np.float64)
 
 
-def train_matrix(kernel: Kernel, products: Accumulated) -> Matrix:
+def make_train_matrix(kernel: Kernel, products: Accumulated) -> BlockMatrix:
     """Returns the matrix of a kernel on train, of which interpolation.fit_matrix makes a model.
 
     Its blocks are the tiles: fit with the same `tile`.
@@ -88,39 +88,39 @@ def train_matrix(kernel: Kernel, products: Accumulated) -> Matrix:
         found = (tiles.blocks[i][j] if j <= i else tiles.blocks[j][i].T).astype(dtype)
         if (rows.stop - rows.start, columns.stop - columns.start) != found.shape:
             raise UserError(f"kernel.tile={rows.stop - rows.start} is not that of the products: give {tiles.tile}.")
-        return kernel_matrix.from_products(kernel, found, squares[rows], squares[columns])
+        return kernel_matrix.apply_to_products(kernel, found, squares[rows], squares[columns])
 
-    return Matrix(tiles.rows, tiles.rows, block, f"{kernel} on accumulated features", 0)
+    return BlockMatrix(tiles.rows, tiles.rows, block, f"{kernel} on accumulated features", 0)
 
 
-def cross_matrix(kernel: Kernel, products: Accumulated) -> Matrix:
+def make_cross_matrix(kernel: Kernel, products: Accumulated) -> BlockMatrix:
     """Returns the matrix of a kernel between test and train, for interpolation.predict_matrix.
 
     Raises:
-      UserError: as `train_matrix`.
+      UserError: as `make_train_matrix`.
     """
     check_function_of_products(kernel)
     squares = _train_squares(products)
 
     def block(rows: slice, columns: slice, dtype: type) -> np.ndarray:
         found: np.ndarray = products.cross[rows, columns].astype(dtype)
-        return kernel_matrix.from_products(kernel, found, products.test_squares[rows], squares[columns])
+        return kernel_matrix.apply_to_products(kernel, found, products.test_squares[rows], squares[columns])
 
-    return Matrix(len(products.cross), products.train.rows, block, f"{kernel} on accumulated features", 0)
+    return BlockMatrix(len(products.cross), products.train.rows, block, f"{kernel} on accumulated features", 0)
 
 
-def natural_gamma(name: str, products: Accumulated) -> float:
+def find_products_gamma(name: str, products: Accumulated) -> float:
     """Returns as kernels.natural_gamma, from the products of train."""
     squares, tiles = _train_squares(products), products.train
     mean_square = float(squares.mean())
     if name != "gaussian":
-        return kernel_matrix.inverse(mean_square)
+        return kernel_matrix.invert_size(mean_square)
     total = 0.0
     for i, line in enumerate(tiles.blocks):
         total += float(line[i].sum(dtype=np.float64)) + 2 * sum(
             float(block.sum(dtype=np.float64)) for block in line[:i]
         )
-    return kernel_matrix.inverse(2 * (mean_square - total / tiles.rows**2))
+    return kernel_matrix.invert_size(2 * (mean_square - total / tiles.rows**2))
 
 
 def check_function_of_products(kernel: Kernel) -> None:

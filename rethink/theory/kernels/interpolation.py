@@ -17,15 +17,15 @@ from rethink import randomness
 from rethink.schema.errors import UserError
 from rethink.theory import memory
 from rethink.theory.kernels import cholesky, kernel_matrix
-from rethink.theory.kernels.cholesky import TILE, Progress, silent
-from rethink.theory.kernels.kernel_matrix import Kernel, Matrix
+from rethink.theory.kernels.cholesky import TILE, Progress, ignore_progress
+from rethink.theory.kernels.kernel_matrix import BlockMatrix, Kernel
 
 TOLERANCE = 1e-6  # of the residual, relative to the largest target
 SOLVED = 1e-3  # of the same: what a solution must reach
 MOST_REFINEMENTS = 20
 
 
-class Singular(UserError):
+class SingularMatrix(UserError):
     """A kernel matrix that is not positive definite, as far as float32 and refinement in float64 can tell."""
 
 
@@ -61,14 +61,14 @@ class Solution(NamedTuple):
     peak_bytes: int
 
 
-def fit(
+def fit_rows(
     rows: np.ndarray,
     targets: np.ndarray,
     kernel: Kernel,
     *,
     ridge: float,
     tile: int = TILE,
-    progress: Progress = silent,
+    progress: Progress = ignore_progress,
 ) -> Solution:
     """Returns the model that interpolates targets [n, k] at rows [n, d], or with a ridge comes near them.
 
@@ -79,38 +79,38 @@ def fit(
 
     Raises:
       UserError: input that is empty, not finite or does not match, too little memory, equal rows without a ridge, or
-        a matrix that is not positive definite (`Singular`).
+        a matrix that is not positive definite (`SingularMatrix`).
     """
     kernel_matrix.check_rows("rows", rows)
     if not ridge:
         kernel_matrix.check_distinct(rows)
-    return fit_matrix(kernel_matrix.matrix_of_rows(kernel, rows), targets, ridge=ridge, tile=tile, progress=progress)
+    return fit_matrix(kernel_matrix.make_matrix(kernel, rows), targets, ridge=ridge, tile=tile, progress=progress)
 
 
 def fit_matrix(
-    matrix: Matrix,
+    matrix: BlockMatrix,
     targets: np.ndarray,
     *,
     ridge: float,
     tile: int = TILE,
-    progress: Progress = silent,
+    progress: Progress = ignore_progress,
     condition: bool = True,
 ) -> Solution:
-    """Returns as `fit`, for a symmetric matrix that is evaluated by blocks, such as of accumulated features.
+    """Returns as `fit_rows`, for a symmetric matrix that is evaluated by blocks, such as of accumulated features.
 
     A Cholesky factor in float32 is the preconditioner of conjugate gradients in float64, in which K comes anew from the
     rows: two or three products with K leave a residual of 1e-6, and a factor that is too coarse for plain iterative
     refinement still serves.
 
     Raises:
-      UserError: as `fit`.
+      UserError: as `fit_rows`.
     """
     targets = _check_targets(matrix, targets, ridge, tile)
-    needed = cholesky.predict_bytes(matrix.rows, tile=tile, dimensions=matrix.dimensions, targets=targets.shape[1])
-    memory.check("A kernel model", needed, matrix.rows, power=2)
+    needed = cholesky.predict_fit_bytes(matrix.rows, tile=tile, dimensions=matrix.dimensions, targets=targets.shape[1])
+    memory.require_memory("A kernel model", needed, matrix.rows, power=2)
     seconds: dict[str, float] = {}
     with _timed(seconds, "gram"):
-        lower = cholesky.fill(
+        lower = cholesky.fill_tiles(
             lambda a, b: matrix.block(a, b, np.float32), matrix.rows, tile=tile, ridge=ridge, progress=progress
         )
     with _timed(seconds, "factor"):
@@ -131,55 +131,57 @@ def fit_matrix(
         residuals=residuals,
         norm=float(np.sqrt(max(np.sum(alpha * fitted), 0.0))),
         condition=estimate,
-        smallest_pivot=cholesky.smallest_pivot(lower)[0],
+        smallest_pivot=cholesky.find_smallest_pivot(lower)[0],
         seconds=seconds,
-        peak_bytes=peak_bytes(),
+        peak_bytes=read_peak_bytes(),
     )
 
 
-def predict(
+def predict_rows(
     solution: Solution,
     kernel: Kernel,
     train_rows: np.ndarray,
     rows: np.ndarray,
     *,
     tile: int = TILE,
-    progress: Progress = silent,
+    progress: Progress = ignore_progress,
 ) -> np.ndarray:
     """Returns the values of the model at rows [m, d], float64 [m, k].
 
     Raises:
       UserError: rows that are empty, not finite or of another dimension than train's.
     """
-    matrix = kernel_matrix.matrix_of_rows(kernel, rows, train_rows)
+    matrix = kernel_matrix.make_matrix(kernel, rows, train_rows)
     return predict_matrix(solution, matrix, tile=tile, progress=progress)
 
 
-def predict_matrix(solution: Solution, cross: Matrix, *, tile: int = TILE, progress: Progress = silent) -> np.ndarray:
-    """Returns as `predict`, for the matrix [m, n] between the examples and those of train."""
-    return kernel_matrix.multiply(cross, solution.alpha, tile=tile, progress=progress, stage="predictions")
+def predict_matrix(
+    solution: Solution, cross: BlockMatrix, *, tile: int = TILE, progress: Progress = ignore_progress
+) -> np.ndarray:
+    """Returns as `predict_rows`, for the matrix [m, n] between the examples and those of train."""
+    return kernel_matrix.multiply_matrix(cross, solution.alpha, tile=tile, progress=progress, stage="predictions")
 
 
-def error_rate(values: np.ndarray, labels: np.ndarray) -> float:
+def compute_error_rate(values: np.ndarray, labels: np.ndarray) -> float:
     """Returns the fraction of labels int [m] that are not where values [m, k] are largest."""
     return float((values.argmax(axis=1) != labels).mean())
 
 
-def peak_bytes() -> int:
+def read_peak_bytes() -> int:
     """Returns the most memory that the process has held in its life."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _conjugate_gradients(
-    matrix: Matrix, lower: cholesky.Tiles, targets: np.ndarray, ridge: float, progress: Progress
+    matrix: BlockMatrix, lower: cholesky.Tiles, targets: np.ndarray, ridge: float, progress: Progress
 ) -> tuple[np.ndarray, np.ndarray, list[float]]:
     """Returns (alpha, y - (K + ridge I) alpha, its largest entry at the start and after each step); columns apart."""
     scale = float(np.abs(targets).max())
     alpha, rest, residuals = np.zeros_like(targets), targets.copy(), [scale]
     direction, before = np.zeros_like(targets), np.ones(targets.shape[1])
     while residuals[-1] > TOLERANCE * scale and len(residuals) <= MOST_REFINEMENTS:
-        solved = cholesky.solve(lower, rest)
+        solved = cholesky.solve_with_factor(lower, rest)
         now = np.sum(rest * solved, axis=0)
         direction = solved + direction * (now / before if len(residuals) > 1 else 0.0)
         stage = f"refinement {len(residuals)}"
@@ -194,8 +196,8 @@ def _conjugate_gradients(
         if not np.isfinite(residuals[-1]) or (curvature < 0).any():
             break
     if not residuals[-1] <= SOLVED * scale:
-        pivot, row = cholesky.smallest_pivot(lower)
-        raise Singular(
+        pivot, row = cholesky.find_smallest_pivot(lower)
+        raise SingularMatrix(
             f"The matrix of the {matrix.description} with ridge {ridge:g} is singular or indefinite: "
             f"{len(residuals) - 1} refinements leave {residuals[-1]:.1e} of targets up to {scale:g}, and the smallest "
             f"pivot of its factor, {pivot:.1e}, is that of example {row} (tile {row // lower.tile + 1} of "
@@ -210,22 +212,22 @@ def _estimate_condition(lower: cholesky.Tiles) -> float:
     return cholesky.estimate_condition(lower, np.asarray(jax.random.normal(key, (lower.rows,), np.float32), np.float64))
 
 
-def _factor(lower: cholesky.Tiles, matrix: Matrix, ridge: float, progress: Progress) -> None:
+def _factor(lower: cholesky.Tiles, matrix: BlockMatrix, ridge: float, progress: Progress) -> None:
     """Factors in place.
 
     Raises:
-      Singular: a pivot is not positive; the line says where, and what to change.
+      SingularMatrix: a pivot is not positive; the line says where, and what to change.
     """
     try:
-        cholesky.factor(lower, progress=progress)
+        cholesky.factor_tiles(lower, progress=progress)
     except cholesky.NotPositive as error:
-        raise Singular(
+        raise SingularMatrix(
             f"The matrix of the {matrix.description} with ridge {ridge:g} is singular or indefinite in float32, at the "
             f"pivot of example {error.row} (tile {error.tile + 1} of {error.tiles}): {_remedy(matrix)}"
         ) from error
 
 
-def _remedy(matrix: Matrix) -> str:
+def _remedy(matrix: BlockMatrix) -> str:
     """Returns what makes a matrix positive definite."""
     if matrix.description.startswith(("gaussian", "laplacian")):
         return "set a larger kernel.gamma, or a larger ridge, such as kernel.ridges=(1e-3,)."
@@ -235,7 +237,7 @@ def _remedy(matrix: Matrix) -> str:
     )
 
 
-def _check_targets(matrix: Matrix, targets: np.ndarray, ridge: float, tile: int) -> np.ndarray:
+def _check_targets(matrix: BlockMatrix, targets: np.ndarray, ridge: float, tile: int) -> np.ndarray:
     """Returns the targets as float64 [n, k]."""
     if targets.ndim != 2 or len(targets) != matrix.rows or not targets.size:
         raise UserError(

@@ -12,7 +12,7 @@ from scipy.spatial import distance
 
 from rethink.schema.errors import UserError, pick
 from rethink.theory.kernels import cholesky
-from rethink.theory.kernels.matmul import product
+from rethink.theory.kernels.matmul import multiply_transposed
 
 
 class Kernel(NamedTuple):
@@ -34,7 +34,7 @@ class Kernel(NamedTuple):
         return f"{self.name} kernel (gamma={self.gamma:.6g}{more})"
 
 
-class Matrix(NamedTuple):
+class BlockMatrix(NamedTuple):
     """A matrix [rows, columns] that is evaluated where it is needed.
 
     Attributes:
@@ -50,7 +50,7 @@ class Matrix(NamedTuple):
     dimensions: int
 
 
-def from_products(
+def apply_to_products(
     kernel: Kernel, products: np.ndarray, row_squares: np.ndarray, column_squares: np.ndarray
 ) -> np.ndarray:
     """Turns inner products [m, n] into values of any kernel but the Laplacian, in place, and returns them.
@@ -75,7 +75,7 @@ def from_products(
 
 def _by_product(kernel: Kernel, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """One matrix product; the squares of the rows are summed in float64."""
-    return from_products(kernel, product(a, b), _squares(a), _squares(b))
+    return apply_to_products(kernel, multiply_transposed(a, b), _squares(a), _squares(b))
 
 
 def _laplacian(kernel: Kernel, a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -96,7 +96,7 @@ KERNELS: dict[str, Callable[[Kernel, np.ndarray, np.ndarray], np.ndarray]] = {
 }
 
 
-def evaluate(kernel: Kernel, rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+def evaluate_kernel(kernel: Kernel, rows: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Returns the kernel [m, n] between rows [m, d] and others [n, d], both float32 or both float64.
 
     Raises:
@@ -106,14 +106,14 @@ def evaluate(kernel: Kernel, rows: np.ndarray, others: np.ndarray) -> np.ndarray
     return KERNELS[kernel.name](kernel, rows, others)
 
 
-def matrix_of_rows(kernel: Kernel, rows: np.ndarray, others: np.ndarray | None = None) -> Matrix:
+def make_matrix(kernel: Kernel, rows: np.ndarray, others: np.ndarray | None = None) -> BlockMatrix:
     """Returns the matrix of a kernel between rows [m, d] and others [n, d]; without others, of rows with themselves.
 
     The blocks are computed in the dtype that is asked for, from rows centred at the mean of `others` where the kernel
     does not see a shift: less is cancelled in the distances.
 
     Raises:
-      UserError: rows that are no finite matrices of the same dimension, at least one row each; a kernel as `evaluate`
+      UserError: rows that are no finite matrices of the same dimension, at least one row each; a kernel as `evaluate_kernel`
         refuses it.
     """
     check_kernel(kernel)
@@ -132,26 +132,28 @@ def matrix_of_rows(kernel: Kernel, rows: np.ndarray, others: np.ndarray | None =
         b = a if itself and wanted == columns else (others[columns] - centre).astype(dtype)
         return KERNELS[kernel.name](kernel, a, b)
 
-    return Matrix(len(rows), len(others), block, str(kernel), rows.shape[1])
+    return BlockMatrix(len(rows), len(others), block, str(kernel), rows.shape[1])
 
 
-def multiply(matrix: Matrix, vectors: np.ndarray, *, tile: int, progress: cholesky.Progress, stage: str) -> np.ndarray:
+def multiply_matrix(
+    matrix: BlockMatrix, vectors: np.ndarray, *, tile: int, progress: cholesky.Progress, stage: str
+) -> np.ndarray:
     """Returns matrix @ vectors, float64 [rows, k] for vectors float64 [columns, k]; every block is made in float64."""
     found = np.zeros((matrix.rows, vectors.shape[1]))
-    parts = cholesky.spans(matrix.rows, tile)
+    parts = cholesky.split_rows(matrix.rows, tile)
     for done, rows in enumerate(parts, start=1):
-        for columns in cholesky.spans(matrix.columns, tile):
+        for columns in cholesky.split_rows(matrix.columns, tile):
             found[rows] += matrix.block(rows, columns, np.float64) @ vectors[columns]
         progress(stage, done, len(parts))
     return found
 
 
 def multiply_symmetric(
-    matrix: Matrix, vectors: np.ndarray, *, tile: int, progress: cholesky.Progress, stage: str
+    matrix: BlockMatrix, vectors: np.ndarray, *, tile: int, progress: cholesky.Progress, stage: str
 ) -> np.ndarray:
-    """Returns as `multiply`, of a symmetric matrix: each block below the diagonal is made once and serves twice."""
+    """Returns as `multiply_matrix`, of a symmetric matrix: each block below the diagonal is made once and serves twice."""
     found = np.zeros((matrix.rows, vectors.shape[1]))
-    parts = cholesky.spans(matrix.rows, tile)
+    parts = cholesky.split_rows(matrix.rows, tile)
     for i, rows in enumerate(parts):
         for j, columns in enumerate(parts[: i + 1]):
             block = matrix.block(rows, columns, np.float64)
@@ -162,7 +164,7 @@ def multiply_symmetric(
     return found
 
 
-def natural_gamma(name: str, rows: np.ndarray) -> float:
+def find_natural_gamma(name: str, rows: np.ndarray) -> float:
     """Returns the gamma that candidates are counted in: over rows [n, d] it makes the kernel's argument 1 on average.
 
     gaussian: 1 / mean |x - x'|^2 over all pairs, laplacian: 1 / mean |x - x'|_1 of neighbours in the given order,
@@ -176,16 +178,16 @@ def natural_gamma(name: str, rows: np.ndarray) -> float:
     check_rows("rows", rows)
     if name == "laplacian":
         rolled = np.roll(rows, 1, axis=0)
-        return inverse(float(np.abs(np.subtract(rows, rolled, dtype=np.float64)).sum() / len(rows)))
+        return invert_size(float(np.abs(np.subtract(rows, rolled, dtype=np.float64)).sum() / len(rows)))
     square = float(_squares(rows).mean())
     if name != "gaussian":
-        return inverse(square)
+        return invert_size(square)
     mean = rows.mean(axis=0, dtype=np.float64)
     apart = 2 * (square - float(mean @ mean))
-    return inverse(apart if apart > 1e-12 * square else 0.0)
+    return invert_size(apart if apart > 1e-12 * square else 0.0)
 
 
-def inverse(size: float) -> float:
+def invert_size(size: float) -> float:
     """Returns 1 / size.
 
     Raises:

@@ -15,9 +15,9 @@ import scipy.linalg.blas
 Product = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
-def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def multiply_transposed(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Returns a b^T, [m, n] for a [m, d] and b [n, d] of one dtype, float32 or float64: the dtype of the result."""
-    return _chosen()(a, b)
+    return _choose_product()(a, b)
 
 
 def add_product(c: np.ndarray, a: np.ndarray, b: np.ndarray, *, factor: float) -> None:
@@ -27,8 +27,8 @@ def add_product(c: np.ndarray, a: np.ndarray, b: np.ndarray, *, factor: float) -
       c: float32 [m, n] in Fortran order.
       a, b: float32 [m, d] and [n, d]; in either order BLAS reads them where they are.
     """
-    if _chosen() is on_accelerator:
-        c += np.float32(factor) * on_accelerator(a, b)
+    if _choose_product() is multiply_on_accelerator:
+        c += np.float32(factor) * multiply_on_accelerator(a, b)
         return
     (a, a_transposed), (b, b_transposed) = _in_fortran_order(a), _in_fortran_order(b)
     found = scipy.linalg.blas.sgemm(
@@ -38,20 +38,20 @@ def add_product(c: np.ndarray, a: np.ndarray, b: np.ndarray, *, factor: float) -
         raise ValueError("c is no float32 matrix in Fortran order")
 
 
-def on_host(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def multiply_on_host(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Returns a b^T by NumPy's BLAS."""
     return a @ b.T
 
 
-def on_accelerator(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def multiply_on_accelerator(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Returns a b^T by jax, in the dtype that it has on the host: no shortened mantissas, no global x64 switch."""
     with jax.enable_x64(a.dtype == np.float64):
         return np.array(jnp.matmul(jnp.asarray(a), jnp.asarray(b).T, precision=jax.lax.Precision.HIGHEST))
 
 
 @functools.cache
-def _chosen() -> Product:
-    return on_host if jax.default_backend() == "cpu" else on_accelerator
+def _choose_product() -> Product:
+    return multiply_on_host if jax.default_backend() == "cpu" else multiply_on_accelerator
 
 
 def _in_fortran_order(a: np.ndarray) -> tuple[np.ndarray, bool]:

@@ -11,9 +11,9 @@ import numpy as np
 from rethink import randomness
 from rethink.schema.errors import UserError
 from rethink.theory.kernels import gram_accumulation, interpolation, kernel_matrix
-from rethink.theory.kernels.cholesky import TILE, Progress, silent
+from rethink.theory.kernels.cholesky import TILE, Progress, ignore_progress
 from rethink.theory.kernels.gram_accumulation import Accumulated
-from rethink.theory.kernels.kernel_matrix import Kernel, Matrix
+from rethink.theory.kernels.kernel_matrix import BlockMatrix, Kernel
 
 HELD_OUT = 0.1
 
@@ -48,7 +48,7 @@ class Choice(NamedTuple):
     held_out_examples: int
 
 
-def hold_out(count: int, *, examples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def draw_held_out(count: int, *, examples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Returns (fitted, held out): the rows of a tenth, and of the rest, of `examples` drawn out of `count`, ascending.
 
     Args:
@@ -62,12 +62,12 @@ def hold_out(count: int, *, examples: int, seed: int) -> tuple[np.ndarray, np.nd
         raise UserError(
             f"kernel.selection_examples={examples} is out of range: of {count} it must be in [2, {count}], or 0."
         )
-    order = randomness.permutation(randomness.key_for(seed, "kernel_choice"), count)[:examples]
+    order = randomness.draw_permutation(randomness.key_for(seed, "kernel_choice"), count)[:examples]
     held_out = int(np.ceil(HELD_OUT * examples))
     return np.sort(order[held_out:]), np.sort(order[:held_out])
 
 
-def choose(
+def choose_kernel(
     rows: np.ndarray,
     labels: np.ndarray,
     num_classes: int,
@@ -78,7 +78,7 @@ def choose(
     examples: int,
     seed: int,
     tile: int = TILE,
-    progress: Progress = silent,
+    progress: Progress = ignore_progress,
 ) -> Choice:
     """Returns the best of all pairs of gamma = multiple * kernels.natural_gamma and ridge, each fitted to nine tenths.
 
@@ -89,20 +89,20 @@ def choose(
         too small for all of them.
 
     Raises:
-      UserError: no candidates, or every one of them singular, or input as interpolation.fit refuses it.
+      UserError: no candidates, or every one of them singular, or input as interpolation.fit_rows refuses it.
     """
-    fitted, held_out = hold_out(len(rows), examples=examples, seed=seed)
+    fitted, held_out = draw_held_out(len(rows), examples=examples, seed=seed)
     train, others = rows[fitted], rows[held_out]
 
-    def matrices(candidate: Kernel) -> tuple[Matrix, Matrix]:
-        return kernel_matrix.matrix_of_rows(candidate, train), kernel_matrix.matrix_of_rows(candidate, others, train)
+    def matrices(candidate: Kernel) -> tuple[BlockMatrix, BlockMatrix]:
+        return kernel_matrix.make_matrix(candidate, train), kernel_matrix.make_matrix(candidate, others, train)
 
-    candidates = _candidates(kernel, kernel_matrix.natural_gamma(kernel.name, train), multiples)
+    candidates = _candidates(kernel, kernel_matrix.find_natural_gamma(kernel.name, train), multiples)
     parts = (np.eye(num_classes)[labels[fitted]], labels[held_out])
     return _search(matrices, candidates, ridges, *parts, tile=tile, progress=progress)
 
 
-def choose_accumulated(
+def choose_kernel_of_products(
     products: Accumulated,
     labels: np.ndarray,
     held_out_labels: np.ndarray,
@@ -111,21 +111,23 @@ def choose_accumulated(
     *,
     multiples: Sequence[float],
     ridges: Sequence[float],
-    progress: Progress = silent,
+    progress: Progress = ignore_progress,
 ) -> Choice:
-    """Returns as `choose`, for accumulated features of a part of train, and of another held out in the place of test.
+    """Returns as `choose_kernel`, for accumulated features of a part of train, and of another held out in the place of test.
 
     Args:
-      products: of the parts that `hold_out` gives; labels: int [n], held_out_labels: int [m].
+      products: of the parts that `draw_held_out` gives; labels: int [n], held_out_labels: int [m].
 
     Raises:
-      UserError: as `choose`.
+      UserError: as `choose_kernel`.
     """
 
-    def matrices(candidate: Kernel) -> tuple[Matrix, Matrix]:
-        return gram_accumulation.train_matrix(candidate, products), gram_accumulation.cross_matrix(candidate, products)
+    def matrices(candidate: Kernel) -> tuple[BlockMatrix, BlockMatrix]:
+        return gram_accumulation.make_train_matrix(candidate, products), gram_accumulation.make_cross_matrix(
+            candidate, products
+        )
 
-    candidates = _candidates(kernel, gram_accumulation.natural_gamma(kernel.name, products), multiples)
+    candidates = _candidates(kernel, gram_accumulation.find_products_gamma(kernel.name, products), multiples)
     parts = (np.eye(num_classes)[labels], held_out_labels)
     return _search(matrices, candidates, ridges, *parts, tile=products.train.tile, progress=progress)
 
@@ -135,7 +137,7 @@ def _candidates(kernel: Kernel, natural: float, multiples: Sequence[float]) -> l
 
 
 def _search(
-    matrices: Callable[[Kernel], tuple[Matrix, Matrix]],
+    matrices: Callable[[Kernel], tuple[BlockMatrix, BlockMatrix]],
     candidates: list[tuple[float, Kernel]],
     ridges: Sequence[float],
     targets: np.ndarray,
@@ -155,9 +157,11 @@ def _search(
         for ridge in ridges:
             try:
                 found = interpolation.fit_matrix(gram, targets, ridge=ridge, tile=tile, condition=False)
-                error = interpolation.error_rate(interpolation.predict_matrix(found, cross, tile=tile), held_out_labels)
+                error = interpolation.compute_error_rate(
+                    interpolation.predict_matrix(found, cross, tile=tile), held_out_labels
+                )
                 trials.append(Trial(multiple, kernel.gamma, ridge, error, found.norm))
-            except interpolation.Singular as fault:
+            except interpolation.SingularMatrix as fault:
                 singular = str(fault)
                 trials.append(Trial(multiple, kernel.gamma, ridge, float("nan"), float("nan")))
             progress("choice of gamma and ridge", len(trials), total)

@@ -33,7 +33,7 @@ class Trajectory(NamedTuple):
       outside: |(I - P)(w_t - w_0)| / |w_t|, the certificate that the run never left the span of the data.
       weights: float64 [d] or [d, k], after the last step.
       condition: of the features.
-      predicted_rate: factor of the distance per step, by `gradient_rate` or `sgd_rate`; NaN where neither applies.
+      predicted_rate: factor of the distance per step, by `predict_gradient_rate` or `bound_sgd_rate`; NaN where neither applies.
       measured_rate: the same over the later half of the steps before rounding; NaN where they are too few.
     """
 
@@ -48,7 +48,7 @@ class Trajectory(NamedTuple):
     measured_rate: float
 
 
-def gradient_descent(
+def run_gradient_descent(
     features: np.ndarray | least_norm.Basis,
     targets: np.ndarray,
     *,
@@ -67,12 +67,12 @@ def gradient_descent(
       UserError: settings out of their range, a run that diverged, and as `linear.least_norm`.
     """
     basis = least_norm.as_basis(features)
-    predicted = gradient_rate(basis, learning_rate=learning_rate, momentum=momentum)
+    predicted = predict_gradient_rate(basis, learning_rate=learning_rate, momentum=momentum)
     rows = itertools.repeat(slice(None))
     return _descend(basis, targets, start, learning_rate, momentum, steps, rows, predicted)
 
 
-def sgd(
+def run_sgd(
     features: np.ndarray | least_norm.Basis,
     targets: np.ndarray,
     *,
@@ -89,16 +89,16 @@ def sgd(
     With a batch of 1, rows of norm 1 and a rate of 1 it is the randomized Kaczmarz method (Strohmer & Vershynin, 2009).
 
     Args:
-      features, targets, start: as for `gradient_descent`.
+      features, targets, start: as for `run_gradient_descent`.
       order: one of `ORDERS`: "shuffled", a new permutation for each epoch, whose examples left over make up no batch,
         or "with_replacement".
       seed: of the order.
 
     Raises:
-      UserError: as `gradient_descent`, an unknown order, or a batch larger than the data.
+      UserError: as `run_gradient_descent`, an unknown order, or a batch larger than the data.
     """
     basis = least_norm.as_basis(features)
-    predicted = math.nan if momentum else sgd_rate(basis, learning_rate=learning_rate, batch_size=batch_size)
+    predicted = math.nan if momentum else bound_sgd_rate(basis, learning_rate=learning_rate, batch_size=batch_size)
     _check_batch(basis, batch_size)
     draw = pick(ORDERS, order, "order")
     rows = _batches(functools.partial(draw, randomness.key_for(seed, "sgd_order")), len(basis.features), batch_size)
@@ -107,7 +107,7 @@ def sgd(
 
 def _shuffled(key: jax.Array, epoch: int, count: int) -> np.ndarray:
     """Returns the examples of an epoch, each once."""
-    return randomness.permutation(jax.random.fold_in(key, np.uint32(epoch)), count)
+    return randomness.draw_permutation(jax.random.fold_in(key, np.uint32(epoch)), count)
 
 
 def _with_replacement(key: jax.Array, epoch: int, count: int) -> np.ndarray:
@@ -125,13 +125,13 @@ def _batches(draw: Callable[[int, int], np.ndarray], count: int, batch_size: int
         yield from rows[: count - count % batch_size].reshape(-1, batch_size)
 
 
-def random_start(shape: tuple[int, ...], *, scale: float, seed: int) -> np.ndarray:
+def draw_start(shape: tuple[int, ...], *, scale: float, seed: int) -> np.ndarray:
     """Returns weights float64 of independent normal entries with standard deviation `scale`."""
     key = randomness.key_for(seed, "linear_start")
     return scale * np.asarray(jax.random.normal(key, shape, np.float32), np.float64)
 
 
-def gradient_rate(features: np.ndarray | least_norm.Basis, *, learning_rate: float, momentum: float) -> float:
+def predict_gradient_rate(features: np.ndarray | least_norm.Basis, *, learning_rate: float, momentum: float) -> float:
     """Returns the factor by which a step of gradient descent shrinks the distance to its limit, in the long run.
 
     The largest root of z^2 - (1 + momentum - rate h) z + momentum over the eigenvalues h of the Hessian inside of the
@@ -139,12 +139,12 @@ def gradient_rate(features: np.ndarray | least_norm.Basis, *, learning_rate: flo
 
     Source: Polyak, "Some methods of speeding up the convergence of iteration methods" (1964).
     """
-    middle = 1 + momentum - learning_rate * least_norm.curvature(features).eigenvalues
+    middle = 1 + momentum - learning_rate * least_norm.compute_curvature(features).eigenvalues
     root = np.sqrt(middle.astype(np.complex128) ** 2 - 4 * momentum)
     return float(np.max(np.abs(np.stack([middle + root, middle - root]) / 2)))
 
 
-def sgd_rate(features: np.ndarray | least_norm.Basis, *, learning_rate: float, batch_size: int) -> float:
+def bound_sgd_rate(features: np.ndarray | least_norm.Basis, *, learning_rate: float, batch_size: int) -> float:
     """Returns a bound on the factor of a step of SGD on the root mean square distance, batches with replacement.
 
     sqrt(max over h of 1 - 2 rate h + rate^2 (L / b h + (1 - 1 / b) h^2)), L the largest squared norm of an example.
@@ -153,35 +153,35 @@ def sgd_rate(features: np.ndarray | least_norm.Basis, *, learning_rate: float, b
     Source: Ma, Bassily & Belkin, "The power of interpolation" (2018), for a quadratic loss.
     """
     basis = least_norm.as_basis(features)
-    h = least_norm.curvature(basis).eigenvalues
+    h = least_norm.compute_curvature(basis).eigenvalues
     noise = _longest(basis) / batch_size * h + (1 - 1 / batch_size) * h**2
     return float(np.sqrt(np.max(1 - 2 * learning_rate * h + learning_rate**2 * noise)))
 
 
-def tuned_rate(features: np.ndarray | least_norm.Basis, *, batch_size: int) -> float:
-    """Returns b / (L + (b - 1) h_1): the constant learning rate for which `sgd_rate` is sqrt(1 - rate h_min) at most.
+def tune_sgd_rate(features: np.ndarray | least_norm.Basis, *, batch_size: int) -> float:
+    """Returns b / (L + (b - 1) h_1): the constant learning rate for which `bound_sgd_rate` is sqrt(1 - rate h_min) at most.
 
     Source: Ma, Bassily & Belkin (2018). Beyond a batch of about L / h_1 a larger one hardly raises it.
     """
     basis = least_norm.as_basis(features)
     _check_batch(basis, batch_size)
-    largest = least_norm.curvature(basis).eigenvalues[0]
+    largest = least_norm.compute_curvature(basis).eigenvalues[0]
     return float(batch_size / (_longest(basis) + (batch_size - 1) * largest))
 
 
-def heavy_ball(features: np.ndarray | least_norm.Basis) -> tuple[float, float]:
+def tune_heavy_ball(features: np.ndarray | least_norm.Basis) -> tuple[float, float]:
     """Returns (learning rate, momentum) of the fastest gradient descent: it takes in proportion to the condition.
 
     4 / (sqrt h_1 + sqrt h_min)^2 and ((c - 1) / (c + 1))^2, where c is the condition of the features. Source: Polyak
     (1964).
     """
     basis = least_norm.as_basis(features)
-    h = least_norm.curvature(basis).eigenvalues
+    h = least_norm.compute_curvature(basis).eigenvalues
     rate = 4 / (math.sqrt(h[0]) + math.sqrt(h[-1])) ** 2
     return rate, ((basis.condition - 1) / (basis.condition + 1)) ** 2
 
 
-def steps_to(rate: float, distance: float) -> float:
+def count_steps_to(rate: float, distance: float) -> float:
     """Returns after how many steps of a factor `rate` a distance of 1 is down to `distance`: infinite for rate >= 1."""
     return math.log(distance) / math.log(rate) if 0 < rate < 1 else (0.0 if rate == 0 else math.inf)
 
@@ -213,8 +213,8 @@ def _descend(
             "and a momentum in [0, 1)."
         )
     y = least_norm.as_targets(targets, len(basis.features))
-    least = least_norm.least_norm(basis, targets).weights.reshape(-1, y.shape[1])
-    limit = least_norm.limit_from(basis, targets, start).reshape(least.shape)
+    least = least_norm.solve_least_norm(basis, targets).weights.reshape(-1, y.shape[1])
+    limit = least_norm.find_limit(basis, targets, start).reshape(least.shape)
     origin = least_norm.as_start(start, least_norm.as_weights(least, targets)).reshape(least.shape)
     weights = np.array(origin, order="F")  # as BLAS updates in place
     velocity = np.zeros_like(weights)
@@ -260,10 +260,10 @@ def _measure(
 ) -> tuple[float, float, float, float]:
     """Returns distance from the limit, distance from least norm, residual, part outside of the span, all relative."""
     return (
-        least_norm.relative(weights - limit, limit),
-        least_norm.relative(weights - least, least),
-        least_norm.relative(basis.features @ weights - y, y),
-        least_norm.relative(least_norm.outside_span(basis, weights - origin), weights),
+        least_norm.measure_relative(weights - limit, limit),
+        least_norm.measure_relative(weights - least, least),
+        least_norm.measure_relative(basis.features @ weights - y, y),
+        least_norm.measure_relative(least_norm.project_outside_span(basis, weights - origin), weights),
     )
 
 

@@ -1,7 +1,7 @@
 """Owns the interpolant of least norm of a linear model, by singular values and by kernel (paper, section 5).
 
 Refuses to iterate: descent.py does, and is measured against what is here. The decomposition that everything rests on is
-taken once, by `decompose`, and can be handed to every function in place of the features.
+taken once, by `decompose_features`, and can be handed to every function in place of the features.
 """
 
 from typing import NamedTuple
@@ -104,7 +104,7 @@ def as_features(features: np.ndarray) -> np.ndarray:
     return features
 
 
-def decompose(features: np.ndarray) -> Basis:
+def decompose_features(features: np.ndarray) -> Basis:
     """Returns the singular value decomposition of features [n, d].
 
     Raises:
@@ -118,15 +118,15 @@ def decompose(features: np.ndarray) -> Basis:
     return Basis(features, left[:, :rank], singular[:rank], right[:rank])
 
 
-def predict_bytes(examples: int, dimensions: int) -> int:
-    """Returns the memory at the peak of `decompose` and a solution by it: features, a copy, factors, workspace."""
+def predict_solve_bytes(examples: int, dimensions: int) -> int:
+    """Returns the memory at the peak of `decompose_features` and a solution by it: features, a copy, factors, workspace."""
     smaller = min(examples, dimensions)
     return 8 * (3 * examples * dimensions + 2 * smaller * (examples + dimensions) + 4 * smaller**2)
 
 
 def as_basis(features: np.ndarray | Basis) -> Basis:
     """Returns the basis that was given, or that of the features that were given."""
-    return features if isinstance(features, Basis) else decompose(features)
+    return features if isinstance(features, Basis) else decompose_features(features)
 
 
 def as_targets(targets: np.ndarray, examples: int) -> np.ndarray:
@@ -150,30 +150,30 @@ def as_weights(columns: np.ndarray, targets: np.ndarray) -> np.ndarray:
     return columns.reshape(len(columns), *np.shape(targets)[1:])
 
 
-def relative(difference: np.ndarray, to: np.ndarray) -> float:
+def measure_relative(difference: np.ndarray, to: np.ndarray) -> float:
     """Returns |difference| / |to|, or |difference| where `to` is 0; norms are Frobenius."""
     return float(np.linalg.norm(difference) / (np.linalg.norm(to) or 1.0))
 
 
-def least_norm(features: np.ndarray | Basis, targets: np.ndarray) -> LeastNorm:
+def solve_least_norm(features: np.ndarray | Basis, targets: np.ndarray) -> LeastNorm:
     """Returns the w of least norm with X w = y, of features [n, d] or their basis and targets [n] or [n, k].
 
     Paper, section 5: what SGD from zero converges to. By singular values, so that a condition of 1e7 still leaves the
-    8 digits that `numpy.linalg.lstsq` gives; `kernel_form` squares the condition.
+    8 digits that `numpy.linalg.lstsq` gives; `solve_kernel_form` squares the condition.
 
     Raises:
-      UserError: as `decompose` and `as_targets`.
+      UserError: as `decompose_features` and `as_targets`.
     """
     basis = as_basis(features)
     y = as_targets(targets, len(basis.features))
     weights = basis.right.T @ ((basis.left.T @ y) / basis.singular[:, None])
-    residual = relative(basis.features @ weights - y, y)
+    residual = measure_relative(basis.features @ weights - y, y)
     return LeastNorm(
         as_weights(weights, targets), float(np.linalg.norm(weights)), residual, basis.condition, basis.rank
     )
 
 
-def kernel_form(features: np.ndarray, targets: np.ndarray) -> KernelForm:
+def solve_kernel_form(features: np.ndarray, targets: np.ndarray) -> KernelForm:
     """Returns the least-norm interpolant as w = X^T alpha, where X X^T alpha = y (paper, section 5).
 
     Cholesky, then corrections from the residual y - X (X^T alpha) for as long as they halve it.
@@ -211,13 +211,13 @@ def kernel_form(features: np.ndarray, targets: np.ndarray) -> KernelForm:
         alpha.reshape(np.shape(targets)),
         as_weights(features.T @ alpha, targets),
         float(np.sqrt(max(np.sum(alpha * (kernel @ alpha)), 0.0))),
-        relative(left, y),
+        measure_relative(left, y),
         float(1 / reciprocal),
         refinements,
     )
 
 
-def outside_span(features: np.ndarray | Basis, weights: np.ndarray) -> np.ndarray:
+def project_outside_span(features: np.ndarray | Basis, weights: np.ndarray) -> np.ndarray:
     """Returns (I - P) w, the part of weights float64 [d] or [d, k] that is orthogonal to every example."""
     basis = as_basis(features)
     return weights - basis.right.T @ (basis.right @ weights)
@@ -235,7 +235,7 @@ def as_start(start: np.ndarray | float, weights: np.ndarray) -> np.ndarray:
     return np.broadcast_to(start, weights.shape)
 
 
-def limit_from(features: np.ndarray | Basis, targets: np.ndarray, start: np.ndarray | float) -> np.ndarray:
+def find_limit(features: np.ndarray | Basis, targets: np.ndarray, start: np.ndarray | float) -> np.ndarray:
     """Returns where (stochastic) gradient descent from `start` ends: least norm + the start's part outside the span.
 
     A gradient is a combination of examples, so what the start has outside their span is never touched.
@@ -244,14 +244,14 @@ def limit_from(features: np.ndarray | Basis, targets: np.ndarray, start: np.ndar
       start: float [d] or [d, k], as the weights; a number stands for all of them.
 
     Raises:
-      UserError: as `as_start` and `least_norm`.
+      UserError: as `as_start` and `solve_least_norm`.
     """
     basis = as_basis(features)
-    weights = least_norm(basis, targets).weights
-    return weights + outside_span(basis, as_start(start, weights))
+    weights = solve_least_norm(basis, targets).weights
+    return weights + project_outside_span(basis, as_start(start, weights))
 
 
-def curvature(features: np.ndarray | Basis) -> Curvature:
+def compute_curvature(features: np.ndarray | Basis) -> Curvature:
     """Returns the spectrum of X^T X / n, the Hessian of the mean squared loss of one target at any w whatsoever.
 
     Paper, section 5: it does not depend on w, so the curvature at a minimum cannot tell one interpolant from another.

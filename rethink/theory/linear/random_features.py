@@ -10,7 +10,7 @@ from rethink import randomness
 from rethink.schema.errors import UserError
 
 
-def median_distance(inputs: np.ndarray) -> float:
+def measure_median_distance(inputs: np.ndarray) -> float:
     """Returns the median distance between two different examples of inputs float [n, d], n >= 2.
 
     Raises:
@@ -24,7 +24,7 @@ def median_distance(inputs: np.ndarray) -> float:
     return float(np.sqrt(max(np.median(apart[np.triu_indices(len(inputs), 1)]), 0.0)))
 
 
-def random_fourier(inputs: np.ndarray, *, count: int, bandwidth: float, seed: int) -> np.ndarray:
+def draw_fourier_features(inputs: np.ndarray, *, count: int, bandwidth: float, seed: int) -> np.ndarray:
     """Returns float64 [n, count] whose products estimate the Gaussian kernel exp(-|x - x'|^2 / (2 bandwidth^2)).
 
     Features sqrt(2 / count) cos(<g, x> / bandwidth + b), g standard normal, b uniform on the circle; a row has norm
@@ -41,14 +41,16 @@ def random_fourier(inputs: np.ndarray, *, count: int, bandwidth: float, seed: in
     """
     inputs = _matrix(inputs)
     if not 0 < bandwidth < np.inf:
-        raise UserError(f"bandwidth={bandwidth}: give a positive number, such as half of median_distance(inputs).")
+        raise UserError(
+            f"bandwidth={bandwidth}: give a positive number, such as half of measure_median_distance(inputs)."
+        )
     directions = _normal(inputs.shape[1], count, seed, "fourier_directions")
     key = randomness.key_for(seed, "fourier_phases")
     phases = 2 * np.pi * np.asarray(jax.random.uniform(key, (count,), np.float32), np.float64)
     return np.sqrt(2 / count) * np.cos(inputs @ (directions / bandwidth) + phases)
 
 
-def random_relu(inputs: np.ndarray, *, count: int, seed: int) -> np.ndarray:
+def draw_relu_features(inputs: np.ndarray, *, count: int, seed: int) -> np.ndarray:
     """Returns float64 [n, count], sqrt(2 / count) max(<g, x>, 0) / sqrt(d): a random hidden layer, never trained.
 
     Raises:

@@ -12,7 +12,7 @@ from rethink.schema.errors import UserError
 from rethink.theory.linear import least_norm
 
 
-class Path(NamedTuple):
+class SolutionPath(NamedTuple):
     """Solutions along a setting, float64 [m] each.
 
     Attributes:
@@ -25,7 +25,7 @@ class Path(NamedTuple):
     residuals: np.ndarray
 
 
-def ridge(features: np.ndarray | least_norm.Basis, targets: np.ndarray, penalty: float) -> np.ndarray:
+def solve_ridge(features: np.ndarray | least_norm.Basis, targets: np.ndarray, penalty: float) -> np.ndarray:
     """Returns the w [d] or [d, k] that minimizes |X w - y|^2 + penalty |w|^2; the least-norm solution at penalty 0.
 
     Args:
@@ -38,13 +38,13 @@ def ridge(features: np.ndarray | least_norm.Basis, targets: np.ndarray, penalty:
     return _weights(basis, targets, _ridge_factors(basis, np.asarray([penalty]))[0])
 
 
-def ridge_path(features: np.ndarray | least_norm.Basis, targets: np.ndarray, penalties: np.ndarray) -> Path:
-    """Returns what `ridge` gives at each of the penalties, float [m]."""
+def trace_ridge(features: np.ndarray | least_norm.Basis, targets: np.ndarray, penalties: np.ndarray) -> SolutionPath:
+    """Returns what `solve_ridge` gives at each of the penalties, float [m]."""
     basis = least_norm.as_basis(features)
     return _path(basis, targets, penalties, _ridge_factors(basis, np.asarray(penalties)))
 
 
-def stopped(
+def solve_early_stopped(
     features: np.ndarray | least_norm.Basis, targets: np.ndarray, *, learning_rate: float, steps: int
 ) -> np.ndarray:
     """Returns the weights [d] or [d, k] of gradient descent from 0 after so many steps.
@@ -59,10 +59,10 @@ def stopped(
     return _weights(basis, targets, _step_factors(basis, learning_rate, np.asarray([steps]))[0])
 
 
-def stopped_path(
+def trace_early_stopping(
     features: np.ndarray | least_norm.Basis, targets: np.ndarray, *, learning_rate: float, steps: np.ndarray
-) -> Path:
-    """Returns what `stopped` gives after each of the steps, int [m]."""
+) -> SolutionPath:
+    """Returns what `solve_early_stopped` gives after each of the steps, int [m]."""
     basis = least_norm.as_basis(features)
     return _path(basis, targets, steps, _step_factors(basis, learning_rate, np.asarray(steps)))
 
@@ -90,14 +90,14 @@ def _weights(basis: least_norm.Basis, targets: np.ndarray, factors: np.ndarray) 
     return least_norm.as_weights(basis.right.T @ ((factors / basis.singular)[:, None] * (basis.left.T @ y)), targets)
 
 
-def _path(basis: least_norm.Basis, targets: np.ndarray, settings: np.ndarray, factors: np.ndarray) -> Path:
+def _path(basis: least_norm.Basis, targets: np.ndarray, settings: np.ndarray, factors: np.ndarray) -> SolutionPath:
     """Returns norms and distances of the solutions that factors [m, rank] make, without forming them."""
     y = least_norm.as_targets(targets, len(basis.features))
     fitted = np.linalg.norm(basis.left.T @ y, axis=1)  # of the targets, by direction
     beyond = np.linalg.norm(y - basis.left @ (basis.left.T @ y))  # of the targets, out of reach of any w
     weights = fitted / basis.singular
     residuals = np.sqrt(np.sum(((1 - factors) * fitted) ** 2, axis=1) + beyond**2)
-    return Path(
+    return SolutionPath(
         np.asarray(settings, np.float64),
         np.linalg.norm(factors * weights, axis=1),
         np.linalg.norm((1 - factors) * weights, axis=1) / (np.linalg.norm(weights) or 1.0),

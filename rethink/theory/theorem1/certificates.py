@@ -15,11 +15,11 @@ from rethink.schema.errors import UserError
 from rethink.theory.theorem1 import linen
 from rethink.theory.theorem1.expressivity import (
     THRESHOLD_POSITION,
-    Network,
+    TwoLayerNetwork,
     check_array,
     check_pair,
-    interpolate,
-    project,
+    interpolate_points,
+    project_points,
 )
 
 MOST_SINGULAR = 2000  # units up to which the singular values are computed: O(n^3)
@@ -52,7 +52,7 @@ class Certificate(NamedTuple):
       smallest_eigenvalue: min_i z_i - b_i (paper, lemma 1).
       smallest_singular_value: of the matrix max(z_i - b_j, 0), which bounds the inverse, as the eigenvalue does not;
         None for more than `MOST_SINGULAR` units.
-      attempts, collapsed: as in Network.
+      attempts, collapsed: as in TwoLayerNetwork.
     """
 
     fit: Fit
@@ -66,7 +66,7 @@ class Certificate(NamedTuple):
     collapsed: int
 
 
-class Curve(NamedTuple):
+class TracedCurve(NamedTuple):
     """A network along its projection: grid [m], values [m] or [m, k]; points at positions [p], their targets."""
 
     grid: np.ndarray
@@ -93,8 +93,8 @@ def measure_fit(values: np.ndarray, targets: np.ndarray) -> Fit:
     return Fit(len(targets), float(np.abs(values - targets).max()), right)
 
 
-def certificate(
-    network: Network, points: np.ndarray, targets: np.ndarray, *, sample: int = 0, seed: int = 0
+def certify_network(
+    network: TwoLayerNetwork, points: np.ndarray, targets: np.ndarray, *, sample: int = 0, seed: int = 0
 ) -> Certificate:
     """Returns what the network is worth on the points [n, d] and targets [n] or [n, k] that it was built for.
 
@@ -109,8 +109,8 @@ def certificate(
         raise UserError(f"sample={sample} is out of range: it must be in [0, {len(points)}].")
     rows = np.arange(len(points))
     if sample:
-        rows = randomness.permutation(randomness.key_for(seed, "certificate"), len(points))[:sample]
-    fit = measure_fit(network.along(positions[rows]), targets[rows])
+        rows = randomness.draw_permutation(randomness.key_for(seed, "certificate"), len(points))[:sample]
+    fit = measure_fit(network.evaluate_positions(positions[rows]), targets[rows])
     distinct = np.unique(positions)
     smallest = None
     if len(distinct) <= MOST_SINGULAR:
@@ -132,8 +132,8 @@ def certificate(
 
 
 def trace_curve(
-    network: Network, points: np.ndarray, targets: np.ndarray, *, first: int, count: int, per_gap: int
-) -> Curve:
+    network: TwoLayerNetwork, points: np.ndarray, targets: np.ndarray, *, first: int, count: int, per_gap: int
+) -> TracedCurve:
     """Returns the network between and beside `count` points that are neighbours along the projection.
 
     The first-th point from the left is their first. The grid has `per_gap` steps in each gap, with the points on it,
@@ -157,7 +157,7 @@ def trace_curve(
     knots = np.concatenate([[shown[0] - margin], shown, [shown[-1] + margin]])
     steps = np.arange(per_gap * (len(knots) - 1) + 1) / per_gap
     grid = np.interp(steps, np.arange(len(knots)), knots)
-    return Curve(grid, network.along(grid), shown, targets[rows[window]])
+    return TracedCurve(grid, network.evaluate_positions(grid), shown, targets[rows[window]])
 
 
 def measure_precision(
@@ -180,7 +180,7 @@ def measure_precision(
         if not 1 <= size <= len(points):
             raise UserError(f"sizes={size} is out of range: it must be in [1, {len(points)}].")
         part, wanted = points[:size], np.asarray(targets[:size], np.float64)
-        network = interpolate(part, wanted, seed=seed, threshold_position=threshold_position)
+        network = interpolate_points(part, wanted, seed=seed, threshold_position=threshold_position)
         module, params = linen.to_linen(network, np.float32)
         apply = jax.jit(lambda x, module=module, params=params: module.apply({"params": params}, x, train=False))
         blocks = [np.asarray(apply(part[start : start + linen.ROWS])) for start in range(0, size, linen.ROWS)]
@@ -190,7 +190,7 @@ def measure_precision(
 
 
 def _check_sample(
-    network: Network, points: np.ndarray, targets: np.ndarray
+    network: TwoLayerNetwork, points: np.ndarray, targets: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns points, targets as float64, and the points' projections [n]."""
     points = check_array("points", points, dimensions=(2,))
@@ -202,7 +202,7 @@ def _check_sample(
             f"network of {network.projection.size} dimensions with weights of shape {list(network.weights.shape)}: "
             "give those that it was built for."
         )
-    positions = project(points, network.projection)
+    positions = project_points(points, network.projection)
     distinct = len(np.unique(positions))
     if distinct != len(network.thresholds):
         raise UserError(

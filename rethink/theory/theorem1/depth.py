@@ -11,7 +11,7 @@ import scipy.sparse
 
 from rethink.schema.errors import UserError
 from rethink.theory.theorem1.certificates import Fit, measure_fit
-from rethink.theory.theorem1.expressivity import ROWS, Network, check_array, check_pair, project
+from rethink.theory.theorem1.expressivity import ROWS, TwoLayerNetwork, check_array, check_pair, project_points
 
 
 class Layer(NamedTuple):
@@ -61,7 +61,7 @@ class DeepNetwork:
         Raises:
           UserError: points of another dimension or shape, or not finite.
         """
-        positions = project(check_array("points", points, dimensions=(2,)), self.projection)
+        positions = project_points(check_array("points", points, dimensions=(2,)), self.projection)
         blocks = [self._forward(positions[start : start + ROWS]) for start in range(0, len(positions), ROWS)]
         return np.concatenate(blocks).reshape(len(positions), *self.output_shape)
 
@@ -82,7 +82,7 @@ class DepthCertificate(NamedTuple):
     weight_count: int
 
 
-def deepen(network: Network, depth: int) -> DeepNetwork:
+def deepen_network(network: TwoLayerNetwork, depth: int) -> DeepNetwork:
     """Returns a network of this depth that is the same function (paper, corollary 1).
 
     Splits the units, in the order of their thresholds, into depth - 1 blocks, one for each hidden layer. The sum of a
@@ -135,7 +135,7 @@ class _Block(NamedTuple):
     weights: np.ndarray
 
 
-def _split_units(network: Network, count: int) -> list[_Block]:
+def _split_units(network: TwoLayerNetwork, count: int) -> list[_Block]:
     """Returns the units in `count` blocks, each but the last with one more unit that makes its sum constant."""
     weights = network.weights.reshape(len(network.thresholds), -1)
     slope = np.zeros(weights.shape[1])  # at which the block before was stopped, and this one goes on
@@ -157,7 +157,7 @@ def _sum_up(block: _Block, *, has_position: bool, has_sums: bool) -> list:
     return [scipy.sparse.csr_array(block.weights.T)] + [None] * has_position + keep * has_sums
 
 
-def _find_shift(network: Network) -> np.ndarray:
+def _find_shift(network: TwoLayerNetwork) -> np.ndarray:
     """Returns, for each output, what keeps the network above 0 up to its last threshold, float64 [outputs].
 
     It is piecewise linear, so the least of its values at the thresholds is the least of all. The same again on top

@@ -30,7 +30,7 @@ PROJECTED = 2**20  # values of the points projected in one block
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Network:
+class TwoLayerNetwork:
     """The network c(x) = sum_j w_j max(<a, x> - b_j, 0) (paper, theorem 1).
 
     Attributes:
@@ -58,9 +58,9 @@ class Network:
         Raises:
           UserError: points of another dimension or shape, or not finite.
         """
-        return self.along(project(check_array("points", points, dimensions=(2,)), self.projection))
+        return self.evaluate_positions(project_points(check_array("points", points, dimensions=(2,)), self.projection))
 
-    def along(self, positions: np.ndarray) -> np.ndarray:
+    def evaluate_positions(self, positions: np.ndarray) -> np.ndarray:
         """Returns the network as a function of the projection: float64 [m] or [m, k] of positions <a, x>, [m].
 
         Sums max(z - b_j, 0) w_j over all j, in ascending order: neighbours cancel, and any other order, such as that of
@@ -83,9 +83,9 @@ class Network:
         return values.T.reshape(len(positions), *self.weights.shape[1:])
 
 
-def interpolate(
+def interpolate_points(
     points: np.ndarray, targets: np.ndarray, *, seed: int, threshold_position: float = THRESHOLD_POSITION
-) -> Network:
+) -> TwoLayerNetwork:
     """Returns the network with 2n + d weights that takes the value targets[i] at points[i] (paper, theorem 1).
 
     Projects the points by a random a, sorts, puts one threshold into each gap, b_1 < z_1 < b_2 < ... < z_n, and solves
@@ -120,7 +120,7 @@ def interpolate(
             "or give smaller targets or points that lie further apart."
         )
     collapsed = len(points) - len(found.rows)
-    return Network(found.projection, found.thresholds, weights, found.attempts, collapsed)
+    return TwoLayerNetwork(found.projection, found.thresholds, weights, found.attempts, collapsed)
 
 
 def check_array(name: str, values: np.ndarray, *, dimensions: tuple[int, ...]) -> np.ndarray:
@@ -169,7 +169,7 @@ def draw_projection(dimensions: int, seed: int, attempt: int) -> np.ndarray:
     return np.round(np.ldexp(normal, FRACTION_BITS)) * np.ldexp(scale, -FRACTION_BITS)
 
 
-def project(points: np.ndarray, projection: np.ndarray) -> np.ndarray:
+def project_points(points: np.ndarray, projection: np.ndarray) -> np.ndarray:
     """Returns <a, x>, float64 [n], of points [n, d]; the last bit of a point's is the same among any other points.
 
     Slopes of 1e10 would show a last bit that depends on how a matrix product is blocked.
@@ -202,7 +202,7 @@ def _separate(points: np.ndarray, targets: np.ndarray, seed: int, threshold_posi
     kept = np.arange(len(points))
     for attempt in range(1, ATTEMPTS + 1):
         projection = draw_projection(points.shape[1], seed, attempt)
-        everywhere = project(points, projection)
+        everywhere = project_points(points, projection)
         if not np.abs(everywhere).max() < LARGEST:  # NaN included
             raise UserError(f"points project beyond {LARGEST:g}: scale them down.")
         if attempt == 1:  # equal points have equal projections

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from rethink.schema.errors import UserError
-from rethink.theory.theorem1.expressivity import Network
+from rethink.theory.theorem1.expressivity import TwoLayerNetwork
 
 ROWS = 256  # points to give at once: the hidden layer is [points, units]
 
@@ -48,7 +48,7 @@ class TwoLayerReLU(nn.Module):
         return jnp.dot(nn.relu(positions[:, None] - thresholds), weights, precision=exact)
 
 
-def to_linen(network: Network, dtype: DTypeLike) -> tuple[TwoLayerReLU, dict[str, np.ndarray]]:
+def to_linen(network: TwoLayerNetwork, dtype: DTypeLike) -> tuple[TwoLayerReLU, dict[str, np.ndarray]]:
     """Returns (module, params): `module.apply({"params": params}, images, train=False)` is `network(images)`.
 
     Params are host arrays: projection [d], thresholds [n], weights [n] or [n, k]. In float64 they agree to roundoff;

@@ -12,7 +12,7 @@ from rethink.theory.capacity import bound_values, bounds, weight_matrices
 def network(scale=1.0, bias=0.0, seed=0):
     random = np.random.default_rng(seed)
     weights = (random.standard_normal((4, 6)) * scale, random.standard_normal((6, 3)) * scale)
-    return weight_matrices.make_network(weights, (np.full(6, bias), np.full(3, bias)))
+    return weight_matrices.make_weight_matrices(weights, (np.full(6, bias), np.full(3, bias)))
 
 
 def sample(**changes):
@@ -21,7 +21,7 @@ def sample(**changes):
 
 
 def rows_of(*args, delta=0.05, **kwargs):
-    return {row.name: row for row in bound_values.evaluate(*args, delta=delta, **kwargs)}
+    return {row.name: row for row in bound_values.evaluate_bounds(*args, delta=delta, **kwargs)}
 
 
 def test_every_bound_is_a_row_beside_the_gap():
@@ -91,17 +91,17 @@ LOGITS = np.zeros((4, 3))
 @pytest.mark.parametrize(
     "call, message",
     [
-        (lambda: bound_values.evaluate(network(), sample(examples=0), delta=0.05), "examples=0"),
-        (lambda: bound_values.evaluate(network(), sample(examples=1), delta=0.05), "examples=1"),
-        (lambda: bound_values.evaluate(network(), sample(), delta=1.0), "delta"),
-        (lambda: bound_values.evaluate(network(), sample(test_error=math.nan), delta=0.05), "finite"),
-        (lambda: bound_values.evaluate(network(), sample(input_norm=-1.0), delta=0.05), "not negative"),
+        (lambda: bound_values.evaluate_bounds(network(), sample(examples=0), delta=0.05), "examples=0"),
+        (lambda: bound_values.evaluate_bounds(network(), sample(examples=1), delta=0.05), "examples=1"),
+        (lambda: bound_values.evaluate_bounds(network(), sample(), delta=1.0), "delta"),
+        (lambda: bound_values.evaluate_bounds(network(), sample(test_error=math.nan), delta=0.05), "finite"),
+        (lambda: bound_values.evaluate_bounds(network(), sample(input_norm=-1.0), delta=0.05), "not negative"),
         (
-            lambda: bound_values.evaluate(
+            lambda: bound_values.evaluate_bounds(
                 network(),
                 sample(),
                 delta=0.05,
-                initial=weight_matrices.make_network((np.ones((4, 3)),), (np.zeros(3),)),
+                initial=weight_matrices.make_weight_matrices((np.ones((4, 3)),), (np.zeros(3),)),
             ),
             "initial has sizes",
         ),

@@ -13,7 +13,7 @@ IDS = np.arange(100, 300, dtype=np.uint32)
 
 
 def measure(fit, ids=IDS, draws=20, seed=0):
-    return rademacher.rademacher(fit, ids, draws=draws, seed=seed)
+    return rademacher.measure_rademacher(fit, ids, draws=draws, seed=seed)
 
 
 def test_a_memorizer_has_complexity_one():
@@ -31,34 +31,38 @@ def test_a_constant_classifier_has_none():
 def test_a_finite_class_is_below_massart_and_near_its_exact_value():
     functions = np.random.default_rng(0).choice([-1, 1], size=(16, 200))
     found = measure(lambda signs, draw: functions[np.argmax(functions @ signs)], draws=200)
-    assert 0.5 * rademacher.massart(math.log(16), 200) < found.mean < rademacher.massart(math.log(16), 200)
+    assert (
+        0.5 * rademacher.bound_finite_class(math.log(16), 200)
+        < found.mean
+        < rademacher.bound_finite_class(math.log(16), 200)
+    )
 
 
 def test_massart_holds_with_all_signs_counted():
     """The class of all patterns on two points has complexity 1, the two constants on n points E|mean sign|."""
     both = np.mean([abs(sum(signs)) / 4 for signs in itertools.product((-1, 1), repeat=4)])
-    assert both < rademacher.massart(math.log(2), 4) and rademacher.massart(math.log(4), 2) == 1
-    assert rademacher.massart(0.0, 5) == 0
+    assert both < rademacher.bound_finite_class(math.log(2), 4) and rademacher.bound_finite_class(math.log(4), 2) == 1
+    assert rademacher.bound_finite_class(0.0, 5) == 0
 
 
 def test_linear_classifiers_fit_few_examples_and_not_many():
     random = np.random.default_rng(0)
-    few = measure(rademacher.linear_fit(random.standard_normal((50, 60))), IDS[:50], draws=5)
-    assert few.mean == 1 and few.fitted == 5 and rademacher.linear_ceiling(50, 60) == 1
+    few = measure(rademacher.make_linear_fit(random.standard_normal((50, 60))), IDS[:50], draws=5)
+    assert few.mean == 1 and few.fitted == 5 and rademacher.bound_linear_class(50, 60) == 1
     ids = np.arange(2000, dtype=np.uint32)
-    many = measure(rademacher.linear_fit(random.standard_normal((2000, 10))), ids, draws=10)
+    many = measure(rademacher.make_linear_fit(random.standard_normal((2000, 10))), ids, draws=10)
     expected = 2 / math.sqrt(2 * math.pi) * math.sqrt(10 / 2000)  # a projection of rank 10, seen by sign
     assert many.fitted == 0 and many.mean == pytest.approx(expected, rel=0.3)
-    assert many.mean < rademacher.linear_ceiling(2000, 10) < 0.3
+    assert many.mean < rademacher.bound_linear_class(2000, 10) < 0.3
 
 
 def test_the_ceiling_counts_dichotomies():
     """Four points in the plane are cut by lines through 0 in 8 ways, 2 (C(3, 0) + C(3, 1))."""
-    assert rademacher.linear_ceiling(4, 2) == rademacher.massart(math.log(8), 4)
-    assert rademacher.linear_ceiling(400, 2) == pytest.approx(math.sqrt(2 * math.log(800) / 400))
-    ceilings = [rademacher.linear_ceiling(5000, d) for d in (1, 10, 100)]
+    assert rademacher.bound_linear_class(4, 2) == rademacher.bound_finite_class(math.log(8), 4)
+    assert rademacher.bound_linear_class(400, 2) == pytest.approx(math.sqrt(2 * math.log(800) / 400))
+    ceilings = [rademacher.bound_linear_class(5000, d) for d in (1, 10, 100)]
     assert (np.diff(ceilings) > 0).all()
-    assert rademacher.linear_ceiling(60_000, 3072) < 1
+    assert rademacher.bound_linear_class(60_000, 3072) < 1
 
 
 def test_signs_are_fair_and_a_function_of_draw_and_example():
@@ -93,12 +97,12 @@ def test_one_draw_has_no_deviation():
         (lambda: measure(lambda s, d: s[:-1]), r"\(199,\) for 200"),
         (lambda: measure(lambda s, d: s * 0.5), "-1 or \\+1"),
         (lambda: measure(lambda s, d: s * np.nan), "-1 or \\+1"),
-        (lambda: rademacher.linear_ceiling(0, 3), "at least 1"),
-        (lambda: rademacher.massart(1.0, 0), "at least 1"),
-        (lambda: rademacher.stability({}, classes=10, test_examples=5), "gaps"),
-        (lambda: rademacher.stability({"true": float("nan")}, classes=10, test_examples=5), "gaps"),
-        (lambda: rademacher.stability({"true": 2.0}, classes=10, test_examples=5), "gaps"),
-        (lambda: rademacher.stability({"true": 0.1}, classes=1, test_examples=5), "classes"),
+        (lambda: rademacher.bound_linear_class(0, 3), "at least 1"),
+        (lambda: rademacher.bound_finite_class(1.0, 0), "at least 1"),
+        (lambda: rademacher.bound_stability({}, classes=10, test_examples=5), "gaps"),
+        (lambda: rademacher.bound_stability({"true": float("nan")}, classes=10, test_examples=5), "gaps"),
+        (lambda: rademacher.bound_stability({"true": 2.0}, classes=10, test_examples=5), "gaps"),
+        (lambda: rademacher.bound_stability({"true": 0.1}, classes=1, test_examples=5), "classes"),
     ],
 )
 def test_mistakes_end_in_one_line(call, message):
@@ -111,12 +115,12 @@ def test_mistakes_end_in_one_line(call, message):
 
 
 def test_random_labels_set_what_stability_promises_for_true_ones():
-    found = rademacher.stability({"true": 0.25, "random": 0.899}, classes=10, test_examples=10_000)
+    found = rademacher.bound_stability({"true": 0.25, "random": 0.899}, classes=10, test_examples=10_000)
     assert found.beta == 0.899 and found.set_by == "random" and found.vacuous
     assert found.promised == {"true": 0.899, "random": 0.899}
     assert found.slack["random"] == 0 and found.slack["true"] == pytest.approx(0.649)
 
 
 def test_without_a_run_on_random_labels_it_would_seem_to_promise_something():
-    assert not rademacher.stability({"true": 0.25}, classes=10, test_examples=10_000).vacuous
-    assert rademacher.stability({"true": -0.01}, classes=10, test_examples=10_000).beta == 0
+    assert not rademacher.bound_stability({"true": 0.25}, classes=10, test_examples=10_000).vacuous
+    assert rademacher.bound_stability({"true": -0.01}, classes=10, test_examples=10_000).beta == 0

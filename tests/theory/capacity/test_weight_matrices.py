@@ -47,7 +47,7 @@ def mlp():
 
 def test_the_weights_compute_what_the_model_does(mlp):
     model, params = mlp
-    network = weight_matrices.from_params(params)
+    network = weight_matrices.read_params(params)
     logits = jax.jit(functools.partial(model.apply, train=False))({"params": params}, jnp.asarray(IMAGES))
     x = IMAGES.reshape(5, -1).astype(np.float64)
     folded = weight_matrices.fold_biases(network, always=False)
@@ -62,7 +62,7 @@ def test_the_weights_compute_what_the_model_does(mlp):
 
 def test_biases_of_zero_need_no_folding():
     _, params = build("mlp_tiny")
-    network = weight_matrices.from_params(params)
+    network = weight_matrices.read_params(params)
     assert not network.has_biases and weight_matrices.fold_biases(network, always=False) is network.weights
     x = IMAGES.reshape(5, -1)
     always = weight_matrices.fold_biases(network, always=True)
@@ -72,13 +72,13 @@ def test_biases_of_zero_need_no_folding():
 @pytest.mark.parametrize("name", ["conv_tiny", "wide_resnet"])
 def test_other_architectures_are_refused(name):
     with pytest.raises(UserError, match="only the parameters can be counted"):
-        weight_matrices.from_params(build(name)[1])
+        weight_matrices.read_params(build(name)[1])
 
 
 def test_batch_norm_is_refused():
     norm = BatchNorm("per_device", False, True, 0.9, 1e-3, "running", None)
     with pytest.raises(UserError, match="BatchNorm"):
-        weight_matrices.from_params(build("mlp_tiny", norm)[1])
+        weight_matrices.read_params(build("mlp_tiny", norm)[1])
 
 
 @pytest.mark.parametrize(
@@ -94,10 +94,10 @@ def test_batch_norm_is_refused():
 )
 def test_what_is_no_network_is_said(weights, biases, message):
     with pytest.raises(UserError, match=message) as error:
-        weight_matrices.make_network(weights, biases)
+        weight_matrices.make_weight_matrices(weights, biases)
     assert "\n" not in str(error.value)
 
 
 def test_no_parameters_are_no_network():
     with pytest.raises(UserError, match="no layers"):
-        weight_matrices.from_params({})
+        weight_matrices.read_params({})

@@ -127,7 +127,7 @@ def test_standardizing_fixes_mean_and_deviation_on_train(images):
     train, test = (rng.normal(3, 2, (n, 4)).astype(np.float32) for n in (50, 9))
     train[:, 2], test[:, 2] = 7, 9
     raw_train, raw_test = train.copy(), test.copy()
-    convolutional_features.standardize(train, test)
+    convolutional_features.standardize_features(train, test)
     moving = [0, 1, 3]
     assert np.allclose(train.mean(axis=0), 0, atol=1e-5) and np.allclose(train.std(axis=0)[moving], 1, atol=1e-5)
     expected = (raw_test - raw_train.mean(axis=0))[:, moving] / raw_train.std(axis=0)[moving]

@@ -23,7 +23,7 @@ def test():
 
 
 def accumulate(train, test, block, tile=7, order="C"):
-    products = gram_accumulation.empty(len(train), len(test), tile=tile)
+    products = gram_accumulation.start_products(len(train), len(test), tile=tile)
     for start in range(0, train.shape[1], block):
         part = slice(start, start + block)
         gram_accumulation.add_features(
@@ -35,8 +35,8 @@ def accumulate(train, test, block, tile=7, order="C"):
 def assemble(matrix, tile):
     return np.block(
         [
-            [matrix.block(a, b, np.float64) for b in cholesky.spans(matrix.columns, tile)]
-            for a in cholesky.spans(matrix.rows, tile)
+            [matrix.block(a, b, np.float64) for b in cholesky.split_rows(matrix.columns, tile)]
+            for a in cholesky.split_rows(matrix.rows, tile)
         ]
     )
 
@@ -46,8 +46,10 @@ def assemble(matrix, tile):
 @pytest.mark.parametrize("block", [1, 4, 31, 100])
 def test_products_are_those_of_all_features_at_once(train, test, block, tile, order):
     products, linear = accumulate(train, test, block, tile, order), Kernel("linear", 1.0)
-    assert np.allclose(assemble(gram_accumulation.train_matrix(linear, products), tile), train @ train.T, atol=1e-4)
-    assert np.allclose(assemble(gram_accumulation.cross_matrix(linear, products), tile), test @ train.T, atol=1e-4)
+    assert np.allclose(
+        assemble(gram_accumulation.make_train_matrix(linear, products), tile), train @ train.T, atol=1e-4
+    )
+    assert np.allclose(assemble(gram_accumulation.make_cross_matrix(linear, products), tile), test @ train.T, atol=1e-4)
     assert np.allclose(products.test_squares, np.sum(test**2, axis=1), atol=1e-4)
 
 
@@ -63,29 +65,35 @@ def test_products_are_those_of_all_features_at_once(train, test, block, tile, or
 )
 def test_kernels_of_products_are_those_of_the_features(train, test, kernel, theirs):
     products = accumulate(train, test, 4)
-    assert np.allclose(assemble(gram_accumulation.train_matrix(kernel, products), 7), theirs(train, train), atol=1e-5)
-    assert np.allclose(assemble(gram_accumulation.cross_matrix(kernel, products), 7), theirs(test, train), atol=1e-5)
+    assert np.allclose(
+        assemble(gram_accumulation.make_train_matrix(kernel, products), 7), theirs(train, train), atol=1e-5
+    )
+    assert np.allclose(
+        assemble(gram_accumulation.make_cross_matrix(kernel, products), 7), theirs(test, train), atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("kernel, ridge", [(Kernel("gaussian", 0.01), 0.0), (Kernel("linear", 0.1), 0.5)])
 def test_a_model_of_products_is_that_of_the_features(train, test, kernel, ridge):
     products, targets = accumulate(train, test, 4), np.eye(2)[np.arange(TRAIN) % 2]
     held = [block.copy() for line in products.train.blocks for block in line]
-    found = interpolation.fit_matrix(gram_accumulation.train_matrix(kernel, products), targets, ridge=ridge, tile=7)
-    direct = interpolation.fit(train, targets, kernel, ridge=ridge, tile=7)
+    found = interpolation.fit_matrix(
+        gram_accumulation.make_train_matrix(kernel, products), targets, ridge=ridge, tile=7
+    )
+    direct = interpolation.fit_rows(train, targets, kernel, ridge=ridge, tile=7)
     assert np.allclose(found.alpha, direct.alpha, atol=1e-4) and found.norm == pytest.approx(direct.norm, rel=1e-4)
     assert found.residual < 1e-6
-    predicted = interpolation.predict_matrix(found, gram_accumulation.cross_matrix(kernel, products), tile=7)
-    assert np.allclose(predicted, interpolation.predict(direct, kernel, train, test, tile=7), atol=1e-4)
+    predicted = interpolation.predict_matrix(found, gram_accumulation.make_cross_matrix(kernel, products), tile=7)
+    assert np.allclose(predicted, interpolation.predict_rows(direct, kernel, train, test, tile=7), atol=1e-4)
     kept = [block for line in products.train.blocks for block in line]
     assert all(np.array_equal(a, b) for a, b in zip(held, kept, strict=True))  # and more features may follow
 
 
 def test_fewer_features_than_examples_have_no_interpolant(train, test):
     products = accumulate(train[:, :8], test[:, :8], 4)
-    matrix = gram_accumulation.train_matrix(Kernel("linear", 1.0), products)
+    matrix = gram_accumulation.make_train_matrix(Kernel("linear", 1.0), products)
     targets = np.eye(2)[np.arange(TRAIN) % 2]
-    with pytest.raises(interpolation.Singular, match="linear kernel.*accumulated features.*more features than"):
+    with pytest.raises(interpolation.SingularMatrix, match="linear kernel.*accumulated features.*more features than"):
         interpolation.fit_matrix(matrix, targets, ridge=0.0, tile=7)
     assert interpolation.fit_matrix(matrix, targets, ridge=1.0, tile=7).residual < 1e-6
 
@@ -93,13 +101,13 @@ def test_fewer_features_than_examples_have_no_interpolant(train, test):
 def test_the_natural_gamma_is_that_of_the_features(train, test):
     products = accumulate(train, test, 4)
     for name in ("gaussian", "linear", "polynomial"):
-        assert gram_accumulation.natural_gamma(name, products) == pytest.approx(
-            kernel_matrix.natural_gamma(name, train), rel=1e-5
+        assert gram_accumulation.find_products_gamma(name, products) == pytest.approx(
+            kernel_matrix.find_natural_gamma(name, train), rel=1e-5
         )
 
 
 def test_another_tile_than_that_of_the_products_is_refused(train, test):
-    matrix = gram_accumulation.train_matrix(Kernel("gaussian", 0.01), accumulate(train, test, 4))
+    matrix = gram_accumulation.make_train_matrix(Kernel("gaussian", 0.01), accumulate(train, test, 4))
     with pytest.raises(UserError, match="tile=10.*7"):
         interpolation.fit_matrix(matrix, np.ones((TRAIN, 1)), ridge=0.0, tile=10)
 
@@ -110,7 +118,7 @@ def test_no_test_examples_are_needed(train):
 
 
 def test_bad_input_is_one_line(train, test, monkeypatch):
-    products = gram_accumulation.empty(TRAIN, TEST, tile=7)
+    products = gram_accumulation.start_products(TRAIN, TEST, tile=7)
     for given in ((train[:-1], test), (train, test[:-1]), (train, test[:, :-1]), (train[0], test)):
         with pytest.raises(UserError, match="are not those of"):
             gram_accumulation.add_features(products, *given)
@@ -119,11 +127,11 @@ def test_bad_input_is_one_line(train, test, monkeypatch):
     with pytest.raises(UserError, match="NaN"):
         gram_accumulation.add_features(products, bad, test)
     with pytest.raises(UserError, match="laplacian"):
-        gram_accumulation.train_matrix(Kernel("laplacian", 1.0), products)
+        gram_accumulation.make_train_matrix(Kernel("laplacian", 1.0), products)
     with pytest.raises(UserError, match="at least 1"):
-        gram_accumulation.empty(0, 3, tile=7)
+        gram_accumulation.start_products(0, 3, tile=7)
     with pytest.raises(UserError, match="all equal"):
-        gram_accumulation.natural_gamma("gaussian", products)  # no feature yet
+        gram_accumulation.find_products_gamma("gaussian", products)  # no feature yet
     monkeypatch.setattr(memory, "available_bytes", lambda: 1000)
     with pytest.raises(UserError, match="data.train_examples to at most"):
-        gram_accumulation.empty(TRAIN, TEST, tile=7)
+        gram_accumulation.start_products(TRAIN, TEST, tile=7)

@@ -33,8 +33,8 @@ def others():
 def assemble(matrix, tile, dtype):
     return np.block(
         [
-            [matrix.block(a, b, dtype) for b in cholesky.spans(matrix.columns, tile)]
-            for a in cholesky.spans(matrix.rows, tile)
+            [matrix.block(a, b, dtype) for b in cholesky.split_rows(matrix.columns, tile)]
+            for a in cholesky.split_rows(matrix.rows, tile)
         ]
     )
 
@@ -47,8 +47,10 @@ def test_the_table_is_tested():
 
 @pytest.mark.parametrize("name", THEIRS)
 def test_a_kernel_is_scikit_learns(name, rows, others):
-    assert np.allclose(kernel_matrix.evaluate(kernel_of(name), rows, others), THEIRS[name](rows, others), atol=1e-12)
-    single = kernel_matrix.evaluate(kernel_of(name), rows.astype(np.float32), others.astype(np.float32))
+    assert np.allclose(
+        kernel_matrix.evaluate_kernel(kernel_of(name), rows, others), THEIRS[name](rows, others), atol=1e-12
+    )
+    single = kernel_matrix.evaluate_kernel(kernel_of(name), rows.astype(np.float32), others.astype(np.float32))
     assert single.dtype == np.float32 and np.allclose(single, THEIRS[name](rows, others), rtol=1e-4, atol=1e-5)
 
 
@@ -56,7 +58,7 @@ def test_a_kernel_is_scikit_learns(name, rows, others):
 @pytest.mark.parametrize("name", THEIRS)
 def test_blocks_of_any_size_make_the_matrix(name, dtype, rows, others):
     for given, expected in (((rows,), THEIRS[name](rows, rows)), ((others, rows), THEIRS[name](others, rows))):
-        matrix = kernel_matrix.matrix_of_rows(kernel_of(name), *given)
+        matrix = kernel_matrix.make_matrix(kernel_of(name), *given)
         for tile in (1, 7, 100):
             found = assemble(matrix, tile, dtype)
             assert found.dtype == dtype and found.shape == (matrix.rows, matrix.columns)
@@ -65,26 +67,26 @@ def test_blocks_of_any_size_make_the_matrix(name, dtype, rows, others):
 
 def test_distances_survive_a_large_common_shift(rows):
     shifted = rows + 1000
-    found = assemble(kernel_matrix.matrix_of_rows(kernel_of("gaussian"), shifted), 7, np.float32)
+    found = assemble(kernel_matrix.make_matrix(kernel_of("gaussian"), shifted), 7, np.float32)
     assert np.allclose(found, THEIRS["gaussian"](rows, rows), atol=1e-5)
 
 
 def test_pixels_as_stored_are_rows():
     pixels = np.random.default_rng(0).integers(0, 256, (20, 5)).astype(np.uint8)
     kernel = Kernel("gaussian", 0.3 / 255**2)
-    found = assemble(kernel_matrix.matrix_of_rows(kernel, pixels), 7, np.float64)
+    found = assemble(kernel_matrix.make_matrix(kernel, pixels), 7, np.float64)
     assert np.allclose(found, THEIRS["gaussian"](pixels / 255, pixels / 255), rtol=1e-12)
 
 
 @pytest.mark.parametrize("name", THEIRS)
 def test_products_with_vectors_are_those_of_the_whole_matrix(name, rows, others):
-    vectors, silent = np.random.default_rng(2).standard_normal((20, 3)), cholesky.silent
+    vectors, silent = np.random.default_rng(2).standard_normal((20, 3)), cholesky.ignore_progress
     square, cross = (
-        kernel_matrix.matrix_of_rows(kernel_of(name), rows),
-        kernel_matrix.matrix_of_rows(kernel_of(name), others, rows),
+        kernel_matrix.make_matrix(kernel_of(name), rows),
+        kernel_matrix.make_matrix(kernel_of(name), others, rows),
     )
     for matrix, expected in ((square, THEIRS[name](rows, rows)), (cross, THEIRS[name](others, rows))):
-        found = kernel_matrix.multiply(matrix, vectors, tile=7, progress=silent, stage="")
+        found = kernel_matrix.multiply_matrix(matrix, vectors, tile=7, progress=silent, stage="")
         assert np.allclose(found, expected @ vectors, rtol=1e-12, atol=1e-12)
     found = kernel_matrix.multiply_symmetric(square, vectors, tile=7, progress=silent, stage="")
     assert np.allclose(found, THEIRS[name](rows, rows) @ vectors, rtol=1e-12, atol=1e-12)
@@ -92,19 +94,19 @@ def test_products_with_vectors_are_those_of_the_whole_matrix(name, rows, others)
 
 def test_the_natural_gamma_makes_the_argument_one_on_average(rows):
     apart = pairwise.euclidean_distances(rows, squared=True)
-    assert kernel_matrix.natural_gamma("gaussian", rows) == pytest.approx(1 / apart.mean())
-    assert kernel_matrix.natural_gamma("gaussian", rows + 100) == pytest.approx(1 / apart.mean())
+    assert kernel_matrix.find_natural_gamma("gaussian", rows) == pytest.approx(1 / apart.mean())
+    assert kernel_matrix.find_natural_gamma("gaussian", rows + 100) == pytest.approx(1 / apart.mean())
     for name in ("linear", "polynomial"):
-        assert kernel_matrix.natural_gamma(name, rows) == pytest.approx(20 / np.sum(rows**2))
+        assert kernel_matrix.find_natural_gamma(name, rows) == pytest.approx(20 / np.sum(rows**2))
     near = pairwise.manhattan_distances(rows).mean()
-    assert kernel_matrix.natural_gamma("laplacian", rows) == pytest.approx(1 / near, rel=0.3)
+    assert kernel_matrix.find_natural_gamma("laplacian", rows) == pytest.approx(1 / near, rel=0.3)
 
 
 @pytest.mark.parametrize("name", THEIRS)
 def test_equal_rows_have_no_natural_gamma(name):
     equal = np.full((4, 3), 0.1) if name in ("gaussian", "laplacian") else np.zeros((4, 3))
     with pytest.raises(UserError, match="all equal.*kernel.gamma"):
-        kernel_matrix.natural_gamma(name, equal)
+        kernel_matrix.find_natural_gamma(name, equal)
 
 
 @pytest.mark.parametrize(
@@ -119,8 +121,8 @@ def test_equal_rows_have_no_natural_gamma(name):
 )
 def test_a_kernel_that_is_none_is_refused(kernel, said, rows):
     for call in (
-        lambda: kernel_matrix.evaluate(kernel, rows, rows),
-        lambda: kernel_matrix.matrix_of_rows(kernel, rows),
+        lambda: kernel_matrix.evaluate_kernel(kernel, rows, rows),
+        lambda: kernel_matrix.make_matrix(kernel, rows),
     ):
         with pytest.raises(UserError, match=said):
             call()
@@ -130,13 +132,13 @@ def test_rows_that_are_none_are_refused(rows):
     kernel = kernel_of("gaussian")
     for empty in (rows[:0], rows[:, :0], rows[0]):
         with pytest.raises(UserError, match="hold no example"):
-            kernel_matrix.matrix_of_rows(kernel, empty)
+            kernel_matrix.make_matrix(kernel, empty)
     with pytest.raises(UserError, match="5 and 4 dimensions"):
-        kernel_matrix.matrix_of_rows(kernel, rows, rows[:, :4])
+        kernel_matrix.make_matrix(kernel, rows, rows[:, :4])
     for bad in (np.nan, np.inf):
         rows[3, 2] = bad
         with pytest.raises(UserError, match="rows: row 3 holds NaN"):
-            kernel_matrix.matrix_of_rows(kernel, rows)
+            kernel_matrix.make_matrix(kernel, rows)
 
 
 def test_equal_rows_are_named(rows):

@@ -10,15 +10,15 @@ from rethink.theory.linear import gradient_descent, least_norm, regularization_p
 @pytest.fixture(scope="module")
 def problem():
     random = np.random.default_rng(0)
-    return least_norm.decompose(random.standard_normal((12, 40))), random.standard_normal((12, 3))
+    return least_norm.decompose_features(random.standard_normal((12, 40))), random.standard_normal((12, 3))
 
 
 def run_sgd(problem, **changes):
     settings = dict(start=0.0, batch_size=1, momentum=0.0, steps=3000, order="shuffled", seed=0)
     settings.update(changes)
     basis, y = problem
-    settings.setdefault("learning_rate", gradient_descent.tuned_rate(basis, batch_size=settings["batch_size"]))
-    return gradient_descent.sgd(basis, y, **settings)
+    settings.setdefault("learning_rate", gradient_descent.tune_sgd_rate(basis, batch_size=settings["batch_size"]))
+    return gradient_descent.run_sgd(basis, y, **settings)
 
 
 @pytest.mark.parametrize("order", gradient_descent.ORDERS)
@@ -26,16 +26,16 @@ def run_sgd(problem, **changes):
 def test_sgd_from_zero_goes_to_least_norm_within_the_span(problem, order, batch_size):
     found = run_sgd(problem, order=order, batch_size=batch_size)
     assert found.distances[0] == 1 and found.distances[-1] < 1e-10 and found.residuals[-1] < 1e-10
-    assert np.allclose(found.weights, least_norm.least_norm(*problem).weights)
+    assert np.allclose(found.weights, least_norm.solve_least_norm(*problem).weights)
     assert np.array_equal(found.distances, found.from_least_norm) and found.outside.max() < 1e-12
 
 
 def test_sgd_from_elsewhere_goes_to_the_starts_projection(problem):
     basis, y = problem
-    start = gradient_descent.random_start((40, 3), scale=1.0, seed=3)
+    start = gradient_descent.draw_start((40, 3), scale=1.0, seed=3)
     found = run_sgd(problem, start=start)
-    difference = found.weights - least_norm.least_norm(basis, y).weights
-    assert np.allclose(difference, least_norm.outside_span(basis, start)) and np.linalg.norm(difference) > 1
+    difference = found.weights - least_norm.solve_least_norm(basis, y).weights
+    assert np.allclose(difference, least_norm.project_outside_span(basis, start)) and np.linalg.norm(difference) > 1
     assert found.distances[-1] < 1e-10 < 0.1 < found.from_least_norm[-1] and found.outside.max() < 1e-12
 
 
@@ -48,7 +48,7 @@ def test_a_start_in_the_span_leads_to_least_norm(problem):
 def test_leaving_the_span_would_be_seen(problem):
     """Weights that moved by something else than gradients show in the measure that certifies the rest."""
     basis, y = problem
-    moved = least_norm.outside_span(basis, gradient_descent.random_start((40, 3), scale=1.0, seed=3))
+    moved = least_norm.project_outside_span(basis, gradient_descent.draw_start((40, 3), scale=1.0, seed=3))
     row = gradient_descent._measure(basis, y, moved, np.zeros((40, 3)), moved, moved)
     assert row[-1] == pytest.approx(1)
 
@@ -56,52 +56,54 @@ def test_leaving_the_span_would_be_seen(problem):
 @pytest.mark.parametrize("momentum", [0.0, 0.5])
 def test_gradient_descent_shrinks_at_the_predicted_rate(problem, momentum):
     basis, y = problem
-    found = gradient_descent.gradient_descent(basis, y, start=0.0, learning_rate=0.05, momentum=momentum, steps=2000)
+    found = gradient_descent.run_gradient_descent(
+        basis, y, start=0.0, learning_rate=0.05, momentum=momentum, steps=2000
+    )
     assert found.distances[-1] < 1e-3
     assert found.measured_rate == pytest.approx(found.predicted_rate, abs=1e-4) and found.predicted_rate < 1
 
 
 def test_gradient_descent_is_the_closed_form_at_every_record(problem):
     basis, y = problem
-    found = gradient_descent.gradient_descent(basis, y, start=0.0, learning_rate=0.1, momentum=0.0, steps=500)
-    path = regularization_paths.stopped_path(basis, y, learning_rate=0.1, steps=found.steps)
+    found = gradient_descent.run_gradient_descent(basis, y, start=0.0, learning_rate=0.1, momentum=0.0, steps=500)
+    path = regularization_paths.trace_early_stopping(basis, y, learning_rate=0.1, steps=found.steps)
     assert found.steps[0] == 0 and found.steps[-1] == 500 and (np.diff(found.steps) > 0).all()
     assert np.allclose(found.distances, path.distances, atol=1e-12)
     assert np.allclose(found.residuals, path.residuals, atol=1e-12)
-    assert np.allclose(found.weights, regularization_paths.stopped(basis, y, learning_rate=0.1, steps=500))
+    assert np.allclose(found.weights, regularization_paths.solve_early_stopped(basis, y, learning_rate=0.1, steps=500))
 
 
 def test_a_batch_of_everything_is_gradient_descent(problem):
     basis, y = problem
     one = run_sgd(problem, batch_size=12, steps=50, learning_rate=0.1, momentum=0.5)
-    other = gradient_descent.gradient_descent(basis, y, start=0.0, learning_rate=0.1, momentum=0.5, steps=50)
+    other = gradient_descent.run_gradient_descent(basis, y, start=0.0, learning_rate=0.1, momentum=0.5, steps=50)
     assert np.allclose(one.weights, other.weights) and np.isnan(one.predicted_rate)
 
 
 def test_the_fastest_momentum_takes_in_proportion_to_the_condition(problem):
     basis, _ = problem
-    rate, momentum = gradient_descent.heavy_ball(basis)
-    predicted = gradient_descent.gradient_rate(basis, learning_rate=rate, momentum=momentum)
+    rate, momentum = gradient_descent.tune_heavy_ball(basis)
+    predicted = gradient_descent.predict_gradient_rate(basis, learning_rate=rate, momentum=momentum)
     assert predicted == pytest.approx((basis.condition - 1) / (basis.condition + 1), rel=1e-6)
-    h = least_norm.curvature(basis).eigenvalues
-    plain = gradient_descent.gradient_rate(basis, learning_rate=2 / (h[0] + h[-1]), momentum=0.0)
+    h = least_norm.compute_curvature(basis).eigenvalues
+    plain = gradient_descent.predict_gradient_rate(basis, learning_rate=2 / (h[0] + h[-1]), momentum=0.0)
     assert plain == pytest.approx((basis.condition**2 - 1) / (basis.condition**2 + 1)) and plain > predicted
-    assert gradient_descent.gradient_rate(basis, learning_rate=2.01 / h[0], momentum=0.0) > 1
+    assert gradient_descent.predict_gradient_rate(basis, learning_rate=2.01 / h[0], momentum=0.0) > 1
 
 
 def test_the_bound_on_sgd_holds_and_is_kaczmarz_for_a_batch_of_one(problem):
     x = problem[0].features
-    basis = least_norm.decompose(x / np.linalg.norm(x, axis=1, keepdims=True))
-    bound = gradient_descent.sgd_rate(basis, learning_rate=1.0, batch_size=1)
+    basis = least_norm.decompose_features(x / np.linalg.norm(x, axis=1, keepdims=True))
+    bound = gradient_descent.bound_sgd_rate(basis, learning_rate=1.0, batch_size=1)
     assert bound == pytest.approx(np.sqrt(1 - basis.singular[-1] ** 2 / 12))
-    assert gradient_descent.tuned_rate(basis, batch_size=1) == pytest.approx(1)
+    assert gradient_descent.tune_sgd_rate(basis, batch_size=1) == pytest.approx(1)
     finals = [
         run_sgd((basis, problem[1]), learning_rate=1.0, order="with_replacement", steps=200, seed=seed).distances[-1]
         for seed in range(10)
     ]
     assert np.sqrt(np.mean(np.square(finals))) <= bound**200
-    assert gradient_descent.steps_to(bound, bound**200) == pytest.approx(200)
-    one = gradient_descent.sgd(
+    assert gradient_descent.count_steps_to(bound, bound**200) == pytest.approx(200)
+    one = gradient_descent.run_sgd(
         basis, problem[1], start=0.0, learning_rate=1.0, batch_size=1, momentum=0.0, steps=1, order="shuffled", seed=0
     )
     assert np.isclose(basis.features @ one.weights, problem[1]).all(axis=1).sum() == 1  # a projection onto one example
@@ -109,12 +111,13 @@ def test_the_bound_on_sgd_holds_and_is_kaczmarz_for_a_batch_of_one(problem):
 
 def test_larger_batches_take_larger_rates(problem):
     basis, _ = problem
-    rates = [gradient_descent.tuned_rate(basis, batch_size=b) for b in (1, 2, 6, 12)]
+    rates = [gradient_descent.tune_sgd_rate(basis, batch_size=b) for b in (1, 2, 6, 12)]
     assert (np.diff(rates) > 0).all()
     for batch_size, rate in zip((1, 2, 6, 12), rates, strict=True):
-        h = least_norm.curvature(basis).eigenvalues[-1]
+        h = least_norm.compute_curvature(basis).eigenvalues[-1]
         assert (
-            gradient_descent.sgd_rate(basis, learning_rate=rate, batch_size=batch_size) <= np.sqrt(1 - rate * h) + 1e-12
+            gradient_descent.bound_sgd_rate(basis, learning_rate=rate, batch_size=batch_size)
+            <= np.sqrt(1 - rate * h) + 1e-12
         )
 
 

@@ -30,7 +30,7 @@ def gap(one, other):
 @pytest.mark.parametrize("columns", [(), (3,)])
 def test_least_norm_is_that_of_lapack(shape, condition, columns):
     x, y = features_of(*shape, condition), targets_of(shape[0], *columns)
-    found = least_norm.least_norm(x, y)
+    found = least_norm.solve_least_norm(x, y)
     expected = np.linalg.lstsq(x, y, rcond=None)[0]
     assert found.weights.shape == expected.shape and gap(found.weights, expected) < 1e-8
     assert found.interpolates == (shape[0] <= shape[1]) and found.rank == min(shape)
@@ -43,18 +43,18 @@ def test_a_rank_deficient_system_is_cut_off_where_lapack_does():
     x = features_of(20, 60, 10)
     x = np.vstack([x, x[:5]])
     y = targets_of(25)
-    found = least_norm.least_norm(x, y)
+    found = least_norm.solve_least_norm(x, y)
     assert found.rank == 20 and not found.interpolates
     assert gap(found.weights, np.linalg.lstsq(x, y, rcond=None)[0]) < 1e-8
-    consistent = least_norm.least_norm(x, np.concatenate([y[:20], y[:5]]))
+    consistent = least_norm.solve_least_norm(x, np.concatenate([y[:20], y[:5]]))
     assert consistent.interpolates
 
 
 def test_every_other_interpolant_is_longer():
     x, y = features_of(10, 30, 100), targets_of(10)
-    least = least_norm.least_norm(x, y)
+    least = least_norm.solve_least_norm(x, y)
     for seed in range(5):
-        away = least_norm.outside_span(x, targets_of(30, seed=seed))
+        away = least_norm.project_outside_span(x, targets_of(30, seed=seed))
         other = least.weights + away
         assert np.allclose(x @ other, y) and np.linalg.norm(other) > least.norm
         assert np.linalg.norm(other) ** 2 == pytest.approx(least.norm**2 + np.linalg.norm(away) ** 2)
@@ -64,7 +64,7 @@ def test_every_other_interpolant_is_longer():
 @pytest.mark.parametrize("columns", [(), (4,)])
 def test_the_kernel_form_is_the_same_solution(condition, columns):
     x, y = features_of(25, 80, condition), targets_of(25, *columns)
-    kernel, least = least_norm.kernel_form(x, y), least_norm.least_norm(x, y)
+    kernel, least = least_norm.solve_kernel_form(x, y), least_norm.solve_least_norm(x, y)
     assert gap(kernel.weights, least.weights) < 1e-8 and kernel.residual < 1e-8
     assert kernel.alpha.shape == y.shape and np.allclose(x.T @ kernel.alpha, kernel.weights)
     assert kernel.norm == pytest.approx(least.norm, rel=1e-6)
@@ -73,71 +73,71 @@ def test_the_kernel_form_is_the_same_solution(condition, columns):
 
 def test_refinement_is_what_makes_the_kernel_form_exact():
     x, y = features_of(40, 80, 1e6), targets_of(40)
-    kernel, least = least_norm.kernel_form(x, y), least_norm.least_norm(x, y).weights
+    kernel, least = least_norm.solve_kernel_form(x, y), least_norm.solve_least_norm(x, y).weights
     naive = x.T @ scipy.linalg.cho_solve(scipy.linalg.cho_factor(x @ x.T), y)
     assert kernel.refinements and gap(kernel.weights, least) < 1e-8 < 1e-7 < gap(naive, least)
 
 
 def test_outside_the_span_is_orthogonal_to_every_example():
     x, w = features_of(10, 30, 100), targets_of(30, 2)
-    outside = least_norm.outside_span(x, w)
-    assert np.allclose(x @ outside, 0, atol=1e-12) and np.allclose(least_norm.outside_span(x, outside), outside)
-    assert np.allclose(least_norm.outside_span(x, x.T @ targets_of(10)), 0, atol=1e-12)
+    outside = least_norm.project_outside_span(x, w)
+    assert np.allclose(x @ outside, 0, atol=1e-12) and np.allclose(least_norm.project_outside_span(x, outside), outside)
+    assert np.allclose(least_norm.project_outside_span(x, x.T @ targets_of(10)), 0, atol=1e-12)
 
 
 def test_the_limit_is_the_interpolant_nearest_to_the_start():
     x, y, start = features_of(10, 30, 100), targets_of(10), targets_of(30, seed=2)
-    limit = least_norm.limit_from(x, y, start)
+    limit = least_norm.find_limit(x, y, start)
     assert np.allclose(x @ limit, y)
     expected = start + np.linalg.lstsq(x, y - x @ start, rcond=None)[0]
     assert np.allclose(limit, expected)
-    assert np.allclose(least_norm.limit_from(x, y, 0.0), least_norm.least_norm(x, y).weights)
+    assert np.allclose(least_norm.find_limit(x, y, 0.0), least_norm.solve_least_norm(x, y).weights)
 
 
 def test_the_curvature_is_the_same_at_every_interpolant():
     x, y = features_of(4, 7, 10), targets_of(4)
-    least = least_norm.least_norm(x, y).weights
-    found = least_norm.curvature(x)
+    least = least_norm.solve_least_norm(x, y).weights
+    found = least_norm.compute_curvature(x)
     assert found.flat == 3 and len(found.eigenvalues) == 4
 
     def loss(w):
         return np.sum((x @ w - y) ** 2) / (2 * len(y))
 
     unit = np.eye(7)
-    for w in (least, least + 5 * least_norm.outside_span(x, targets_of(7))):
+    for w in (least, least + 5 * least_norm.project_outside_span(x, targets_of(7))):
         hessian = [[loss(w + a + b) - loss(w + a) - loss(w + b) + loss(w) for a in unit] for b in unit]
         assert np.allclose(np.linalg.eigvalsh(hessian)[::-1][:4], found.eigenvalues)
 
 
 def test_a_basis_stands_for_its_features():
     x, y = features_of(10, 30, 100), targets_of(10)
-    basis = least_norm.decompose(x)
+    basis = least_norm.decompose_features(x)
     assert least_norm.as_basis(basis) is basis
-    assert np.array_equal(least_norm.least_norm(basis, y).weights, least_norm.least_norm(x, y).weights)
+    assert np.array_equal(least_norm.solve_least_norm(basis, y).weights, least_norm.solve_least_norm(x, y).weights)
 
 
 def test_integers_and_zero_targets_are_fine():
     x = np.arange(6).reshape(2, 3)
-    assert least_norm.least_norm(x, np.asarray([1, 2])).residual < 1e-12
-    nothing = least_norm.least_norm(x, np.zeros(2))
+    assert least_norm.solve_least_norm(x, np.asarray([1, 2])).residual < 1e-12
+    nothing = least_norm.solve_least_norm(x, np.zeros(2))
     assert nothing.norm == nothing.residual == 0 and nothing.interpolates
 
 
 @pytest.mark.parametrize(
     "solve, x, y, message",
     [
-        (least_norm.least_norm, np.ones((0, 3)), np.ones(0), "at least one example"),
-        (least_norm.least_norm, np.ones((3, 0)), np.ones(3), "at least one example"),
-        (least_norm.least_norm, np.ones(3), np.ones(3), "shape"),
-        (least_norm.least_norm, np.asarray([[1.0, 2.0], [np.nan, 1.0]]), np.ones(2), "example 1"),
-        (least_norm.least_norm, np.ones((2, 3)), np.asarray([1.0, np.inf]), "not finite"),
-        (least_norm.least_norm, np.ones((2, 3)), np.ones(3), "2 examples"),
-        (least_norm.least_norm, np.zeros((2, 3)), np.ones(2), "All features are 0"),
-        (least_norm.kernel_form, np.ones((2, 3)), np.ones(2), "singular"),
-        (least_norm.kernel_form, np.eye(4)[:, :3], np.ones(4), "singular"),
-        (least_norm.kernel_form, np.zeros((2, 3)), np.ones(2), "singular"),
-        (least_norm.kernel_form, np.full((2, 3), np.nan), np.ones(2), "not finite"),
-        (lambda x, y: least_norm.limit_from(x, y, np.ones(2)), np.eye(3), np.ones(3), "start has shape"),
+        (least_norm.solve_least_norm, np.ones((0, 3)), np.ones(0), "at least one example"),
+        (least_norm.solve_least_norm, np.ones((3, 0)), np.ones(3), "at least one example"),
+        (least_norm.solve_least_norm, np.ones(3), np.ones(3), "shape"),
+        (least_norm.solve_least_norm, np.asarray([[1.0, 2.0], [np.nan, 1.0]]), np.ones(2), "example 1"),
+        (least_norm.solve_least_norm, np.ones((2, 3)), np.asarray([1.0, np.inf]), "not finite"),
+        (least_norm.solve_least_norm, np.ones((2, 3)), np.ones(3), "2 examples"),
+        (least_norm.solve_least_norm, np.zeros((2, 3)), np.ones(2), "All features are 0"),
+        (least_norm.solve_kernel_form, np.ones((2, 3)), np.ones(2), "singular"),
+        (least_norm.solve_kernel_form, np.eye(4)[:, :3], np.ones(4), "singular"),
+        (least_norm.solve_kernel_form, np.zeros((2, 3)), np.ones(2), "singular"),
+        (least_norm.solve_kernel_form, np.full((2, 3), np.nan), np.ones(2), "not finite"),
+        (lambda x, y: least_norm.find_limit(x, y, np.ones(2)), np.eye(3), np.ones(3), "start has shape"),
     ],
 )
 def test_mistakes_end_in_one_line(solve, x, y, message):

@@ -16,17 +16,17 @@ def problem(request):
 def test_ridge_solves_the_normal_equations(problem):
     x, y = problem
     expected = np.linalg.solve(x.T @ x + 0.3 * np.eye(x.shape[1]), x.T @ y)
-    assert np.allclose(regularization_paths.ridge(x, y, 0.3), expected)
-    assert np.allclose(regularization_paths.ridge(x, y[:, 0], 0.3), expected[:, 0])
+    assert np.allclose(regularization_paths.solve_ridge(x, y, 0.3), expected)
+    assert np.allclose(regularization_paths.solve_ridge(x, y[:, 0], 0.3), expected[:, 0])
 
 
 def test_ridge_tends_to_least_norm(problem):
     x, y = problem
     penalties = np.asarray([1e3, 1.0, 1e-3, 1e-8, 0.0])
-    path = regularization_paths.ridge_path(x, y, penalties)
+    path = regularization_paths.trace_ridge(x, y, penalties)
     assert (np.diff(path.norms) > 0).all() and (np.diff(path.distances) < 0).all()
     assert (np.diff(path.residuals) < 1e-12).all() and path.residuals[0] > path.residuals[-1]
-    least = least_norm.least_norm(x, y)
+    least = least_norm.solve_least_norm(x, y)
     assert path.distances[-1] == 0 and path.norms[-1] == pytest.approx(least.norm) and 0 < path.distances[-2] < 1e-6
     assert path.residuals[-1] == pytest.approx(least.residual, abs=1e-12)
 
@@ -44,17 +44,17 @@ def test_gradient_descent_is_its_filter(problem, steps):
     rate = 1.9 * len(x) / np.linalg.norm(x, 2) ** 2  # beyond 1 / h: the factors alternate in sign
     stepped = steps_of_gradient_descent(x, y, rate, steps)
     assert np.allclose(
-        regularization_paths.stopped(x, y, learning_rate=rate, steps=steps), stepped, rtol=1e-10, atol=1e-12
+        regularization_paths.solve_early_stopped(x, y, learning_rate=rate, steps=steps), stepped, rtol=1e-10, atol=1e-12
     )
 
 
 def test_the_paths_are_those_of_the_weights(problem):
     x, y = problem
     rate, steps = 0.05, np.asarray([0, 1, 10, 1000])
-    path = regularization_paths.stopped_path(x, y, learning_rate=rate, steps=steps)
-    least = least_norm.least_norm(x, y)
+    path = regularization_paths.trace_early_stopping(x, y, learning_rate=rate, steps=steps)
+    least = least_norm.solve_least_norm(x, y)
     for i, step in enumerate(steps):
-        w = regularization_paths.stopped(x, y, learning_rate=rate, steps=int(step))
+        w = regularization_paths.solve_early_stopped(x, y, learning_rate=rate, steps=int(step))
         assert path.norms[i] == pytest.approx(np.linalg.norm(w), abs=1e-12)
         assert path.distances[i] == pytest.approx(np.linalg.norm(w - least.weights) / least.norm, abs=1e-12)
         assert path.residuals[i] == pytest.approx(np.linalg.norm(x @ w - y) / np.linalg.norm(y), abs=1e-12)
@@ -64,18 +64,21 @@ def test_the_paths_are_those_of_the_weights(problem):
 
 def test_neither_leaves_the_span(problem):
     x, y = problem
-    for w in (regularization_paths.ridge(x, y, 0.1), regularization_paths.stopped(x, y, learning_rate=0.01, steps=7)):
-        assert np.allclose(least_norm.outside_span(x, w), 0, atol=1e-12)
+    for w in (
+        regularization_paths.solve_ridge(x, y, 0.1),
+        regularization_paths.solve_early_stopped(x, y, learning_rate=0.01, steps=7),
+    ):
+        assert np.allclose(least_norm.project_outside_span(x, w), 0, atol=1e-12)
 
 
 @pytest.mark.parametrize(
     "call, message",
     [
-        (lambda x, y: regularization_paths.ridge(x, y, -1.0), "penalty"),
-        (lambda x, y: regularization_paths.ridge_path(x, y, np.asarray([1.0, np.nan])), "penalty"),
-        (lambda x, y: regularization_paths.stopped(x, y, learning_rate=1e6, steps=3), "does not converge"),
-        (lambda x, y: regularization_paths.stopped(x, y, learning_rate=0.0, steps=3), "does not converge"),
-        (lambda x, y: regularization_paths.stopped(x, y, learning_rate=0.01, steps=-1), "negative"),
+        (lambda x, y: regularization_paths.solve_ridge(x, y, -1.0), "penalty"),
+        (lambda x, y: regularization_paths.trace_ridge(x, y, np.asarray([1.0, np.nan])), "penalty"),
+        (lambda x, y: regularization_paths.solve_early_stopped(x, y, learning_rate=1e6, steps=3), "does not converge"),
+        (lambda x, y: regularization_paths.solve_early_stopped(x, y, learning_rate=0.0, steps=3), "does not converge"),
+        (lambda x, y: regularization_paths.solve_early_stopped(x, y, learning_rate=0.01, steps=-1), "negative"),
     ],
 )
 def test_mistakes_end_in_one_line(problem, call, message):

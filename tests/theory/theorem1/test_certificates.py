@@ -5,8 +5,8 @@ import pytest
 
 from rethink.schema.errors import UserError
 from rethink.theory.theorem1 import certificates
-from rethink.theory.theorem1.certificates import certificate, measure_precision, trace_curve
-from rethink.theory.theorem1.expressivity import Network, interpolate
+from rethink.theory.theorem1.certificates import certify_network, measure_precision, trace_curve
+from rethink.theory.theorem1.expressivity import TwoLayerNetwork, interpolate_points
 
 
 @pytest.fixture
@@ -17,15 +17,15 @@ def made():
         rng = np.random.default_rng(n)
         points, labels = rng.normal(size=(n, d)), rng.integers(0, 10, n)
         targets = labels if targets is None else targets
-        return interpolate(points, targets, seed=0), points, targets
+        return interpolate_points(points, targets, seed=0), points, targets
 
     return made
 
 
 def test_a_network_by_hand():
     """c(x) = 2 max(x, 0) - 3 max(x - 1, 0) on x = 0.5, 2: values 1 and 1."""
-    network = Network(np.ones(1), np.array([0.0, 1.0]), np.array([2.0, -3.0]), attempts=4, collapsed=0)
-    found = certificate(network, np.array([[2.0], [0.5]]), np.array([3, 1]))
+    network = TwoLayerNetwork(np.ones(1), np.array([0.0, 1.0]), np.array([2.0, -3.0]), attempts=4, collapsed=0)
+    found = certify_network(network, np.array([[2.0], [0.5]]), np.array([3, 1]))
     assert (found.fit.points, found.fit.residual, found.fit.labels_right) == (2, 2.0, 1)
     assert (found.weight_sum, found.largest_weight, found.relative_residual) == (5.0, 3.0, 0.4)
     assert (found.weight_count, found.smallest_eigenvalue, found.attempts) == (5, 0.5, 4)
@@ -38,7 +38,7 @@ def test_the_smallest_eigenvalue_is_that_of_the_matrix(made, n):
     network, points, targets = made(n)
     z = np.sort(points @ network.projection)
     matrix = np.maximum(z[:, None] - network.thresholds, 0)
-    found = certificate(network, points, targets)
+    found = certify_network(network, points, targets)
     assert found.smallest_eigenvalue == pytest.approx(np.linalg.eigvals(matrix).real.min(), rel=1e-9)
     assert found.smallest_singular_value == pytest.approx(1 / np.linalg.norm(np.linalg.inv(matrix), 2), rel=1e-6)
     assert found.smallest_singular_value <= found.smallest_eigenvalue * (1 + 1e-12)
@@ -46,51 +46,51 @@ def test_the_smallest_eigenvalue_is_that_of_the_matrix(made, n):
 
 def test_above_its_limit_the_singular_value_is_left_out(made, monkeypatch):
     monkeypatch.setattr(certificates, "MOST_SINGULAR", 6)
-    assert certificate(*made(6)).smallest_singular_value is not None
-    assert certificate(*made(7)).smallest_singular_value is None
+    assert certify_network(*made(6)).smallest_singular_value is not None
+    assert certify_network(*made(7)).smallest_singular_value is None
 
 
 @pytest.mark.parametrize("unit", [0, 17, 39])
 def test_a_wrong_weight_is_seen(made, unit):
     network, points, labels = made(40)
-    good = certificate(network, points, labels)
+    good = certify_network(network, points, labels)
     assert good.fit.residual < 1e-9 and good.fit.labels_right == 40
     network.weights[unit] += 1000 / good.smallest_eigenvalue
-    bad = certificate(network, points, labels)
+    bad = certify_network(network, points, labels)
     assert bad.fit.residual >= 1000 * (1 - 1e-6) and bad.fit.labels_right <= unit
 
 
 def test_labels_are_counted_where_targets_are_labels(made):
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 3, 20)
-    assert certificate(*made(20, targets=labels)).fit.labels_right == 20
-    assert certificate(*made(20, targets=np.eye(3)[labels])).fit.labels_right == 20
-    assert certificate(*made(20, targets=labels + 0.5)).fit.labels_right is None
-    assert certificate(*made(20, targets=rng.normal(size=(20, 3)))).fit.labels_right is None
-    assert certificate(*made(20, targets=np.zeros((20, 3)))).fit.labels_right is None
+    assert certify_network(*made(20, targets=labels)).fit.labels_right == 20
+    assert certify_network(*made(20, targets=np.eye(3)[labels])).fit.labels_right == 20
+    assert certify_network(*made(20, targets=labels + 0.5)).fit.labels_right is None
+    assert certify_network(*made(20, targets=rng.normal(size=(20, 3)))).fit.labels_right is None
+    assert certify_network(*made(20, targets=np.zeros((20, 3)))).fit.labels_right is None
     network, points, _ = made(20, targets=np.eye(3)[labels])
     shifted = np.eye(3)[np.where(np.arange(20) < 5, (labels + 1) % 3, labels)]
-    assert certificate(network, points, shifted).fit.labels_right == 15
+    assert certify_network(network, points, shifted).fit.labels_right == 15
 
 
 def test_a_sample_evaluates_some_points_only(made):
     network, points, labels = made(40)
-    assert certificate(network, points, labels, sample=7).fit == (7, pytest.approx(0, abs=1e-9), 7)
+    assert certify_network(network, points, labels, sample=7).fit == (7, pytest.approx(0, abs=1e-9), 7)
     wrong = labels.copy()
     wrong[3] += 100
-    seen = [certificate(network, points, wrong, sample=10, seed=seed).fit.labels_right == 9 for seed in range(40)]
+    seen = [certify_network(network, points, wrong, sample=10, seed=seed).fit.labels_right == 9 for seed in range(40)]
     assert 0 < sum(seen) < 25
-    assert certificate(network, points, wrong, sample=40).fit.labels_right == 39
+    assert certify_network(network, points, wrong, sample=40).fit.labels_right == 39
 
 
 def test_collapsed_duplicates_are_counted(made):
     points = np.array([[1.0, 2], [3, 4], [1, 2]])
-    found = certificate(interpolate(points, np.array([1, 2, 1]), seed=0), points, np.array([1, 2, 1]))
+    found = certify_network(interpolate_points(points, np.array([1, 2, 1]), seed=0), points, np.array([1, 2, 1]))
     assert (found.collapsed, found.weight_count, found.fit.points, found.fit.labels_right) == (1, 6, 3, 3)
 
 
 def test_zero_targets_have_no_weight(made):
-    found = certificate(*made(5, targets=np.zeros(5)))
+    found = certify_network(*made(5, targets=np.zeros(5)))
     assert (found.weight_sum, found.relative_residual, found.fit.residual) == (0, 0, 0)
 
 
@@ -106,12 +106,12 @@ def test_zero_targets_have_no_weight(made):
 def test_points_of_another_network_are_named(made, change, message):
     network, points, labels = made(10)
     with pytest.raises(UserError, match=message):
-        certificate(network, *change(points, labels))
+        certify_network(network, *change(points, labels))
 
 
 def test_a_sample_out_of_range_is_named(made):
     with pytest.raises(UserError, match=r"sample=11 is out of range: it must be in \[0, 10\]"):
-        certificate(*made(10), sample=11)
+        certify_network(*made(10), sample=11)
 
 
 def test_a_curve_passes_through_its_points_and_goes_on_beside_them(made):
@@ -154,7 +154,7 @@ def test_between_samples_of_a_smooth_function_the_error_vanishes():
     errors = []
     for n in (25, 50, 100, 200):
         points = np.linspace(-1, 1, n)[:, None]
-        network = interpolate(points, np.sin(5 * points[:, 0]), seed=0)
+        network = interpolate_points(points, np.sin(5 * points[:, 0]), seed=0)
         grid = np.linspace(-1, 1, 5003)[:, None]
         errors.append(np.abs(network(grid) - np.sin(5 * grid[:, 0])).max())
     assert errors[0] < 0.05

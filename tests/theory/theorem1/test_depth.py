@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from rethink.schema.errors import UserError
-from rethink.theory.theorem1.depth import certify_depth, deepen
-from rethink.theory.theorem1.expressivity import interpolate
+from rethink.theory.theorem1.depth import certify_depth, deepen_network
+from rethink.theory.theorem1.expressivity import interpolate_points
 
 DEPTHS = (2, 3, 4, 5, 6)
 
@@ -17,7 +17,7 @@ def made():
     def made(n, k=None, d=7):
         rng = np.random.default_rng(n)
         points, targets = rng.normal(size=(n, d)), rng.normal(size=n if k is None else (n, k)) - 3
-        return interpolate(points, targets, seed=0), points, targets
+        return interpolate_points(points, targets, seed=0), points, targets
 
     return made
 
@@ -26,7 +26,7 @@ def made():
 @pytest.mark.parametrize("k", [None, 1, 4])
 def test_every_depth_takes_the_targets(made, depth, k):
     network, points, targets = made(60, k)
-    deep = deepen(network, depth)
+    deep = deepen_network(network, depth)
     values = deep(points)
     assert deep.depth == depth and values.shape == targets.shape
     np.testing.assert_allclose(values, targets, atol=1e-9)
@@ -38,14 +38,14 @@ def test_it_is_the_same_function_off_the_sample_too(made, depth):
     network, points, _ = made(60, 2)
     others = 3 * np.random.default_rng(1).normal(size=(700, 7))
     assert (others @ network.projection).min() < (points @ network.projection).min()
-    np.testing.assert_allclose(deepen(network, depth)(others), network(others), atol=1e-8)
+    np.testing.assert_allclose(deepen_network(network, depth)(others), network(others), atol=1e-8)
 
 
 @pytest.mark.parametrize("depth", [2, 3, 4, 11, 41])
 def test_width_and_weights_are_those_promised(made, depth):
     n, d = 400, 7
     network, points, targets = made(n)
-    found = certify_depth(deepen(network, depth), points, targets)
+    found = certify_depth(deepen_network(network, depth), points, targets)
     assert n // (depth - 1) <= found.width <= -(-n // (depth - 1)) + 3
     assert found.weight_count <= 3 * n + d + 6 * depth
     assert found.fit.residual < 1e-6
@@ -55,7 +55,7 @@ def test_width_and_weights_are_those_promised(made, depth):
 
 def test_weights_are_counted_in_the_layers(made):
     network, _, _ = made(20)
-    deep = deepen(network, 4)
+    deep = deepen_network(network, 4)
     dense = [(layer.matrix.toarray(), layer.bias) for layer in deep.layers]
     expected = 7 + len(deep.thresholds) + sum((m != 0).sum() + (b != 0).sum() for m, b in dense)
     assert deep.weight_count == expected
@@ -66,7 +66,7 @@ def test_weights_are_counted_in_the_layers(made):
 
 def test_dense_layers_by_hand_give_the_same(made):
     network, points, targets = made(20)
-    deep = deepen(network, 5)
+    deep = deepen_network(network, 5)
     values = np.outer(np.ones(len(deep.thresholds)), points @ deep.projection) - deep.thresholds[:, None]
     for layer in deep.layers:
         values = layer.matrix.toarray() @ np.maximum(values, 0) + layer.bias[:, None]
@@ -76,7 +76,7 @@ def test_dense_layers_by_hand_give_the_same(made):
 def test_a_wrong_weight_is_seen(made):
     network, points, _ = made(60)
     labels = np.random.default_rng(0).integers(0, 10, 60)
-    deep = deepen(interpolate(points, labels, seed=0), 4)
+    deep = deepen_network(interpolate_points(points, labels, seed=0), 4)
     assert certify_depth(deep, points, labels).fit.labels_right == 60
     deep.layers[1].matrix.data[:] *= 1.5
     found = certify_depth(deep, points, labels)
@@ -86,15 +86,15 @@ def test_a_wrong_weight_is_seen(made):
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_one_unit_a_layer_is_the_deepest(made, n):
     network, points, targets = made(n)
-    np.testing.assert_allclose(deepen(network, n + 1)(points), targets, atol=1e-12)
+    np.testing.assert_allclose(deepen_network(network, n + 1)(points), targets, atol=1e-12)
     for depth in (1, n + 2):
         with pytest.raises(UserError, match=rf"depth={depth} is out of range: it must be in \[2, {n + 1}\]"):
-            deepen(network, depth)
+            deepen_network(network, depth)
 
 
 def test_zero_targets_stay_zero():
     points = np.random.default_rng(0).normal(size=(9, 2))
-    assert not deepen(interpolate(points, np.zeros(9), seed=0), 4)(points).any()
+    assert not deepen_network(interpolate_points(points, np.zeros(9), seed=0), 4)(points).any()
 
 
 @pytest.mark.parametrize(
@@ -108,4 +108,4 @@ def test_zero_targets_stay_zero():
 def test_what_does_not_fit_the_network_is_named(made, change, message):
     network, points, targets = made(10)
     with pytest.raises(UserError, match=message):
-        certify_depth(deepen(network, 3), *change(points, targets))
+        certify_depth(deepen_network(network, 3), *change(points, targets))

@@ -6,7 +6,7 @@ import pytest
 
 from rethink.models.user_module import count_parameters
 from rethink.schema.errors import UserError
-from rethink.theory.theorem1.expressivity import interpolate
+from rethink.theory.theorem1.expressivity import interpolate_points
 from rethink.theory.theorem1.linen import to_linen
 
 
@@ -15,7 +15,7 @@ def made(request):
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (60, 4, 4, 3), dtype=np.uint8)
     targets = rng.normal(size=60 if request.param is None else (60, request.param))
-    return interpolate(images.reshape(60, -1), targets, seed=0), images, targets
+    return interpolate_points(images.reshape(60, -1), targets, seed=0), images, targets
 
 
 def test_the_module_is_the_network(made):
