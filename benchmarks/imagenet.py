@@ -60,16 +60,16 @@ def measure(arguments: argparse.Namespace) -> dict[str, list[float]]:
     config.data.dir = arguments.data_dir
     data = open_dataset(config.data)
     rows = functools.partial(
-        batches.train_rows, 0, num_examples=len(data.train.ids), batch_size=BATCH, remainder="wrap"
+        batches.select_train_rows, 0, num_examples=len(data.train.ids), batch_size=BATCH, remainder="wrap"
     )
-    rows_of = functools.partial(batches.process_batch, rows, slice(None))
+    rows_of = functools.partial(batches.select_process_rows, rows, slice(None))
     augment = augmentation.from_config(config.augmentation)
     key = randomness.key_for(0, "augmentation")
     size = (config.preprocess.crop, config.preprocess.crop)
     found: dict[str, list[float]] = {}
     for _ in range(arguments.turns):
         for workers in WORKERS:
-            stream = streaming.stream(data.train, rows_of, first=0, last=10**4, workers=workers)
+            stream = streaming.stream_batches(data.train, rows_of, first=0, last=10**4, workers=workers)
             batch = next(stream)
             found.setdefault(f"loader, {workers} workers", []).append(
                 timed(lambda stream=stream: next(stream), arguments.batches, BATCH)

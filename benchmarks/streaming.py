@@ -59,11 +59,15 @@ def speeds(arguments: argparse.Namespace) -> dict[str, dict[str, float]]:
     config = cifar_random.get_config("mlp_1x512")
     config.data.dir = arguments.data_dir
     data = open_dataset(config.data)
-    rows = functools.partial(batches.train_rows, 0, num_examples=len(data.train.ids), batch_size=128, remainder="wrap")
-    rows_of = functools.partial(batches.process_batch, rows, slice(None))
+    rows = functools.partial(
+        batches.select_train_rows, 0, num_examples=len(data.train.ids), batch_size=128, remainder="wrap"
+    )
+    rows_of = functools.partial(batches.select_process_rows, rows, slice(None))
     for _ in range(arguments.turns):
         for workers in WORKERS:
-            stream = streaming.stream(data.train, rows_of, first=0, last=10 * arguments.batches, workers=workers)
+            stream = streaming.stream_batches(
+                data.train, rows_of, first=0, last=10 * arguments.batches, workers=workers
+            )
             rate = timed(lambda stream=stream: next(stream), arguments.batches, 128)
             found.setdefault(f"loader alone, {workers} workers", []).append(rate)
             stream.close()
@@ -118,7 +122,7 @@ def peak_memory(data_dir: str, shards: int, passes: int) -> int:
         watcher.start()
         batches = len(data.train.ids) // 20
         rows_of = functools.partial(rows_of_batch, 20, len(data.train.ids))
-        for _ in streaming.stream(data.train, rows_of, first=0, last=passes * batches, workers=2):
+        for _ in streaming.stream_batches(data.train, rows_of, first=0, last=passes * batches, workers=2):
             pass
         done.set()
         watcher.join()

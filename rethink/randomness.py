@@ -35,7 +35,7 @@ def example_keys(key: jax.Array, ids: jax.Array) -> jax.Array:
     return jax.vmap(lambda example: jax.random.fold_in(key, example))(ids)
 
 
-def permutation(key: jax.Array, count: int) -> np.ndarray:
+def draw_permutation(key: jax.Array, count: int) -> np.ndarray:
     """Returns a permutation of 0..count-1 on the host, int32 [count], the same whatever draws it: the CPU if it may."""
     try:
         device = jax.local_devices(backend="cpu")[0]

@@ -51,7 +51,7 @@ def test_keys_and_draws_are_those_of_every_earlier_version():
     assert bits(randomness.key_for(0)) == (0, 0)
     assert bits(randomness.key_for(0, "labels")) == (2846750044, 133954998)
     assert bits(randomness.key_for(4_000_000_000, "labels", "train")) == (743751824, 299770070)
-    assert randomness.permutation(randomness.key_for(0, "order"), 8).tolist() == [7, 0, 1, 3, 6, 5, 2, 4]
+    assert randomness.draw_permutation(randomness.key_for(0, "order"), 8).tolist() == [7, 0, 1, 3, 6, 5, 2, 4]
 
 
 def test_the_key_of_an_example_depends_on_its_id_alone():
@@ -65,14 +65,14 @@ def test_the_key_of_an_example_depends_on_its_id_alone():
 
 @pytest.mark.parametrize("count", [0, 1, 2, 1000])
 def test_a_permutation_has_every_number_once(count):
-    order = randomness.permutation(randomness.key_for(0, "order"), count)
+    order = randomness.draw_permutation(randomness.key_for(0, "order"), count)
     assert isinstance(order, np.ndarray)
     assert order.dtype == np.int32
     assert sorted(order.tolist()) == list(range(count))
 
 
 def test_permutations_of_other_keys_differ():
-    first, again, other = (randomness.permutation(randomness.key_for(seed, "order"), 100) for seed in (0, 0, 1))
+    first, again, other = (randomness.draw_permutation(randomness.key_for(seed, "order"), 100) for seed in (0, 0, 1))
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
     assert not np.array_equal(first, np.arange(100))
@@ -83,7 +83,7 @@ def test_no_global_switch_changes_a_key_or_a_permutation(switch):
     def draw():
         key = randomness.key_for(5, "order")
         ids = np.arange(20, dtype=np.uint32)
-        order = randomness.permutation(key, 1000)
+        order = randomness.draw_permutation(key, 1000)
         return bits(key), bits(randomness.example_keys(key, ids)), order.dtype, order.tolist()
 
     plain = draw()
@@ -92,21 +92,21 @@ def test_no_global_switch_changes_a_key_or_a_permutation(switch):
 
 
 def test_the_draws_do_not_depend_on_how_jax_is_configured():
-    draw = "from rethink import randomness as r; print(r.permutation(r.key_for(5, 'order'), 100).tolist())"
+    draw = "from rethink import randomness as r; print(r.draw_permutation(r.key_for(5, 'order'), 100).tolist())"
     root = pathlib.Path(randomness.__file__).parents[1]
     environment = {**os.environ, "JAX_THREEFRY_PARTITIONABLE": "0"}
     seen = subprocess.run([sys.executable, "-c", draw], cwd=root, env=environment, capture_output=True, text=True)
-    assert seen.stdout.strip() == str(randomness.permutation(randomness.key_for(5, "order"), 100).tolist())
+    assert seen.stdout.strip() == str(randomness.draw_permutation(randomness.key_for(5, "order"), 100).tolist())
 
 
 def test_a_permutation_is_drawn_where_there_is_no_cpu(monkeypatch):
-    plain = randomness.permutation(randomness.key_for(5, "order"), 100)
+    plain = randomness.draw_permutation(randomness.key_for(5, "order"), 100)
 
     def refuse(backend):
         raise RuntimeError(f"Unknown backend: '{backend}' requested")
 
     monkeypatch.setattr(jax, "local_devices", refuse)
-    np.testing.assert_array_equal(randomness.permutation(randomness.key_for(5, "order"), 100), plain)
+    np.testing.assert_array_equal(randomness.draw_permutation(randomness.key_for(5, "order"), 100), plain)
 
 
 def test_nothing_else_in_the_project_seeds_or_draws_by_itself():

@@ -15,19 +15,19 @@ from rethink import randomness
 REMAINDERS = ("wrap", "drop")
 
 
-def steps_per_epoch(num_examples: int, batch_size: int, remainder: str) -> int:
+def count_steps_per_epoch(num_examples: int, batch_size: int, remainder: str) -> int:
     """Returns the steps that one pass over the data takes: rounded up for `wrap`, down for `drop`."""
     return math.ceil(num_examples / batch_size) if remainder == "wrap" else num_examples // batch_size
 
 
 @functools.lru_cache(maxsize=2)
-def epoch_order(seed: int, epoch: int, num_examples: int) -> np.ndarray:
+def draw_epoch_order(seed: int, epoch: int, num_examples: int) -> np.ndarray:
     """Returns the permutation of rows for an epoch, int32 [num_examples]."""
     key = jax.random.fold_in(randomness.key_for(seed, "order"), np.uint32(epoch))
-    return randomness.permutation(key, num_examples)
+    return randomness.draw_permutation(key, num_examples)
 
 
-def train_rows(
+def select_train_rows(
     seed: int, first_step: int, steps: int, *, num_examples: int, batch_size: int, remainder: str
 ) -> np.ndarray:
     """Returns the rows of `steps` consecutive batches, int32 [steps, batch_size].
@@ -35,21 +35,21 @@ def train_rows(
     Every batch is full. With `wrap`, an epoch's last batch is completed with the first rows of the same epoch's
     order, so each example is seen at least once an epoch; with `drop`, the examples left over sit the epoch out.
     """
-    length = steps_per_epoch(num_examples, batch_size, remainder)
+    length = count_steps_per_epoch(num_examples, batch_size, remainder)
     rows = np.empty((steps, batch_size), np.int32)
     for i in range(steps):
         epoch, position = divmod(first_step + i, length)
         places = np.arange(position * batch_size, (position + 1) * batch_size) % num_examples
-        rows[i] = epoch_order(seed, epoch, num_examples)[places]
+        rows[i] = draw_epoch_order(seed, epoch, num_examples)[places]
     return rows
 
 
-def process_batch(rows_of: Callable[[int, int], np.ndarray], part: slice, step: int) -> np.ndarray:
+def select_process_rows(rows_of: Callable[[int, int], np.ndarray], part: slice, step: int) -> np.ndarray:
     """Returns part of one batch: `rows_of(step, 1)[0][part]`, as a function that other processes can be given."""
     return rows_of(step, 1)[0][part]
 
 
-def evaluation_rows(num_examples: int, batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def cover_examples(num_examples: int, batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yields (rows int32 [batch_size], weights float32 [batch_size]) that cover every example exactly once.
 
     The last batch is padded with rows from the start, of weight 0.

@@ -120,7 +120,7 @@ def train_indices(count: int, config: ConfigDict) -> dict[str, np.ndarray]:
             f"data.validation_fraction={config.validation_fraction} holds out all {len(rows)} training examples: "
             "set it so that some are left, such as 0.1."
         )
-    order = randomness.permutation(randomness.key_for(config.split_seed, "validation"), len(rows))
+    order = randomness.draw_permutation(randomness.key_for(config.split_seed, "validation"), len(rows))
     return {"train": rows[np.sort(order[held_out:])], "validation": rows[np.sort(order[:held_out])]}
 
 
@@ -142,5 +142,5 @@ def _subset(count: int, config: ConfigDict, field: str) -> np.ndarray:
         )
     if not wanted:
         return np.arange(count, dtype=np.uint32)
-    order = randomness.permutation(randomness.key_for(config.split_seed, "subset"), count)
+    order = randomness.draw_permutation(randomness.key_for(config.split_seed, "subset"), count)
     return np.sort(order[:wanted]).astype(np.uint32)

@@ -15,7 +15,7 @@ DECODER = f"Pillow {PIL.__version__}"
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # Pillow's, by number of channels
 
 
-def decode(encoded: bytes, *, channels: int | None, image_size: int, where: str) -> np.ndarray:
+def decode_image(encoded: bytes, *, channels: int | None, image_size: int, where: str) -> np.ndarray:
     """Returns the image, uint8 [height, width, channels].
 
     Args:

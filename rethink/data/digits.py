@@ -26,7 +26,7 @@ def open_digits(config: ConfigDict) -> Dataset:
     bunch = load_digits()
     images = np.round(bunch.images * (255 / 16)).astype(np.uint8)[..., None]
     labels = bunch.target.astype(np.int32)
-    order = randomness.permutation(randomness.key_for(config.split_seed, "digits_split"), len(labels))
+    order = randomness.draw_permutation(randomness.key_for(config.split_seed, "digits_split"), len(labels))
     num_test = math.ceil(config.test_fraction * len(labels))
     if not 0 < num_test < len(labels):
         raise UserError(

@@ -51,14 +51,14 @@ class Fingerprint:
         return hashlib.sha256(f"{self._count}:{self._sum}".encode()).hexdigest()
 
 
-def fingerprint(ids: np.ndarray, contents: np.ndarray) -> str:
+def fingerprint_examples(ids: np.ndarray, contents: np.ndarray) -> str:
     """Returns the fingerprint of examples that are all at hand: ids uint32 [n], contents [n, ...]."""
     whole = Fingerprint()
     whole.add(ids, contents)
     return whole.hexdigest()
 
 
-def order_fingerprint(rows: Iterable[np.ndarray]) -> str:
+def fingerprint_order(rows: Iterable[np.ndarray]) -> str:
     """Returns the SHA-256 of a sequence of int32 row numbers, in their order."""
     digest = hashlib.sha256()
     for row in rows:

@@ -41,7 +41,7 @@ def check_whitening(image_shape: tuple[int, int, int], whitening: str) -> None:
         )
 
 
-def centre_crop(images: jax.Array, crop: int) -> jax.Array:
+def crop_centre(images: jax.Array, crop: int) -> jax.Array:
     """Returns the central crop x crop pixels of images [..., height, width, channels]; crop 0 returns all of them."""
     height, width = images.shape[-3:-1]
     rows, columns = (crop, crop) if crop else (height, width)
@@ -64,12 +64,12 @@ def whiten_per_image(images: jax.Array) -> jax.Array:
     return (images - mean) / jnp.maximum(std, 1.0 / jnp.sqrt(jnp.float32(count)))
 
 
-def view(images: jax.Array, *, crop: int, whitening: str) -> jax.Array:
+def preprocess_images(images: jax.Array, *, crop: int, whitening: str) -> jax.Array:
     """Returns what the model sees: float32 [batch, crop, crop, channels] of uint8 [batch, height, width, channels]."""
-    return whiten(centre_crop(images, crop).astype(jnp.float32) / 255, whitening)
+    return whiten_images(crop_centre(images, crop).astype(jnp.float32) / 255, whitening)
 
 
-def whiten(images: jax.Array, whitening: str) -> jax.Array:
+def whiten_images(images: jax.Array, whitening: str) -> jax.Array:
     """Returns images float32 [batch, height, width, channels] in 0..1 whitened as one of `WHITEN` says.
 
     `symmetric` maps 0..1 to -1..1, the usual input of Inception V3.

@@ -40,7 +40,7 @@ class BatchSource:
         return self._split.read(self._rows_of(self._first + index))
 
 
-def stream(
+def stream_batches(
     split: SplitSource, rows_of: Callable[[int], np.ndarray], *, first: int, last: int, workers: int
 ) -> Generator[Split, None, None]:
     """Yields batches `first` to `last` (exclusive), in order, decoded ahead of need.

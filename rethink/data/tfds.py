@@ -205,7 +205,7 @@ class TfdsSplit:
         images, labels = np.empty(0, np.uint8), np.empty(len(ids), np.int32)
         for i, (encoded, label) in enumerate(records):
             where = f"{self.where}, example {ids[i]}"
-            image = decoding.decode(encoded, channels=channels, image_size=self.image_size, where=where)
+            image = decoding.decode_image(encoded, channels=channels, image_size=self.image_size, where=where)
             if i == 0:
                 images = np.empty((len(ids), *(shape or image.shape)), np.uint8)
             if image.shape != images.shape[1:]:

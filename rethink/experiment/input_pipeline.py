@@ -21,7 +21,9 @@ from rethink.training import devices, distributed, feeds, step
 
 def _view(config: ConfigDict) -> Callable[[jax.Array], jax.Array]:
     """Returns images -> what the model sees in evaluation."""
-    return functools.partial(preprocessing.view, crop=config.preprocess.crop, whitening=config.preprocess.whiten)
+    return functools.partial(
+        preprocessing.preprocess_images, crop=config.preprocess.crop, whitening=config.preprocess.whiten
+    )
 
 
 def _training_view(
@@ -35,7 +37,7 @@ def _training_view(
 
     def training_view(at: jax.Array, batch: step.Batch) -> jax.Array:
         images = augment(jax.random.fold_in(key, at), batch.ids, batch.images, size=size)
-        return preprocessing.whiten(images, config.preprocess.whiten)
+        return preprocessing.whiten_images(images, config.preprocess.whiten)
 
     return training_view
 
@@ -123,7 +125,7 @@ def _streamed_feed(config: ConfigDict, data: Dataset, total_steps: int, provenan
     def read(name: str) -> Iterator[tuple[Split, np.ndarray]]:
         """Yields (batch, weights) over a split."""
         numbers = [batch for batch, _ in rows[name]]
-        parts = streaming.stream(
+        parts = streaming.stream_batches(
             data.splits[name],
             numbers.__getitem__,
             first=0,
@@ -153,10 +155,10 @@ def _streamed_feed(config: ConfigDict, data: Dataset, total_steps: int, provenan
         provenance[name].complete = True
 
     return feeds.StreamedFeed(
-        train_stream=lambda first_step: streaming.stream(
+        train_stream=lambda first_step: streaming.stream_batches(
             data.train,
             functools.partial(
-                batches.process_batch, train_rows(config, data), devices.process_slice(config.train.batch_size)
+                batches.select_process_rows, train_rows(config, data), devices.process_slice(config.train.batch_size)
             ),
             first=first_step,
             last=total_steps,
@@ -187,7 +189,7 @@ def _moments(config: ConfigDict, data: Dataset, count_values: Callable[[], np.nd
 def train_rows(config: ConfigDict, data: Dataset) -> Callable[[int, int], np.ndarray]:
     """Returns (first step, steps) -> rows of global batches."""
     return functools.partial(
-        batches.train_rows,
+        batches.select_train_rows,
         config.seed,
         num_examples=len(data.train.ids),
         batch_size=config.train.batch_size,
@@ -205,5 +207,5 @@ def _evaluation_rows(config: ConfigDict, data: Dataset, split: str) -> list[tupl
     """Returns this process's part of the batches (rows, weights) that cover a split once."""
     batch_size = evaluation_batch_size(config, data)
     part = devices.process_slice(batch_size)
-    covering = batches.evaluation_rows(len(data.splits[split].ids), batch_size)
+    covering = batches.cover_examples(len(data.splits[split].ids), batch_size)
     return [(rows[part], weights[part]) for rows, weights in covering]

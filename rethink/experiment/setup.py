@@ -162,7 +162,7 @@ def set_up_run(config: ConfigDict, compile_fns: Callable[..., feeds.CompiledFns]
         num_classes=data.num_classes,
         provenance=provenance,
         facts=facts,
-        order_fingerprint=fingerprints.order_fingerprint(
+        order_fingerprint=fingerprints.fingerprint_order(
             [input_pipeline.train_rows(config, data)(0, plan.steps_per_epoch)]
         ),
         data=data,
@@ -208,7 +208,7 @@ def make_plan(config: ConfigDict, data: Dataset, convolves: bool) -> loop.Plan:
             f"{config.data.validation_fraction} leave of data.name='{config.data.name}', split "
             f"'{config.data.train_split}': set --config.train.batch_size to at most {num_examples}."
         )
-    steps_per_epoch = batches.steps_per_epoch(num_examples, config.train.batch_size, config.data.remainder)
+    steps_per_epoch = batches.count_steps_per_epoch(num_examples, config.train.batch_size, config.data.remainder)
     total_steps = loop.to_steps(config.train.total_epochs, steps_per_epoch)
     if total_steps > MOST_STEPS:
         raise UserError(

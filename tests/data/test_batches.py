@@ -9,20 +9,20 @@ CASES = [(10, 4), (12, 4), (3, 4), (3, 10), (1, 1), (128, 128), (1000, 7)]  # ex
 
 
 def rows(first_step, steps, *, seed=0, num_examples=1000, batch_size=7, remainder="wrap"):
-    return batches.train_rows(
+    return batches.select_train_rows(
         seed, first_step, steps, num_examples=num_examples, batch_size=batch_size, remainder=remainder
     )
 
 
 @pytest.mark.parametrize("num_examples, batch_size", CASES)
 def test_an_epoch_takes_its_batches_rounded_up_or_down(num_examples, batch_size):
-    assert batches.steps_per_epoch(num_examples, batch_size, "wrap") == -(-num_examples // batch_size)
-    assert batches.steps_per_epoch(num_examples, batch_size, "drop") == num_examples // batch_size
+    assert batches.count_steps_per_epoch(num_examples, batch_size, "wrap") == -(-num_examples // batch_size)
+    assert batches.count_steps_per_epoch(num_examples, batch_size, "drop") == num_examples // batch_size
 
 
 @pytest.mark.parametrize("num_examples, batch_size", CASES)
 def test_wrap_shows_every_example_in_every_epoch_and_only_the_extra_ones_again(num_examples, batch_size):
-    length = batches.steps_per_epoch(num_examples, batch_size, "wrap")
+    length = batches.count_steps_per_epoch(num_examples, batch_size, "wrap")
     for epoch in range(3):
         seen = rows(epoch * length, length, num_examples=num_examples, batch_size=batch_size)
         assert (seen.shape, seen.dtype) == ((length, batch_size), np.int32)
@@ -38,7 +38,7 @@ def test_wrap_shows_every_example_in_every_epoch_and_only_the_extra_ones_again(n
 
 @pytest.mark.parametrize("num_examples, batch_size", [case for case in CASES if case[0] >= case[1]])
 def test_drop_shows_no_example_twice_in_an_epoch(num_examples, batch_size):
-    length = batches.steps_per_epoch(num_examples, batch_size, "drop")
+    length = batches.count_steps_per_epoch(num_examples, batch_size, "drop")
     left_out = set()
     for epoch in range(20):
         seen = rows(epoch * length, length, num_examples=num_examples, batch_size=batch_size, remainder="drop")
@@ -51,7 +51,7 @@ def test_drop_shows_no_example_twice_in_an_epoch(num_examples, batch_size):
 
 @pytest.mark.parametrize("remainder", batches.REMAINDERS)
 def test_epochs_and_seeds_have_orders_of_their_own(remainder):
-    length = batches.steps_per_epoch(1000, 7, remainder)
+    length = batches.count_steps_per_epoch(1000, 7, remainder)
     orders = [
         tuple(rows(epoch * length, length, seed=seed, remainder=remainder).ravel().tolist())
         for seed in (0, 1, 2**32 - 1)
@@ -85,7 +85,7 @@ def test_the_order_is_that_of_every_earlier_version():
 
 
 def test_the_kept_order_cannot_be_changed_from_outside():
-    order = batches.epoch_order(0, 0, 10)
+    order = batches.draw_epoch_order(0, 0, 10)
     with pytest.raises(ValueError):
         order[0] = 1
 
@@ -93,7 +93,7 @@ def test_the_kept_order_cannot_be_changed_from_outside():
 @pytest.mark.parametrize("num_examples, batch_size", CASES)
 def test_evaluation_weighs_every_example_exactly_once(num_examples, batch_size):
     total = np.zeros(num_examples)
-    for places, weights in batches.evaluation_rows(num_examples, batch_size):
+    for places, weights in batches.cover_examples(num_examples, batch_size):
         assert (places.shape, places.dtype) == ((batch_size,), np.int32)
         assert (weights.shape, weights.dtype) == ((batch_size,), np.float32)
         assert set(weights.tolist()) <= {0.0, 1.0}

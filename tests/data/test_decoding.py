@@ -14,7 +14,7 @@ PIXELS = RNG.integers(0, 256, (12, 17, 3)).astype(np.uint8)
 
 
 def decode(encoded, image_size=0, where="x", channels=None):
-    return decoding.decode(encoded, channels=channels, image_size=image_size, where=where)
+    return decoding.decode_image(encoded, channels=channels, image_size=image_size, where=where)
 
 
 def encode(image, form="PNG", **options):

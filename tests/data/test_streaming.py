@@ -35,17 +35,17 @@ def rows_of(number):
 if __name__ == "__main__":
     images = np.zeros((10, 64, 64, 3), np.uint8)
     split = MemorySplit(Split(images, np.zeros(10, np.int32), np.arange(10, dtype=np.uint32)))
-    print(sum(len(batch.ids) for batch in streaming.stream(split, rows_of, first=0, last=3, workers=1)))
+    print(sum(len(batch.ids) for batch in streaming.stream_batches(split, rows_of, first=0, last=3, workers=1)))
 """
 
-ROWS = functools.partial(batches.train_rows, 3, num_examples=EXAMPLES, batch_size=BATCH, remainder="wrap")
+ROWS = functools.partial(batches.select_train_rows, 3, num_examples=EXAMPLES, batch_size=BATCH, remainder="wrap")
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_batches_come_in_order_whoever_decodes_them(split, workers):
-    rows_of = functools.partial(batches.process_batch, ROWS, slice(None))
+    rows_of = functools.partial(batches.select_process_rows, ROWS, slice(None))
     first, last = 5, 17  # across the end of an epoch of seven steps
-    read = list(streaming.stream(split, rows_of, first=first, last=last, workers=workers))
+    read = list(streaming.stream_batches(split, rows_of, first=first, last=last, workers=workers))
     assert len(read) == last - first
     for batch, rows in zip(read, ROWS(first, last - first), strict=True):
         expected = split.read(rows)
@@ -59,7 +59,11 @@ def test_a_process_reads_its_part_of_each_batch_only(split):
     recorder = MemorySplit(split.load())
     recorder.read = lambda rows: (read.append(rows), split.read(rows))[1]
     part = slice(2, 4)
-    list(streaming.stream(recorder, functools.partial(batches.process_batch, ROWS, part), first=0, last=3, workers=0))
+    list(
+        streaming.stream_batches(
+            recorder, functools.partial(batches.select_process_rows, ROWS, part), first=0, last=3, workers=0
+        )
+    )
     np.testing.assert_array_equal(sorted(map(tuple, read)), sorted(map(tuple, ROWS(0, 3)[:, part])))
 
 
@@ -74,7 +78,7 @@ def test_a_process_that_streamed_ends_without_a_word(tmp_path):
 
 @pytest.mark.slow
 def test_workers_end_with_a_process_that_is_killed(tmp_path):
-    kill = "    stream = streaming.stream(split, rows_of, first=0, last=10**6, workers=2)\n    next(stream)\n"
+    kill = "    stream = streaming.stream_batches(split, rows_of, first=0, last=10**6, workers=2)\n    next(stream)\n"
     kill += "    os.kill(os.getpid(), signal.SIGKILL)\n"
     (tmp_path / "driver.py").write_text(f"import os, signal\n{DRIVER.rpartition('    print')[0]}{kill}")
     environment = {**os.environ, "PYTHONPATH": str(pathlib.Path(__file__).parents[2])}
@@ -86,8 +90,8 @@ def test_workers_end_with_a_process_that_is_killed(tmp_path):
 
 
 def test_a_stream_that_is_left_early_ends_its_workers(split):
-    rows_of = functools.partial(batches.process_batch, ROWS, slice(None))
-    stream = streaming.stream(split, rows_of, first=0, last=10**6, workers=1)
+    rows_of = functools.partial(batches.select_process_rows, ROWS, slice(None))
+    stream = streaming.stream_batches(split, rows_of, first=0, last=10**6, workers=1)
     next(stream)
     assert multiprocessing.active_children()
     stream.close()

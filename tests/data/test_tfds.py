@@ -271,7 +271,7 @@ def test_a_cached_set_is_not_decoded_again(tiny, tmp_path, monkeypatch):
 
     fields = {"name": "tiny", "dir": str(tiny), "cache_dir": str(tmp_path)}
     load(**fields)
-    monkeypatch.setattr(decoding, "decode", None)
+    monkeypatch.setattr(decoding, "decode_image", None)
     _, train, test = load(**fields)
     assert_exact(train, "train")
     assert_exact(test, "test")

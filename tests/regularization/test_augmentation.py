@@ -61,7 +61,7 @@ def unit(image):
 def test_without_augmentation_an_image_is_seen_as_in_evaluation(size):
     images = random_images(3, 8, 9)
     seen = augment(images, size=size)
-    expected = jax.jit(lambda images: preprocessing.view(images, crop=size[0], whitening="none"))(images)
+    expected = jax.jit(lambda images: preprocessing.preprocess_images(images, crop=size[0], whitening="none"))(images)
     assert seen.dtype == np.float32
     np.testing.assert_array_equal(seen, expected)
 
