@@ -149,7 +149,7 @@ class Training:
                 fetch=setup.compiled.fetch,
                 learning_rate=setup.schedule,
                 is_finite=setup.compiled.is_finite,
-                interrupted=lambda together: False,
+                should_stop=lambda together: False,
             ):
                 reporter.take(event, history)
                 yield event

@@ -47,12 +47,12 @@ def round_up_batch(batch_size: int) -> int:
     return -(-batch_size // jax.device_count()) * jax.device_count()
 
 
-def map_devices(function: Callable, *, donate_state: bool, member_axes: tuple[Any, ...] = ()) -> Callable:
+def map_devices(function: Callable, *, donate_state: bool, run_axes: tuple[Any, ...] = ()) -> Callable:
     """Returns `function` run on every device at once over axis `AXIS`; every argument has a leading axis of devices.
 
-    `member_axes` maps the members of a group too: 0 for an axis of members behind that of devices, None for none."""
-    if member_axes:
-        function = jax.vmap(function, in_axes=member_axes)
+    `run_axes` also maps runs that are trained together: 0 for an axis of runs behind that of devices, None for none."""
+    if run_axes:
+        function = jax.vmap(function, in_axes=run_axes)
     return jax.pmap(function, axis_name=AXIS, donate_argnums=(0,) if donate_state else ())
 
 

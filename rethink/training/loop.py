@@ -1,4 +1,8 @@
-"""TODO."""
+"""The training loop: what happens at which step of a run, as a generator of events.
+
+Nothing is computed on devices or written here: the compiled functions are arguments, and the events are acted on by the
+caller.
+"""
 
 import dataclasses
 import functools
@@ -9,7 +13,13 @@ import numpy as np
 
 from rethink.regularization import early_stopping
 from rethink.regularization.early_stopping import EarlyStopping
+from rethink.training import metrics
 from rethink.training.state import TrainState
+
+DIVERGED = "diverged"
+THRESHOLDS = (0.9, 0.95, 0.99, 0.999, 1.0)  # train accuracies whose first step is recorded
+
+Sums = dict[str, np.ndarray]
 
 
 def to_steps(epochs: float, steps_per_epoch: int) -> int:
@@ -20,12 +30,6 @@ def to_steps(epochs: float, steps_per_epoch: int) -> int:
 def crossed_multiple(every: int, before: int, now: int) -> bool:
     """Returns whether a multiple of `every` lies in (before, now]."""
     return now // every > before // every
-
-
-DIVERGED = "diverged"
-THRESHOLDS = (0.9, 0.95, 0.99, 0.999, 1.0)
-
-Sums = dict[str, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,15 +58,15 @@ class History:
 
     Attributes:
       step: updates made.
-      window: sums of `loss`, `correct`, `count` since the last training row.
+      window: sums since the last training row.
       evaluation: the last evaluation row, None before the first.
-      best: the evaluation row that early stopping found best, None where it watches nothing.
-      monitored: the accuracies that early stopping watches, of all evaluations but that of the start.
+      best: the evaluation row that early stopping found best, None where early stopping is off.
+      monitored: the accuracies that early stopping goes by, of all evaluations but that of the start.
       steps_to_train_accuracy: threshold -> first evaluated step that reached it, None where none has.
     """
 
     step: int = 0
-    window: dict[str, float] = dataclasses.field(default_factory=lambda: {"loss": 0.0, "correct": 0.0, "count": 0.0})
+    window: dict[str, float] = dataclasses.field(default_factory=metrics.empty_window)
     evaluation: dict[str, Any] | None = None
     best: dict[str, Any] | None = None
     monitored: list[float] = dataclasses.field(default_factory=list)
@@ -104,25 +108,28 @@ def train(
     fetch: Callable[[Any], Sums],
     learning_rate: Callable[[int], float],
     is_finite: Callable[[TrainState], bool],
-    interrupted: Callable[[bool], bool],
+    should_stop: Callable[[bool], bool],
 ) -> Iterator[Event]:
     """Trains from `history.step` on and yields what happens; `history` is kept up to date in place.
 
     Args:
       state: donated to the first call; the state to keep is the one of the "checkpoint" events, until the next event.
       train_call: (state, first step, steps) -> (state, sums with an axis of steps, still on the devices).
-      evaluate: (state, split) -> sums over the split, None where it was told to end meanwhile.
+      evaluate: (state, split) -> sums over the split, None where the run was interrupted meanwhile.
       fetch: brings a call's sums to the host, each [steps].
       learning_rate: step -> the rate of that update.
       is_finite: whether all of a state is; one that is not is never saved.
-      interrupted: whether all processes are about to fetch sums, as they do at the same steps -> whether to end here.
+      should_stop: whether all processes are about to fetch sums, as they do at the same steps -> whether to end here.
     """
-    seen = functools.partial(_evaluate, plan, history, evaluate, learning_rate)
-    pending: list[Any] = []
-    unseen = _evaluation_due(plan, history.step) and not history.is_evaluated  # at the start, or told to end before it
-    status = (yield from seen(state)) if unseen else ""
-    status = status or _reached(plan, history)
+    evaluate_run = functools.partial(_evaluate, plan, history, evaluate, learning_rate)
+    pending: list[Any] = []  # sums of calls that were dispatched and not fetched yet
+
+    # At the start, or where the run was interrupted before an evaluation.
+    is_missing = _evaluation_due(plan, history.step) and not history.is_evaluated
+    status = (yield from evaluate_run(state)) if is_missing else ""
+    status = status or _end_status(plan, history)
     while not status:
+        # One call, dispatched and not waited for.
         before = history.step
         steps = next_call(plan, before)
         state, sums = train_call(state, before, steps)
@@ -130,10 +137,11 @@ def train(
         history.step = step = before + steps
         yield Event("advance", step)
 
+        # What is due at this step. Sums are fetched only then: it waits for the devices.
         evaluation_due = _evaluation_due(plan, step)
         checkpoint_due = crossed_multiple(plan.checkpoint_every, before, step)
         log_due = crossed_multiple(plan.log_every, before, step) or evaluation_due
-        status = "interrupted" if interrupted(log_due or checkpoint_due) else ""
+        status = "interrupted" if should_stop(log_due or checkpoint_due) else ""
         if log_due or checkpoint_due or status:
             bad_step = _add_to_window(history, [fetch(sums) for sums in pending])
             pending.clear()
@@ -141,12 +149,14 @@ def train(
                 yield _diverged(history, bad_step, learning_rate)
                 return
         if log_due:
-            yield Event("train", step, row=_train_row(plan, history, learning_rate))
+            yield Event("train", step, row=_make_train_row(plan, history, learning_rate))
         if evaluation_due and not status:
-            status = yield from seen(state)
-        status = status or _reached(plan, history)
+            status = yield from evaluate_run(state)
+        status = status or _end_status(plan, history)
         if status == DIVERGED:
             return
+
+        # The end is always saved, and so is the best evaluation so far.
         if checkpoint_due or status or (evaluation_due and history.best is history.evaluation):
             if not is_finite(state):
                 yield _diverged(history, step, learning_rate)
@@ -166,45 +176,24 @@ def next_call(plan: Plan, step: int) -> int:
     return min(call_end, evaluated + plan.evaluate_every, plan.total_steps) - step
 
 
-def evaluation_row(plan: Plan, step: int, sums: Mapping[str, Sums]) -> dict[str, Any]:
+def make_evaluation_row(plan: Plan, step: int, sums: Mapping[str, Sums]) -> dict[str, Any]:
     """Returns the metrics of an evaluation; accuracies are fractions, None where there are no such examples.
 
     Args:
-      sums: of each of the plan's splits.
+      sums: split -> sums over it, of each of the plan's splits.
     """
-    train, test = sums["train"], sums["test"]
-    train_accuracy = float(train["correct"] / train["count"])
-    test_accuracy = float(test["correct"] / test["count"])
+    train, test = (metrics.mean_metrics(split, sums[split]) for split in ("train", "test"))
     row = {
         "kind": "evaluation",
         "step": step,
         "epoch": step / plan.steps_per_epoch,
-        "train_loss": _ratio(train["loss"], train["count"]),
-        "train_accuracy": train_accuracy,
-        "train_top5_accuracy": _ratio(train["top5_correct"], train["count"]),
-        "train_accuracy_clean": _ratio(train["clean_correct"], train["count"] - train["corrupted_count"]),
-        "train_accuracy_corrupted_given": _ratio(train["corrupted_given"], train["corrupted_count"]),
-        "train_accuracy_corrupted_true": _ratio(train["corrupted_true"], train["corrupted_count"]),
-        "test_loss": _ratio(test["loss"], test["count"]),
-        "test_accuracy": test_accuracy,
-        "test_top5_accuracy": _ratio(test["top5_correct"], test["count"]),
-        "test_accuracy_true": _true_accuracy(test),
-        "generalization_gap": train_accuracy - test_accuracy,
+        **train,
+        **test,
+        "generalization_gap": train["train_accuracy"] - test["test_accuracy"],
     }
     if "validation" in sums:
-        held_out = sums["validation"]
-        row["validation_loss"] = _ratio(held_out["loss"], held_out["count"])
-        row["validation_accuracy"] = _ratio(held_out["correct"], held_out["count"])
-        true = held_out["clean_correct"] + held_out["corrupted_true"]
-        row["validation_accuracy_true"] = _ratio(true, held_out["count"])
+        row |= metrics.mean_metrics("validation", sums["validation"])
     return row
-
-
-def _true_accuracy(sums: Sums) -> float | None:
-    """Returns the accuracy against the true labels, None where all given labels are true."""
-    if not sums["corrupted_count"]:
-        return None
-    return _ratio(sums["clean_correct"] + sums["corrupted_true"], sums["count"])
 
 
 def _evaluate(
@@ -216,21 +205,21 @@ def _evaluate(
 ) -> Generator[Event, None, str]:
     """Yields the event of an evaluation, and takes it into the history; returns how it ended the run, "" if it didn't.
 
-    It ends the run where it was told to break off, and where the last update made a loss that is not finite: no
-    training step has seen it yet.
+    It ends the run where that was interrupted meanwhile, and where the last update made a loss that is not finite: no
+    training step has computed that loss yet.
     """
     sums: dict[str, Sums] = {}
     for split in plan.splits:
-        found = evaluate(state, split)
-        if found is None:
+        split_sums = evaluate(state, split)
+        if split_sums is None:
             return "interrupted"
-        sums[split] = found
-    row = evaluation_row(plan, history.step, sums)
+        sums[split] = split_sums
+    row = make_evaluation_row(plan, history.step, sums)
     if not all(np.isfinite(row[f"{split}_loss"]) for split in plan.splits):
         yield _diverged(history, history.step, learning_rate)
         return DIVERGED
     history.evaluation = row
-    _watch(plan.early_stopping, history, row)
+    _monitor(plan.early_stopping, history, row)
     for threshold, reached in history.steps_to_train_accuracy.items():
         if reached is None and row["train_accuracy"] >= float(threshold):
             history.steps_to_train_accuracy[threshold] = history.step
@@ -238,7 +227,7 @@ def _evaluate(
     return ""
 
 
-def _watch(stopping: EarlyStopping, history: History, row: dict[str, Any]) -> None:
+def _monitor(stopping: EarlyStopping, history: History, row: dict[str, Any]) -> None:
     """Takes an evaluation into what early stopping remembers, and the best so far into the row."""
     accuracy = stopping.monitored(row)
     if accuracy is None or not history.step:  # the start is no result
@@ -253,22 +242,21 @@ def _watch(stopping: EarlyStopping, history: History, row: dict[str, Any]) -> No
 
 
 def _diverged(history: History, step: int, learning_rate: Callable[[int], float]) -> Event:
+    """Returns the end of a run whose loss is not finite after `step` updates."""
     row = {"step": step, "learning_rate": float(learning_rate(max(step - 1, 0)))}
     return Event("end", history.step, row=row, status=DIVERGED)
 
 
-def _train_row(plan: Plan, history: History, learning_rate: Callable[[int], float]) -> dict[str, Any]:
+def _make_train_row(plan: Plan, history: History, learning_rate: Callable[[int], float]) -> dict[str, Any]:
     """Returns the means over the window and empties it; the learning rate is the last update's."""
-    window = history.window
     row = {
         "kind": "train",
         "step": history.step,
         "epoch": history.step / plan.steps_per_epoch,
-        "loss": _ratio(window["loss"], window["count"]),
-        "accuracy": _ratio(window["correct"], window["count"]),
+        **metrics.mean_metrics(metrics.WINDOW, history.window),
         "learning_rate": float(learning_rate(history.step - 1)),
     }
-    history.window = dict.fromkeys(window, 0.0)
+    history.window = metrics.empty_window()
     return row
 
 
@@ -288,16 +276,11 @@ def _evaluation_due(plan: Plan, step: int) -> bool:
     return step % plan.evaluate_every == 0 or step == plan.total_steps
 
 
-def _reached(plan: Plan, history: History) -> str:
-    """Returns how the run has ended, "" where it goes on. Only what an evaluation at this step saw can stop it."""
-    seen = history.evaluation
-    if seen and history.is_evaluated:
-        if plan.stop_accuracy and seen["train_accuracy"] >= plan.stop_accuracy:
+def _end_status(plan: Plan, history: History) -> str:
+    """Returns how the run has ended, "" where it continues. Only an evaluation at this very step can stop it."""
+    if history.evaluation and history.is_evaluated:
+        if plan.stop_accuracy and history.evaluation["train_accuracy"] >= plan.stop_accuracy:
             return "fitted"
         if plan.early_stopping.stops(history.monitored):
             return "stopped early"
     return "done" if history.step >= plan.total_steps else ""
-
-
-def _ratio(numerator: Any, count: Any) -> float | None:
-    return float(numerator) / float(count) if count else None

@@ -1,7 +1,7 @@
-"""Owns one step of training and of evaluation, for ONE device's part of a batch, and many steps in one call.
+"""One step of training and of evaluation on one device's part of a batch, and many steps in one call.
 
-Refuses to know devices, feeds and data sets: it gets an axis name to reduce over, and a function that yields a batch.
-Sums leave a step, never means: (sum, count) pairs are divided once, on the host.
+Devices, feeds and data sets are not named here: a step has the name of an axis to reduce over, and a function that
+makes its batch. Sums leave a step, never means: they are divided once, on the host.
 """
 
 from collections.abc import Callable
@@ -13,14 +13,15 @@ import jax.numpy as jnp
 import optax
 
 from rethink.regularization import explicit
+from rethink.training import metrics
 from rethink.training.state import TrainState
 
-Sums = dict[str, jax.Array]
+Sums = dict[str, jax.Array]  # name -> float32 scalar; see training/metrics.py
 PRECISIONS = ("float32", "bfloat16")
 
 
 class Batch(NamedTuple):
-    """One device's examples, after corruption and before the view.
+    """One device's examples, after corruption, before crop and whitening.
 
     images: uint8 [batch, height, width, channels]; labels (as given), true_labels: int32 [batch]; ids: uint32 [batch].
     """
@@ -39,17 +40,17 @@ def make_train_step(
     *,
     key: jax.Array,
     auxiliary_weight: float,
-    precision: str = "float32",
+    precision: str,
     axis_name: str,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Sums]]:
     """Returns (state, batch) -> (state, sums): one update on the mean cross-entropy of the global batch.
 
-    Every device's part must be of the same size. Sums are `loss` (the cross-entropy alone), `correct`, `count` over the
-    global batch.
+    Every device's part must be of the same size. The sums are those of the window's metrics, over the global batch;
+    their `loss` is the cross-entropy alone.
 
     Args:
-      view: (step, batch) -> what the model sees in training.
-      penalty: params -> what a regularizer adds to the loss.
+      view: (step int32 scalar, batch) -> the model's input, float32 [batch, height, width, channels].
+      penalty: params -> what a regularizer adds to the loss, float32 scalar.
       key: of the model's randomness in training: the stream of `explicit.Dropout` for each step, the same on every
         device, and Linen's "dropout" for each step and device.
       auxiliary_weight: of the mean cross-entropy of the logits that a model sows as "auxiliary_logits".
@@ -59,6 +60,7 @@ def make_train_step(
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Sums]:
         def loss_of(params):
+            # Forward pass, in the precision of the network.
             variables = {"params": _cast(params, precision), "batch_stats": state.batch_stats}
             of_step = jax.random.fold_in(key, state.step)
             rngs = {
@@ -70,17 +72,13 @@ def make_train_step(
                 variables, images, train=True, rngs=rngs, mutable=["batch_stats", "auxiliary_logits"]
             )
             logits, changed = _cast(outputs, "float32")
-            losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels)
-            sums = {
-                "loss": jnp.sum(losses),
-                "correct": jnp.sum((jnp.argmax(logits, -1) == batch.labels).astype(jnp.float32)),
-                "count": jnp.float32(len(batch.labels)),
-            }
-            total = jnp.mean(losses) + penalty(params)
-            for others in jax.tree.leaves(changed.get("auxiliary_logits", {})):
-                others = optax.softmax_cross_entropy_with_integer_labels(others, batch.labels)
-                total += auxiliary_weight * jnp.mean(others)
-            return total, (sums, changed.get("batch_stats", {}))
+            # Metrics, and the loss whose gradient is taken.
+            examples = metrics.Examples(logits, batch.labels, batch.true_labels)
+            total = jnp.mean(examples.losses) + penalty(params)
+            for auxiliary in jax.tree.leaves(changed.get("auxiliary_logits", {})):
+                auxiliary_losses = optax.softmax_cross_entropy_with_integer_labels(auxiliary, batch.labels)
+                total += auxiliary_weight * jnp.mean(auxiliary_losses)
+            return total, (metrics.sum_batch(examples), changed.get("batch_stats", {}))
 
         grads, (sums, batch_stats) = jax.grad(loss_of, has_aux=True)(state.params)
         # Statistics of single devices are averaged, so that the state is the same everywhere.
@@ -95,37 +93,20 @@ def make_train_step(
 
 
 def make_evaluation_step(
-    model: nn.Module, view: Callable[[jax.Array], jax.Array], *, precision: str = "float32", axis_name: str
+    model: nn.Module, view: Callable[[jax.Array], jax.Array], *, precision: str, axis_name: str
 ) -> Callable[[TrainState, Batch, jax.Array], Sums]:
     """Returns (state, batch, weights float32 [batch]) -> sums over the global batch; padding has weight 0.
 
-    `correct` and `top5_correct` go by the given label, which is among the top 5 where fewer than 5 logits come
-    before it: larger ones, and of equal ones those of smaller classes, as for the top 1;
-    `clean` are the examples whose given label is the true one, `corrupted` the others.
+    Args:
+      view: uint8 images -> the model's input, float32, both [batch, height, width, channels].
+      precision: as of `make_train_step`.
     """
 
     def evaluation_step(state: TrainState, batch: Batch, weights: jax.Array) -> Sums:
         variables = {"params": _cast(state.params, precision), "batch_stats": state.batch_stats}
         logits: Any = _cast(model.apply(variables, _cast(view(batch.images), precision), train=False), "float32")
-        losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels)
-        predicted = jnp.argmax(logits, -1)
-        of_label = jnp.take_along_axis(logits, batch.labels[:, None], axis=-1)
-        classes = jnp.arange(logits.shape[-1], dtype=jnp.int32)
-        before = (logits > of_label) | ((logits == of_label) & (classes < batch.labels[:, None]))
-        in_top5 = (jnp.sum(before, axis=-1) < 5) & jnp.isfinite(of_label[:, 0])
-        given, true = predicted == batch.labels, predicted == batch.true_labels
-        corrupted = batch.labels != batch.true_labels
-        sums = {
-            "loss": jnp.sum(weights * losses),
-            "correct": jnp.sum(weights * given),
-            "top5_correct": jnp.sum(weights * in_top5),
-            "count": jnp.sum(weights),
-            "clean_correct": jnp.sum(weights * (given & ~corrupted)),
-            "corrupted_given": jnp.sum(weights * (given & corrupted)),
-            "corrupted_true": jnp.sum(weights * (true & corrupted)),
-            "corrupted_count": jnp.sum(weights * corrupted),
-        }
-        return jax.lax.psum(sums, axis_name)
+        examples = metrics.Examples(logits, batch.labels, batch.true_labels)
+        return jax.lax.psum(metrics.sum_weighted(examples, weights), axis_name)
 
     return evaluation_step
 
@@ -142,24 +123,23 @@ def is_finite(state: TrainState) -> jax.Array:
 
 
 def make_train_call(train_step: Callable, batch_of: Callable[[Any, Any], Batch]) -> Callable:
-    """Returns (state, data, items) -> (state, sums): one step for each of items' leading axis, in one dispatch.
+    """Returns (state, data, items) -> (state, sums [steps]): one step for each of items' leading axis, in one dispatch.
+
+    A single step is called without a loop: XLA on CPU runs convolutions in loops many times slower.
 
     Args:
       train_step: from `make_train_step`.
       batch_of: (data, item) -> Batch; how the feed makes a batch on the device.
-
-    Sums have a leading axis of steps. A single step is called without a loop: XLA on CPU runs convolutions in loops
-    many times slower.
     """
 
     def train_call(state: TrainState, data: Any, items: Any) -> tuple[TrainState, Sums]:
-        def one(state, item):
+        def make_step(state, item):
             # Whichever feed made the batch, the step behind the barrier is the same program and gives the same bits.
             return train_step(state, jax.lax.optimization_barrier(batch_of(data, item)))
 
         if len(jax.tree.leaves(items)[0]) > 1:
-            return jax.lax.scan(one, state, items)
-        state, sums = one(state, jax.tree.map(lambda leaf: leaf[0], items))
+            return jax.lax.scan(make_step, state, items)
+        state, sums = make_step(state, jax.tree.map(lambda leaf: leaf[0], items))
         return state, jax.tree.map(lambda leaf: leaf[None], sums)
 
     return train_call

@@ -81,7 +81,7 @@ class Programs:
         self.fetched += len(sums["loss"])
         return sums
 
-    def events(self, plan, *, state=0, history=None, interrupted=lambda together: False, is_finite=lambda state: True):
+    def events(self, plan, *, state=0, history=None, should_stop=lambda together: False, is_finite=lambda state: True):
         """Yields the events; the state is that of `history`."""
         return loop.train(
             plan,
@@ -92,7 +92,7 @@ class Programs:
             fetch=self.fetch,
             learning_rate=rate,
             is_finite=is_finite,
-            interrupted=interrupted,
+            should_stop=should_stop,
         )
 
 
@@ -315,7 +315,7 @@ def test_a_run_that_is_told_to_end_saves_at_the_end_of_the_call_and_goes_on_from
     stop = data.draw(st.sampled_from(boundaries(plan)))
     programs, history = Programs(), loop.History()
     made = lambda together: programs.calls[-1][0] + programs.calls[-1][1]  # noqa: E731
-    first = list(programs.events(plan, history=history, interrupted=lambda together: made(together) >= stop))
+    first = list(programs.events(plan, history=history, should_stop=lambda together: made(together) >= stop))
     assert (first[-1].status, first[-1].step) == ("interrupted", stop)
     assert first[-2].kind == "checkpoint" and first[-2].step == stop
     saved = loop.History(**json.loads(json.dumps(dataclasses.asdict(history))))
@@ -348,7 +348,7 @@ def test_a_first_evaluation_that_was_told_to_end_leaves_nothing():
 
 def test_several_processes_can_agree_wherever_sums_are_fetched():
     asked = []
-    list(Programs().events(PLAN, interrupted=lambda together: asked.append(together) or False))
+    list(Programs().events(PLAN, should_stop=lambda together: asked.append(together) or False))
     assert [step for step, together in enumerate(asked, start=1) if together] == [5, 10, 15, 20]
 
 
@@ -400,7 +400,7 @@ def test_early_stopping_goes_on_from_a_checkpoint_as_if_uninterrupted():
     plan, history = watching(patience=3), loop.History()
     whole = rows(oracle(accuracies).events(plan))
     programs = oracle(accuracies)
-    parts = list(programs.events(plan, history=history, interrupted=lambda _: programs.calls[-1][0] >= 60))
+    parts = list(programs.events(plan, history=history, should_stop=lambda _: programs.calls[-1][0] >= 60))
     saved = loop.History(**json.loads(json.dumps(dataclasses.asdict(history))))
     parts += oracle(accuracies).events(plan, state=history.step, history=saved)
     assert json.dumps(rows(parts)) == json.dumps(whole)
@@ -420,7 +420,7 @@ TEST_SUMS = {"loss": 25.0, "correct": 5.0, "top5_correct": 12.0, "count": 20.0, 
 
 
 def test_an_evaluation_divides_each_sum_by_its_own_count():
-    assert loop.evaluation_row(PLAN, 25, {"train": SUMS, "test": {**SUMS, **TEST_SUMS}}) == {
+    assert loop.make_evaluation_row(PLAN, 25, {"train": SUMS, "test": {**SUMS, **TEST_SUMS}}) == {
         "kind": "evaluation",
         "step": 25,
         "epoch": 2.5,
@@ -446,7 +446,7 @@ def test_an_evaluation_divides_each_sum_by_its_own_count():
     ],
 )
 def test_the_accuracy_of_no_examples_is_none(corrupted_count, missing):
-    row = loop.evaluation_row(
+    row = loop.make_evaluation_row(
         PLAN, 0, {"train": {**SUMS, "corrupted_count": corrupted_count}, "test": {**SUMS, **TEST_SUMS}}
     )
     assert {name for name, value in row.items() if value is None} == missing | {"test_accuracy_true"}
@@ -454,5 +454,5 @@ def test_the_accuracy_of_no_examples_is_none(corrupted_count, missing):
 
 def test_test_labels_that_were_corrupted_are_never_taken_for_true_ones():
     corrupted = {"corrupted_count": 18.0, "clean_correct": 1.0, "corrupted_true": 7.0}
-    row = loop.evaluation_row(PLAN, 0, {"train": SUMS, "test": {**SUMS, **TEST_SUMS, **corrupted}})
+    row = loop.make_evaluation_row(PLAN, 0, {"train": SUMS, "test": {**SUMS, **TEST_SUMS, **corrupted}})
     assert row["test_accuracy"] == 0.25 and row["test_accuracy_true"] == (1 + 7) / 20

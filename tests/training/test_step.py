@@ -145,7 +145,7 @@ def test_training_learns_the_labels_as_given_and_not_the_true_ones():
 @pytest.mark.parametrize("devices", [1, 2])
 def test_padding_of_weight_zero_changes_no_sum(model, devices):
     _, now = trainer(model)
-    evaluation_step = step.make_evaluation_step(model, view, axis_name=AXIS)
+    evaluation_step = step.make_evaluation_step(model, view, precision="float32", axis_name=AXIS)
     batch, junk = make_batch(1, 6), make_batch(2, 2)
     padded = Batch(*(np.concatenate(pair) for pair in zip(batch, junk, strict=True)))
     weights = np.array([1, 1, 1, 1, 1, 1, 0, 0], np.float32)
@@ -173,7 +173,7 @@ def test_an_evaluation_counts_each_part_by_its_own_labels(devices):
     images = np.zeros((8, *SHAPE), np.uint8)
     images[:, 0, 0, 0] = predicted
     batch = Batch(images, np.int32(labels), np.int32(true_labels), np.arange(8, dtype=np.uint32))
-    evaluation_step = step.make_evaluation_step(Oracle(), view, axis_name=AXIS)
+    evaluation_step = step.make_evaluation_step(Oracle(), view, precision="float32", axis_name=AXIS)
     now = state.TrainState(step=0, params={}, batch_stats={}, opt_state=())
     sums = first(on_devices(evaluation_step, devices)(now, batch, np.float32(weights)))
     right, wrong = -np.log(np.exp(5) / (np.exp(5) + 2)), -np.log(1 / (np.exp(5) + 2))
@@ -244,7 +244,7 @@ def test_a_step_moves_the_running_statistics_alike_on_every_device(kind, devices
 def test_evaluation_uses_the_running_statistics_and_not_those_of_its_batch():
     model = normed("per_device")
     _, now = trainer(model)
-    evaluate = on_one_device(step.make_evaluation_step(model, view, axis_name=AXIS))
+    evaluate = on_one_device(step.make_evaluation_step(model, view, precision="float32", axis_name=AXIS))
     batch, other = make_batch(0, 4), make_batch(1, 4)
     both = Batch(*(np.concatenate(pair) for pair in zip(batch, other, strict=True)))
     apart = [evaluate(now, part, np.ones(4, np.float32))["loss"] for part in (batch, other)]
@@ -299,7 +299,7 @@ class Ranked(nn.Module):
 
 def test_the_top_five_are_five():
     batch = make_batch(0, 10)._replace(labels=np.arange(10, dtype=np.int32))
-    evaluation_step = step.make_evaluation_step(Ranked(), view, axis_name=AXIS)
+    evaluation_step = step.make_evaluation_step(Ranked(), view, precision="float32", axis_name=AXIS)
     now = state.TrainState(step=0, params={}, batch_stats={}, opt_state=())
     assert on_one_device(evaluation_step)(now, batch, np.ones(10, np.float32))["top5_correct"] == 5
 

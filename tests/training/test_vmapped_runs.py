@@ -249,7 +249,7 @@ def test_a_signal_in_an_evaluation_ends_all_members_at_its_step(make_members, tm
     evaluate = vmapped_runs._Stack.evaluate
 
     def signalled(stack, split, should_stop):
-        if stack.members[0].asked == (23, 1) and split == "test" and not told:
+        if stack.runs[0].requested_steps == (23, 1) and split == "test" and not told:
             told.append(split)
             os.kill(os.getpid(), signal.SIGTERM)
         return evaluate(stack, split, should_stop)
@@ -288,7 +288,7 @@ def test_members_that_are_at_other_steps_go_on_from_there(make_members, tmp_path
     monkeypatch.setattr(
         vmapped_runs._Stack,
         "__init__",
-        lambda self, *args: (make(self, *args), seen.append(self.members[0].asked[0]))[0],
+        lambda self, *args: (make(self, *args), seen.append(self.runs[0].requested_steps[0]))[0],
     )
     assert run_members(asked, tmp_path / "parts") == [0] * 3
     assert sorted(seen) == [12, 24]
