@@ -16,7 +16,7 @@ from rethink.experiment.setup import Setup
 from rethink.regularization import early_stopping
 from rethink.results import progress, records, tensorboard
 from rethink.schema.errors import EXIT_DIVERGED, EXIT_DONE
-from rethink.training import checkpoints, distributed, loop, profiler
+from rethink.training import checkpoints, distributed, loop, metrics, profiler
 
 MIB = 2**20
 
@@ -214,7 +214,7 @@ class Reporter:
 def show_end(record: records.Run) -> int:
     """Shows the closing table of an ended run; returns its exit code."""
     manifest = record.manifest
-    progress.Display().print_closing_table(manifest["status"], progress.make_closing_rows(manifest["summary"]))
+    progress.Display().print_closing_table(manifest["status"], progress.make_closing_rows(manifest["summary"], metrics.closing_labels()))
     print(f"Records and figures: {record.folder}")
     if exit_code(record) == EXIT_DIVERGED:
         where = manifest["end"]

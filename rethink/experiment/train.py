@@ -66,7 +66,7 @@ def train(
             fetch=setup.compiled.fetch,
             learning_rate=setup.schedule,
             is_finite=setup.compiled.is_finite,
-            interrupted=group.interrupted if group else signals.stop_requested,
+            should_stop=group.should_stop if group else signals.stop_requested,
         ):
             if provenance is None:
                 provenance = collect_provenance(setup)

@@ -40,14 +40,6 @@ COLOURS = {
     "diverged": "red",
     "failed": "red",
 }
-ACCURACIES = {  # label of a closing row -> field of the evaluation row
-    "train accuracy, given labels": "train_accuracy",
-    "  clean part": "train_accuracy_clean",
-    "  corrupted part, given labels": "train_accuracy_corrupted_given",
-    "  corrupted part, true labels": "train_accuracy_corrupted_true",
-    "held-out accuracy, given labels": "validation_accuracy",
-    "held-out accuracy, true labels": "validation_accuracy_true",
-}
 
 
 class Display:
@@ -283,19 +275,20 @@ class StageProgress(LiveView):
             self.print_lines(f"{stage}  {done:,}/{total:,}  {format_duration(seconds)}{left}")
 
 
-def make_closing_rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+def make_closing_rows(summary: Mapping[str, Any], labels: Mapping[str, str]) -> list[tuple[str, str]]:
     """Returns the (label, value) rows of the closing table; accuracies in percent, what is null is left out.
 
     Args:
       summary: of a training run `steps`, `epochs`, `seconds`, `num_classes`, `evaluation` (the row of the last or the
         best evaluation, or None), `steps_to_train_accuracy` ({"0.9": step or None, ...}, None where it was not
         reached), and `early_stopping` where it was on; of an analysis `rows`, (label, value) pairs, and `seconds`.
+      labels: label -> field of the evaluation row, a fraction; `closing_labels` of training/metrics.py.
     """
     if "rows" in summary:  # of an analysis
         return [*((label, value) for label, value in summary["rows"]), ("time", format_duration(summary["seconds"]))]
     last = summary["evaluation"] or {}
     # Accuracies of the last or the best evaluation.
-    rows = [(label, format_percent(last[field])) for label, field in ACCURACIES.items() if last.get(field) is not None]
+    rows = [(label, format_percent(last[field])) for label, field in labels.items() if last.get(field) is not None]
     if last.get("test_accuracy") is not None:
         chance = format_percent(1 / summary["num_classes"])
         corrupted = last.get("test_accuracy_true") is not None

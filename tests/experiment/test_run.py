@@ -109,19 +109,19 @@ def interrupt_at(monkeypatch, step, error=KeyboardInterrupt, signal_number=None,
 
     Returns a list that is no longer empty when it has happened.
     """
-    advance, happened = progress.Progress.advance, []
+    advance, happened = progress.RunProgress.advance, []
 
     def interrupted(screen, now):
         advance(screen, now)
         if now >= step:
-            monkeypatch.setattr(progress.Progress, "advance", advance)
+            monkeypatch.setattr(progress.RunProgress, "advance", advance)
             happened.append(now)
             if signal_number is None:
                 raise error
             for _ in range(times):
                 os.kill(os.getpid(), signal_number)
 
-    monkeypatch.setattr(progress.Progress, "advance", interrupted)
+    monkeypatch.setattr(progress.RunProgress, "advance", interrupted)
     return happened
 
 
@@ -163,7 +163,7 @@ def test_what_is_kept_of_the_labels_is_what_was_trained_on(launch, make_config, 
     config = make_config(corruption__label_probability=0.5)
     launch(config, tmp_path)
     kept, found = arrays(tmp_path), manifest(tmp_path)
-    assert found["fingerprints"]["labels"] == fingerprints.fingerprint(kept["ids"], kept["given_labels"])
+    assert found["fingerprints"]["labels"] == fingerprints.fingerprint_examples(kept["ids"], kept["given_labels"])
     assert np.all(kept["resampled"] | (kept["given_labels"] == kept["true_labels"]))
     assert kept["resampled"].mean() == pytest.approx(0.5, abs=0.06)
     assert len(np.unique(kept["ids"])) == 1437
@@ -347,7 +347,7 @@ def test_a_signal_in_an_evaluation_breaks_it_off_and_it_is_made_when_the_run_goe
 
     interrupted = []
     monkeypatch.setattr(feeds.ResidentFeed, "evaluation", signalled)
-    monkeypatch.setattr(loop, "_train_row", lambda *args, made=loop._train_row: noted(made(*args)))
+    monkeypatch.setattr(loop, "_make_train_row", lambda *args, made=loop._make_train_row: noted(made(*args)))
 
     def noted(row):
         if row["step"] == 12 and not (parts / "checkpoints" / "12").exists():

@@ -8,6 +8,7 @@ import pytest
 
 from rethink.results import progress
 from rethink.results.progress import Display, RunProgress, StageProgress, make_closing_rows
+from rethink.training.metrics import closing_labels
 
 ESCAPE = "\x1b"
 TRAIN = {"kind": "train", "step": 391, "epoch": 1.0, "loss": 2.47, "accuracy": 0.104, "learning_rate": 0.01}
@@ -88,7 +89,7 @@ def test_plain_output_holds_every_figure_and_no_escape_code(clock, monkeypatch, 
         live.advance(782)
         live.show(EVALUATION)
         live.note("checkpoint restored at step [1200]")
-        Display(stream).print_closing_table("fitted", make_closing_rows(SUMMARY))
+        Display(stream).print_closing_table("fitted", make_closing_rows(SUMMARY, closing_labels()))
     text = stream.getvalue()
     assert ESCAPE not in text and "\r" not in text
     lines = text.splitlines()
@@ -127,7 +128,7 @@ def test_terminal_output_shows_header_bar_figures_and_closing_table(clock):
         assert "━━━" in drawn and "step 782/39100" in drawn and "left 8m11s" in drawn
         assert "loss 2.310  train 10.42%  test 9.98%  9,997 images/s" in drawn
         assert "a note with [brackets]" in drawn
-        Display(stream).print_closing_table("fitted", make_closing_rows(SUMMARY))
+        Display(stream).print_closing_table("fitted", make_closing_rows(SUMMARY, closing_labels()))
     assert ESCAPE in stream.getvalue()
     tail = visible(stream.getvalue())[len(drawn) :]
     assert "fitted" in tail and "9.98% (chance 10.00%)" in tail
@@ -213,7 +214,7 @@ def test_missing_figures_are_left_out(clock):
 
 
 def test_closing_rows():
-    rows = dict(make_closing_rows(SUMMARY))
+    rows = dict(make_closing_rows(SUMMARY, closing_labels()))
     assert rows["train accuracy, given labels"] == "10.42%"
     assert rows["  corrupted part, given labels"] == "10.42%"
     assert rows["  corrupted part, true labels"] == "9.75%"
@@ -227,7 +228,7 @@ def test_closing_rows():
 
 
 def test_closing_rows_without_an_evaluation():
-    labels = [label for label, _ in make_closing_rows({**SUMMARY, "evaluation": None})]
+    labels = [label for label, _ in make_closing_rows({**SUMMARY, "evaluation": None}, closing_labels())]
     assert not any(label.startswith(("train accuracy", "test", "generalization", " ")) for label in labels)
     assert {"steps", "time", "steps to 100% train accuracy"} <= set(labels)
 
