@@ -333,6 +333,6 @@ def test_a_mistake_is_one_line_whatever_it_holds():
 
 
 def test_the_notes_name_every_field_that_may_change():
-    notes = (pathlib.Path(__file__).parents[2] / "BUILD_NOTES.md").read_text()
-    bullet = re.search(r"^\* \*\*A run directory\*\*.*?(?=^\* )", notes, re.MULTILINE | re.DOTALL)[0]
-    assert set(re.findall(r"`([a-z_.]+)`", bullet)) == FREE
+    notes = (pathlib.Path(__file__).parents[2] / "docs" / "design.md").read_text()
+    section = re.search(r"^## What may change when a run is resumed$.*?(?=^## )", notes, re.MULTILINE | re.DOTALL)[0]
+    assert set(re.findall(r"`([a-z_.]+)`", section)) == FREE
