@@ -1,6 +1,6 @@
-"""Owns whether a computation fits into memory, asked before it starts.
+"""Memory: stops a computation that would not fit, before it starts.
 
-Refuses to know how much one needs: whoever computes says so.
+How many bytes are needed is the caller's to say.
 """
 
 import os
@@ -9,13 +9,13 @@ from rethink.schema.errors import UserError
 
 
 def available_bytes() -> int:
-    """Returns how much memory can be had without swapping; where the system does not say, all there is."""
+    """Returns how many bytes can be had without swapping; where the system does not say, all the memory there is."""
     try:
         with open("/proc/meminfo") as lines:
-            found = [int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
+            kilobytes = [int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
     except OSError:
-        found = []
-    return found[0] * 1024 if found else os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        kilobytes = []
+    return kilobytes[0] * 1024 if kilobytes else os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def require_memory(what: str, needed: int, count: int, *, power: int, field: str = "data.train_examples") -> None:

@@ -1,13 +1,12 @@
-"""Owns gradient descent and SGD on linear models as they are run, step by step, and the rates that theory predicts.
+"""Section 5: runs gradient descent and SGD on linear models, step by step, and predicts their rates.
 
-Refuses shortcuts: every iterate is computed in the weights' own coordinates, so that its staying in the span of the
-data (paper, section 5) is something measured. The loss is |X w - y|^2 / 2n, that of a mini-batch |X_b w - y_b|^2 / 2b.
+No shortcuts: every iterate is computed in the weights' own coordinates, so that its staying in the span of the data is
+something measured. The loss is |X w - y|^2 / 2n, that of a mini-batch |X_b w - y_b|^2 / 2b.
 """
 
-import functools
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -33,7 +32,8 @@ class Trajectory(NamedTuple):
       outside: |(I - P)(w_t - w_0)| / |w_t|, the certificate that the run never left the span of the data.
       weights: float64 [d] or [d, k], after the last step.
       condition: of the features.
-      predicted_rate: factor of the distance per step, by `predict_gradient_rate` or `bound_sgd_rate`; NaN where neither applies.
+      predicted_rate: factor of the distance a step, as predicted for gradient descent or bounded for SGD without
+        momentum; NaN for SGD with momentum.
       measured_rate: the same over the later half of the steps before rounding; NaN where they are too few.
     """
 
@@ -64,12 +64,11 @@ def run_gradient_descent(
       start: [d] or [d, k], as the weights, or one number for all of them.
 
     Raises:
-      UserError: settings out of their range, a run that diverged, and as `linear.least_norm`.
+      UserError: settings out of their range, a run that diverged, and as `least_norm.solve_least_norm`.
     """
     basis = least_norm.as_basis(features)
     predicted = predict_gradient_rate(basis, learning_rate=learning_rate, momentum=momentum)
-    rows = itertools.repeat(slice(None))
-    return _descend(basis, targets, start, learning_rate, momentum, steps, rows, predicted)
+    return _descend(basis, targets, start, learning_rate, momentum, steps, itertools.repeat(slice(None)), predicted)
 
 
 def run_sgd(
@@ -96,32 +95,34 @@ def run_sgd(
 
     Raises:
       UserError: as `run_gradient_descent`, an unknown order, or a batch larger than the data.
+
+    Source: the paper, section 5.
     """
     basis = least_norm.as_basis(features)
-    predicted = math.nan if momentum else bound_sgd_rate(basis, learning_rate=learning_rate, batch_size=batch_size)
     _check_batch(basis, batch_size)
-    draw = pick(ORDERS, order, "order")
-    rows = _batches(functools.partial(draw, randomness.key_for(seed, "sgd_order")), len(basis.features), batch_size)
-    return _descend(basis, targets, start, learning_rate, momentum, steps, rows, predicted)
+    predicted = math.nan if momentum else bound_sgd_rate(basis, learning_rate=learning_rate, batch_size=batch_size)
+    batches = draw_batches(order, len(basis.features), batch_size, seed=seed)
+    return _descend(basis, targets, start, learning_rate, momentum, steps, batches, predicted)
 
 
-def _shuffled(key: jax.Array, epoch: int, count: int) -> np.ndarray:
+def _draw_shuffled(key: jax.Array, count: int) -> np.ndarray:
     """Returns the examples of an epoch, each once."""
-    return randomness.draw_permutation(jax.random.fold_in(key, np.uint32(epoch)), count)
+    return randomness.draw_permutation(key, count)
 
 
-def _with_replacement(key: jax.Array, epoch: int, count: int) -> np.ndarray:
+def _draw_with_replacement(key: jax.Array, count: int) -> np.ndarray:
     """Returns as many examples as there are, each draw independent."""
-    return np.asarray(jax.random.randint(jax.random.fold_in(key, np.uint32(epoch)), (count,), 0, count, np.int32))
+    return np.asarray(jax.random.randint(key, (count,), 0, count, np.int32))
 
 
-ORDERS = {"shuffled": _shuffled, "with_replacement": _with_replacement}
+ORDERS = {"shuffled": _draw_shuffled, "with_replacement": _draw_with_replacement}
 
 
-def _batches(draw: Callable[[int, int], np.ndarray], count: int, batch_size: int) -> Iterator[np.ndarray]:
-    """Yields the rows of each step, for ever."""
+def draw_batches(order: str, count: int, batch_size: int, *, seed: int) -> Iterator[np.ndarray]:
+    """Yields the rows int [batch_size] of each step, for ever; an epoch's examples left over are dropped."""
+    draw, key = pick(ORDERS, order, "order"), randomness.key_for(seed, "sgd_order")
     for epoch in itertools.count():
-        rows = draw(epoch, count)
+        rows = draw(jax.random.fold_in(key, np.uint32(epoch)), count)
         yield from rows[: count - count % batch_size].reshape(-1, batch_size)
 
 
@@ -154,26 +155,27 @@ def bound_sgd_rate(features: np.ndarray | least_norm.Basis, *, learning_rate: fl
     """
     basis = least_norm.as_basis(features)
     h = least_norm.compute_curvature(basis).eigenvalues
-    noise = _longest(basis) / batch_size * h + (1 - 1 / batch_size) * h**2
+    noise = _largest_squared_norm(basis) / batch_size * h + (1 - 1 / batch_size) * h**2
     return float(np.sqrt(np.max(1 - 2 * learning_rate * h + learning_rate**2 * noise)))
 
 
 def tune_sgd_rate(features: np.ndarray | least_norm.Basis, *, batch_size: int) -> float:
-    """Returns b / (L + (b - 1) h_1): the constant learning rate for which `bound_sgd_rate` is sqrt(1 - rate h_min) at most.
+    """Returns the constant learning rate b / (L + (b - 1) h_1), for which `bound_sgd_rate` <= sqrt(1 - rate h_min).
 
     Source: Ma, Bassily & Belkin (2018). Beyond a batch of about L / h_1 a larger one hardly raises it.
     """
     basis = least_norm.as_basis(features)
     _check_batch(basis, batch_size)
     largest = least_norm.compute_curvature(basis).eigenvalues[0]
-    return float(batch_size / (_longest(basis) + (batch_size - 1) * largest))
+    return float(batch_size / (_largest_squared_norm(basis) + (batch_size - 1) * largest))
 
 
 def tune_heavy_ball(features: np.ndarray | least_norm.Basis) -> tuple[float, float]:
     """Returns (learning rate, momentum) of the fastest gradient descent: it takes in proportion to the condition.
 
-    4 / (sqrt h_1 + sqrt h_min)^2 and ((c - 1) / (c + 1))^2, where c is the condition of the features. Source: Polyak
-    (1964).
+    4 / (sqrt h_1 + sqrt h_min)^2 and ((c - 1) / (c + 1))^2, where c is the condition of the features.
+
+    Source: Polyak (1964).
     """
     basis = least_norm.as_basis(features)
     h = least_norm.compute_curvature(basis).eigenvalues
@@ -186,8 +188,8 @@ def count_steps_to(rate: float, distance: float) -> float:
     return math.log(distance) / math.log(rate) if 0 < rate < 1 else (0.0 if rate == 0 else math.inf)
 
 
-def _longest(basis: least_norm.Basis) -> float:
-    """Returns the largest squared norm of an example."""
+def _largest_squared_norm(basis: least_norm.Basis) -> float:
+    """Returns L, the largest squared norm of an example."""
     return float(np.max(np.sum(basis.features**2, axis=1)))
 
 
@@ -204,26 +206,27 @@ def _descend(
     momentum: float,
     steps: int,
     batches: Iterator[Any],
-    predicted: float,
+    predicted_rate: float,
 ) -> Trajectory:
-    """Returns the run over the given rows a step."""
+    """Returns the run in which each step takes the next of `batches`, rows of the examples."""
     if steps < 1 or not 0 < learning_rate < math.inf or not 0 <= momentum < 1:
         raise UserError(
             f"steps={steps}, learning_rate={learning_rate}, momentum={momentum}: give at least 1 step, a positive rate "
             "and a momentum in [0, 1)."
         )
+    # Where it starts, and where it should end: [d, k] each.
     y = least_norm.as_targets(targets, len(basis.features))
     least = least_norm.solve_least_norm(basis, targets).weights.reshape(-1, y.shape[1])
     limit = least_norm.find_limit(basis, targets, start).reshape(least.shape)
     origin = least_norm.as_start(start, least_norm.as_weights(least, targets)).reshape(least.shape)
     weights = np.array(origin, order="F")  # as BLAS updates in place
     velocity = np.zeros_like(weights)
-    recorded = np.unique(np.round(np.geomspace(1, steps, RECORDS)).astype(np.int64))
-    rows = [_measure(basis, y, weights, origin, limit, least)]
-    at = 0
-    for step in recorded:
+    # Step from one recorded step to the next, and measure there.
+    recorded = np.concatenate([[0], np.unique(np.round(np.geomspace(1, steps, RECORDS)).astype(np.int64))])
+    measures = [measure_iterate(basis, y, weights, origin, limit, least)]
+    for before, step in itertools.pairwise(recorded.tolist()):
         with np.errstate(over="ignore", invalid="ignore"):
-            for batch in itertools.islice(batches, int(step) - at):
+            for batch in itertools.islice(batches, step - before):
                 x = basis.features[batch]
                 scale, errors = -learning_rate / len(x), x @ weights - y[batch]
                 if momentum:
@@ -231,26 +234,16 @@ def _descend(
                     weights += velocity
                 else:
                     weights = dgemm(scale, x.T, errors, 1.0, weights, overwrite_c=True)
-        at = int(step)
         if not np.abs(weights).max() < OVERFLOW:
-            raise UserError(f"learning_rate={learning_rate} diverged by step {at}: take a smaller one (tuned_rate).")
-        rows.append(_measure(basis, y, weights, origin, limit, least))
-    taken = np.concatenate([[0], recorded])
-    distances, from_least_norm, residuals, outside = np.asarray(rows).T
-    return Trajectory(
-        taken,
-        distances,
-        from_least_norm,
-        residuals,
-        outside,
-        least_norm.as_weights(weights, targets),
-        basis.condition,
-        predicted,
-        _measured_rate(taken, distances),
-    )
+            raise UserError(f"learning_rate={learning_rate} diverged by step {step}: take a smaller one.")
+        measures.append(measure_iterate(basis, y, weights, origin, limit, least))
+    columns = np.asarray(measures).T
+    measured_rate = _fit_rate(recorded, columns[0])
+    weights = least_norm.as_weights(weights, targets)
+    return Trajectory(recorded, *columns, weights, basis.condition, predicted_rate, measured_rate)
 
 
-def _measure(
+def measure_iterate(
     basis: least_norm.Basis,
     y: np.ndarray,
     weights: np.ndarray,
@@ -267,11 +260,11 @@ def _measure(
     )
 
 
-def _measured_rate(steps: np.ndarray, distances: np.ndarray) -> float:
+def _fit_rate(steps: np.ndarray, distances: np.ndarray) -> float:
     """Returns the factor per step, by a line through the logarithms of the later half of the steps."""
-    sound = distances > ROUNDING
-    last = steps[sound][-1] if sound.any() else 0
-    used = sound & (steps >= last / 2) & (steps <= last)
+    above_rounding = distances > ROUNDING
+    last = steps[above_rounding][-1] if above_rounding.any() else 0
+    used = above_rounding & (steps >= last / 2) & (steps <= last)
     if used.sum() < 2 or last == 0:
         return math.nan
     return float(np.exp(np.polyfit(steps[used], np.log(distances[used]), 1)[0]))

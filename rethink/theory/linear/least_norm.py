@@ -1,7 +1,7 @@
-"""Owns the interpolant of least norm of a linear model, by singular values and by kernel (paper, section 5).
+"""Section 5: solves a linear model for its interpolant of least norm, by singular values and by the kernel matrix.
 
-Refuses to iterate: descent.py does, and is measured against what is here. The decomposition that everything rests on is
-taken once, by `decompose_features`, and can be handed to every function in place of the features.
+Nothing is iterated; gradient_descent.py is, and is measured against the solutions here. Where a function takes
+features, it takes their `Basis` too, so that one `decompose_features` serves many of them.
 """
 
 from typing import NamedTuple
@@ -86,7 +86,7 @@ class Curvature(NamedTuple):
     flat: int
 
 
-def as_features(features: np.ndarray) -> np.ndarray:
+def as_features(features: np.ndarray, name: str = "features") -> np.ndarray:
     """Returns features [n, d] of any real dtype as float64, n >= 1, d >= 1.
 
     Raises:
@@ -94,11 +94,11 @@ def as_features(features: np.ndarray) -> np.ndarray:
     """
     features = np.ascontiguousarray(features, np.float64)
     if features.ndim != 2 or not features.size:
-        raise UserError(f"The features have shape {features.shape}: give [n, d] with at least one example and feature.")
+        raise UserError(f"The {name} have shape {features.shape}: give [n, d] with at least one example and feature.")
     if not np.isfinite(features).all():
         rows = np.flatnonzero(~np.isfinite(features).all(axis=1))
         raise UserError(
-            f"The features of example {rows[0]} are not finite ({len(rows)} such example{'s' * (len(rows) > 1)}): "
+            f"The {name} of example {rows[0]} are not finite ({len(rows)} such example{'s' * (len(rows) > 1)}): "
             "leave it out."
         )
     return features
@@ -119,7 +119,7 @@ def decompose_features(features: np.ndarray) -> Basis:
 
 
 def predict_solve_bytes(examples: int, dimensions: int) -> int:
-    """Returns the memory at the peak of `decompose_features` and a solution by it: features, a copy, factors, workspace."""
+    """Returns the bytes at the peak of a decomposition and a solution: features, a copy, factors, workspace."""
     smaller = min(examples, dimensions)
     return 8 * (3 * examples * dimensions + 2 * smaller * (examples + dimensions) + 4 * smaller**2)
 
@@ -135,14 +135,14 @@ def as_targets(targets: np.ndarray, examples: int) -> np.ndarray:
     Raises:
       UserError: another number of them than of examples, or not finite.
     """
-    given = np.asarray(targets, np.float64)
-    if given.ndim not in (1, 2) or len(given) != examples or not given.size:
+    targets = np.asarray(targets, np.float64)
+    if targets.ndim not in (1, 2) or len(targets) != examples or not targets.size:
         raise UserError(
-            f"The targets have shape {given.shape} for {examples} examples: give [n] or [n, k], one row each."
+            f"The targets have shape {targets.shape} for {examples} examples: give [n] or [n, k], one row each."
         )
-    if not np.isfinite(given).all():
+    if not np.isfinite(targets).all():
         raise UserError("The targets are not finite: leave out the examples without one.")
-    return given.reshape(len(given), -1)
+    return targets.reshape(len(targets), -1)
 
 
 def as_weights(columns: np.ndarray, targets: np.ndarray) -> np.ndarray:
@@ -158,11 +158,13 @@ def measure_relative(difference: np.ndarray, to: np.ndarray) -> float:
 def solve_least_norm(features: np.ndarray | Basis, targets: np.ndarray) -> LeastNorm:
     """Returns the w of least norm with X w = y, of features [n, d] or their basis and targets [n] or [n, k].
 
-    Paper, section 5: what SGD from zero converges to. By singular values, so that a condition of 1e7 still leaves the
-    8 digits that `numpy.linalg.lstsq` gives; `solve_kernel_form` squares the condition.
+    By singular values, w = V diag(1 / s) U^T y, so that a condition of 1e7 still leaves the 8 digits that
+    `numpy.linalg.lstsq` gives; `solve_kernel_form` squares the condition.
 
     Raises:
       UserError: as `decompose_features` and `as_targets`.
+
+    Source: the paper, section 5: it is what SGD from zero converges to.
     """
     basis = as_basis(features)
     y = as_targets(targets, len(basis.features))
@@ -174,7 +176,7 @@ def solve_least_norm(features: np.ndarray | Basis, targets: np.ndarray) -> Least
 
 
 def solve_kernel_form(features: np.ndarray, targets: np.ndarray) -> KernelForm:
-    """Returns the least-norm interpolant as w = X^T alpha, where X X^T alpha = y (paper, section 5).
+    """Returns the least-norm interpolant as w = X^T alpha, where X X^T alpha = y.
 
     Cholesky, then corrections from the residual y - X (X^T alpha) for as long as they halve it.
 
@@ -184,9 +186,12 @@ def solve_kernel_form(features: np.ndarray, targets: np.ndarray) -> KernelForm:
     Raises:
       UserError: X X^T is singular to working precision: duplicates, or more examples than dimensions; and as
         `as_features` and `as_targets`.
+
+    Source: the paper, section 5, on the kernel trick.
     """
     features = as_features(features)
     y = as_targets(targets, len(features))
+    # Factor, and stop where LAPACK's estimate of the reciprocal condition is rounding.
     kernel = features @ features.T
     factor, info = scipy.linalg.lapack.dpotrf(kernel, lower=True)
     reciprocal = 0.0 if info else scipy.linalg.lapack.dpocon(factor, np.linalg.norm(kernel, 1), uplo="L")[0]
@@ -196,22 +201,23 @@ def solve_kernel_form(features: np.ndarray, targets: np.ndarray) -> KernelForm:
             "duplicates, take more features than examples, or solve with least_norm."
         )
 
-    def remainder(alpha: np.ndarray) -> np.ndarray:
+    def find_remainder(alpha: np.ndarray) -> np.ndarray:
         return y - features @ (features.T @ alpha)
 
+    # Solve, then refine from the residual in the features, whose rounding K does not share.
     alpha = scipy.linalg.cho_solve((factor, True), y)
-    left, refinements = remainder(alpha), 0
+    remainder, refinements = find_remainder(alpha), 0
     while refinements < MOST_REFINEMENTS:
-        corrected = alpha + scipy.linalg.cho_solve((factor, True), left)
-        now = remainder(corrected)
-        if not np.linalg.norm(now) < np.linalg.norm(left) / 2:
+        corrected = alpha + scipy.linalg.cho_solve((factor, True), remainder)
+        next_remainder = find_remainder(corrected)
+        if not np.linalg.norm(next_remainder) < np.linalg.norm(remainder) / 2:
             break
-        alpha, left, refinements = corrected, now, refinements + 1
+        alpha, remainder, refinements = corrected, next_remainder, refinements + 1
     return KernelForm(
         alpha.reshape(np.shape(targets)),
         as_weights(features.T @ alpha, targets),
         float(np.sqrt(max(np.sum(alpha * (kernel @ alpha)), 0.0))),
-        measure_relative(left, y),
+        measure_relative(remainder, y),
         float(1 / reciprocal),
         refinements,
     )
@@ -238,7 +244,7 @@ def as_start(start: np.ndarray | float, weights: np.ndarray) -> np.ndarray:
 def find_limit(features: np.ndarray | Basis, targets: np.ndarray, start: np.ndarray | float) -> np.ndarray:
     """Returns where (stochastic) gradient descent from `start` ends: least norm + the start's part outside the span.
 
-    A gradient is a combination of examples, so what the start has outside their span is never touched.
+    A gradient is a combination of examples, so that no step changes what the start has outside their span.
 
     Args:
       start: float [d] or [d, k], as the weights; a number stands for all of them.
@@ -254,7 +260,9 @@ def find_limit(features: np.ndarray | Basis, targets: np.ndarray, start: np.ndar
 def compute_curvature(features: np.ndarray | Basis) -> Curvature:
     """Returns the spectrum of X^T X / n, the Hessian of the mean squared loss of one target at any w whatsoever.
 
-    Paper, section 5: it does not depend on w, so the curvature at a minimum cannot tell one interpolant from another.
+    It does not depend on w, so that the curvature at a minimum cannot tell one interpolant from another.
+
+    Source: the paper, section 5.
     """
     basis = as_basis(features)
     examples, dimensions = basis.features.shape

@@ -1,6 +1,7 @@
-"""Owns random feature maps for linear models: cosines and ReLUs of random projections, better conditioned than pixels.
+"""Section 5: random feature maps for linear models, cosines and ReLUs of random projections.
 
-Refuses to fit anything. A map is a function of (seed, dimensions, count) alone, so train and test share it by name.
+They are better conditioned than pixels. Nothing is fitted: a map is a function of (seed, dimensions, count) alone, so
+that train and test share it by name.
 """
 
 import jax
@@ -8,6 +9,7 @@ import numpy as np
 
 from rethink import randomness
 from rethink.schema.errors import UserError
+from rethink.theory.linear import least_norm
 
 
 def measure_median_distance(inputs: np.ndarray) -> float:
@@ -16,12 +18,12 @@ def measure_median_distance(inputs: np.ndarray) -> float:
     Raises:
       UserError: fewer than two examples.
     """
-    inputs = _matrix(inputs)
+    inputs = least_norm.as_features(inputs, "inputs")
     if len(inputs) < 2:
         raise UserError(f"{len(inputs)} examples have no distance between them: give at least 2.")
     squares = np.sum(inputs**2, axis=1)
-    apart = squares[:, None] + squares - 2 * inputs @ inputs.T
-    return float(np.sqrt(max(np.median(apart[np.triu_indices(len(inputs), 1)]), 0.0)))
+    pairs = squares[:, None] + squares - 2 * inputs @ inputs.T
+    return float(np.sqrt(max(np.median(pairs[np.triu_indices(len(inputs), 1)]), 0.0)))
 
 
 def draw_fourier_features(inputs: np.ndarray, *, count: int, bandwidth: float, seed: int) -> np.ndarray:
@@ -39,12 +41,10 @@ def draw_fourier_features(inputs: np.ndarray, *, count: int, bandwidth: float, s
 
     Source: Rahimi & Recht, "Random features for large-scale kernel machines" (2007).
     """
-    inputs = _matrix(inputs)
+    inputs = least_norm.as_features(inputs, "inputs")
     if not 0 < bandwidth < np.inf:
-        raise UserError(
-            f"bandwidth={bandwidth}: give a positive number, such as half of measure_median_distance(inputs)."
-        )
-    directions = _normal(inputs.shape[1], count, seed, "fourier_directions")
+        raise UserError(f"bandwidth={bandwidth}: give a positive number, such as half of the inputs' median distance.")
+    directions = _draw_normal(inputs.shape[1], count, seed, "fourier_directions")
     key = randomness.key_for(seed, "fourier_phases")
     phases = 2 * np.pi * np.asarray(jax.random.uniform(key, (count,), np.float32), np.float64)
     return np.sqrt(2 / count) * np.cos(inputs @ (directions / bandwidth) + phases)
@@ -58,20 +58,12 @@ def draw_relu_features(inputs: np.ndarray, *, count: int, seed: int) -> np.ndarr
 
     Source: Cho & Saul, "Kernel methods for deep learning" (2009): the arc-cosine kernel of order 1.
     """
-    inputs = _matrix(inputs)
-    directions = _normal(inputs.shape[1], count, seed, "relu_directions")
+    inputs = least_norm.as_features(inputs, "inputs")
+    directions = _draw_normal(inputs.shape[1], count, seed, "relu_directions")
     return np.sqrt(2 / count) * np.maximum(inputs @ (directions / np.sqrt(inputs.shape[1])), 0)
 
 
-def _matrix(inputs: np.ndarray) -> np.ndarray:
-    """Returns inputs as float64 [n, d]."""
-    inputs = np.asarray(inputs, np.float64)
-    if inputs.ndim != 2 or not inputs.size or not np.isfinite(inputs).all():
-        raise UserError(f"The inputs have shape {inputs.shape}: give finite numbers [n, d], at least one of each.")
-    return inputs
-
-
-def _normal(dimensions: int, count: int, seed: int, name: str) -> np.ndarray:
+def _draw_normal(dimensions: int, count: int, seed: int, name: str) -> np.ndarray:
     """Returns standard normal numbers float64 [dimensions, count], drawn in float32."""
     if count < 1:
         raise UserError(f"count={count}: give at least 1 feature, and as many as there are examples to interpolate.")

@@ -1,7 +1,7 @@
-"""Owns weight decay and early stopping of linear models in closed form: two roads to the least-norm interpolant.
+"""Section 5: solves weight decay and early stopping of linear models in closed form, two paths to least norm.
 
-Refuses to iterate. Both fit each singular direction in part, ridge by s^2 / (s^2 + penalty), gradient descent from 0 on
-|X w - y|^2 / 2n by 1 - (1 - rate s^2 / n)^steps, and so never leave the span of the data (paper, section 5).
+Nothing is iterated. Both fit each singular direction in part, ridge by s^2 / (s^2 + penalty), gradient descent from 0 on
+|X w - y|^2 / 2n by 1 - (1 - rate s^2 / n)^steps, and so never leave the span of the data.
 """
 
 from typing import NamedTuple
@@ -32,16 +32,16 @@ def solve_ridge(features: np.ndarray | least_norm.Basis, targets: np.ndarray, pe
       features: [n, d], or their basis; targets: [n] or [n, k].
 
     Raises:
-      UserError: a penalty below 0 or not finite, and as `linear.least_norm`.
+      UserError: a penalty below 0 or not finite, and as `least_norm.solve_least_norm`.
     """
     basis = least_norm.as_basis(features)
-    return _weights(basis, targets, _ridge_factors(basis, np.asarray([penalty]))[0])
+    return _scale_least_norm(basis, targets, _find_ridge_factors(basis, np.asarray([penalty]))[0])
 
 
 def trace_ridge(features: np.ndarray | least_norm.Basis, targets: np.ndarray, penalties: np.ndarray) -> SolutionPath:
     """Returns what `solve_ridge` gives at each of the penalties, float [m]."""
     basis = least_norm.as_basis(features)
-    return _path(basis, targets, penalties, _ridge_factors(basis, np.asarray(penalties)))
+    return _trace_path(basis, targets, penalties, _find_ridge_factors(basis, np.asarray(penalties)))
 
 
 def solve_early_stopped(
@@ -53,10 +53,10 @@ def solve_early_stopped(
       features: [n, d], or their basis; targets: [n] or [n, k].
 
     Raises:
-      UserError: a rate at which it does not converge, steps below 0, and as `linear.least_norm`.
+      UserError: a rate at which it does not converge, steps below 0, and as `least_norm.solve_least_norm`.
     """
     basis = least_norm.as_basis(features)
-    return _weights(basis, targets, _step_factors(basis, learning_rate, np.asarray([steps]))[0])
+    return _scale_least_norm(basis, targets, _find_step_factors(basis, learning_rate, np.asarray([steps]))[0])
 
 
 def trace_early_stopping(
@@ -64,18 +64,18 @@ def trace_early_stopping(
 ) -> SolutionPath:
     """Returns what `solve_early_stopped` gives after each of the steps, int [m]."""
     basis = least_norm.as_basis(features)
-    return _path(basis, targets, steps, _step_factors(basis, learning_rate, np.asarray(steps)))
+    return _trace_path(basis, targets, steps, _find_step_factors(basis, learning_rate, np.asarray(steps)))
 
 
-def _ridge_factors(basis: least_norm.Basis, penalties: np.ndarray) -> np.ndarray:
+def _find_ridge_factors(basis: least_norm.Basis, penalties: np.ndarray) -> np.ndarray:
     """Returns [m, rank]: what part of its least-norm coefficient each direction has."""
     if not (np.isfinite(penalties).all() and (penalties >= 0).all()):
         raise UserError("A penalty is negative or not finite: give numbers of at least 0.")
     return basis.singular**2 / (basis.singular**2 + penalties[:, None])
 
 
-def _step_factors(basis: least_norm.Basis, learning_rate: float, steps: np.ndarray) -> np.ndarray:
-    """Returns [m, rank], as `_ridge_factors`."""
+def _find_step_factors(basis: least_norm.Basis, learning_rate: float, steps: np.ndarray) -> np.ndarray:
+    """Returns [m, rank], as `_find_ridge_factors`."""
     largest = 2 * len(basis.features) / basis.singular[0] ** 2
     if not 0 < learning_rate < largest:
         raise UserError(f"learning_rate={learning_rate} does not converge: give one between 0 and {largest:.6g}.")
@@ -84,14 +84,17 @@ def _step_factors(basis: least_norm.Basis, learning_rate: float, steps: np.ndarr
     return 1 - (1 - learning_rate * basis.singular**2 / len(basis.features)) ** steps[:, None]
 
 
-def _weights(basis: least_norm.Basis, targets: np.ndarray, factors: np.ndarray) -> np.ndarray:
+def _scale_least_norm(basis: least_norm.Basis, targets: np.ndarray, factors: np.ndarray) -> np.ndarray:
     """Returns the least-norm solution with its coefficient in each direction times factors [rank]."""
     y = least_norm.as_targets(targets, len(basis.features))
     return least_norm.as_weights(basis.right.T @ ((factors / basis.singular)[:, None] * (basis.left.T @ y)), targets)
 
 
-def _path(basis: least_norm.Basis, targets: np.ndarray, settings: np.ndarray, factors: np.ndarray) -> SolutionPath:
+def _trace_path(
+    basis: least_norm.Basis, targets: np.ndarray, settings: np.ndarray, factors: np.ndarray
+) -> SolutionPath:
     """Returns norms and distances of the solutions that factors [m, rank] make, without forming them."""
+    # In the singular directions norms need no weights: |w|^2 = sum (factor * fitted / s)^2.
     y = least_norm.as_targets(targets, len(basis.features))
     fitted = np.linalg.norm(basis.left.T @ y, axis=1)  # of the targets, by direction
     beyond = np.linalg.norm(y - basis.left @ (basis.left.T @ y))  # of the targets, out of reach of any w

@@ -1,10 +1,9 @@
-"""Owns what is measured of a network of theorem 1: how well it fits, the system behind it, its curve off the sample.
+"""Theorem 1: measures a network: how well it fits, the system that it solves, and its values between the points.
 
-Refuses to look at how the weights were found: it evaluates the sum over all units at the points, and the matrix from
-the points' projections and the thresholds.
+Nothing here looks at how the weights were computed: the sum over all units is evaluated at the points, and the matrix
+is made of the points' projections and the thresholds.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -16,8 +15,8 @@ from rethink.theory.theorem1 import linen
 from rethink.theory.theorem1.expressivity import (
     THRESHOLD_POSITION,
     TwoLayerNetwork,
-    check_array,
-    check_pair,
+    check_range,
+    check_sample,
     interpolate_points,
     project_points,
 )
@@ -42,7 +41,7 @@ class Fit(NamedTuple):
 
 
 class Certificate(NamedTuple):
-    """A network of theorem 1 against what it was built for.
+    """How well a network of theorem 1 does what it was built for.
 
     Attributes:
       fit: by direct evaluation.
@@ -67,7 +66,7 @@ class Certificate(NamedTuple):
 
 
 class TracedCurve(NamedTuple):
-    """A network along its projection: grid [m], values [m] or [m, k]; points at positions [p], their targets."""
+    """A network along its projection, float64: grid [m], values [m] or [m, k]; points' positions [p] and targets."""
 
     grid: np.ndarray
     values: np.ndarray
@@ -76,7 +75,7 @@ class TracedCurve(NamedTuple):
 
 
 class Precision(NamedTuple):
-    """What is left of a fit to the first n points when the network runs in float32."""
+    """The fit to the first n points of their network, in float64 and in float32."""
 
     points: int
     float64: Fit
@@ -96,26 +95,27 @@ def measure_fit(values: np.ndarray, targets: np.ndarray) -> Fit:
 def certify_network(
     network: TwoLayerNetwork, points: np.ndarray, targets: np.ndarray, *, sample: int = 0, seed: int = 0
 ) -> Certificate:
-    """Returns what the network is worth on the points [n, d] and targets [n] or [n, k] that it was built for.
+    """Returns the certificate of a network on the points [n, d] and targets [n] or [n, k] that it was built for.
 
     Args:
       sample: how many points, drawn by `seed`, are evaluated; 0 for all, in O(n^2).
 
     Raises:
-      UserError: points or targets that it was not built for, by their number or shape.
+      UserError: points or targets that it was not built for, by their number or shape; a sample out of range.
     """
-    points, targets, positions = _check_sample(network, points, targets)
-    if not 0 <= sample <= len(points):
-        raise UserError(f"sample={sample} is out of range: it must be in [0, {len(points)}].")
-    rows = np.arange(len(points))
+    targets, positions = _project_sample(network, points, targets)
+    check_range("sample", sample, 0, len(positions))
+    # The fit, by direct evaluation.
+    rows = np.arange(len(positions))
     if sample:
-        rows = randomness.draw_permutation(randomness.key_for(seed, "certificate"), len(points))[:sample]
+        rows = randomness.draw_permutation(randomness.key_for(seed, "certificate"), len(positions))[:sample]
     fit = measure_fit(network.evaluate_positions(positions[rows]), targets[rows])
+    # The system behind it (lemma 1): the eigenvalues of a triangular matrix stand on its diagonal.
     distinct = np.unique(positions)
-    smallest = None
+    smallest_singular_value = None
     if len(distinct) <= MOST_SINGULAR:
         matrix = np.maximum(distinct[:, None] - network.thresholds, 0)
-        smallest = float(np.linalg.svd(matrix, compute_uv=False)[-1])
+        smallest_singular_value = float(np.linalg.svd(matrix, compute_uv=False)[-1])
     sizes = np.abs(network.weights)
     weight_sum = float(sizes.sum(axis=0).max())
     return Certificate(
@@ -125,7 +125,7 @@ def certify_network(
         largest_weight=float(sizes.max()),
         weight_count=network.weight_count,
         smallest_eigenvalue=float((distinct - network.thresholds).min()),
-        smallest_singular_value=smallest,
+        smallest_singular_value=smallest_singular_value,
         attempts=network.attempts,
         collapsed=network.collapsed,
     )
@@ -137,20 +137,16 @@ def trace_curve(
     """Returns the network between and beside `count` points that are neighbours along the projection.
 
     The first-th point from the left is their first. The grid has `per_gap` steps in each gap, with the points on it,
-    and goes on by a mean gap to either side.
+    and extends by a mean gap to either side.
 
     Raises:
       UserError: points or targets that it was not built for, or a window that does not lie among the points.
     """
-    points, targets, everywhere = _check_sample(network, points, targets)
-    positions, rows = np.unique(everywhere, return_index=True)
-    for name, value, low, high in (
-        ("count", count, 1, len(positions)),
-        ("first", first, 0, len(positions) - count),
-        ("per_gap", per_gap, 1, MOST_STEPS),
-    ):
-        if not low <= value <= high:
-            raise UserError(f"{name}={value} is out of range: it must be in [{low}, {high}].")
+    targets, unsorted = _project_sample(network, points, targets)
+    positions, rows = np.unique(unsorted, return_index=True)
+    check_range("count", count, 1, len(positions))
+    check_range("first", first, 0, len(positions) - count)
+    check_range("per_gap", per_gap, 1, MOST_STEPS)
     window = slice(first, first + count)
     shown = positions[window]
     margin = (shown[-1] - shown[0]) / (count - 1) if count > 1 else (shown - network.thresholds[window])[0]
@@ -163,39 +159,31 @@ def trace_curve(
 def measure_precision(
     points: np.ndarray,
     targets: np.ndarray,
-    sizes: Sequence[int],
+    size: int,
     *,
     seed: int,
     threshold_position: float = THRESHOLD_POSITION,
-) -> list[Precision]:
-    """Returns, for the first n points of each size, the fit of their network in float64 and as a float32 Linen module.
+) -> Precision:
+    """Returns, for the first `size` points, the fit of their network in float64 and as a float32 Linen module.
 
     The largest size whose labels are all right in float32 is how far float32 serves on these points.
 
     Raises:
-      UserError: as `interpolate`, or a size that is not in 1..n.
+      UserError: as `interpolate_points`, or a size that is not in 1..n.
     """
-    found = []
-    for size in sizes:
-        if not 1 <= size <= len(points):
-            raise UserError(f"sizes={size} is out of range: it must be in [1, {len(points)}].")
-        part, wanted = points[:size], np.asarray(targets[:size], np.float64)
-        network = interpolate_points(part, wanted, seed=seed, threshold_position=threshold_position)
-        module, params = linen.to_linen(network, np.float32)
-        apply = jax.jit(lambda x, module=module, params=params: module.apply({"params": params}, x, train=False))
-        blocks = [np.asarray(apply(part[start : start + linen.ROWS])) for start in range(0, size, linen.ROWS)]
-        single = measure_fit(np.concatenate(blocks).astype(np.float64), wanted)
-        found.append(Precision(size, measure_fit(network(part), wanted), single))
-    return found
+    check_range("size", size, 1, len(points))
+    points, targets = points[:size], np.asarray(targets[:size], np.float64)
+    network = interpolate_points(points, targets, seed=seed, threshold_position=threshold_position)
+    module, params = linen.to_linen(network, np.float32)
+    apply = jax.jit(lambda x: module.apply({"params": params}, x, train=False))
+    blocks = [np.asarray(apply(points[start : start + linen.ROWS])) for start in range(0, size, linen.ROWS)]
+    float32 = measure_fit(np.concatenate(blocks).astype(np.float64), targets)
+    return Precision(size, measure_fit(network(points), targets), float32)
 
 
-def _check_sample(
-    network: TwoLayerNetwork, points: np.ndarray, targets: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns points, targets as float64, and the points' projections [n]."""
-    points = check_array("points", points, dimensions=(2,))
-    targets = check_array("targets", targets, dimensions=(network.weights.ndim,)).astype(np.float64)
-    check_pair(points, targets)
+def _project_sample(network: TwoLayerNetwork, points: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns targets as float64 and the points' projections [n], of the sample that the network was built for."""
+    points, targets = check_sample(points, targets, target_dimensions=(network.weights.ndim,))
     if points.shape[1] != network.projection.size or targets.shape[1:] != network.weights.shape[1:]:
         raise UserError(
             f"points of shape {list(points.shape)} and targets of shape {list(targets.shape)} are not those of a "
@@ -209,4 +197,4 @@ def _check_sample(
             f"points with {distinct} distinct projections are not those of a network of {len(network.thresholds)} "
             "units: give those that it was built for."
         )
-    return points, targets, positions
+    return targets, positions

@@ -1,6 +1,6 @@
-"""Owns corollary 1 of the paper: the network of theorem 1 made deep and narrow, with about as many weights.
+"""Corollary 1: makes the network of theorem 1 deep and narrow, with about as many weights.
 
-Refuses to solve anything: it spreads the units of a given network over layers. Everything is NumPy float64.
+Nothing is solved: the units of a given network are spread over layers. Everything is NumPy float64.
 """
 
 import dataclasses
@@ -11,7 +11,14 @@ import scipy.sparse
 
 from rethink.schema.errors import UserError
 from rethink.theory.theorem1.certificates import Fit, measure_fit
-from rethink.theory.theorem1.expressivity import ROWS, TwoLayerNetwork, check_array, check_pair, project_points
+from rethink.theory.theorem1.expressivity import (
+    ROWS,
+    TwoLayerNetwork,
+    check_array,
+    check_range,
+    check_sample,
+    project_points,
+)
 
 
 class Layer(NamedTuple):
@@ -61,11 +68,14 @@ class DeepNetwork:
         Raises:
           UserError: points of another dimension or shape, or not finite.
         """
-        positions = project_points(check_array("points", points, dimensions=(2,)), self.projection)
-        blocks = [self._forward(positions[start : start + ROWS]) for start in range(0, len(positions), ROWS)]
+        return self.evaluate_positions(project_points(check_array("points", points, dimensions=(2,)), self.projection))
+
+    def evaluate_positions(self, positions: np.ndarray) -> np.ndarray:
+        """Returns the values as a function of the projection: float64 [m] or [m, outputs] of positions <a, x>, [m]."""
+        blocks = [self._evaluate_block(positions[start : start + ROWS]) for start in range(0, len(positions), ROWS)]
         return np.concatenate(blocks).reshape(len(positions), *self.output_shape)
 
-    def _forward(self, positions: np.ndarray) -> np.ndarray:
+    def _evaluate_block(self, positions: np.ndarray) -> np.ndarray:
         """Returns [m, outputs] of positions [m]; hidden values are [units, m]."""
         values = positions - self.thresholds[:, None]
         for layer in self.layers:
@@ -74,7 +84,7 @@ class DeepNetwork:
 
 
 class DepthCertificate(NamedTuple):
-    """A deep network against what it was built for: the fit by a forward pass, and its size."""
+    """How well a deep network does what it was built for: the fit by a forward pass, and its size."""
 
     fit: Fit
     depth: int
@@ -83,7 +93,7 @@ class DepthCertificate(NamedTuple):
 
 
 def deepen_network(network: TwoLayerNetwork, depth: int) -> DeepNetwork:
-    """Returns a network of this depth that is the same function (paper, corollary 1).
+    """Returns a network of this depth that is the same function.
 
     Splits the units, in the order of their thresholds, into depth - 1 blocks, one for each hidden layer. The sum of a
     block is made constant where the next block begins, by one more unit, so that what is accumulated stays bounded. A
@@ -93,14 +103,17 @@ def deepen_network(network: TwoLayerNetwork, depth: int) -> DeepNetwork:
 
     Raises:
       UserError: depth is not in 2..n + 1.
+
+    Source: the paper, corollary 1 (of theorem 1, section 4).
     """
     count = len(network.thresholds)
-    if not 2 <= depth <= count + 1:
-        raise UserError(f"depth={depth} is out of range: it must be in [2, {count + 1}] for {count} units.")
+    check_range("depth", depth, 2, count + 1, f" for {count} units")
     blocks = _split_units(network, depth - 1)
+    # The first hidden layer, which sees the projection itself.
     start = network.thresholds[0]
     first = blocks[0].thresholds if depth == 2 else np.append(blocks[0].thresholds, start)
     shift = _find_shift(network) if depth > 2 else np.zeros(blocks[0].weights.shape[1])
+    # Between hidden layers: units [the block, the position if it is still needed] from the position; then the sums.
     layers = []
     for index, (before, block) in enumerate(zip(blocks[:-1], blocks[1:], strict=True)):
         units, passes_on = len(block.thresholds), int(block is not blocks[-1])
@@ -109,6 +122,7 @@ def deepen_network(network: TwoLayerNetwork, depth: int) -> DeepNetwork:
         matrix = scipy.sparse.block_array([spread, sums], format="csr")
         bias = np.concatenate([start - block.thresholds, np.zeros(passes_on), shift if index == 0 else 0 * shift])
         layers.append(Layer(matrix, bias))
+    # The linear output takes the shift back.
     sums = _sum_up(blocks[-1], has_position=False, has_sums=depth > 2)
     layers.append(Layer(scipy.sparse.block_array([sums], format="csr"), -shift))
     return DeepNetwork(network.projection, first, tuple(layers), network.weights.shape[1:])
@@ -120,9 +134,8 @@ def certify_depth(network: DeepNetwork, points: np.ndarray, targets: np.ndarray)
     Raises:
       UserError: points and targets that do not fit each other or the network.
     """
-    targets = check_array("targets", targets, dimensions=(1 + len(network.output_shape),)).astype(np.float64)
-    check_pair(check_array("points", points, dimensions=(2,)), targets)
-    values = network(points)
+    points, targets = check_sample(points, targets, target_dimensions=(1 + len(network.output_shape),))
+    values = network.evaluate_positions(project_points(points, network.projection))
     if values.shape != targets.shape:
         raise UserError(f"targets are of shape {list(targets.shape)}: give {list(values.shape)}, as the network does.")
     return DepthCertificate(measure_fit(values, targets), network.depth, network.width, network.weight_count)
@@ -138,7 +151,7 @@ class _Block(NamedTuple):
 def _split_units(network: TwoLayerNetwork, count: int) -> list[_Block]:
     """Returns the units in `count` blocks, each but the last with one more unit that makes its sum constant."""
     weights = network.weights.reshape(len(network.thresholds), -1)
-    slope = np.zeros(weights.shape[1])  # at which the block before was stopped, and this one goes on
+    slope = np.zeros(weights.shape[1])  # at which the block before was stopped, and this one starts
     blocks: list[_Block] = []
     for units in np.array_split(np.arange(len(weights)), count):
         thresholds, outgoing = network.thresholds[units], weights[units]

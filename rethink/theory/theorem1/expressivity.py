@@ -1,7 +1,7 @@
-"""Owns theorem 1 of the paper: the two-layer ReLU network that takes given values on given points, and its evaluation.
+"""Theorem 1: builds the two-layer ReLU network that takes given values at given points, and evaluates it.
 
-Refuses to train: its weights solve a triangular system. What a network is worth is measured in certificates.py.
-Everything is NumPy float64.
+Nothing is trained: the weights solve a triangular system, in NumPy float64. How good a network is, certificates.py
+measures.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ from scipy.linalg import lapack
 
 from rethink import randomness
 from rethink.schema.errors import UserError
-from rethink.schema.fields import RANGES
+from rethink.schema.fields import FIELDS
 
 # With f the position and g a gap, slopes follow s <- (dy / g - f s) / (1 - f), whose memory of what came before fades
 # as (f / (1 - f))^i: not at all at the midpoint, and it grows beyond. Up to 1/8 the residual hardly depends on f. A
@@ -86,7 +86,7 @@ class TwoLayerNetwork:
 def interpolate_points(
     points: np.ndarray, targets: np.ndarray, *, seed: int, threshold_position: float = THRESHOLD_POSITION
 ) -> TwoLayerNetwork:
-    """Returns the network with 2n + d weights that takes the value targets[i] at points[i] (paper, theorem 1).
+    """Returns the network with 2n + d weights that takes the value targets[i] at points[i].
 
     Projects the points by a random a, sorts, puts one threshold into each gap, b_1 < z_1 < b_2 < ... < z_n, and solves
     the lower triangular system sum_j w_j max(z_i - b_j, 0) = y_i. In terms of the slopes s_i = w_1 + ... + w_i its
@@ -104,23 +104,38 @@ def interpolate_points(
     Raises:
       UserError: no points, shapes that do not fit, a value that is not finite, one point with two targets, points that
         no projection tells apart, or weights beyond float64.
+
+    Source: the paper, section 4, theorem 1; lemma 1 of its appendix is why the matrix can be inverted.
     """
-    points = check_array("points", points, dimensions=(2,))
-    targets = check_array("targets", targets, dimensions=(1, 2)).astype(np.float64)
-    check_pair(points, targets)
+    points, targets = check_sample(points, targets)
     if not 0 < threshold_position < 1:
         raise UserError(f"threshold_position={threshold_position} is out of range: it must be in (0, 1).")
-    if seed not in RANGES["seed"]:
-        raise UserError(f"seed={seed} is out of range: it must be {RANGES['seed']}.")
-    found = _separate(points, targets, seed, threshold_position)
-    weights = _solve(found.positions, found.thresholds, targets[found.rows])
+    if seed not in FIELDS["seed"].interval:
+        raise UserError(f"seed={seed} is out of range: it must be {FIELDS['seed'].interval}.")
+    separation = _separate_points(points, targets, seed, threshold_position)
+    weights = _solve_weights(separation.positions, separation.thresholds, targets[separation.rows])
     if not np.isfinite(weights).all():
         raise UserError(
             f"threshold_position={threshold_position} makes weights beyond float64: set it to {THRESHOLD_POSITION}, "
             "or give smaller targets or points that lie further apart."
         )
-    collapsed = len(points) - len(found.rows)
-    return TwoLayerNetwork(found.projection, found.thresholds, weights, found.attempts, collapsed)
+    collapsed = len(points) - len(separation.rows)
+    return TwoLayerNetwork(separation.projection, separation.thresholds, weights, separation.attempts, collapsed)
+
+
+def check_sample(
+    points: np.ndarray, targets: np.ndarray, target_dimensions: tuple[int, ...] = (1, 2)
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns points [n, d] as they are and targets [n] or [n, k] as float64.
+
+    Raises:
+      UserError: as `check_array`, or their numbers differ.
+    """
+    points = check_array("points", points, dimensions=(2,))
+    targets = check_array("targets", targets, dimensions=target_dimensions).astype(np.float64)
+    if len(points) != len(targets):
+        raise UserError(f"{len(points)} points have {len(targets)} targets: give as many of each.")
+    return points, targets
 
 
 def check_array(name: str, values: np.ndarray, *, dimensions: tuple[int, ...]) -> np.ndarray:
@@ -135,6 +150,7 @@ def check_array(name: str, values: np.ndarray, *, dimensions: tuple[int, ...]) -
         raise UserError(f"{name} are of type {values.dtype}: give real numbers of shape {wanted}.")
     if values.ndim not in dimensions or not values.size:
         raise UserError(f"{name} are of shape {list(values.shape)}: give {wanted}, at least one of each.")
+    # In blocks, since a mask of all the points would take an eighth of their memory again.
     for start in range(0, len(values) if values.dtype.kind == "f" else 0, ROWS):
         off = np.argwhere(~np.isfinite(values[start : start + ROWS]))
         if len(off):
@@ -145,14 +161,14 @@ def check_array(name: str, values: np.ndarray, *, dimensions: tuple[int, ...]) -
     return values
 
 
-def check_pair(points: np.ndarray, targets: np.ndarray) -> None:
-    """Checks that there is a target for each point.
+def check_range(name: str, value: int, low: int, high: int, what: str = "") -> None:
+    """Checks that a number lies between two others, both included; `what` says of which data the limits are.
 
     Raises:
-      UserError: their numbers differ.
+      UserError: it does not.
     """
-    if len(points) != len(targets):
-        raise UserError(f"{len(points)} points have {len(targets)} targets: give as many of each.")
+    if not low <= value <= high:
+        raise UserError(f"{name}={value} is out of range: it must be in [{low}, {high}]{what}.")
 
 
 def draw_projection(dimensions: int, seed: int, attempt: int) -> np.ndarray:
@@ -183,7 +199,7 @@ def project_points(points: np.ndarray, projection: np.ndarray) -> np.ndarray:
         )
     step = max(1, PROJECTED // len(projection))
     blocks = range(0, len(points), step)
-    with np.errstate(over="ignore", invalid="ignore"):  # seen by who sorts
+    with np.errstate(over="ignore", invalid="ignore"):  # _separate_points refuses such positions in one line
         return np.concatenate([(points[start : start + step] * projection).sum(axis=1) for start in blocks])
 
 
@@ -197,18 +213,20 @@ class _Separation(NamedTuple):
     thresholds: np.ndarray
 
 
-def _separate(points: np.ndarray, targets: np.ndarray, seed: int, threshold_position: float) -> _Separation:
+def _separate_points(points: np.ndarray, targets: np.ndarray, seed: int, threshold_position: float) -> _Separation:
     """Returns the first projection in whose every gap a threshold fits strictly between both points."""
     kept = np.arange(len(points))
     for attempt in range(1, ATTEMPTS + 1):
+        # Project, and sort what is distinct.
         projection = draw_projection(points.shape[1], seed, attempt)
-        everywhere = project_points(points, projection)
-        if not np.abs(everywhere).max() < LARGEST:  # NaN included
+        unsorted = project_points(points, projection)
+        if not np.abs(unsorted).max() < LARGEST:  # NaN included
             raise UserError(f"points project beyond {LARGEST:g}: scale them down.")
         if attempt == 1:  # equal points have equal projections
-            kept = _merge_duplicates(points, targets, everywhere)
-        rows = kept[np.argsort(everywhere[kept], kind="stable")]
-        positions = everywhere[rows]
+            kept = _merge_duplicates(points, targets, unsorted)
+        rows = kept[np.argsort(unsorted[kept], kind="stable")]
+        positions = unsorted[rows]
+        # One threshold a gap, moved off the point on its left where it would round to it.
         reach = positions[-1] - positions[0] if len(rows) > 1 else max(1.0, abs(positions[0]))
         left = np.concatenate([positions[:1] - reach, positions[:-1]])
         thresholds = np.maximum(left + threshold_position * (positions - left), np.nextafter(left, np.inf))
@@ -241,13 +259,12 @@ def _merge_duplicates(points: np.ndarray, targets: np.ndarray, positions: np.nda
     return np.delete(np.arange(len(points)), repeated)
 
 
-def _solve(positions: np.ndarray, thresholds: np.ndarray, targets: np.ndarray) -> np.ndarray:
+def _solve_weights(positions: np.ndarray, thresholds: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """Returns the weights, shaped like the targets [n] or [n, k], of points in the order of their positions."""
-    before = (
-        thresholds[1:] - positions[:-1]
-    )  # of its gap a threshold has this on its left, where the last slope goes on
+    # The diagonal, where a new slope begins, and below it the part of a gap in which the slope before still runs.
+    before = thresholds[1:] - positions[:-1]
     banded = np.stack([positions - thresholds, np.append(before, 0.0)])
     columns = targets.reshape(len(targets), -1)
-    with np.errstate(over="ignore", invalid="ignore"):  # seen by the caller
+    with np.errstate(over="ignore", invalid="ignore"):  # interpolate_points refuses such weights in one line
         slopes, _ = lapack.dtbtrs(banded, np.diff(columns, axis=0, prepend=0.0), uplo="L")
         return np.diff(slopes, axis=0, prepend=0.0).reshape(targets.shape)

@@ -1,6 +1,6 @@
-"""Owns the network of theorem 1 as a Linen module with its parameters.
+"""Theorem 1: the network as a Flax Linen module with its parameters.
 
-Refuses to compute in another precision than the module names: float64 without x64 would silently be float32.
+It computes in the dtype that it is given and in no other: float64 without x64 would silently be float32.
 """
 
 import flax.linen as nn

@@ -49,7 +49,7 @@ def test_leaving_the_span_would_be_seen(problem):
     """Weights that moved by something else than gradients show in the measure that certifies the rest."""
     basis, y = problem
     moved = least_norm.project_outside_span(basis, gradient_descent.draw_start((40, 3), scale=1.0, seed=3))
-    row = gradient_descent._measure(basis, y, moved, np.zeros((40, 3)), moved, moved)
+    row = gradient_descent.measure_iterate(basis, y, moved, np.zeros((40, 3)), moved, moved)
     assert row[-1] == pytest.approx(1)
 
 
@@ -128,8 +128,10 @@ def test_the_order_is_named(problem):
     assert not np.allclose(first, replaced)
 
 
-def test_an_epoch_shows_every_example_once():
-    batches = gradient_descent._batches(lambda epoch, count: (np.arange(count) + epoch) % count, 7, 3)
+def test_an_epoch_shows_every_example_once(monkeypatch):
+    epochs = iter(range(9))
+    monkeypatch.setitem(gradient_descent.ORDERS, "cyclic", lambda key, count: (np.arange(count) + next(epochs)) % count)
+    batches = gradient_descent.draw_batches("cyclic", 7, 3, seed=0)
     assert [next(batches).tolist() for _ in range(4)] == [[0, 1, 2], [3, 4, 5], [1, 2, 3], [4, 5, 6]]
 
 

@@ -164,7 +164,7 @@ def test_between_samples_of_a_smooth_function_the_error_vanishes():
 def test_float32_serves_few_points_and_fails_many():
     rng = np.random.default_rng(0)
     points, labels = rng.integers(0, 256, (3000, 30), dtype=np.uint8), rng.integers(0, 10, 3000)
-    few, many = measure_precision(points, labels, (10, 3000), seed=0)
+    few, many = (measure_precision(points, labels, size, seed=0) for size in (10, 3000))
     assert (few.points, few.float64.labels_right, few.float32.labels_right) == (10, 10, 10)
     assert many.float64.labels_right == 3000 and many.float32.labels_right < 3000
     assert many.float64.residual < 1e-6 < few.float32.residual < many.float32.residual
@@ -172,5 +172,5 @@ def test_float32_serves_few_points_and_fails_many():
 
 @pytest.mark.parametrize("size", [0, 6])
 def test_a_size_beyond_the_points_is_named(size):
-    with pytest.raises(UserError, match=rf"sizes={size} is out of range: it must be in \[1, 5\]"):
-        measure_precision(np.eye(5), np.arange(5), (size,), seed=0)
+    with pytest.raises(UserError, match=rf"size={size} is out of range: it must be in \[1, 5\]"):
+        measure_precision(np.eye(5), np.arange(5), size, seed=0)
