@@ -1,23 +1,21 @@
-"""Owns what a data set is, whatever it comes from, and the one that ships inside a dependency: the digits.
+"""Data types of a data set: its splits, the ids of their examples, subsets and folded classes.
 
-Refuses to change an example beyond the stored size that the config asks for, and never replaces one set by another.
-TFDS sets are opened in tfds_source.py.
+Opens nothing: data/registry.py does, with one module for each source.
 """
 
-import math
 from typing import NamedTuple, Protocol
 
 import numpy as np
-from ml_collections import ConfigDict
-
-from rethink import randomness
-from rethink.schema.errors import UserError
 
 
 class Split(NamedTuple):
-    """Examples as stored: images uint8 [n, height, width, channels], labels int32 [n], ids uint32 [n].
+    """Examples as stored.
 
-    An id is the example's position in the full split as stored, so that a subset keeps the ids of the whole.
+    Attributes:
+      images: uint8 [examples, height, width, channels], 0..255.
+      labels: int32 [examples].
+      ids: uint32 [examples]. An id is the position of the example in the full split as stored, so that an example keeps
+        its id in every subset.
     """
 
     images: np.ndarray
@@ -30,7 +28,7 @@ class SplitSource(Protocol):
 
     @property
     def ids(self) -> np.ndarray:
-        """The examples that are used, uint32 [n], in ascending order."""
+        """The ids of the examples, uint32 [examples], in ascending order."""
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -47,8 +45,9 @@ class Dataset(NamedTuple):
     """A data set that is open.
 
     Attributes:
-      name, decoder: with their versions.
-      full_train_examples: what the set has for training, before a subset was taken and a part held out.
+      name: with its version.
+      decoder: what decodes the images, with its version.
+      full_train_examples: the training examples of the full set, before a subset is taken and a part is held out.
       splits: "train", "test", and "validation" where a part of train is held out.
     """
 
@@ -60,12 +59,12 @@ class Dataset(NamedTuple):
 
     @property
     def train(self) -> SplitSource:
-        """What is trained on."""
+        """The split to train on."""
         return self.splits["train"]
 
     @property
     def test(self) -> SplitSource:
-        """What is tested on."""
+        """The split to test on."""
         return self.splits["test"]
 
 
@@ -82,65 +81,67 @@ class MemorySplit:
         return self._split
 
     def read(self, rows: np.ndarray) -> Split:
-        """Returns the examples at `rows`, in their order."""
-        return Split(*(part[rows] for part in self._split))
+        """Returns the examples at `rows`, int [n], in their order."""
+        return _take_rows(self._split, rows)
+
+
+class Subset:
+    """The part of a split that has the given ids, uint32 [n], in ascending order.
+
+    Pickled, it holds the split and the ids and nothing that was read, so that it can be sent to worker processes.
+    """
+
+    def __init__(self, split: SplitSource, ids: np.ndarray):
+        if not np.isin(ids, split.ids).all():
+            raise ValueError("a subset has ids that its split does not have")
+        self._split, self.ids = split, ids
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels) of every image."""
+        return self._split.image_shape
+
+    def load(self) -> Split:
+        """Returns the whole subset; the full split is loaded for it, as a source that caches keeps that one."""
+        return _take_rows(self._split.load(), self._rows_of(self.ids))
+
+    def read(self, rows: np.ndarray) -> Split:
+        """Returns the examples at `rows`, int [n], in their order; only these are read."""
+        return self._split.read(self._rows_of(self.ids[rows]))
+
+    def _rows_of(self, ids: np.ndarray) -> np.ndarray:
+        """Returns the rows of the full split where these ids stand."""
+        return np.searchsorted(self._split.ids, ids)
 
 
 class ModuloLabels:
-    """A split whose labels are taken modulo a number of classes."""
+    """A split with its labels taken modulo a number of classes."""
 
-    def __init__(self, split: SplitSource, classes: int):
-        self._split, self._classes = split, classes
-        self.ids, self.image_shape = split.ids, split.image_shape
+    def __init__(self, split: SplitSource, num_classes: int):
+        self._split, self._num_classes = split, num_classes
+        self.ids = split.ids
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels) of every image."""
+        return self._split.image_shape
 
     def load(self) -> Split:
         """Returns the whole split."""
-        return self._fold(self._split.load())
+        return self._fold_labels(self._split.load())
 
     def read(self, rows: np.ndarray) -> Split:
-        """Returns the examples at `rows`, in their order."""
-        return self._fold(self._split.read(rows))
+        """Returns the examples at `rows`, int [n], in their order."""
+        return self._fold_labels(self._split.read(rows))
 
-    def _fold(self, split: Split) -> Split:
-        return split._replace(labels=split.labels % np.int32(self._classes))
-
-
-def train_indices(count: int, config: ConfigDict) -> dict[str, np.ndarray]:
-    """Returns which of `count` examples are for "train" and, where a part is held out, "validation": uint32, ascending.
-
-    Raises:
-      UserError: there are fewer than `train_examples`, or the part held out leaves none to train on.
-    """
-    rows = _subset(count, config, "train_examples")
-    if not config.validation_fraction:
-        return {"train": rows}
-    held_out = math.ceil(config.validation_fraction * len(rows))
-    if held_out >= len(rows):
-        raise UserError(
-            f"data.validation_fraction={config.validation_fraction} holds out all {len(rows)} training examples: "
-            "set it so that some are left, such as 0.1."
-        )
-    order = randomness.draw_permutation(randomness.key_for(config.split_seed, "validation"), len(rows))
-    return {"train": rows[np.sort(order[held_out:])], "validation": rows[np.sort(order[:held_out])]}
+    def _fold_labels(self, split: Split) -> Split:
+        return split._replace(labels=split.labels % np.int32(self._num_classes))
 
 
-def test_indices(count: int, config: ConfigDict) -> np.ndarray:
-    """Returns which of `count` examples are for testing: uint32, ascending.
-
-    Raises:
-      UserError: there are fewer than `test_examples`.
-    """
-    return _subset(count, config, "test_examples")
+def format_shape(shape: tuple[int, ...]) -> str:
+    """Returns a shape as text, such as 32x32x3."""
+    return "x".join(map(str, shape))
 
 
-def _subset(count: int, config: ConfigDict, field: str) -> np.ndarray:
-    """Returns the fixed subset of `config[field]` out of `count`; a smaller one is part of a larger."""
-    wanted = config[field]
-    if wanted > count:
-        raise UserError(
-            f"data.{field}={wanted} is more than {config.name} has: set it to at most {count}, or 0 for all."
-        )
-    if not wanted:
-        return np.arange(count, dtype=np.uint32)
-    order = randomness.draw_permutation(randomness.key_for(config.split_seed, "subset"), count)
-    return np.sort(order[:wanted]).astype(np.uint32)
+def _take_rows(split: Split, rows: np.ndarray) -> Split:
+    return Split(*(array[rows] for array in split))

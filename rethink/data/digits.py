@@ -1,4 +1,4 @@
-"""scikit-learn's handwritten digits, which ship inside a dependency."""
+"""Opens scikit-learn's handwritten digits, which need no download."""
 
 import math
 
@@ -6,19 +6,33 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from rethink import randomness
-from rethink.data.dataset import Dataset, MemorySplit, Split, test_indices, train_indices
+from rethink.data.dataset import Dataset, MemorySplit, Split
 from rethink.schema.errors import UserError
 
 FIXED_FIELDS = {"train_split": "train", "test_split": "test", "image_size": 0}  # field -> its only value
 
 
-def open_digits(config: ConfigDict) -> Dataset:
-    """Returns scikit-learn's handwritten digits, 1,797 images of 8x8x1, split by `split_seed`."""
-    for field, only in FIXED_FIELDS.items():
-        if config[field] != only:
+def open_digits(location: str, config: ConfigDict) -> Dataset:
+    """Returns all 1,797 digits, images of 8x8x1, split into train and test by `split_seed` and `test_fraction`.
+
+    An id is the position among all 1,797 digits. The values, 0..16, are scaled to 0..255 and rounded.
+
+    Args:
+      location: must be empty, as the digits are in one place.
+      config: the config section `data`.
+
+    Raises:
+      UserError: a field has a value without meaning for the digits, or `test_fraction` leaves nothing to train on.
+
+    Source: `sklearn.datasets.load_digits`.
+    """
+    if location:
+        raise UserError(f"data.name='{config.name}' has a location, and the digits have none: type 'digits'.")
+    for field, value in FIXED_FIELDS.items():
+        if config[field] != value:
             raise UserError(
-                f"data.{field}={config[field]!r} has no meaning for the digits: leave it at {only!r}, or choose a TFDS "
-                "set with --config.data.name."
+                f"data.{field}={config[field]!r} has no meaning for the digits: leave it at {value!r}, or choose a "
+                "TFDS set with --config.data.name."
             )
     import sklearn
     from sklearn.datasets import load_digits
@@ -34,17 +48,13 @@ def open_digits(config: ConfigDict) -> Dataset:
             "set it so that some are left on both sides, such as 0.2."
         )
 
-    def take(rows: np.ndarray) -> MemorySplit:
+    def make_split(rows: np.ndarray) -> MemorySplit:
         return MemorySplit(Split(images[rows], labels[rows], rows.astype(np.uint32)))
 
-    train, test = np.sort(order[num_test:]), np.sort(order[:num_test])
     return Dataset(
         name=f"digits (scikit-learn {sklearn.__version__})",
         decoder="none",
         num_classes=10,
-        full_train_examples=len(train),
-        splits={
-            **{name: take(train[rows]) for name, rows in train_indices(len(train), config).items()},
-            "test": take(test[test_indices(len(test), config)]),
-        },
+        full_train_examples=len(labels) - num_test,
+        splits={"train": make_split(np.sort(order[num_test:])), "test": make_split(np.sort(order[:num_test]))},
     )

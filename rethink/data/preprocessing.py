@@ -1,16 +1,15 @@
-"""Owns the deterministic view of an image: centre crop, scale to 0..1, whitening.
+"""The deterministic steps from a stored image to the model's input: centre crop, scale to 0..1, whitening.
 
-Refuses randomness: random crops and the like are augmentation, in regularization/augmentation.py.
+Random crops and other random changes are augmentation, in regularization/augmentation.py.
 """
 
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
-from rethink.schema.errors import UserError
-
-WHITEN = ("none", "per_image", "symmetric")
+from rethink.schema.errors import UserError, pick
 
 
 def crop_size(image_shape: tuple[int, int, int], crop: int) -> tuple[int, int]:
@@ -28,19 +27,6 @@ def crop_size(image_shape: tuple[int, int, int], crop: int) -> tuple[int, int]:
     return (crop, crop) if crop else (height, width)
 
 
-def check_whitening(image_shape: tuple[int, int, int], whitening: str) -> None:
-    """Checks that the whitening leaves something of images of this shape.
-
-    Raises:
-      UserError: it makes 0 of every image.
-    """
-    if whitening == "per_image" and math.prod(image_shape) == 1:
-        raise UserError(
-            "preprocess.whiten=per_image makes 0 of images of a single value: set --config.preprocess.whiten=symmetric,"
-            " or --config.preprocess.crop to 2 or more."
-        )
-
-
 def crop_centre(images: jax.Array, crop: int) -> jax.Array:
     """Returns the central crop x crop pixels of images [..., height, width, channels]; crop 0 returns all of them."""
     height, width = images.shape[-3:-1]
@@ -49,8 +35,13 @@ def crop_centre(images: jax.Array, crop: int) -> jax.Array:
     return images[..., top : top + rows, left : left + columns, :]
 
 
+def keep_values(images: jax.Array) -> jax.Array:
+    """Returns the images as they are."""
+    return images
+
+
 def whiten_per_image(images: jax.Array) -> jax.Array:
-    """Per-image whitening: (x - mean) / max(std, 1 / sqrt(N)) over the N values of each image.
+    """Returns (x - mean) / max(std, 1 / sqrt(N)) over the N values of each image, float32.
 
     Args:
       images: float32 [batch, height, width, channels].
@@ -64,16 +55,50 @@ def whiten_per_image(images: jax.Array) -> jax.Array:
     return (images - mean) / jnp.maximum(std, 1.0 / jnp.sqrt(jnp.float32(count)))
 
 
-def preprocess_images(images: jax.Array, *, crop: int, whitening: str) -> jax.Array:
-    """Returns what the model sees: float32 [batch, crop, crop, channels] of uint8 [batch, height, width, channels]."""
-    return whiten_images(crop_centre(images, crop).astype(jnp.float32) / 255, whitening)
+def scale_symmetric(images: jax.Array) -> jax.Array:
+    """Returns images of 0..1 scaled to -1..1, the usual input of Inception V3."""
+    return 2 * images - 1
+
+
+WHITENINGS: dict[str, Callable[[jax.Array], jax.Array]] = {
+    "none": keep_values,
+    "per_image": whiten_per_image,
+    "symmetric": scale_symmetric,
+}
 
 
 def whiten_images(images: jax.Array, whitening: str) -> jax.Array:
-    """Returns images float32 [batch, height, width, channels] in 0..1 whitened as one of `WHITEN` says.
+    """Returns the images whitened, float32 [batch, height, width, channels].
 
-    `symmetric` maps 0..1 to -1..1, the usual input of Inception V3.
+    Args:
+      images: float32 [batch, height, width, channels] in 0..1.
+      whitening: a name of `WHITENINGS`.
+
+    Raises:
+      UserError: the whitening is unknown.
     """
-    if whitening == "per_image":
-        return whiten_per_image(images)
-    return 2 * images - 1 if whitening == "symmetric" else images
+    return pick(WHITENINGS, whitening, "preprocess.whiten")(images)
+
+
+def check_whitening(image_shape: tuple[int, int, int], whitening: str) -> None:
+    """Checks that the whitening leaves something of images of this shape.
+
+    Raises:
+      UserError: the whitening is unknown, or makes 0 of every image.
+    """
+    if pick(WHITENINGS, whitening, "preprocess.whiten") is whiten_per_image and math.prod(image_shape) == 1:
+        raise UserError(
+            "preprocess.whiten=per_image makes 0 of images of a single value: set --config.preprocess.whiten=symmetric,"
+            " or --config.preprocess.crop to 2 or more."
+        )
+
+
+def preprocess_images(images: jax.Array, *, crop: int, whitening: str) -> jax.Array:
+    """Returns the model's input in evaluation, float32 [batch, crop, crop, channels].
+
+    Args:
+      images: uint8 [batch, height, width, channels], 0..255.
+      crop: pixels a side; 0 for all.
+      whitening: a name of `WHITENINGS`.
+    """
+    return whiten_images(crop_centre(images, crop).astype(jnp.float32) / 255, whitening)

@@ -1,35 +1,103 @@
-"""Opens a data set by its name; applies the subset, the held-out part and the class folding once, for every source."""
+"""Opens a data set by its name, then takes subsets, holds out a part and folds classes, the same way for every source.
 
+A new source is one row of `DATASETS`.
+"""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
 from ml_collections import ConfigDict
 
-from rethink.data.dataset import Dataset, ModuloLabels, SplitSource
+from rethink import randomness
+from rethink.data.dataset import Dataset, ModuloLabels, SplitSource, Subset, format_shape
 from rethink.data.digits import open_digits
+from rethink.data.tfds import open_tfds
 from rethink.schema.errors import UserError
 
-EMBEDDED = "digits"
+# Scheme -> opener: (what follows "SCHEME:", the config section `data`) -> the full "train" and "test" splits.
+# `data.name` is SCHEME or SCHEME:LOCATION; any other name is that of a TFDS set.
+DATASETS: dict[str, Callable[[str, ConfigDict], Dataset]] = {"digits": open_digits, "tfds": open_tfds}
 
 
 def open_dataset(config: ConfigDict) -> Dataset:
-    """Opens the data set of the config section `data`, restricted to its `train_examples` and `test_examples`.
+    """Returns the data set of the config section `data`, with its subsets, its held-out part and its folded classes.
 
     Raises:
-      UserError: it is not there and can't be prepared, is damaged, is no image classification set, has too few
-        examples, or fields ask of it what it has not.
+      UserError: the data set is not there and can't be prepared, is damaged, holds no images with class labels, or does
+        not fit together with a field of `data`.
     """
     if config.train_split == config.test_split:
         raise UserError(
             f"data.train_split and data.test_split are both '{config.test_split}', so that a test would be of memory "
             "alone: set --config.data.test_split to another."
         )
-    if config.name == EMBEDDED:
-        return _with_classes(open_digits(config), config.classes)
-    from rethink.data import tfds  # TFDS takes a second to import
+    scheme, _, location = config.name.partition(":")
+    if scheme not in DATASETS:
+        scheme, location = "tfds", config.name
+    data = DATASETS[scheme](location, config)
+    _check_shapes(data, config)
+    splits = {**_split_train(data.train, config), "test": _take_subset(data.test, config, "test_examples")}
+    return _fold_classes(data._replace(splits=splits), config.classes)
 
-    return _with_classes(tfds.open_tfds(config), config.classes)
+
+def _check_shapes(data: Dataset, config: ConfigDict) -> None:
+    """Checks that one model can take the images of both splits."""
+    train, test = data.train.image_shape, data.test.image_shape
+    if train != test:
+        remedy = "choose a set with as many channels in both"
+        if train[:2] != test[:2]:
+            remedy = "set --config.data.image_size to bring all images to one size"
+        raise UserError(
+            f"data.name='{config.name}' has images of {format_shape(train)} for training and {format_shape(test)} for "
+            f"testing: {remedy}."
+        )
 
 
-def _with_classes(data: Dataset, classes: int) -> Dataset:
-    """Returns the data set with its labels modulo `classes`; 0 leaves it as it is."""
+def _take_subset(split: SplitSource, config: ConfigDict, field: str) -> SplitSource:
+    """Returns the fixed subset of `config[field]` examples, or the whole split for 0; a smaller is part of a larger.
+
+    Raises:
+      UserError: the split has fewer.
+    """
+    count = len(split.ids)
+    if config[field] > count:
+        raise UserError(
+            f"data.{field}={config[field]} is more than {config.name} has: set it to at most {count}, or 0 for all."
+        )
+    if not config[field]:
+        return split
+    order = randomness.draw_permutation(randomness.key_for(config.split_seed, "subset"), count)
+    return Subset(split, split.ids[np.sort(order[: config[field]])])
+
+
+def _split_train(split: SplitSource, config: ConfigDict) -> dict[str, SplitSource]:
+    """Returns the split to train on, and the part of it that is held out as "validation", where there is one.
+
+    Raises:
+      UserError: there are fewer than `train_examples`, or the held-out part leaves none to train on.
+    """
+    train = _take_subset(split, config, "train_examples")
+    if not config.validation_fraction:
+        return {"train": train}
+    count = len(train.ids)
+    held_out = math.ceil(config.validation_fraction * count)
+    if held_out >= count:
+        raise UserError(
+            f"data.validation_fraction={config.validation_fraction} holds out all {count} training examples: "
+            "set it so that some are left, such as 0.1."
+        )
+    order = randomness.draw_permutation(randomness.key_for(config.split_seed, "validation"), count)
+    rows = {"train": np.sort(order[held_out:]), "validation": np.sort(order[:held_out])}
+    return {name: Subset(split, train.ids[rows[name]]) for name in rows}
+
+
+def _fold_classes(data: Dataset, classes: int) -> Dataset:
+    """Returns the data set with its labels modulo `classes`; 0 leaves it as it is.
+
+    Raises:
+      UserError: the data set has fewer classes, or one class would be left.
+    """
     if not classes:
         return data
     if classes < 2 or classes > data.num_classes:

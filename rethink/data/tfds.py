@@ -1,6 +1,6 @@
-"""Owns the reading of TFDS image classification sets from disk, prepared first where they are not there yet.
+"""Opens TFDS image classification sets and reads them from disk; data/download.py prepares those that are missing.
 
-Refuses TensorFlow, but for directories of tfrecord files. With prepare.py the only importer of TFDS.
+Needs TensorFlow only for directories of tfrecord files. TFDS takes a second to import, so functions import it.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from rethink.data import cache, decoding, download
-from rethink.data.dataset import Dataset, Split, test_indices, train_indices
+from rethink.data.dataset import Dataset, Split, format_shape
 from rethink.schema import validation
 from rethink.schema.errors import UserError, unknown_name
 
@@ -26,53 +26,61 @@ CHUNK = 1024  # records read at a time
 _log = logging.getLogger(__name__)
 
 
-def open_tfds(config: ConfigDict) -> Dataset:
-    """Opens the newest prepared version of `data.name` below `data.dir`; see `sources.open_set`."""
+def open_tfds(name: str, config: ConfigDict) -> Dataset:
+    """Returns the full train and test splits of the newest prepared version of `name` below `data.dir`, not read yet.
+
+    An id is the position of an example in the stored order of its split.
+
+    Args:
+      name: as TFDS has it, such as "cifar10", "name/config" or "name:1.0.0".
+      config: the config section `data`.
+
+    Raises:
+      UserError: the set is not there and can't be prepared, is damaged, holds no images with class labels, or has no
+        such splits.
+    """
     import tensorflow_datasets as tfds
 
-    directory = _directory(config)
+    directory = _find_directory(name, config)
     with wrap_read_errors(directory):
         builder = tfds.builder_from_directory(directory)
-        keys = _keys(builder, config)
+        keys = _find_keys(name, builder)
         num_classes = builder.info.features[keys[1]].num_classes
 
     def open_split(field: str) -> TfdsSplit:
-        name = config[field]
-        if name not in builder.info.splits:
-            raise UserError(unknown_name(f"data.{field}", name, list(builder.info.splits)))
-        info = builder.info.splits[name]
+        split_name = config[field]
+        if split_name not in builder.info.splits:
+            raise UserError(unknown_name(f"data.{field}", split_name, list(builder.info.splits)))
         split = TfdsSplit(
-            set_name=config.name,
+            set_name=name,
             directory=str(builder.data_dir),
-            name=name,
+            name=split_name,
             keys=keys,
             num_classes=num_classes,
-            count=info.num_examples,
-            ids=np.arange(info.num_examples, dtype=np.uint32),
+            count=builder.info.splits[split_name].num_examples,
             image_size=config.image_size,
             cache_dir=config.cache_dir,
         )
         missing = [path.name for path in split.files if not path.exists()]
-        if missing or not info.num_examples:
-            what = f"lacks {missing[0]}" if missing else "is empty"
-            raise UserError(f"{split.where} in {builder.data_dir} {what}: prepare it again.")
+        if missing or not split.count:
+            problem = f"lacks {missing[0]}" if missing else "is empty"
+            raise UserError(f"{split.where} in {builder.data_dir} {problem}: prepare it again.")
         return split
 
     train, test = open_split("train_split"), open_split("test_split")
-    _check_shapes(config, train.image_shape, test.image_shape)
-    parts = {name: dataclasses.replace(train, ids=ids) for name, ids in train_indices(train.count, config).items()}
-    test = dataclasses.replace(test, ids=test_indices(test.count, config))
-    return Dataset(builder.info.full_name, decoding.DECODER, num_classes, train.count, {**parts, "test": test})
+    return Dataset(builder.info.full_name, decoding.DECODER, num_classes, train.count, {"train": train, "test": test})
 
 
 @dataclasses.dataclass(frozen=True)
 class TfdsSplit:
-    """A `sources.SplitSource` on disk; cheap to pickle, as every process opens the files for itself.
+    """A full split on disk, a `SplitSource`. It is cheap to pickle: every process opens the files by itself.
 
     Attributes:
-      set_name: `data.name`, for errors; directory: of the prepared version; name: of the split.
+      set_name: of the data set, for errors.
+      directory: of the prepared version.
+      name: of the split.
       keys: names of the image and of the label feature.
-      count: examples in the full split; ids: uint32 [n], those used.
+      count: of the examples.
       image_size, cache_dir: as in the config section `data`.
     """
 
@@ -82,13 +90,17 @@ class TfdsSplit:
     keys: tuple[str, str]
     num_classes: int
     count: int
-    ids: np.ndarray
     image_size: int
     cache_dir: str
 
+    @functools.cached_property
+    def ids(self) -> np.ndarray:
+        """The position of every example, uint32 [count]."""
+        return np.arange(self.count, dtype=np.uint32)
+
     @property
     def where(self) -> str:
-        """Names the split in an error."""
+        """The split's name in an error."""
         return f"data.name='{self.set_name}', split '{self.name}'"
 
     @functools.cached_property
@@ -98,18 +110,22 @@ class TfdsSplit:
 
     @functools.cached_property
     def image_shape(self) -> tuple[int, int, int]:
-        """(height, width, channels), as the set declares it, or as its first example has it."""
+        """(height, width, channels), as the set declares it, or else that of its first example."""
         height, width, channels = self._declared_shape
         if self.image_size:
             height = width = self.image_size
         if height and width and channels:
             return height, width, channels
         if self._random_access:
-            return self._read(self.ids[:1], None).images.shape[1:]
-        return self._decode(itertools.islice(self._records(), 1), np.zeros(1, np.uint32), None).images.shape[1:]
+            return self._read_ids(self.ids[:1], None).images.shape[1:]
+        return self._decode_records(itertools.islice(self._read_all(), 1), self.ids[:1], None).images.shape[1:]
 
     def load(self) -> Split:
-        """Returns the whole split, decoded once and kept in the cache."""
+        """Returns the whole split, decoded once and kept in the cache.
+
+        Raises:
+          UserError: the files are damaged, an image does not decode or has another size, or a label has no class.
+        """
         source = {
             "set": self._builder.info.full_name,
             "split": self.name,
@@ -118,30 +134,30 @@ class TfdsSplit:
             "image_size": self.image_size,
         }
         images, labels = cache.load_or_make(self.cache_dir, f"{self.set_name}-{self.name}", source, self._decode_all)
-        if len(self.ids) == self.count:
-            return Split(images, labels, self.ids)
-        return Split(images[self.ids], labels[self.ids], self.ids)
+        return Split(images, labels, self.ids)
 
     def read(self, rows: np.ndarray) -> Split:
         """Returns the examples at `rows`, int [n], in their order, by random access.
 
         Raises:
-          UserError: the files are tfrecord, which are read from start to end only.
+          UserError: as `load`, or the files are tfrecord, which can only be read from start to end.
         """
         if not self._random_access:
             raise UserError(
                 f"{self.where} holds tfrecord files, which can't be streamed in a random order: "
                 "prepare the set as array_record, or set --config.data.feed=resident."
             )
-        return self._read(self.ids[rows], self.image_shape)
+        return self._read_ids(self.ids[rows], self.image_shape)
 
-    def _read(self, ids: np.ndarray, shape: tuple[int, ...] | None) -> Split:
-        """Returns the examples `ids`, in their order; of a `shape` as in `_decode`."""
+    def _read_ids(self, ids: np.ndarray, shape: tuple[int, ...] | None) -> Split:
+        """Returns the examples `ids`, in their order; `shape` as in `_decode_records`."""
+        image, label = self.keys
         with wrap_read_errors(self.directory):
             records = self._data_source.__getitems__([int(i) for i in ids])
-        return self._decode(((record[self.keys[0]], int(record[self.keys[1]])) for record in records), ids, shape)
+        return self._decode_records(((record[image], int(record[label])) for record in records), ids, shape)
 
     def __getstate__(self) -> dict[str, Any]:
+        # Without the cached properties: open files can't be pickled, and ids are quickly made again.
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
     @functools.cached_property
@@ -167,21 +183,21 @@ class TfdsSplit:
 
     def _decode_all(self) -> tuple[np.ndarray, np.ndarray]:
         _log.info("Decoding %s %s: %s images, once.", self.set_name, self.name, f"{self.count:,}")
-        split = self._decode(self._records(), np.arange(self.count, dtype=np.uint32), self.image_shape)
+        split = self._decode_records(self._read_all(), self.ids, self.image_shape)
         return split.images, split.labels
 
-    def _records(self) -> Iterator[tuple[bytes, int]]:
-        """Yields (encoded image, label) in storage order, the order that example ids count."""
+    def _read_all(self) -> Iterator[tuple[bytes, int]]:
+        """Yields (encoded image, label) in stored order, the order of the ids."""
         with wrap_read_errors(self.directory):
-            yield from self._read_records()
+            yield from self._read_array_record() if self._random_access else self._read_tfrecord()
 
-    def _read_records(self) -> Iterator[tuple[bytes, int]]:
+    def _read_array_record(self) -> Iterator[tuple[bytes, int]]:
         image, label = self.keys
-        if self._random_access:
-            for start in range(0, self.count, CHUNK):
-                for record in self._data_source.__getitems__(range(start, min(start + CHUNK, self.count))):
-                    yield record[image], int(record[label])
-            return
+        for start in range(0, self.count, CHUNK):
+            for record in self._data_source.__getitems__(range(start, min(start + CHUNK, self.count))):
+                yield record[image], int(record[label])
+
+    def _read_tfrecord(self) -> Iterator[tuple[bytes, int]]:
         try:
             import tensorflow as tf
         except ImportError:
@@ -191,16 +207,19 @@ class TfdsSplit:
             ) from None
         import tensorflow_datasets as tfds
 
+        image, label = self.keys
         with tf.device("CPU"):
-            # One file after the other, unshuffled: storage order.
+            # One file after the other, unshuffled: stored order.
             read = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
             skip = {image: tfds.decode.SkipDecoding()}
             examples = self._builder.as_dataset(split=self.name, decoders=skip, shuffle_files=False, read_config=read)
             for example in examples:
                 yield example[image].numpy(), int(example[label])
 
-    def _decode(self, records: Iterator[tuple[bytes, int]], ids: np.ndarray, shape: tuple[int, ...] | None) -> Split:
-        """Returns the decoded examples, all of `shape`, or, where that is None, of the first one's."""
+    def _decode_records(
+        self, records: Iterator[tuple[bytes, int]], ids: np.ndarray, shape: tuple[int, ...] | None
+    ) -> Split:
+        """Returns the decoded examples, whose images all have `shape`, or, for None, the shape of the first image."""
         channels = self._declared_shape[-1]
         images, labels = np.empty(0, np.uint8), np.empty(len(ids), np.int32)
         for i, (encoded, label) in enumerate(records):
@@ -210,7 +229,7 @@ class TfdsSplit:
                 images = np.empty((len(ids), *(shape or image.shape)), np.uint8)
             if image.shape != images.shape[1:]:
                 raise UserError(
-                    f"{where} is {_size(image.shape)} where the others are {_size(images.shape[1:])}: "
+                    f"{where} is {format_shape(image.shape)} where the others are {format_shape(images.shape[1:])}: "
                     "set --config.data.image_size to bring all images to one size."
                 )
             if not 0 <= label < self.num_classes:
@@ -221,7 +240,10 @@ class TfdsSplit:
 
 @contextlib.contextmanager
 def wrap_read_errors(directory: str | pathlib.Path) -> Iterator[None]:
-    """Names the directory in whatever TFDS raises over damaged files, which may be anything."""
+    """Turns whatever the body raises over damaged files into a UserError that names the directory.
+
+    TFDS and its readers raise errors of any type.
+    """
     try:
         yield
     except (UserError, MemoryError):
@@ -234,26 +256,11 @@ def wrap_read_errors(directory: str | pathlib.Path) -> Iterator[None]:
         ) from error
 
 
-def _check_shapes(config: ConfigDict, train: tuple[int, ...], test: tuple[int, ...]) -> None:
-    """Checks that one network can take the images of both splits."""
-    if train != test:
-        way = "choose a set with as many channels in both"
-        if train[:2] != test[:2]:
-            way = "set --config.data.image_size to bring all images to one size"
-        raise UserError(
-            f"data.name='{config.name}' has images of {_size(train)} for training and {_size(test)} for testing: {way}."
-        )
-
-
-def _size(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape))
-
-
-def _directory(config: ConfigDict) -> pathlib.Path:
-    """Returns the directory of the newest prepared version of `data.name` below `data.dir`."""
+def _find_directory(name: str, config: ConfigDict) -> pathlib.Path:
+    """Returns the directory of the newest version of `name` below `data.dir`, prepared first where there is none."""
     import tensorflow_datasets as tfds
 
-    if not re.fullmatch(r"[A-Za-z0-9_]+(/[A-Za-z0-9_.-]+)?(:\d+\.\d+\.\d+)?", config.name):
+    if not re.fullmatch(r"[A-Za-z0-9_]+(/[A-Za-z0-9_.-]+)?(:\d+\.\d+\.\d+)?", name):
         raise UserError(
             f"data.name='{config.name}' is no data set's name: type 'digits', a TFDS name such as 'cifar10', "
             "or name/config:1.0.0."
@@ -261,22 +268,26 @@ def _directory(config: ConfigDict) -> pathlib.Path:
     root = validation.expand_path(config.dir or str(tfds.core.constants.DATA_DIR), "data.dir")
     if config.dir and not root.is_dir():
         raise UserError(f"data.dir='{config.dir}' is not a directory: create it, or leave it empty to use TFDS's own.")
-    return _newest_version(root, config.name) or download.download_and_prepare(config.name, str(root))
+    return _find_newest_version(root, name) or download.download_and_prepare(name, str(root))
 
 
-def _newest_version(root: pathlib.Path, name: str) -> pathlib.Path | None:
-    """Returns the directory of the newest prepared version of `name` (or of the version it names), None without."""
+def _find_newest_version(root: pathlib.Path, name: str) -> pathlib.Path | None:
+    """Returns the directory of the newest prepared version of `name`, or of the version after its colon; else None."""
     name, _, version = name.partition(":")
-    found = [
+    directories = [
         info.parent
         for info in (root / name).glob("*/dataset_info.json")
         if re.fullmatch(r"\d+\.\d+\.\d+", info.parent.name) and version in ("", info.parent.name)
     ]
-    return max(found, key=lambda path: tuple(map(int, path.name.split("."))), default=None)
+    return max(directories, key=lambda path: tuple(map(int, path.name.split("."))), default=None)
 
 
-def _keys(builder: Any, config: ConfigDict) -> tuple[str, str]:
-    """Returns the names of the image and of the label feature."""
+def _find_keys(name: str, builder: Any) -> tuple[str, str]:
+    """Returns the names of the image and of the label feature.
+
+    Raises:
+      UserError: the set has no image with one class label.
+    """
     import tensorflow_datasets as tfds
 
     features = builder.info.features
@@ -286,6 +297,6 @@ def _keys(builder: Any, config: ConfigDict) -> tuple[str, str]:
     if all(key in features and isinstance(features[key], kind) for key, kind in zip(keys, kinds, strict=True)):
         return keys
     raise UserError(
-        f"data.name='{config.name}' is no image classification set (its features: {', '.join(features)}): "
+        f"data.name='{name}' is no image classification set (its features: {', '.join(features)}): "
         "choose one with an image and a class label, such as 'cifar10'."
     )

@@ -1,42 +1,69 @@
-"""Label noise: redraws labels as a function of (seed, example id)."""
+"""Label noise: redraws labels as a function of (seed, example id).
+
+A new kind of noise is one row of `LABEL_NOISE`.
+"""
 
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
 from rethink import randomness
+from rethink.schema.errors import pick
 
-LABEL_NOISE = ("none", "uniform", "symmetric")
+
+def keep_label(key: jax.Array, label: jax.Array, num_classes: int) -> jax.Array:
+    """Returns the label as it is."""
+    return label
+
+
+def draw_any_class(key: jax.Array, label: jax.Array, num_classes: int) -> jax.Array:
+    """Returns a class drawn uniformly from all, int32 scalar in 0..num_classes - 1; the true one may come again."""
+    return jax.random.randint(key, (), 0, num_classes, jnp.int32)
+
+
+def draw_other_class(key: jax.Array, label: jax.Array, num_classes: int) -> jax.Array:
+    """Returns a class drawn uniformly from the others, int32 scalar in 0..num_classes - 1; never the true one."""
+    return (label + 1 + jax.random.randint(key, (), 0, num_classes - 1, jnp.int32)) % num_classes
+
+
+# Kind -> (key of one example, true label int32 scalar, classes) -> the label that it gets if it is resampled.
+LABEL_NOISE: dict[str, Callable[[jax.Array, jax.Array, int], jax.Array]] = {
+    "none": keep_label,
+    "uniform": draw_any_class,  # the paper's "random labels" and "partially corrupted labels"
+    "symmetric": draw_other_class,  # the convention of the noisy-label literature
+}
 
 
 @functools.partial(jax.jit, static_argnames=("kind", "num_classes"))
 def corrupt_labels(
     key: jax.Array, ids: jax.Array, labels: jax.Array, probability: jax.Array, *, kind: str, num_classes: int
 ) -> tuple[jax.Array, jax.Array]:
-    """Redraws each label with the given probability.
+    """Returns (given labels int32 [examples], resampled bool [examples]), each label resampled with the probability.
 
-    `uniform` draws over all classes, so the true one may come again (the paper's "random" and "partially corrupted
-    labels"); `symmetric` draws over the other classes only (the convention of the noisy-label literature).
-    The same uniform number is compared with every probability, so the sets of resampled examples are nested.
+    Each example has one uniform number, which is compared with every probability: the examples that are resampled at
+    a smaller probability are resampled at a larger one as well, to the same labels.
 
     Args:
       key: a stream of `randomness.key_for`.
-      ids: uint32 [n], labels: int32 [n], probability: float32 scalar in 0..1.
+      ids: uint32 [examples].
+      labels: true labels, int32 [examples].
+      probability: float32 scalar in 0..1.
+      kind: a name of `LABEL_NOISE`. With "none" nothing is resampled at any probability.
 
-    Returns:
-      (given labels int32 [n], resampled bool [n]). A resampled label may equal the true one under `uniform`.
+    Raises:
+      UserError: the kind is unknown.
+
+    Source: Zhang et al. (2017), section 2.
     """
-    if kind == "none":
+    draw_label = pick(LABEL_NOISE, kind, "corruption.labels")
+    if draw_label is keep_label:
         return labels, jnp.zeros(labels.shape, bool)
 
     def corrupt_one(example_key, label):
         coin, draw = jax.random.split(example_key)
         resampled = jax.random.uniform(coin, (), jnp.float32) < probability
-        if kind == "uniform":
-            other = jax.random.randint(draw, (), 0, num_classes, jnp.int32)
-        else:
-            other = (label + 1 + jax.random.randint(draw, (), 0, num_classes - 1, jnp.int32)) % num_classes
-        return jnp.where(resampled, other, label).astype(jnp.int32), resampled
+        return jnp.where(resampled, draw_label(draw, label, num_classes), label).astype(jnp.int32), resampled
 
     return jax.vmap(corrupt_one)(randomness.example_keys(key, ids), labels)

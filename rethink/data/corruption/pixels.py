@@ -1,6 +1,10 @@
-"""Pixel corruption: destroys the structure of images as a function of (seed, example id)."""
+"""Pixel corruption: destroys the structure of images as a function of (seed, example id).
+
+A new kind of corruption is one row of `PIXEL_CORRUPTION`.
+"""
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -9,15 +13,16 @@ import numpy as np
 import scipy.special
 
 from rethink import randomness
-
-PIXEL_CORRUPTION = ("none", "shuffled_pixels", "random_pixels", "gaussian")
+from rethink.schema.errors import pick
 
 
 class Moments(NamedTuple):
-    """Mean and standard deviation per channel of the clean training images, float64 [channels], in 0..255.
+    """Mean and standard deviation of each channel over the clean training images, and draws from that Gaussian.
 
-    quantiles: uint8 [2**16, channels], the pixel value at each quantile of that Gaussian, rounded and clipped. Drawn by
-    number, a pixel needs no arithmetic whose last bit could differ between programs and platforms.
+    Attributes:
+      mean, std: float64 [channels], in 0..255.
+      quantiles: uint8 [2**16, channels], the pixel value at each quantile of the Gaussian, rounded and clipped. A pixel
+        drawn by the number of its quantile needs no arithmetic whose last bit could differ between platforms.
     """
 
     mean: np.ndarray
@@ -38,7 +43,7 @@ def count_values(images: np.ndarray) -> np.ndarray:
 
 
 def measure_moments(counts: np.ndarray) -> Moments:
-    """Returns the moments of the images whose values were counted; counts of parts may be added first."""
+    """Returns the moments of images from how often each value occurs, int64 [channels, 256]; counts of parts add up."""
     values = np.arange(256, dtype=np.float64)
     weights = counts / counts.sum(axis=1, keepdims=True)
     mean = weights @ values
@@ -46,42 +51,77 @@ def measure_moments(counts: np.ndarray) -> Moments:
     return make_moments(mean, np.sqrt(np.maximum(variance, 0)))
 
 
+def _keep_images(key, ids, images, moments, channels_together):
+    return images
+
+
+def _shuffle_alike(key, ids, images, moments, channels_together):
+    """Applies one permutation, a function of the key alone, to every image."""
+    places = _split_places(images, channels_together)
+    return places[:, _draw_order(key, places.shape[1])].reshape(images.shape)
+
+
+def _shuffle_each(key, ids, images, moments, channels_together):
+    """Applies a permutation of its own to each image."""
+    places = _split_places(images, channels_together)
+    shuffle = jax.vmap(lambda example_key, image: image[_draw_order(example_key, places.shape[1])])
+    return shuffle(randomness.example_keys(key, ids), places).reshape(images.shape)
+
+
+def _draw_gaussian(key, ids, images, moments, channels_together):
+    """Replaces each image by independent draws with the data set's mean and variance of each channel."""
+    shape = images.shape[1:]
+
+    def draw_one(example_key):
+        numbers = jax.random.bits(example_key, shape, jnp.uint16)
+        return jnp.asarray(moments.quantiles)[numbers, jnp.arange(shape[-1], dtype=jnp.int32)]
+
+    return jax.vmap(draw_one)(randomness.example_keys(key, ids))
+
+
+def _split_places(images: jax.Array, channels_together: bool) -> jax.Array:
+    """Returns images [n, places, values]: a place is a pixel with all its channels, or a single value."""
+    height, width, channels = images.shape[1:]
+    return images.reshape(len(images), height * width if channels_together else height * width * channels, -1)
+
+
+def _draw_order(key: jax.Array, places: int) -> jax.Array:
+    """Returns a permutation of the places, int32 [places]."""
+    return jax.random.permutation(key, jnp.arange(places, dtype=jnp.int32))
+
+
+# Kind -> (key, ids, images, moments, channels_together) -> images, as in `corrupt_images`.
+PIXEL_CORRUPTION: dict[str, Callable[..., jax.Array]] = {
+    "none": _keep_images,
+    "shuffled_pixels": _shuffle_alike,
+    "random_pixels": _shuffle_each,
+    "gaussian": _draw_gaussian,
+}
+# The kinds that do the same to every image. The paper applies the one permutation to the test images as well.
+SHARED_WITH_TEST = ("none", "shuffled_pixels")
+
+
 @functools.partial(jax.jit, static_argnames=("kind", "channels_together"))
 def corrupt_images(
     key: jax.Array, ids: jax.Array, images: jax.Array, moments: Moments, *, kind: str, channels_together: bool
 ) -> jax.Array:
-    """Destroys the structure of images.
+    """Returns the images with their structure destroyed, uint8 [examples, height, width, channels].
 
-    `shuffled_pixels` applies one permutation to every image, `random_pixels` another one to each image, `gaussian`
+    `shuffled_pixels` applies one permutation to every image, `random_pixels` another one to each image; `gaussian`
     replaces an image by draws with the data set's mean and variance per channel, rounded and clipped to 0..255.
 
     Args:
       key: a stream of `randomness.key_for`.
-      ids: uint32 [n], images: uint8 [n, height, width, channels].
+      ids: uint32 [examples].
+      images: uint8 [examples, height, width, channels].
       moments: of the clean training images; only `gaussian` reads them.
+      kind: a name of `PIXEL_CORRUPTION`.
       channels_together: the channels of a pixel move together; otherwise every value moves by itself.
 
-    Returns:
-      uint8 [n, height, width, channels].
+    Raises:
+      UserError: the kind is unknown.
+
+    Source: Zhang et al. (2017), section 2.
     """
-    if kind == "none":
-        return images
-    shape = images.shape[1:]
-    if kind == "gaussian":
-
-        def draw_one(example_key):
-            numbers = jax.random.bits(example_key, shape, jnp.uint16)
-            return jnp.asarray(moments.quantiles)[numbers, jnp.arange(shape[-1], dtype=jnp.int32)]
-
-        return jax.vmap(draw_one)(randomness.example_keys(key, ids))
-
-    places = shape[0] * shape[1] if channels_together else shape[0] * shape[1] * shape[2]
-    pixels = images.reshape(len(images), places, -1)
-    order = functools.partial(jax.random.permutation, x=jnp.arange(places, dtype=jnp.int32))
-    if kind == "shuffled_pixels":
-        moved = pixels[:, order(key)]
-    else:
-        moved = jax.vmap(lambda example_key, pixel: pixel[order(example_key)])(
-            randomness.example_keys(key, ids), pixels
-        )
-    return moved.reshape(images.shape)
+    corrupt = pick(PIXEL_CORRUPTION, kind, "corruption.pixels")
+    return corrupt(key, ids, images, moments, channels_together)

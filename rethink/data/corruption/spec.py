@@ -1,8 +1,7 @@
-"""Owns the randomization tests of the paper's section 2: what is done to labels and to pixels.
+"""What is done to the labels and pixels of one split, from the config, and how a whole split is corrupted.
 
-Refuses position: every op is a pure function of (key, example id, example), never of where in a stream an example
-stands. So an example is corrupted alike in every epoch, after every restart and on any number of devices.
-All ops act on the raw uint8 image, before any crop.
+Every function depends on (key, example id, example) and never on a position in a stream, so an example is corrupted
+alike in every epoch, after every restart and on any number of devices. All act on the raw uint8 image, before any crop.
 """
 
 import os
@@ -15,15 +14,20 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from rethink import randomness
-from rethink.data.corruption.labels import corrupt_labels
-from rethink.data.corruption.pixels import Moments, corrupt_images
+from rethink.data.corruption.labels import LABEL_NOISE, corrupt_labels
+from rethink.data.corruption.pixels import PIXEL_CORRUPTION, SHARED_WITH_TEST, Moments, corrupt_images
 from rethink.data.dataset import Split
+from rethink.schema.errors import pick
 
 CHUNK = 4096  # examples corrupted in one call
 
 
 class CorruptionSpec(NamedTuple):
-    """What is done to one split: the kinds, and the keys that fix every draw."""
+    """What is done to one split: the kinds of corruption, and the keys that fix every draw.
+
+    Attributes:
+      labels, label_probability, pixels, channels_together: as in the config section `corruption`.
+    """
 
     labels: str
     label_probability: float
@@ -36,7 +40,14 @@ class CorruptionSpec(NamedTuple):
     def apply(
         self, ids: jax.Array, images: jax.Array, labels: jax.Array, moments: Moments
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Returns (images, given labels, resampled) of ids uint32 [n], images uint8 [n, ...], labels int32 [n]."""
+        """Returns the corrupted (images, given labels, resampled).
+
+        Args:
+          ids: uint32 [examples].
+          images: uint8 [examples, height, width, channels].
+          labels: true labels, int32 [examples].
+          moments: of the clean training images.
+        """
         given, resampled = corrupt_labels(
             self.label_key,
             ids,
@@ -52,16 +63,23 @@ class CorruptionSpec(NamedTuple):
 
 
 def make_corruption_spec(config: ConfigDict, seed: int, num_classes: int, *, train: bool) -> CorruptionSpec:
-    """Returns the recipe of the config section `corruption` for the train or the test split.
+    """Returns what the config section `corruption` does to the train or to the test split.
 
-    The test split keeps its images, but for the permutation that `shuffled_pixels` shares with train (paper, section
-    2), and its labels, unless `test_labels` says otherwise.
+    The test split keeps its images, but for the permutation that `shuffled_pixels` shares with train, and its labels,
+    unless `test_labels` is set.
+
+    Raises:
+      UserError: a kind of corruption is unknown.
+
+    Source: Zhang et al. (2017), section 2.
     """
-    shared = config.pixels in ("none", "shuffled_pixels")
+    # Here, as the test split would hide an unknown kind.
+    pick(LABEL_NOISE, config.labels, "corruption.labels")
+    pick(PIXEL_CORRUPTION, config.pixels, "corruption.pixels")
     return CorruptionSpec(
         labels=config.labels if train or config.test_labels else "none",
         label_probability=config.label_probability,
-        pixels=config.pixels if train or shared else "none",
+        pixels=config.pixels if train or config.pixels in SHARED_WITH_TEST else "none",
         channels_together=config.channels_together,
         num_classes=num_classes,
         label_key=randomness.key_for(seed, "labels", "train" if train else "test"),
@@ -70,8 +88,14 @@ def make_corruption_spec(config: ConfigDict, seed: int, num_classes: int, *, tra
 
 
 class Corrupted(NamedTuple):
-    """A corrupted split: images uint8 [n, height, width, channels], labels as given and true_labels int32 [n], ids
-    uint32 [n], resampled bool [n]. What really changed is `labels != true_labels`."""
+    """A corrupted split.
+
+    Attributes:
+      images: uint8 [examples, height, width, channels].
+      labels: as given, int32 [examples]; true_labels: before corruption, int32 [examples].
+      ids: uint32 [examples].
+      resampled: bool [examples]. A resampled label may equal the true one: what changed is `labels != true_labels`.
+    """
 
     images: np.ndarray
     labels: np.ndarray
@@ -80,15 +104,15 @@ class Corrupted(NamedTuple):
     resampled: np.ndarray
 
 
-def corrupt_split(split: Split, recipe: CorruptionSpec, moments: Moments) -> Corrupted:
-    """Returns a whole split, corrupted once; chunks run on all cores."""
+def corrupt_split(split: Split, spec: CorruptionSpec, moments: Moments) -> Corrupted:
+    """Returns the split corrupted as `spec` says, as host arrays; chunks run on all cores."""
 
     def corrupt_chunk(start: int) -> tuple[np.ndarray, ...]:
         rows = slice(start, start + CHUNK)
         ids, images, labels = (jnp.asarray(part[rows]) for part in (split.ids, split.images, split.labels))
-        return jax.device_get(recipe.apply(ids, images, labels, moments))
+        return jax.device_get(spec.apply(ids, images, labels, moments))
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         chunks = list(pool.map(corrupt_chunk, range(0, len(split.labels), CHUNK)))
-    images, labels, resampled = (np.concatenate(parts) for parts in zip(*chunks, strict=True))
+    images, labels, resampled = (np.concatenate(arrays) for arrays in zip(*chunks, strict=True))
     return Corrupted(images, labels, split.labels, split.ids, resampled)
