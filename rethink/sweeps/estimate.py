@@ -1,6 +1,6 @@
-"""Owns the plan of a table: which of its runs are done, and what time and disk the others will take.
+"""The plan of a sweep: which of its runs are done, and about what time and disk the others will take.
 
-Refuses to guess: an estimate is made of runs that ended in the same folder, and names what none tells about.
+An estimate comes from runs of the same folder that ended; those that none of them is like are left out of it.
 """
 
 import contextlib
@@ -14,18 +14,10 @@ from ml_collections import ConfigDict
 from rethink.results import progress, records
 from rethink.schema import validation
 from rethink.schema.errors import UserError
+from rethink.schema.fields import FIELDS
 from rethink.schema.grid import SweepRun
 from rethink.sweeps.executors.tasks import exit_code_if_finished
 
-SAME_COST_FIELDS = (  # runs that cost alike
-    "kind",
-    "model.name",
-    "batch_norm.kind",
-    "augmentation.crop",
-    "data.name",
-    "kernel.features",
-    "kernel.filters",
-)
 MIB = 2**20
 
 
@@ -33,9 +25,9 @@ class Cost(NamedTuple):
     """What a run took.
 
     Attributes:
-      seconds: for one example in one epoch; of a study: in all.
+      seconds: for one example in one epoch; of an analysis in all.
       size: bytes on disk.
-      full_train_examples: of its data set.
+      full_train_examples: how many training examples its data set has.
     """
 
     seconds: float
@@ -43,65 +35,71 @@ class Cost(NamedTuple):
     full_train_examples: int
 
 
-def describe_plan(asked: Sequence[SweepRun], folder: pathlib.Path) -> str:
-    """Returns one line: how many runs are done, go on and are new, and about how long the latter will run in all.
+def describe_plan(runs: Sequence[SweepRun], folder: pathlib.Path) -> str:
+    """Returns one line: how many runs are done, resume and are new, and about how long the latter two take in a row.
 
-    Runs at the same time take less. Damaged manifests are left out: the run that belongs there names them.
+    Several at a time take less. Damaged manifests are left out: the run that belongs there reports them.
     """
+    # Sort the runs by what their folders hold.
     manifests = {}
     for path in sorted(folder.glob("*/manifest.json")):
         with contextlib.suppress(UserError):
             manifests[path.parent.name] = records.read_manifest(path)
-    ended = {name: found for name, found in manifests.items() if found["status"] in records.FINISHED}
-    ahead = [
-        member
-        for member in asked
-        if member.folder not in ended or exit_code_if_finished(ended[member.folder], member.config) is None
+    finished = {name: manifest for name, manifest in manifests.items() if manifest["status"] in records.FINISHED}
+    waiting = [
+        run
+        for run in runs
+        if run.folder not in finished or exit_code_if_finished(finished[run.folder], run.config) is None
     ]
-    going_on = sum(member.folder in manifests for member in ahead)
-    parts = [f"{len(asked)} runs: {len(asked) - len(ahead)} done, {going_on} to go on, {len(ahead) - going_on} new"]
-    costs = _costs(ended, folder)
-    known = [(member, costs[_cost_key(member.config)]) for member in ahead if _cost_key(member.config) in costs]
-    if known:
-        seconds = sum(_seconds(member.config, alike, folder / member.folder) for member, alike in known)
-        size = sum(statistics.median(cost.size for cost in alike) for _, alike in known)
-        which = "them" if len(known) == len(ahead) else f"{len(known)} of them"
-        parts.append(
-            f"about {progress.duration(seconds)} of running and {size / MIB:,.0f} MiB for {which}, by those that ended"
-        )
-    return "; ".join(parts)
+    resuming = sum(run.folder in manifests for run in waiting)
+    counts = f"{len(runs) - len(waiting)} done, {resuming} to resume, {len(waiting) - resuming} new"
+    # Estimate those that are like one that ended.
+    costs = _collect_costs(finished, folder)
+    estimates = [(run, costs[_cost_key(run.config)]) for run in waiting if _cost_key(run.config) in costs]
+    if not estimates:
+        return f"{len(runs)} runs: {counts}"
+    seconds = sum(_estimate_seconds(run.config, like_costs, folder / run.folder) for run, like_costs in estimates)
+    size = sum(statistics.median(cost.size for cost in like_costs) for _, like_costs in estimates)
+    which = "them" if len(estimates) == len(waiting) else f"{len(estimates)} of them"
+    return (
+        f"{len(runs)} runs: {counts}; about {progress.format_duration(seconds)} of running and "
+        f"{size / MIB:,.0f} MiB for {which}, by those that ended"
+    )
 
 
 def _cost_key(config: Mapping[str, Any] | ConfigDict) -> tuple[Any, ...]:
     flat = dict(validation.flatten(config)) if isinstance(config, ConfigDict) else config
-    return tuple(flat.get(field) for field in SAME_COST_FIELDS)
+    return tuple(flat.get(field) for field, row in FIELDS.items() if row.same_cost)
 
 
-def _costs(ended: Mapping[str, Mapping[str, Any]], folder: pathlib.Path) -> dict[tuple[Any, ...], list[Cost]]:
-    """Returns kind of run -> the costs of those that ended."""
-    found: dict[tuple[Any, ...], list[Cost]] = {}
-    for name, manifest in ended.items():
+def _collect_costs(
+    finished: Mapping[str, Mapping[str, Any]], folder: pathlib.Path
+) -> dict[tuple[Any, ...], list[Cost]]:
+    """Returns the values of the fields that are `same_cost` -> the costs of the finished runs that have them."""
+    costs: dict[tuple[Any, ...], list[Cost]] = {}
+    for name, manifest in finished.items():
         summary, data = manifest.get("summary"), manifest.get("data") or {}
-        if summary and "full_train_examples" in data:
-            work = summary.get("epochs", 1) * (data["train_examples"] if "epochs" in summary else 1)
-            if not work:  # it ended at its first evaluation: that tells nothing
-                continue
-            size = sum(path.stat().st_size for path in (folder / name).rglob("*") if path.is_file())
-            cost = Cost(summary["seconds"] / work, size, data["full_train_examples"])
-            found.setdefault(_cost_key(manifest["config"]), []).append(cost)
-    return found
+        if not summary or "full_train_examples" not in data:
+            continue
+        work = summary["epochs"] * data["train_examples"] if "epochs" in summary else 1
+        if not work:  # it ended at its first evaluation, before any training
+            continue
+        size = sum(path.stat().st_size for path in (folder / name).rglob("*") if path.is_file())
+        cost = Cost(summary["seconds"] / work, size, data["full_train_examples"])
+        costs.setdefault(_cost_key(manifest["config"]), []).append(cost)
+    return costs
 
 
-def _seconds(config: ConfigDict, alike: Sequence[Cost], folder: pathlib.Path) -> float:
-    """Returns about how long a run will take, from the costs of some like it and what it has made."""
-    each = statistics.median(cost.seconds for cost in alike)
+def _estimate_seconds(config: ConfigDict, like_costs: Sequence[Cost], folder: pathlib.Path) -> float:
+    """Returns about how long a run will take, from the costs of some like it and the epochs that it has behind it."""
+    each = statistics.median(cost.seconds for cost in like_costs)
     if config.kind != "train":
         return each
-    examples = config.data.train_examples or max(cost.full_train_examples for cost in alike)
-    return each * max(0.0, config.train.total_epochs - _epochs_made(folder)) * examples
+    examples = config.data.train_examples or max(cost.full_train_examples for cost in like_costs)
+    return each * max(0.0, config.train.total_epochs - _read_last_epoch(folder)) * examples
 
 
-def _epochs_made(folder: pathlib.Path) -> float:
+def _read_last_epoch(folder: pathlib.Path) -> float:
     """Returns how far a run has come, by its last row; 0 where none can be read."""
     with contextlib.suppress(UserError):
         rows = records.read_rows(folder / "metrics.jsonl")

@@ -1,4 +1,7 @@
-"""TODO."""
+"""Runs a sweep: several runs of one config, and shows them beside the paper's numbers and as a figure.
+
+What a run computes is not known here, nor how several run at a time: executors/ does that.
+"""
 
 import pathlib
 import sys
@@ -13,25 +16,25 @@ from rethink.report import comparison, gallery
 from rethink.results import records, tables
 from rethink.results import runs as results_runs
 from rethink.schema import grid, validation
-from rethink.schema.errors import EXIT_FAILED, UserError
-from rethink.sweeps import estimate, executors
-from rethink.sweeps.executors import EXECUTORS
-from rethink.sweeps.executors.tasks import Experiment, Task
+from rethink.schema.errors import EXIT_FAILED, UserError, pick
+from rethink.sweeps import estimate
+from rethink.sweeps.executors import EXECUTORS, IN_THIS_PROCESS
+from rethink.sweeps.executors.tasks import RunFunctions, Task
 from rethink.training import distributed
 
 
 def init_distributed(config: ConfigDict, launch: Launch) -> bool:
-    """Joins the other processes before the first run of a table, as all must go through the same runs.
+    """Joins the other processes before the first run of a sweep or suite, as all go through the same runs.
 
     Returns:
-      Whether this process is the one that writes.
+      Whether this process is the one that writes files.
 
     Raises:
-      UserError: the config is off, the others are not there, or they were given another one; its runs are to have
-        processes of their own, and what is asked for belongs to this one.
+      UserError: the config is wrong; the other processes are missing, or have another config; `launch` sets what only
+        runs in this process can do, and the executor gives each run a process of its own.
     """
     check_config(config)
-    if config.executor not in executors.IN_THIS_PROCESS:
+    if config.executor not in IN_THIS_PROCESS:
         if launch.processes or distributed.is_launched():
             raise UserError(
                 f"executor='{config.executor}' starts a process for each run: launch it once, without --num_processes "
@@ -39,73 +42,80 @@ def init_distributed(config: ConfigDict, launch: Launch) -> bool:
             )
         if launch.profile_steps:
             raise UserError("--profile_steps is for runs in this process: set config.executor='sequential'.")
-        return True  # and no device is touched here: the runs take them
+        return True  # no device is touched here: the runs need them
     distributed.initialize(config.hardware, launch.processes)
     distributed.check_same_config(config)
     return distributed.is_first()
 
 
-def run_sweep(config: ConfigDict, workdir: str, experiment: Experiment) -> int:
-    """Runs the members of a table and shows it beside the paper's; returns the exit code.
+def run_sweep(config: ConfigDict, workdir: str, functions: RunFunctions) -> int:
+    """Runs the runs of a sweep and shows them; returns the exit code: the highest of theirs where none failed.
 
-    A member that fails is reported, and the others go on. Where none fails, the exit_code is the highest of theirs: that
-    of a diverged run where there is one.
+    A run that fails is reported, and the others are still run. A sweep with a diverged run and no failed one has the
+    exit code of the diverged run.
 
     Raises:
-      UserError: the config of a member is off, or its figure can't be drawn: before any of them runs.
+      UserError: the config of a run is wrong, or the figure can't be drawn; before any of them runs.
     """
-    asked = grid.expand_grid(config)
-    for member in asked:
-        experiment.check(member.config)
+    # Check all before the first one runs.
+    runs = grid.expand_grid(config)
+    for run in runs:
+        functions.check_config(run.config)
     figure = grid.choose_figure(config)
+    # Run.
     folder = validation.expand_path(workdir, "--workdir").absolute()
-    print(f"{config.name} in {folder}: {', '.join(member.folder for member in asked)}")
-    print(estimate.describe_plan(asked, folder), flush=True)
-    tasks = [Task(member.folder, member.config, folder / member.folder) for member in asked]
-    failed, highest = run_tasks(tasks, config.executor, config.jobs, experiment)
-    for line in failed:
+    print(f"{config.name} in {folder}: {', '.join(run.folder for run in runs)}")
+    print(estimate.describe_plan(runs, folder), flush=True)
+    tasks = [Task(run.folder, run.config, folder / run.folder) for run in runs]
+    failures, highest = run_tasks(tasks, config.executor, config.jobs, functions)
+    for line in failures:
         print(f"Failed: {line}")
-    if experiment.writes:
+    # Show.
+    if functions.writes:
         try:
             _show_results(config, folder, figure)
-        except Exception as error:  # what ran stays run, and its exit_code counts
-            failed.append(f"the table: {error}")
+        except Exception as error:  # the runs are kept, but the exit code tells
+            failures.append(f"the table: {error}")
             print_error(error)
-    return EXIT_FAILED if failed else highest
+    return EXIT_FAILED if failures else highest
 
 
-def run_tasks(tasks: Sequence[Task], executor: str, jobs: int, experiment: Experiment) -> tuple[list[str], int]:
-    """Runs tasks and says when each begins and ends; returns a line for each that failed, and the highest exit_code."""
-    numbers = {task.name: f"[{number}/{len(tasks)}] {task.name}" for number, task in enumerate(tasks, start=1)}
-    failed, highest = [], 0
-    for news in EXECUTORS[executor](tasks, jobs, experiment):
-        label = numbers[news.task.name]
-        if news.note:
-            print(f"{label}: {news.note}", flush=True)
-        elif news.exit_code is None and not news.error:  # the run's own words follow
+def run_tasks(tasks: Sequence[Task], executor: str, jobs: int, functions: RunFunctions) -> tuple[list[str], int]:
+    """Runs tasks and prints the start and the end of each; returns (a line for each that failed, highest exit code).
+
+    Raises:
+      UserError: there is no such executor.
+    """
+    labels = {task.name: f"[{number}/{len(tasks)}] {task.name}" for number, task in enumerate(tasks, start=1)}
+    failures, highest = [], 0
+    for event in pick(EXECUTORS, executor, "executor")(tasks, jobs, functions):
+        label = labels[event.task.name]
+        if event.note:
+            print(f"{label}: {event.note}", flush=True)
+        elif event.exit_code is None and not event.error:  # it starts, and prints its own lines below
             print(f"\n{label}", flush=True)
-        if news.error:
-            failed.append(f"{news.task.name}: {news.error}")
-            print_error(news.error)
-        highest = max(highest, news.exit_code or 0)
-    return failed, highest
+        if event.error:
+            failures.append(f"{event.task.name}: {event.error}")
+            print_error(event.error)
+        highest = max(highest, event.exit_code or 0)
+    return failures, highest
 
 
 def print_error(error: Exception) -> None:
-    """Prints why a run failed, where others go on: a user's mistake in one line, a bug with its traceback."""
+    """Prints why a run failed, where others still run: a user's mistake in one line, a bug with its traceback."""
     if not isinstance(error, UserError):
         traceback.print_exception(error)
     print(f"Error: {error}", file=sys.stderr, flush=True)
 
 
 def _show_results(config: ConfigDict, folder: pathlib.Path, figure: grid.FigureChoice) -> None:
-    """Prints the table, beside the paper's where it has one of this name, and draws the figure of its runs, if any."""
+    """Prints a table of the runs, beside the paper's where it has one of this name, and draws their figure, if any."""
     print()
     if config.name in TABLES:
         comparison.report(config.name, folder)
     else:
-        found = [path for paths in results_runs.run_folders(folder).values() for path in paths]
-        ended = [path for path in found if records.read_run(path).get("summary")]
+        folders = [path for paths in results_runs.run_folders(folder).values() for path in paths]
+        ended = [path for path in folders if records.read_run(path).get("summary")]
         print(tables.to_text([tables.run_row(path) for path in ended], tables.BRIEF_COLUMNS))
     if figure.name == "none":
         return

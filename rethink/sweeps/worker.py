@@ -1,6 +1,6 @@
-"""Owns the process of one run of a table: its config from a file, its end with the process that it works for.
+"""The process of one run of a sweep: reads its config from a file, and ends together with the process that started it.
 
-Refuses to read flags of a config: another process has made it. Exit codes are those of main.py.
+It has no flags of a config, as the sweep wrote a complete one. Exit codes are those of main.py.
 
     python -m rethink.sweeps.worker CONFIG.json DIRECTORY
 """
@@ -17,30 +17,31 @@ from rethink.schema.errors import EXIT_MISTAKE, exit_code_of
 
 LOCK_SECONDS = 100.0  # a shared file system takes so long to see that another machine, which had the lock, is gone
 POLL_SECONDS = 0.25
-LAUNCHERS = ("SLURM_STEP_NODELIST", "OMPI_COMM_WORLD_SIZE")  # say that a run has several processes; this one has not
+LAUNCHER_VARIABLES = ("SLURM_STEP_NODELIST", "OMPI_COMM_WORLD_SIZE")  # mean that a run has several processes; not here
 
 
 def main() -> int:
-    """Makes the run that the command line names; returns the exit code."""
-    parser = argparse.ArgumentParser(description="Makes one run of a table, in a process of its own.")
+    """Runs the config that the command line names; returns the exit code."""
+    parser = argparse.ArgumentParser(description="Runs one run of a sweep, in a process of its own.")
     parser.add_argument("config", type=pathlib.Path, help="JSON, flat, as in a manifest")
     parser.add_argument("directory", type=pathlib.Path, help="of the run")
     parser.add_argument("--parent", type=int, help="the process without which this one ends")
     arguments = parser.parse_args()
     if arguments.parent:
         threading.Thread(target=_end_with, args=(arguments.parent,), daemon=True).start()
-    for name in LAUNCHERS:
+    for name in LAUNCHER_VARIABLES:
         os.environ.pop(name, None)
+    # Imported after the thread has started: they take seconds, in which the parent may end.
     from rethink.experiment.run import Launch, run_experiment
     from rethink.schema import validation
     from rethink.schema.errors import UserError
-    from rethink.schema.flags import configure_logging  # seconds, in which a parent may end
+    from rethink.schema.flags import configure_logging
 
     configure_logging()
     try:
         config = validation.from_flat(json.loads(arguments.config.read_text()))
         _wait_for_lock(arguments.directory)
-        return run_experiment(config, str(arguments.directory), Launch(brief=True))
+        return run_experiment(config, str(arguments.directory), Launch(quiet=True))
     except UserError as error:
         print(f"Error: {error}", file=sys.stderr)
         return EXIT_MISTAKE
@@ -49,14 +50,14 @@ def main() -> int:
 
 
 def _end_with(parent: int) -> None:
-    """Ends this process at once when another is its parent: a run that nobody waits for would be in the way."""
+    """Ends this process at once when its parent is gone: a run that nobody waits for would be in the way."""
     while os.getppid() == parent:
         time.sleep(POLL_SECONDS)
     os._exit(1)
 
 
 def _wait_for_lock(folder: pathlib.Path) -> None:
-    """Waits a while for a process that holds the run and may be about to end; the run itself says if it does not."""
+    """Waits a while for a process that holds the run and may be about to end; the run itself reports one that stays."""
     from rethink.results import files
     from rethink.schema.errors import UserError
 
@@ -67,7 +68,7 @@ def _wait_for_lock(folder: pathlib.Path) -> None:
                 return
         except UserError:
             time.sleep(POLL_SECONDS)
-        except OSError:  # the run itself says why
+        except OSError:  # the run itself reports why
             return
 
 

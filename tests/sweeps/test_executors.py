@@ -1,4 +1,4 @@
-"""The ways to run a table: the same records, a failure stops no other, a killed process is started again."""
+"""The executors: all leave the same records, a failure stops no other run, a killed process is started again."""
 
 import json
 import os
@@ -8,7 +8,7 @@ import sys
 import threading
 
 import pytest
-from made_up import EXPERIMENT, RANDOM, TRUE, table
+from made_up import RANDOM, RUN_FUNCTIONS, TRUE, make_sweep
 
 from configs import base
 from rethink.experiment.run import EXIT_DIVERGED, Launch, check_config
@@ -16,10 +16,10 @@ from rethink.results import files
 from rethink.schema import grid, validation
 from rethink.schema.errors import UserError
 from rethink.sweeps import worker
-from rethink.sweeps.executors import processes, subprocesses
-from rethink.sweeps.executors.tasks import Task
+from rethink.sweeps.executors import processes, worker_process
+from rethink.sweeps.executors.tasks import RunFunctions, Task
 from rethink.sweeps.reproduce import expand_suite, run_sweep_or_suite
-from rethink.sweeps.run import EXIT_FAILED, Experiment, init_distributed, run_sweep, run_tasks
+from rethink.sweeps.run import EXIT_FAILED, init_distributed, run_sweep, run_tasks
 from rethink.training import distributed, preemption
 
 
@@ -30,10 +30,10 @@ def on_cpu(monkeypatch):
 
 @pytest.fixture
 def in_processes(tmp_path_factory):
-    """Makes a table whose runs have a process each."""
+    """Makes a sweep whose runs have a process each."""
 
     def make(*, jobs=2, executor="processes", **cells):
-        config = table(**cells)
+        config = make_sweep(**cells)
         config.executor, config.jobs = executor, jobs
         config.hardware.compilation_cache = str(tmp_path_factory.getbasetemp() / "compiled")
         return config
@@ -43,20 +43,20 @@ def in_processes(tmp_path_factory):
 
 @pytest.fixture
 def scripts(monkeypatch):
-    """Puts a script in the place of each run's process, by its name; it is given the run's directory."""
-    found = {}
+    """Name of a run -> the script that replaces its process; it is given the run's directory."""
+    texts = {}
 
     def prepare(task):
         task.log.parent.mkdir(parents=True, exist_ok=True)
         task.directory.mkdir(exist_ok=True)
-        return ["-c", found[task.name.removesuffix("-seed5")], str(task.directory)]
+        return ["-c", texts[task.name.removesuffix("-seed5")], str(task.directory)]
 
-    monkeypatch.setattr(subprocesses, "write_config", prepare)
-    return found
+    monkeypatch.setattr(worker_process, "prepare_worker", prepare)
+    return texts
 
 
-def unshown(config, folder):
-    return run_sweep(config, str(folder), Experiment(None, None, check_config, writes=False))
+def run_without_table(config, folder):
+    return run_sweep(config, str(folder), RunFunctions(None, None, check_config, writes=False))
 
 
 OWN_MODEL = """
@@ -77,11 +77,11 @@ class Net(nn.Module):
 
 
 @pytest.mark.slow
-def test_processes_leave_the_records_of_runs_in_turn(in_processes, tmp_path, monkeypatch, capsys):
+def test_processes_leave_the_records_of_sequential_runs(in_processes, tmp_path, monkeypatch, capsys):
     (tmp_path / "modules").mkdir()
     (tmp_path / "modules" / "a_net.py").write_text(OWN_MODEL)
     monkeypatch.syspath_prepend(tmp_path / "modules")  # where the other processes are to find it too
-    without_figure = EXPERIMENT._replace(writes=False)
+    without_figure = RUN_FUNCTIONS._replace(writes=False)
     for executor, jobs in (("sequential", 0), ("processes", 2)):
         config = in_processes(true=TRUE, random=RANDOM, executor=executor, jobs=jobs)
         config.model.name, config.model.kwargs.sizes = "a_net:Net", (4, 5)
@@ -92,8 +92,8 @@ def test_processes_leave_the_records_of_runs_in_turn(in_processes, tmp_path, mon
         for file in ("metrics.jsonl", "corruption.npz"):
             assert (one / file).read_bytes() == (other / file).read_bytes()
         first, second = (json.loads((folder / "manifest.json").read_text()) for folder in (one, other))
-        for entry in ("config", "status", "fingerprints", "plan", "versions"):
-            assert first[entry] == second[entry]
+        for field in ("config", "status", "fingerprints", "plan", "versions"):
+            assert first[field] == second[field]
     monkeypatch.setattr(processes, "find_device_envs", None)  # a second time, nothing is started
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "processes").glob("*-seed5/*")}
     assert run_sweep(config, str(tmp_path / "processes"), without_figure) == 0
@@ -106,19 +106,19 @@ def test_a_run_that_fails_is_reported_with_its_last_lines_and_the_others_run(in_
     scripts["mistake"] = "print('Error: no such field'); raise SystemExit(2)"
     scripts["bug"] = "print('before'); raise ValueError('a bug')"
     scripts["diverges"] = "raise SystemExit(3)"
-    scripts["told"] = "import os; os._exit(143)"
-    config = in_processes(good=TRUE, mistake=TRUE, bug=TRUE, diverges=TRUE, told=TRUE)
-    assert unshown(config, tmp_path) == EXIT_FAILED
+    scripts["stopped"] = "import os; os._exit(143)"
+    config = in_processes(good=TRUE, mistake=TRUE, bug=TRUE, diverges=TRUE, stopped=TRUE)
+    assert run_without_table(config, tmp_path) == EXIT_FAILED
     shown = capsys.readouterr()
     log = tmp_path / "logs" / "bug-seed5.log"
     assert f"[1/5] bug-seed5: failed; the end of {log}:\n    before\n    Traceback" in shown.out
     assert f"Failed: bug-seed5: ValueError: a bug (exit code 1; see {log})\n" in shown.out
     assert "Failed: mistake-seed5: no such field\n" in shown.out and "Error: no such field\n" in shown.err
-    assert "Failed: told-seed5: its process was told to end: the same command goes on with it\n" in shown.out
+    assert "Failed: stopped-seed5: its process was interrupted: the same command resumes it\n" in shown.out
     assert "[3/5] good-seed5: done\n" in shown.out and "[2/5] diverges-seed5: diverged\n" in shown.out
     assert shown.out.count("Failed: ") == 3
     config.filter = "good,diverges"
-    assert unshown(config, tmp_path) == EXIT_DIVERGED
+    assert run_without_table(config, tmp_path) == EXIT_DIVERGED
 
 
 KILLED = """
@@ -130,10 +130,10 @@ if number <= {times}:
 """
 
 
-@pytest.mark.parametrize("times, status", [(1, 0), (2, 0), (3, EXIT_FAILED)])
-def test_a_process_that_is_killed_is_started_again_twice(in_processes, scripts, tmp_path, capsys, times, status):
+@pytest.mark.parametrize("times, exit_code", [(1, 0), (2, 0), (3, EXIT_FAILED)])
+def test_a_process_that_is_killed_is_started_again_twice(in_processes, scripts, tmp_path, capsys, times, exit_code):
     scripts["killed"], scripts["other"] = KILLED.format(times=times, victim="getpid"), "print('other')"
-    assert unshown(in_processes(killed=TRUE, other=TRUE), tmp_path) == status
+    assert run_without_table(in_processes(killed=TRUE, other=TRUE), tmp_path) == exit_code
     shown = capsys.readouterr().out
     assert shown.count("killed-seed5: its process was killed (SIGKILL), and is started again\n") == min(times, 2)
     assert ("Failed: killed-seed5: its process was killed 3 times (by SIGKILL" in shown) == (times == 3)
@@ -152,14 +152,14 @@ time.sleep(60)
 """
 
 
-@pytest.mark.parametrize("name, status", [("SIGTERM", 143), ("SIGINT", 130)])
-def test_a_signal_lets_the_runs_save_and_starts_no_other(in_processes, scripts, tmp_path, capsys, name, status):
+@pytest.mark.parametrize("name, exit_code", [("SIGTERM", 143), ("SIGINT", 130)])
+def test_a_signal_lets_the_runs_save_and_starts_no_other(in_processes, scripts, tmp_path, capsys, name, exit_code):
     for cell in "abc":
         scripts[cell] = SAVES.format(name=name)
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(preemption.Interrupted) as ended:
-        unshown(in_processes(a=TRUE, b=TRUE, c=TRUE), tmp_path)
-    assert ended.value.exit_code == status and signal.getsignal(signal.SIGTERM) is before
+        run_without_table(in_processes(a=TRUE, b=TRUE, c=TRUE), tmp_path)
+    assert ended.value.exit_code == exit_code and signal.getsignal(signal.SIGTERM) is before
     assert (tmp_path / "b-seed5" / "saved").exists() and not (tmp_path / "c-seed5").exists()
     shown = capsys.readouterr().out
     assert "b-seed5: interrupted" in shown and "c-seed5: " not in shown and "Failed" not in shown
@@ -174,11 +174,11 @@ def test_a_process_that_does_not_end_is_killed_at_the_third_signal(in_processes,
     for timer in timers:
         timer.start()
     with pytest.raises(preemption.Interrupted):
-        unshown(in_processes(deaf=TRUE), tmp_path)
+        run_without_table(in_processes(deaf=TRUE), tmp_path)
     assert not any(timer.is_alive() for timer in timers)
 
 
-def test_a_process_ends_with_the_one_that_it_works_for():
+def test_a_process_ends_with_the_one_that_started_it():
     command = [
         sys.executable,
         "-c",
@@ -205,7 +205,7 @@ def test_a_run_waits_for_the_lock_of_a_process_that_is_about_to_end(tmp_path, mo
 
 
 @pytest.mark.parametrize(
-    "found, visible, jobs, places",
+    "devices, visible, jobs, device_envs",
     [
         (("cpu", 1), None, 3, [{}, {}, {}]),
         (("gpu", 2), None, 0, [{"CUDA_VISIBLE_DEVICES": "0"}, {"CUDA_VISIBLE_DEVICES": "1"}]),
@@ -215,25 +215,25 @@ def test_a_run_waits_for_the_lock_of_a_process_that_is_about_to_end(tmp_path, mo
         (("tpu", 4), None, 0, [{}]),
     ],
 )
-def test_each_process_sees_one_gpu(monkeypatch, found, visible, jobs, places):
+def test_each_process_sees_one_gpu(monkeypatch, devices, visible, jobs, device_envs):
     monkeypatch.delenv("XLA_PYTHON_CLIENT_MEM_FRACTION", raising=False)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if visible:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    monkeypatch.setattr(processes, "_probe_devices", lambda: found)
-    assert processes.find_device_envs(jobs) == places
+    monkeypatch.setattr(processes, "_probe_devices", lambda: devices)
+    assert processes.find_device_envs(jobs) == device_envs
 
 
 def test_on_a_cpu_there_is_a_process_for_every_two_cores_and_other_devices_are_not_shared(monkeypatch):
     for cores, count in ((1, 1), (2, 1), (5, 2), (16, 8)):
-        monkeypatch.setattr(processes, "cores", lambda cores=cores: cores)
+        monkeypatch.setattr(processes, "count_cores", lambda cores=cores: cores)
         assert len(processes.find_device_envs(0)) == count
     monkeypatch.setattr(processes, "_probe_devices", lambda: ("tpu", 4))
     with pytest.raises(UserError, match="jobs=2: the devices of platform tpu belong to one process at a time"):
         processes.find_device_envs(2)
 
 
-def test_devices_are_asked_for_in_another_process(monkeypatch):
+def test_devices_are_looked_up_in_another_process(monkeypatch):
     monkeypatch.delenv("JAX_PLATFORMS")
     monkeypatch.setattr(processes, "_PROBE", "print('gpu', 4)")
     assert processes._probe_devices() == ("gpu", 4)
@@ -254,15 +254,11 @@ def test_runs_with_processes_of_their_own_are_launched_once(in_processes, execut
         init_distributed(config, Launch(profile_steps=(1, 2)))
 
 
-def test_how_runs_are_run_is_for_tables_and_no_part_of_a_run(in_processes):
-    (member,) = grid.expand_grid(in_processes(true=TRUE))
-    (before,) = grid.expand_grid(table(true=TRUE))
-    assert validation.to_json(member.config) != validation.to_json(in_processes(true=TRUE))
-    assert (
-        (member.config.executor, member.config.jobs)
-        == (before.config.executor, before.config.jobs)
-        == ("sequential", 0)
-    )
+def test_the_executor_is_a_field_of_sweeps_and_not_of_their_runs(in_processes):
+    (run,) = grid.expand_grid(in_processes(true=TRUE))
+    (before,) = grid.expand_grid(make_sweep(true=TRUE))
+    assert validation.to_json(run.config) != validation.to_json(in_processes(true=TRUE))
+    assert (run.config.executor, run.config.jobs) == (before.config.executor, before.config.jobs) == ("sequential", 0)
     with pytest.raises(UserError, match="executor='processes' is for tables"):
         check_config(in_processes())
     with pytest.raises(UserError, match="jobs=2 would change nothing with executor='sequential'"):
@@ -271,23 +267,25 @@ def test_how_runs_are_run_is_for_tables_and_no_part_of_a_run(in_processes):
         check_config(in_processes(true=TRUE, executor="procesess"))
 
 
-def test_the_parts_of_a_reproduction_share_its_executor(in_processes, scripts, tmp_path, capsys):
-    whole = base.get_config()
-    whole.experiments.one, whole.experiments.two = table(a=TRUE), table()
-    whole.executor, whole.jobs = "processes", 2
+def test_the_experiments_of_a_suite_share_its_executor(in_processes, scripts, tmp_path, capsys):
+    suite = base.get_config()
+    suite.experiments.one, suite.experiments.two = make_sweep(a=TRUE), make_sweep()
+    suite.executor, suite.jobs = "processes", 2
     overridden = ["executor", "jobs"]
-    one, two = expand_suite(whole, overridden)
+    one, two = expand_suite(suite, overridden)
     assert (one.config.executor, one.config.jobs, two.config.executor, two.config.jobs) == (
         "processes",
         2,
         "sequential",
         0,
     )
-    with pytest.raises(UserError, match="experiments.two.jobs can't differ between parts: set config.jobs for all"):
-        expand_suite(whole, ["experiments.two.jobs"])
+    with pytest.raises(
+        UserError, match="experiments.two.jobs can't differ between experiments: set config.jobs"
+    ):
+        expand_suite(suite, ["experiments.two.jobs"])
     scripts["a"], scripts["two"] = "print('a')", "raise SystemExit(3)"
-    handed = Experiment(None, None, check_config, writes=False)
-    assert run_sweep_or_suite(whole, overridden, str(tmp_path), handed) == EXIT_DIVERGED
+    functions = RunFunctions(None, None, check_config, writes=False)
+    assert run_sweep_or_suite(suite, overridden, str(tmp_path), functions) == EXIT_DIVERGED
     shown = capsys.readouterr().out
     assert "[1/1] a-seed5: done\n" in shown and "[1/1] two: diverged\n" in shown
 
@@ -295,7 +293,7 @@ def test_the_parts_of_a_reproduction_share_its_executor(in_processes, scripts, t
 def test_without_ray_one_line_says_how_to_get_it(in_processes, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UserError, match=r"executor='ray' needs Ray .*: pip install -e '.\[cluster\]', or set"):
-        unshown(in_processes(true=TRUE, executor="ray"), tmp_path)
+        run_without_table(in_processes(true=TRUE, executor="ray"), tmp_path)
 
 
 @pytest.mark.slow
@@ -306,11 +304,11 @@ def test_on_ray_runs_that_fail_or_are_killed_are_reported_as_in_processes(in_pro
     scripts["once"], scripts["always"] = (KILLED.format(times=times, victim="getpid") for times in (1, 9))
     scripts["host"] = KILLED.format(times=1, victim="getppid")
     config = in_processes(good=TRUE, bug=TRUE, once=TRUE, always=TRUE, host=TRUE, executor="ray")
-    tasks = [Task(member.folder, member.config, tmp_path / member.folder) for member in grid.expand_grid(config)]
-    failed, status = run_tasks(tasks, "ray", 2, EXPERIMENT)
-    told = {line.partition(":")[0]: line for line in failed}
-    assert status == 0 and sorted(told) == ["always-seed5", "bug-seed5"]
-    assert "ValueError: a bug (exit code 1; see " in told["bug-seed5"]
-    assert "its process was killed 3 times (by SIGKILL" in told["always-seed5"]
+    tasks = [Task(run.folder, run.config, tmp_path / run.folder) for run in grid.expand_grid(config)]
+    failures, exit_code = run_tasks(tasks, "ray", 2, RUN_FUNCTIONS)
+    reasons = {line.partition(":")[0]: line for line in failures}
+    assert exit_code == 0 and sorted(reasons) == ["always-seed5", "bug-seed5"]
+    assert "ValueError: a bug (exit code 1; see " in reasons["bug-seed5"]
+    assert "its process was killed 3 times (by SIGKILL" in reasons["always-seed5"]
     launches = {cell: len(list((tmp_path / f"{cell}-seed5").iterdir())) for cell in ("once", "always", "host")}
     assert launches == {"once": 2, "always": 3, "host": 2}

@@ -1,5 +1,5 @@
-"""A table whose processes are killed, its own or those of its runs, and that is started again: no run is lost, none is
-made twice, and each ends with the rows of an undisturbed one."""
+"""A sweep whose processes are killed, its own or those of its runs, and that is started again: no run is lost, none is
+run twice, and each ends with the rows of an undisturbed one."""
 
 import contextlib
 import importlib.util
@@ -38,7 +38,7 @@ def nothing_is_left():
 
 
 class Sweep:
-    """Launches of one table in one folder."""
+    """Launches of one sweep in one folder."""
 
     def __init__(self, folder, compiled, executor, count):
         self.folder = folder
@@ -74,14 +74,14 @@ class Sweep:
 
     def workers(self):
         """Returns run -> its process, of those under way."""
-        found = {}
+        workers = {}
         for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
             with contextlib.suppress(OSError):
                 words = path.read_bytes().decode().split("\0")
                 runs = [pathlib.Path(word) for word in words if word.startswith(f"{self.folder}/")]
                 if "rethink.sweeps.worker" in words and runs:
-                    found[runs[-1].name] = int(path.parent.name)
-        return found
+                    workers[runs[-1].name] = int(path.parent.name)
+        return workers
 
     def saved(self, run):
         return [path for path in self.folder.glob(f"{run}/checkpoints/*") if path.name.isdecimal()]
@@ -92,9 +92,9 @@ class Sweep:
         def find():
             return [name for name in self.workers() if self.saved(name)]
 
-        found = wait_until(find)
-        assert found, self.shown()
-        return found[0]
+        names = wait_until(find)
+        assert names, self.shown()
+        return names[0]
 
     def runs(self):
         return sorted(path.parent for path in self.folder.glob("*/manifest.json"))
@@ -113,7 +113,7 @@ class Sweep:
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     sweep = Sweep(
-        tmp_path_factory.mktemp("whole") / "table", tmp_path_factory.getbasetemp() / "compiled", "sequential", 8
+        tmp_path_factory.mktemp("whole") / "sweep", tmp_path_factory.getbasetemp() / "compiled", "sequential", 8
     )
     assert sweep.start().wait() == 0, sweep.shown()
     return sweep
@@ -130,43 +130,43 @@ def assert_same_runs(sweep, undisturbed, count):
 
 def wait_until(condition, seconds=300.0):
     ends = time.monotonic() + seconds
-    while not (found := condition()) and time.monotonic() < ends:
+    while not (result := condition()) and time.monotonic() < ends:
         time.sleep(0.05)
-    return found
+    return result
 
 
-def test_a_table_that_is_killed_again_and_again_loses_no_run_and_makes_none_twice(undisturbed, tmp_path):
+def test_a_sweep_that_is_killed_again_and_again_loses_no_run_and_runs_none_twice(undisturbed, tmp_path):
     rng = random.Random(1)
-    sweep = Sweep(tmp_path / "table", undisturbed.folder.parents[1] / "compiled", "processes", 4)
+    sweep = Sweep(tmp_path / "sweep", undisturbed.folder.parents[1] / "compiled", "processes", 4)
     kills = ["parent", "child", "parent", "both", "parent", "child", "parent"]
-    made = 0
+    kill_count = 0
     for kill in kills:
         before = sweep.ended()
         launch = sweep.start()
         with contextlib.suppress(subprocess.TimeoutExpired):
             launch.wait(rng.uniform(1, 8))
-        found = wait_until(lambda launch=launch: list(sweep.workers().values()) or launch.poll() is not None)
+        workers = wait_until(lambda launch=launch: list(sweep.workers().values()) or launch.poll() is not None)
         if launch.poll() is not None:  # all runs have ended: nothing is left to be killed
             break
-        made += 1
+        kill_count += 1
         if kill != "parent":
-            os.kill(rng.choice(found), signal.SIGKILL)
+            os.kill(rng.choice(workers), signal.SIGKILL)
         if kill == "child":  # the launch itself starts it again
             with contextlib.suppress(subprocess.TimeoutExpired):
                 launch.wait(rng.uniform(1, 5))
         launch.kill()
         launch.wait()
         assert before.items() <= sweep.ended().items()
-        assert wait_until(lambda: not sweep.workers(), 10), "a run outlived its table"
-    assert made >= 3
+        assert wait_until(lambda: not sweep.workers(), 10), "a run outlived its sweep"
+    assert kill_count >= 3
     before = sweep.ended()
     assert sweep.start().wait() == 0, sweep.shown()
     assert before.items() <= sweep.ended().items()
     assert_same_runs(sweep, undisturbed, 4)
 
 
-def test_a_run_whose_process_is_killed_goes_on_in_another(undisturbed, tmp_path):
-    sweep = Sweep(tmp_path / "table", undisturbed.folder.parents[1] / "compiled", "processes", 2)
+def test_a_run_whose_process_is_killed_resumes_in_another(undisturbed, tmp_path):
+    sweep = Sweep(tmp_path / "sweep", undisturbed.folder.parents[1] / "compiled", "processes", 2)
     launch = sweep.start()
     name = sweep.wait_for_checkpoint()
     os.kill(sweep.workers()[name], signal.SIGKILL)
@@ -178,8 +178,8 @@ def test_a_run_whose_process_is_killed_goes_on_in_another(undisturbed, tmp_path)
 
 @needs_ray
 @pytest.mark.parametrize("victim", ["the run's process", "Ray's worker"])
-def test_on_ray_a_table_ends_complete_though_a_process_is_killed(undisturbed, tmp_path, victim):
-    sweep = Sweep(tmp_path / "table", undisturbed.folder.parents[1] / "compiled", "ray", 8)
+def test_on_ray_a_sweep_ends_complete_though_a_process_is_killed(undisturbed, tmp_path, victim):
+    sweep = Sweep(tmp_path / "sweep", undisturbed.folder.parents[1] / "compiled", "ray", 8)
     launch = sweep.start()
     name = sweep.wait_for_checkpoint()
     killed = sweep.workers()[name]
@@ -194,7 +194,7 @@ def test_on_ray_a_table_ends_complete_though_a_process_is_killed(undisturbed, tm
 
 @needs_ray
 def test_on_ray_a_signal_lets_the_runs_save(undisturbed, tmp_path):
-    sweep = Sweep(tmp_path / "table", undisturbed.folder.parents[1] / "compiled", "ray", 2)
+    sweep = Sweep(tmp_path / "sweep", undisturbed.folder.parents[1] / "compiled", "ray", 2)
     launch = sweep.start()
     sweep.wait_for_checkpoint()
     launch.terminate()

@@ -1,6 +1,6 @@
-"""Owns the ways in which the runs of a table are run: here in turn or together, in processes, in tasks of Ray.
+"""The ways to run the runs of a sweep: here in turn or together, in processes of this machine, in tasks of Ray.
 
-Refuses to know what a run computes. Each way leaves the same run directories.
+Each leaves the same run directories. What a run computes is not known here.
 """
 
 from rethink.sweeps.executors import processes, ray, sequential, vmapped
@@ -12,4 +12,4 @@ EXECUTORS: dict[str, Executor] = {
     "processes": processes.run_in_processes,
     "ray": ray.run_on_ray,
 }
-IN_THIS_PROCESS = ("sequential", "vmapped")  # in this process, which takes part with others in each run
+IN_THIS_PROCESS = ("sequential", "vmapped")  # no process of its own for a run; several launched ones share each run

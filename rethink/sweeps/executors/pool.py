@@ -1,6 +1,6 @@
-"""Owns the running of several tasks at a time: who is next, what is told of each, and an end in which all are saved.
+"""Runs several tasks at a time in a pool of worker processes, and on a signal lets all of them save before the end.
 
-Refuses to start a process: a crew does, of this machine or of a cluster.
+No process is started here: a pool does that, on this machine (processes.py) or on a cluster (ray.py).
 """
 
 import collections
@@ -13,113 +13,115 @@ from types import FrameType
 from typing import Any, Protocol
 
 from rethink.schema.errors import UserError
-from rethink.sweeps.executors.tasks import SAVES, Task, TaskEvent, finished_exit_code
+from rethink.sweeps.executors.tasks import Task, TaskEvent, split_finished
 from rethink.training import preemption
 
 POLL_SECONDS = 0.1
+SIGNALS_PASSED_ON = 2  # the first lets a run save, the second ends it without; one more kills its process
 _log = logging.getLogger(__name__)
 
 
 class WorkerPool(Protocol):
     """Runs tasks, each in a process of its own."""
 
-    def room(self) -> bool:
+    def has_capacity(self) -> bool:
         """Returns whether another task can start."""
 
-    def busy(self) -> bool:
+    def is_busy(self) -> bool:
         """Returns whether a task is under way."""
 
     def start(self, task: Task) -> str:
-        """Starts a task; returns what to tell of it."""
+        """Starts a task; returns a note to print."""
 
-    def news(self) -> Iterable[TaskEvent]:
-        """Returns what has happened since the last time."""
+    def poll_events(self) -> Iterable[TaskEvent]:
+        """Returns what has happened since the last call."""
 
     def stop(self, kill: bool) -> None:
-        """Tells all tasks to end, at once or when they are saved."""
+        """Passes a signal on to all tasks, or kills their processes."""
 
     def close(self) -> None:
         """Ends what is under way, and waits for it."""
 
 
 class SignalRecorder:
-    """Notes SIGTERM and SIGINT while the `with` block lasts; elsewhere than in the main thread they stay as they are.
+    """Records SIGTERM and SIGINT while the `with` block lasts.
+
+    Outside of the main thread, where Python can't take signals, it does nothing.
 
     Attributes:
-      numbers: the signals that came.
+      signals: the numbers of those that came, oldest first.
     """
 
     def __init__(self):
-        self.numbers: list[int] = []
-        self._before: dict[int, Any] = {}
+        self.signals: list[int] = []
+        self._handlers_before: dict[int, Any] = {}
 
     def __enter__(self) -> "SignalRecorder":
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.getsignal(number) for number in preemption.SIGNALS}
-        self.listen()
+            self._handlers_before = {number: signal.getsignal(number) for number in preemption.SIGNALS}
+        self.install_handlers()
         return self
 
     def __exit__(self, *exception: Any) -> None:
-        for number, handler in self._before.items():
+        for number, handler in self._handlers_before.items():
             signal.signal(number, handler)
 
-    def listen(self) -> None:
-        """Takes the signals, again where others have taken them since."""
-        for number in self._before:
-            signal.signal(number, self._note)
+    def install_handlers(self) -> None:
+        """Takes the signals; to be called again after code that may have taken them for itself."""
+        for number in self._handlers_before:
+            signal.signal(number, self._record)
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self.numbers.append(number)
+    def _record(self, number: int, frame: FrameType | None) -> None:
+        self.signals.append(number)
 
 
-def run_in_pool(tasks: Sequence[Task], gather: Callable[[int], WorkerPool]) -> Iterator[TaskEvent]:
-    """Yields the news of tasks that a crew runs; nobody is gathered where all have ended before.
+def run_in_pool(tasks: Sequence[Task], make_pool: Callable[[int], WorkerPool]) -> Iterator[TaskEvent]:
+    """Yields the events of tasks that a pool runs; no pool is made where all tasks were finished before.
 
     Args:
-      gather: number of tasks to run -> the crew.
+      make_pool: number of tasks to run -> the pool.
 
     Raises:
       Interrupted: a signal came; what was under way is saved.
     """
-    waiting = collections.deque[Task]()
-    for task in tasks:
-        exit_code = finished_exit_code(task)
-        if exit_code is None:
-            waiting.append(task)
-        else:
-            yield TaskEvent(task, f"done before: {task.directory}", exit_code)
-    if not waiting:
+    finished, unfinished = split_finished(tasks)
+    yield from finished
+    if not unfinished:
         return
-    with SignalRecorder() as told:
+    with SignalRecorder() as recorder:
         try:
-            crew = gather(len(waiting))
+            pool = make_pool(len(unfinished))
         except Exception as error:
-            if told.numbers:  # which what was started to gather it heard too
-                raise preemption.Interrupted(told.numbers[0]) from error
+            # A signal reaches the processes that start the pool too: it is then why they failed.
+            if recorder.signals:
+                raise preemption.Interrupted(recorder.signals[0]) from error
             raise
-        told.listen()
+        recorder.install_handlers()
         try:
-            yield from _run(waiting, crew, told)
+            yield from _run_tasks(collections.deque(unfinished), pool, recorder)
         finally:
-            crew.close()
-    if told.numbers:
-        raise preemption.Interrupted(told.numbers[0])
+            pool.close()
+    if recorder.signals:
+        raise preemption.Interrupted(recorder.signals[0])
 
 
-def _run(waiting: collections.deque[Task], crew: WorkerPool, told: SignalRecorder) -> Iterator[TaskEvent]:
-    heard = 0
-    while waiting or crew.busy():
-        while waiting and crew.room() and not told.numbers:
+def _run_tasks(waiting: collections.deque[Task], pool: WorkerPool, recorder: SignalRecorder) -> Iterator[TaskEvent]:
+    """Yields the events of tasks until all have ended, or after a signal those under way."""
+    handled = 0  # signals
+    while waiting or pool.is_busy():
+        # Start what there is room for.
+        while waiting and pool.has_capacity() and not recorder.signals:
             task = waiting.popleft()
             try:
-                yield TaskEvent(task, crew.start(task))
+                yield TaskEvent(task, pool.start(task))
             except OSError as error:
                 yield TaskEvent(task, error=UserError(f"it can't be started ({error})"))
-        if len(told.numbers) > heard:
-            if not heard:
-                _log.warning("Told to end: the runs under way are saved first. A second time ends them at once.")
-            heard = len(told.numbers)
+        # Pass new signals on.
+        if len(recorder.signals) > handled:
+            if not handled:
+                _log.warning("Interrupted: the runs under way are saved first. A second signal ends them at once.")
+            handled = len(recorder.signals)
             waiting.clear()
-            crew.stop(kill=heard > SAVES)
-        yield from crew.news()
+            pool.stop(kill=handled > SIGNALS_PASSED_ON)
+        yield from pool.poll_events()
         time.sleep(POLL_SECONDS)

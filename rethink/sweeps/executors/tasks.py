@@ -1,6 +1,6 @@
-"""Owns what passes between a table and that which runs it: tasks, the functions that make them, the news of them.
+"""What a sweep and its executors hand to each other: tasks, the functions that run them, and events.
 
-Refuses to run anything, and to print.
+Nothing is run and nothing is printed here.
 """
 
 import contextlib
@@ -15,12 +15,9 @@ from rethink.results import records
 from rethink.schema import validation
 from rethink.schema.errors import EXIT_DIVERGED, EXIT_DONE, UserError
 
-SAVES = 2  # a signal or two are waited for by a run that ends; a third one is not
-RETRIES = 2  # of a run whose process was killed; it goes on from its last checkpoint
-
 
 class Task(NamedTuple):
-    """A run to make: its name in the table, its config, its directory, absolute."""
+    """A run to be run: its name in the sweep, its config, its directory as an absolute path."""
 
     name: str
     config: ConfigDict
@@ -33,11 +30,11 @@ class Task(NamedTuple):
 
 
 class TaskEvent(NamedTuple):
-    """That a run began, or how it ended.
+    """The start of a run, or its end.
 
     Attributes:
-      note: to be shown; "" where the run shows itself.
-      exit_code: exit code; None where it has not ended, or failed.
+      note: a line to print; "" where the run prints its own.
+      exit_code: None where the run has not ended, or failed.
       error: why it failed.
     """
 
@@ -47,39 +44,46 @@ class TaskEvent(NamedTuple):
     error: Exception | None = None
 
 
-class Experiment(NamedTuple):
-    """What a table is handed, as it knows no experiment.
+class RunFunctions(NamedTuple):
+    """How to run one config or several together; a sweep is handed these, as it does not know what a run computes.
 
     Attributes:
-      run: (config, directory) -> exit code; one run.
-      run_group: runs of one program, each (config, directory) -> exit code of each, or why it failed.
-      check: raises UserError where a config can't be that of a run.
-      writes: whether this process is the one that writes.
+      run_one: (config, directory) -> exit code.
+      run_group: [(config, directory), ...] -> the exit code of each, or why it failed; the runs share one compiled
+        function.
+      check_config: raises UserError where a config can't be that of a run.
+      writes: whether this process is the one that writes files.
     """
 
-    run: Callable[[ConfigDict, str], int]
+    run_one: Callable[[ConfigDict, str], int]
     run_group: Callable[[Sequence[tuple[ConfigDict, str]]], list[int | Exception]]
-    check: Callable[[ConfigDict], None]
+    check_config: Callable[[ConfigDict], None]
     writes: bool = True
 
 
-Executor = Callable[[Sequence[Task], int, Experiment], Iterator[TaskEvent]]
+Executor = Callable[[Sequence[Task], int, RunFunctions], Iterator[TaskEvent]]  # (tasks, jobs, functions) -> events
 
 
-def finished_exit_code(task: Task) -> int | None:
-    """Returns the exit code of a run that has come to the end that is asked for, None of one that is to be made.
+def split_finished(tasks: Sequence[Task]) -> tuple[list[TaskEvent], list[Task]]:
+    """Returns (the events of tasks that were finished before, the other tasks), each in the order of `tasks`.
 
-    What is damaged or belongs to another config is to be made: the run itself says what is wrong.
+    A damaged run, or one of another config, counts as not finished: the run itself then names what is wrong.
     """
-    path = task.directory / "manifest.json"
-    with contextlib.suppress(UserError):
-        return exit_code_if_finished(records.read_manifest(path), task.config) if path.exists() else None
-    return None
+    events, waiting = [], []
+    for task in tasks:
+        path, exit_code = task.directory / "manifest.json", None
+        with contextlib.suppress(UserError):
+            exit_code = exit_code_if_finished(records.read_manifest(path), task.config) if path.exists() else None
+        if exit_code is None:
+            waiting.append(task)
+        else:
+            events.append(TaskEvent(task, f"done before: {task.directory}", exit_code))
+    return events, waiting
 
 
 def exit_code_if_finished(manifest: Mapping[str, Any], config: ConfigDict) -> int | None:
-    """Returns the exit code of the run of a manifest, None where it is not at the end that `config` asks for."""
-    now = json.loads(validation.to_json(config))
-    if records.is_finished(manifest, now) and not validation.changed_fields(config, manifest["config"]):
+    """Returns the exit code of the run of a manifest, None where it has not reached the end that `config` sets."""
+    new_config = json.loads(validation.to_json(config))
+    if records.is_finished(manifest, new_config) and not validation.changed_fields(config, manifest["config"]):
         return EXIT_DIVERGED if manifest["status"] == "diverged" else EXIT_DONE
     return None
