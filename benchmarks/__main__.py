@@ -1,9 +1,9 @@
 """Owns the benchmark of speed: its flags, the order of its parts, the table and the file.
 
-    python -m benchmarks --only=epochs,around,limits --models=mlp_1x512,mlp_3x512 --data_dir=DIR --output=docs/mlps.json
+    python -m benchmarks --only=epochs,around,limits --models=mlp_1x512,mlp_3x512 --data_dir=DIR --output=docs/results/speed_mlps.json
     python -m benchmarks --only=epochs,around,limits --models=alexnet,inception,inception_no_bn --examples=2560 \
-        --data_dir=DIR --output=docs/convolutional.json
-    python -m benchmarks --only=fit,start,memory --data_dir=DIR --output=docs/starts.json
+        --data_dir=DIR --output=docs/results/speed_convolutional.json
+    python -m benchmarks --only=fit,start,memory --data_dir=DIR --output=docs/results/speed_starts.json
 
 Refuses to measure: the parts do, in processes of their own, ours and PyTorch's repeats in turns. PyTorch is measured
 where it is installed (`pip install -e '.[bench]'`). It wants an idle machine; `taskset -c 0,1` in front takes two cores
@@ -23,7 +23,7 @@ from typing import Any, NoReturn
 from benchmarks import architectures, rows, workers
 from benchmarks.parts import epochs, fits, limits, starts
 from benchmarks.parts.settings import Settings
-from rethink.sweeps.executors.processes import cores
+from rethink.sweeps.executors.processes import count_cores
 
 PARTS = {
     "epochs": epochs.epochs,
@@ -162,7 +162,7 @@ def machine() -> dict[str, Any]:
     info = pathlib.Path("/proc/cpuinfo")
     models = [line for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
     processor = models[0].partition(":")[2].strip() if models else platform.processor()
-    return {"processor": processor, "cores": os.cpu_count(), "threads": cores(), "versions": versions}
+    return {"processor": processor, "cores": os.cpu_count(), "threads": count_cores(), "versions": versions}
 
 
 if __name__ == "__main__":

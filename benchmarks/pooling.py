@@ -1,6 +1,6 @@
 """Owns one question: what does the gradient of the max pool cost, ours and XLA's?
 
-    taskset -c 0 python -m benchmarks.pooling > docs/pooling.json
+    taskset -c 0 python -m benchmarks.pooling > docs/results/pooling.json
 
 The pool with its gradient, float32, at the sizes of the networks, for a batch of 32; ours and XLA's take turns.
 """
@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from benchmarks import rows
 from rethink.models import pooling
-from rethink.sweeps.executors.processes import cores
+from rethink.sweeps.executors.processes import count_cores
 
 BATCH, TURNS = 32, 7
 SIZES = {"alexnet, first": (28, 64), "alexnet, second": (14, 64), "inception, first": (28, 80)}  # pixels, channels
@@ -37,7 +37,7 @@ def main() -> None:
         seconds = rows.take_turns(measures, TURNS)
         found += [rows.row(name, by, "ms", [1e3 * second for second in of]) for by, of in seconds.items()]
         found.append(rows.ratio_row(name, "XLA / ours", seconds["XLA"], seconds["ours"]))
-    print(json.dumps({"cores": cores(), "of": os.cpu_count(), "jax": jax.__version__, "rows": found}, indent=2))
+    print(json.dumps({"cores": count_cores(), "of": os.cpu_count(), "jax": jax.__version__, "rows": found}, indent=2))
 
 
 def _program(pool: Callable) -> Callable:

@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks import architectures, rows, workers
 from benchmarks.parts import data
 from benchmarks.parts.settings import Settings, learning_rate
-from rethink.sweeps.executors.processes import cores
+from rethink.sweeps.executors.processes import count_cores
 
 
 def epochs(settings: Settings) -> list[rows.Row]:
@@ -40,7 +40,7 @@ def _variants(settings: Settings, model: str) -> dict[str, tuple[str, dict[str, 
     if model in architectures.MLPS:
         found["ours, streamed"] = ("benchmarks.ours.training", {**ours, "feed": "streamed"})
     for style in settings.peers:
-        options = {"folder": data.copied(settings), "threads": cores(), "learning_rate": learning_rate(model)}
+        options = {"folder": data.copied(settings), "threads": count_cores(), "learning_rate": learning_rate(model)}
         found[f"PyTorch, {style}"] = (f"benchmarks.peers.{style}", options)
     return found
 

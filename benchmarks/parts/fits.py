@@ -9,7 +9,7 @@ import contextlib
 from benchmarks import rows, workers
 from benchmarks.parts import data
 from benchmarks.parts.settings import Settings, learning_rate
-from rethink.sweeps.executors.processes import cores
+from rethink.sweeps.executors.processes import count_cores
 
 MODEL = "mlp_3x512"
 
@@ -21,7 +21,7 @@ def fits(settings: Settings) -> list[rows.Row]:
     with contextlib.ExitStack() as stack:
         started = {"ours": stack.enter_context(workers.worker("benchmarks.ours.training", **shared, **ours))}
         if settings.peers:
-            options = {"folder": data.copied(settings), "threads": cores(), "learning_rate": learning_rate(MODEL)}
+            options = {"folder": data.copied(settings), "threads": count_cores(), "learning_rate": learning_rate(MODEL)}
             started["PyTorch, tuned"] = stack.enter_context(
                 workers.worker("benchmarks.peers.tuned", **shared, **options)
             )

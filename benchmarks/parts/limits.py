@@ -10,7 +10,7 @@ import contextlib
 
 from benchmarks import architectures, rows, workers
 from benchmarks.parts.settings import Settings
-from rethink.sweeps.executors.processes import cores
+from rethink.sweeps.executors.processes import count_cores
 
 FORMULA = "2 x m x inputs x outputs for each product: forward, weights' and activations' gradient, none to the images"
 
@@ -22,7 +22,7 @@ def limits(settings: Settings) -> list[rows.Row]:
         with contextlib.ExitStack() as stack:
             started = {"XLA": stack.enter_context(workers.worker("benchmarks.ours.products", model=model))}
             if settings.peers:
-                options = {"model": model, "threads": cores()}
+                options = {"model": model, "threads": count_cores()}
                 started["PyTorch"] = stack.enter_context(workers.worker("benchmarks.peers.products", **options))
             measures = {name: lambda of=of: of.ask("step") for name, of in started.items()}
             repeats = rows.take_turns(measures, settings.repeats)
