@@ -1,6 +1,6 @@
 """Owns one question: does a run that is killed at any moment, again and again, end with the bits of an undisturbed one?
 
-    python -m benchmarks.chaos --data_dir=DIR --kills=30 > docs/chaos.json
+    python -m benchmarks.chaos --data_dir=DIR --kills=30 > docs/results/chaos.json
 
 Each case is run once in peace. Then it is killed with SIGKILL, sometimes when a clock says so, sometimes as soon as a
 save, an evaluation or the last row is seen, and launched again until it ends. Both must leave the same bits, every

@@ -1,6 +1,6 @@
 """Owns one question: what does a checkpoint at every epoch cost?
 
-    python -m benchmarks.checkpoints --data_dir=DIR > docs/checkpoints.json
+    python -m benchmarks.checkpoints --data_dir=DIR > docs/results/checkpoints.json
 
 Whole runs of mlp_1x512 on CIFAR10, as users start them, with a checkpoint every epoch or one at the end, in turns.
 The time is that between the first and the last row of the run's timings, so that reading and compiling are left out.

@@ -1,6 +1,6 @@
 """Owns one question: what does each randomization cost, once and in every epoch?
 
-    python -m benchmarks.conditions --data_dir=DIR > docs/conditions.json
+    python -m benchmarks.conditions --data_dir=DIR > docs/results/conditions.json
 
 Corrupts the training set once for each condition, then trains parts of an epoch in turn, condition after condition, so
 that noise of the machine falls on all alike.

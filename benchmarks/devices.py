@@ -1,6 +1,6 @@
 """Owns one question: do different numbers of devices learn the same parameters?
 
-    python -m benchmarks.devices --data_dir=DIR --model=inception > docs/devices.json
+    python -m benchmarks.devices --data_dir=DIR --model=inception > docs/results/devices.json
 
 Trains the same steps on 1, 2 and 8 virtual CPU devices, each in a process of its own, and compares the parameters: the
 norm of the difference over the norm of the parameters. The noise floor is one device again, from parameters that differ

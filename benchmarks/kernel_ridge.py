@@ -1,6 +1,6 @@
 """Owns one question: how do time and memory of exact kernel interpolation compare with scikit-learn's KernelRidge?
 
-    python -m benchmarks.kernel_ridge --data_dir=DIR > docs/kernel_ridge.json
+    python -m benchmarks.kernel_ridge --data_dir=DIR > docs/results/kernel_ridge.json
 
 The same work on MNIST's pixels: fit `examples` of train, one-hot targets, Gaussian kernel, no ridge, and predict test.
 Each turn is a process of its own, in turns, so that peaks of memory do not add up. KernelRidge gets float64, as its

@@ -1,6 +1,6 @@
 """Owns two questions: how fast is a streamed feed, and does its memory grow with the data set?
 
-    python -m benchmarks.streaming --data_dir=DIR > docs/streaming.json
+    python -m benchmarks.streaming --data_dir=DIR > docs/results/streaming.json
 
 Images per second of the loader alone and with the model, for 0, 1 and 2 workers, in turns; and the peak memory of a
 process, its workers included, that streams an ImageNet sample once and repeated.
