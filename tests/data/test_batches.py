@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from rethink.data import batches
+from rethink.schema.errors import UserError
 
 CASES = [(10, 4), (12, 4), (3, 4), (3, 10), (1, 1), (128, 128), (1000, 7)]  # examples, batch size
 
@@ -100,3 +101,10 @@ def test_evaluation_weighs_every_example_exactly_once(num_examples, batch_size):
         assert weights.any()
         np.add.at(total, places, weights)
     np.testing.assert_array_equal(total, 1)
+
+
+@pytest.mark.parametrize("remainder", ["pad", "", "Wrap"])
+def test_an_unknown_remainder_is_refused(remainder):
+    for call in (lambda: batches.count_steps_per_epoch(10, 4, remainder), lambda: rows(0, 1, remainder=remainder)):
+        with pytest.raises(UserError, match=f"^data.remainder='{remainder}' is unknown.*Choices: wrap, drop"):
+            call()

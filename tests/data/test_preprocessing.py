@@ -111,3 +111,20 @@ def test_an_image_is_whitened_by_itself():
     alone = [preprocessing.preprocess_images(images[i : i + 1], crop=0, whitening="per_image")[0] for i in range(5)]
     together = preprocessing.preprocess_images(images, crop=0, whitening="per_image")
     np.testing.assert_allclose(together, np.stack(alone), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("whitening", ["zca", "", "per-image"])
+def test_an_unknown_whitening_is_refused(whitening):
+    images = index_image(4, 4)
+    for call in (
+        lambda: preprocessing.preprocess_images(images, crop=0, whitening=whitening),
+        lambda: preprocessing.check_whitening((4, 4, 2), whitening),
+    ):
+        with pytest.raises(UserError, match=f"^preprocess.whiten='{whitening}' is unknown.*Choices: none, per_image"):
+            call()
+
+
+def test_symmetric_whitening_maps_0_and_255_to_minus_1_and_1():
+    images = np.array([0, 51, 255], np.uint8).reshape(1, 1, 3, 1)
+    values = np.asarray(preprocessing.preprocess_images(images, crop=0, whitening="symmetric"))
+    np.testing.assert_allclose(values.ravel(), [-1, -0.6, 1], rtol=1e-6)

@@ -1,4 +1,4 @@
-"""Where examples come from: the embedded digits, and TFDS directories read back exactly, without TensorFlow."""
+"""TFDS directories: read back exactly, by rows and as a whole, without TensorFlow; damaged ones are named."""
 
 import hashlib
 import io
@@ -12,195 +12,10 @@ import sys
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from PIL import Image
+from data_sets import IMAGES, LABELS, RNG, assert_exact, load, png, refusal, section, write_set
 
-from configs import base
 from rethink.data.registry import open_dataset
 from rethink.schema.errors import UserError
-
-RNG = np.random.default_rng(0)
-IMAGES = {name: RNG.integers(0, 256, (n, 6, 5, 3)).astype(np.uint8) for name, n in (("train", 23), ("test", 7))}
-LABELS = {name: RNG.integers(0, 4, len(images)) for name, images in IMAGES.items()}
-
-
-def section(**fields):
-    """The config section `data` of the base config, with some fields set and no cache."""
-    config = base.get_config().data
-    config.update({"cache_dir": "", **fields})
-    return config
-
-
-def load(**fields):
-    """Opens a set and loads both splits: (set, train, test)."""
-    opened = open_dataset(section(**fields))
-    return opened, opened.train.load(), opened.test.load()
-
-
-def refusal(**fields):
-    """The one line with which a set is refused."""
-    with pytest.raises(UserError) as error:
-        load(**fields)
-    assert "\n" not in str(error.value)
-    return str(error.value)
-
-
-def png(image):
-    buffer = io.BytesIO()
-    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def write_set(
-    root, images=IMAGES, labels=LABELS, *, name="tiny", version="1.0.0", shape=None, features=None, shards=1, **options
-):
-    """Prepares a TFDS set below `root`, stored in the order given; returns its directory.
-
-    Args:
-      images: split -> arrays, or encoded bytes; labels: split -> numbers below 4.
-      shape: as declared; the first image's without.
-      features: replaces image and label, for sets of another kind; their values are 0.
-      options: of `download_and_prepare`.
-    """
-
-    class Tiny(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-        VERSION = tfds.core.Version(version)
-
-        def _info(self):
-            first = next(iter(images.values()))
-            image = tfds.features.Image(shape=shape or first[0].shape, encoding_format="png")
-            own = {"image": image, "label": tfds.features.ClassLabel(num_classes=4)}
-            return tfds.core.DatasetInfo(
-                builder=self,
-                features=tfds.features.FeaturesDict(features or own),
-                supervised_keys=None if features else ("image", "label"),
-                disable_shuffling=True,
-            )
-
-        def _split_generators(self, dl_manager):
-            return {split: self._generate_examples(split) for split in images}
-
-        def _generate_examples(self, split):
-            for i, (image, label) in enumerate(zip(images[split], labels[split], strict=True)):
-                encoded = image if isinstance(image, bytes) else png(image)
-                own = {"image": io.BytesIO(encoded), "label": int(label)}
-                yield i, dict.fromkeys(features, 0) if features else own
-
-    Tiny.name = name
-    builder = Tiny(data_dir=root)
-    config = tfds.download.DownloadConfig(num_shards=shards)
-    builder.download_and_prepare(**{"file_format": "array_record", "download_config": config, **options})
-    return pathlib.Path(builder.data_dir)
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    """A directory with the set `tiny`; tests leave it as it is."""
-    root = tmp_path_factory.mktemp("tfds")
-    write_set(root, shards=3)
-    return root
-
-
-def assert_exact(split, name, rows=None):
-    rows = np.arange(len(LABELS[name])) if rows is None else rows
-    np.testing.assert_array_equal(split.images, IMAGES[name][rows], strict=True)
-    np.testing.assert_array_equal(split.labels, LABELS[name][rows].astype(np.int32), strict=True)
-    np.testing.assert_array_equal(split.ids, rows.astype(np.uint32), strict=True)
-
-
-def test_the_digits_are_all_there_once_and_known_by_their_position():
-    from sklearn.datasets import load_digits
-
-    opened, train, test = load(name="digits")
-    whole = load_digits()
-    assert opened.num_classes == 10
-    assert "scikit-learn" in opened.name
-    assert opened.train.image_shape == opened.test.image_shape == (8, 8, 1)
-    assert len(test.ids) == 360 and len(train.ids) == 1437
-    assert sorted([*train.ids, *test.ids]) == list(range(1797))
-    for split in (train, test):
-        assert (split.images.dtype, split.labels.dtype, split.ids.dtype) == (np.uint8, np.int32, np.uint32)
-        assert split.images.shape == (len(split.ids), 8, 8, 1)
-        assert (np.diff(split.ids.astype(int)) > 0).all()
-        np.testing.assert_array_equal(split.labels, whole.target[split.ids])
-        np.testing.assert_allclose(split.images[..., 0], whole.images[split.ids] * 255 / 16, atol=0.5)
-        assert (split.images.min(), split.images.max()) == (0, 255)
-        assert (np.bincount(split.labels) > 20).all()
-
-
-def test_the_split_of_the_digits_is_fixed_by_its_seed():
-    _, first, _ = load(name="digits")
-    _, again, _ = load(name="digits")
-    _, other, _ = load(name="digits", split_seed=1)
-    np.testing.assert_array_equal(first.ids, again.ids)
-    assert set(first.ids) != set(other.ids)
-    assert first.ids[:8].tolist() == [0, 1, 2, 3, 4, 6, 7, 8]
-
-
-@pytest.mark.parametrize("field, value", [("image_size", 16), ("train_split", "all"), ("test_split", "validation")])
-def test_what_has_no_meaning_for_the_digits_is_refused(field, value):
-    assert refusal(name="digits", **{field: value}).startswith(f"data.{field}={value!r} has no meaning for the digits")
-
-
-def test_a_test_fraction_that_leaves_nothing_to_train_on_is_refused():
-    message = refusal(name="digits", test_fraction=0.9999)
-    assert message.startswith("data.test_fraction=0.9999 takes 1797 of the 1797 digits")
-
-
-@pytest.mark.parametrize("fraction, count", [(0.5, 899), (0.001, 2), (0.9, 1618)])
-def test_the_test_fraction_of_the_digits_is_rounded_up(fraction, count):
-    _, train, test = load(name="digits", test_fraction=fraction)
-    assert (len(train.ids), len(test.ids)) == (1797 - count, count)
-
-
-def test_subsets_are_nested_and_keep_the_ids_of_the_whole():
-    _, whole, test = load(name="digits")
-    label_of = dict(zip(whole.ids.tolist(), whole.labels.tolist(), strict=True))
-    image_of = dict(zip(whole.ids.tolist(), whole.images, strict=True))
-    smaller = set()
-    for count in (1, 10, 500, 1437):
-        _, part, same_test = load(name="digits", train_examples=count)
-        assert len(part.ids) == len(part.labels) == len(part.images) == count
-        assert smaller < set(part.ids.tolist()) <= set(whole.ids.tolist())
-        assert part.ids.tolist() == sorted(part.ids)
-        assert [label_of[i] for i in part.ids.tolist()] == part.labels.tolist()
-        assert all((image_of[i] == image).all() for i, image in zip(part.ids.tolist(), part.images, strict=True))
-        np.testing.assert_array_equal(same_test.ids, test.ids)
-        smaller = set(part.ids.tolist())
-
-
-def test_another_split_seed_takes_another_subset(tiny):
-    subsets = [load(name="tiny", dir=str(tiny), train_examples=8, split_seed=seed)[1].ids for seed in (0, 0, 1)]
-    assert subsets[0].tolist() == subsets[1].tolist() != subsets[2].tolist()
-    assert subsets[0].tolist() != list(range(8))
-
-
-@pytest.mark.parametrize(
-    "name, field, most",
-    [
-        ("digits", "train_examples", 1437),
-        ("digits", "test_examples", 360),
-        ("tiny", "train_examples", 23),
-        ("tiny", "test_examples", 7),
-    ],
-)
-def test_more_examples_than_there_are_is_refused(name, field, most, tiny):
-    message = refusal(name=name, dir=str(tiny), **{field: most + 1})
-    assert f"data.{field}={most + 1}" in message
-    assert f"at most {most}" in message
-    _, train, test = load(name=name, dir=str(tiny), **{field: most})
-    assert len((train if field == "train_examples" else test).ids) == most
-
-
-@pytest.mark.parametrize("name", ["digits", "tiny"])
-def test_a_test_on_fewer_examples_is_on_a_fixed_part_of_the_test_set(name, tiny):
-    _, train, whole = load(name=name, dir=str(tiny))
-    _, same_train, few = load(name=name, dir=str(tiny), test_examples=4)
-    _, _, fewer = load(name=name, dir=str(tiny), test_examples=3)
-    np.testing.assert_array_equal(same_train.ids, train.ids)
-    assert len(few.ids) == 4 and set(fewer.ids) < set(few.ids) < set(whole.ids)
-    rows = np.searchsorted(whole.ids, few.ids)
-    for part, all_of_it in zip(few, whole, strict=True):
-        np.testing.assert_array_equal(part, all_of_it[rows], strict=True)
 
 
 def test_a_tfds_directory_is_read_back_exactly(tiny):
@@ -230,12 +45,6 @@ def test_rows_are_read_in_the_order_asked_for_and_as_often(tiny, count):
         part, whole = source.read(np.array(rows)), source.load()
         for seen, wanted in zip(part, whole, strict=True):
             np.testing.assert_array_equal(seen, wanted[rows], strict=True)
-
-
-def test_rows_of_the_digits_are_read_in_the_order_asked_for():
-    source = open_dataset(section(name="digits")).train
-    for seen, wanted in zip(source.read(np.array([3, 0, 3])), source.load(), strict=True):
-        np.testing.assert_array_equal(seen, wanted[[3, 0, 3]], strict=True)
 
 
 def test_a_split_may_be_sent_to_another_process(tiny):
@@ -407,20 +216,6 @@ def test_any_split_may_be_the_train_or_the_test_split(tiny):
     assert_exact(test, "train")
 
 
-@pytest.mark.parametrize("name", ["tiny", "digits"])
-def test_no_split_is_both_trained_and_tested_on(tiny, name):
-    message = refusal(name=name, dir=str(tiny), train_split="test")
-    assert message.startswith("data.train_split and data.test_split are both 'test'")
-
-
-def test_a_test_split_of_another_size_is_refused_at_once_and_brought_to_one_on_request(tmp_path):
-    train, test = (RNG.integers(0, 256, shape).astype(np.uint8) for shape in ((2, 8, 8, 3), (2, 9, 12, 3)))
-    write_set(tmp_path, {"train": train, "test": test}, {"train": [0, 1], "test": [0, 1]}, shape=(None, None, 3))
-    with pytest.raises(UserError, match="8x8x3 for training and 9x12x3 for testing: set --config.data.image_size"):
-        open_dataset(section(name="tiny", dir=str(tmp_path)))
-    load(name="tiny", dir=str(tmp_path), image_size=8)
-
-
 def test_a_home_directory_that_there_is_not_is_refused():
     assert refusal(name="tiny", dir="~no_such_user/x").startswith("data.dir='~no_such_user/x' names a home directory")
 
@@ -584,19 +379,6 @@ def test_real_photographs_of_many_sizes_are_brought_to_one(real_data):
     assert len(np.unique(loaded.labels)) == 100
 
 
-def test_splits_of_two_sizes_are_refused_and_brought_to_one_on_request(tmp_path):
-    images = {
-        name: RNG.integers(0, 256, (2, *shape, 3)).astype(np.uint8)
-        for name, shape in {"train": (8, 8), "test": (9, 12)}.items()
-    }
-    write_set(tmp_path, images, dict.fromkeys(images, [0, 1]), shape=(None, None, 3))
-    message = refusal(name="tiny", dir=str(tmp_path))
-    assert "8x8x3" in message and "9x12x3" in message
-    assert "--config.data.image_size" in message
-    _, train, test = load(name="tiny", dir=str(tmp_path), image_size=8)
-    assert train.images.shape == test.images.shape == (2, 8, 8, 3)
-
-
 @pytest.fixture(scope="module")
 def tfrecords(tmp_path_factory):
     """A directory with the set `tiny` as TensorFlow writes it by default."""
@@ -641,26 +423,3 @@ def test_tfrecords_without_tensorflow_are_refused_with_a_remedy(tmp_path, monkey
     message = refusal(name="tiny", dir=str(tmp_path))
     assert "tfrecord files, which TensorFlow reads" in message
     assert "pip install -e '.[tf]'" in message
-
-
-def test_testing_on_the_train_split_is_refused(tiny):
-    assert "data.train_split and data.test_split are both 'train'" in refusal(
-        name="tiny", dir=str(tiny), test_split="train"
-    )
-
-
-def test_classes_folds_labels_and_nothing_else():
-    whole, folded = (open_dataset(section(classes=classes)) for classes in (0, 2))
-    assert (whole.num_classes, folded.num_classes) == (10, 2)
-    for name, split in whole.splits.items():
-        before, after = split.load(), folded.splits[name].load()
-        np.testing.assert_array_equal(after.labels, before.labels % 2)
-        np.testing.assert_array_equal(after.images, before.images)
-        np.testing.assert_array_equal(after.ids, before.ids)
-        some = folded.splits[name].read(np.array([3, 1]))
-        np.testing.assert_array_equal(some.labels, before.labels[[3, 1]] % 2)
-
-
-@pytest.mark.parametrize("classes", [1, 11])
-def test_classes_that_can_not_be_made_are_refused(classes):
-    assert f"data.classes={classes} can't be made of the 10 classes" in refusal(classes=classes)

@@ -1,0 +1,198 @@
+"""The registry: names of sources, and what is done to every source alike: subsets, a held-out part, folded classes."""
+
+import pickle
+
+import numpy as np
+import pytest
+from data_sets import RNG, assert_exact, load, refusal, section, write_set
+
+from rethink.data import registry
+from rethink.data.dataset import Dataset, MemorySplit, Split, Subset
+from rethink.data.registry import open_dataset
+from rethink.schema.errors import UserError
+
+
+def assert_same_split(left, right):
+    for a, b in zip(left, right, strict=True):
+        np.testing.assert_array_equal(a, b, strict=True)
+
+
+@pytest.mark.parametrize("name", ["tiny", "tiny:1.0.0", "tfds:tiny", "tfds:tiny:1.0.0"])
+def test_a_tfds_set_is_named_with_and_without_its_scheme(tiny, name):
+    opened, train, test = load(name=name, dir=str(tiny))
+    assert opened.name == "tiny/1.0.0"
+    assert_exact(train, "train")
+    assert_exact(test, "test")
+
+
+@pytest.mark.parametrize("name", ["tfds", "tfds:", "tfds:../tiny", "foldr:tiny"])
+def test_a_scheme_without_a_set_is_refused(tiny, name):
+    assert refusal(name=name, dir=str(tiny)).startswith(f"data.name='{name}' is no data set's name: type 'digits'")
+
+
+def test_a_new_source_is_one_row_and_gets_subset_hold_out_and_folding(monkeypatch):
+    ids = np.arange(3, 63, 2, dtype=np.uint32)  # not its rows
+    images = np.repeat(ids.astype(np.uint8), 4).reshape(-1, 2, 2, 1)
+
+    def open_numbers(location, config):
+        full = MemorySplit(Split(images, (ids % 5).astype(np.int32), ids))
+        return Dataset(location, "none", 5, len(ids), {"train": full, "test": full})
+
+    monkeypatch.setitem(registry.DATASETS, "numbers", open_numbers)
+    fields = {"name": "numbers:a/b:c", "train_examples": 20, "test_examples": 6, "validation_fraction": 0.24}
+    opened = open_dataset(section(**fields, classes=2))
+    assert (opened.name, opened.num_classes, opened.full_train_examples) == ("a/b:c", 2, 30)
+    assert {name: len(split.ids) for name, split in opened.splits.items()} == {"train": 15, "validation": 5, "test": 6}
+    for split in opened.splits.values():
+        for part in (split.load(), split.read(np.arange(len(split.ids)))):
+            np.testing.assert_array_equal(part.ids, split.ids, strict=True)
+            np.testing.assert_array_equal(part.images[:, 0, 0, 0], split.ids.astype(np.uint8), strict=True)
+            np.testing.assert_array_equal(part.labels, (split.ids % 5 % 2).astype(np.int32), strict=True)
+        np.testing.assert_array_equal(split.read(np.array([4, 0, 4])).ids, split.ids[[4, 0, 4]])
+
+
+@pytest.mark.parametrize("name", ["digits", "tiny"])
+@pytest.mark.parametrize("count", [0, 20])
+def test_the_held_out_part_is_taken_from_the_training_examples_and_fixed_by_the_split_seed(tiny, name, count):
+    fields = {"name": name, "dir": str(tiny), "train_examples": count}
+    whole = open_dataset(section(**fields))
+    parts = [open_dataset(section(**fields, validation_fraction=0.3, split_seed=seed)) for seed in (0, 0, 1)]
+    for opened in parts:
+        assert list(opened.splits) == ["train", "validation", "test"]
+        train, held_out = opened.train.ids, opened.splits["validation"].ids
+        assert len(held_out) == -(-3 * len(whole.train.ids) // 10)
+        assert not set(train) & set(held_out)
+        assert (np.diff(train.astype(int)) > 0).all() and (np.diff(held_out.astype(int)) > 0).all()
+        assert opened.full_train_examples == whole.full_train_examples
+    assert set(parts[0].train.ids) | set(parts[0].splits["validation"].ids) == set(whole.train.ids)
+    np.testing.assert_array_equal(parts[0].train.ids, parts[1].train.ids)
+    assert set(parts[0].train.ids) != set(parts[2].train.ids)
+
+
+def test_holding_out_all_training_examples_is_refused():
+    message = refusal(name="digits", train_examples=10, validation_fraction=0.95)
+    assert message.startswith("data.validation_fraction=0.95 holds out all 10 training examples")
+
+
+def test_the_sources_split_is_used_as_it_is_without_a_subset(tiny):
+    whole = open_dataset(section(name="tiny", dir=str(tiny)))
+    assert not any(isinstance(split, Subset) for split in whole.splits.values())
+
+
+def test_a_subset_is_sent_to_another_process_without_what_was_read(tiny):
+    source = open_dataset(section(name="tiny", dir=str(tiny), train_examples=9, classes=2)).train
+    loaded = source.load()
+    source.read(np.array([1]))
+    sent = pickle.dumps(source)
+    assert len(sent) < 2000
+    assert_same_split(pickle.loads(sent).load(), loaded)
+    assert_same_split(pickle.loads(sent).read(np.arange(9)), loaded)
+
+
+def test_a_subset_of_examples_that_there_are_not_is_refused():
+    ids = np.array([2, 5, 9], np.uint32)
+    split = MemorySplit(Split(np.zeros((3, 1, 1, 1), np.uint8), np.zeros(3, np.int32), ids))
+    assert Subset(split, ids[[0, 2]]).load().ids.tolist() == [2, 9]
+    with pytest.raises(ValueError, match="ids that its split does not have"):
+        Subset(split, np.array([2, 6], np.uint32))
+
+
+def test_subsets_are_nested_and_keep_the_ids_of_the_whole():
+    _, whole, test = load(name="digits")
+    label_of = dict(zip(whole.ids.tolist(), whole.labels.tolist(), strict=True))
+    image_of = dict(zip(whole.ids.tolist(), whole.images, strict=True))
+    smaller = set()
+    for count in (1, 10, 500, 1437):
+        _, part, same_test = load(name="digits", train_examples=count)
+        assert len(part.ids) == len(part.labels) == len(part.images) == count
+        assert smaller < set(part.ids.tolist()) <= set(whole.ids.tolist())
+        assert part.ids.tolist() == sorted(part.ids)
+        assert [label_of[i] for i in part.ids.tolist()] == part.labels.tolist()
+        assert all((image_of[i] == image).all() for i, image in zip(part.ids.tolist(), part.images, strict=True))
+        np.testing.assert_array_equal(same_test.ids, test.ids)
+        smaller = set(part.ids.tolist())
+
+
+def test_another_split_seed_takes_another_subset(tiny):
+    subsets = [load(name="tiny", dir=str(tiny), train_examples=8, split_seed=seed)[1].ids for seed in (0, 0, 1)]
+    assert subsets[0].tolist() == subsets[1].tolist() != subsets[2].tolist()
+    assert subsets[0].tolist() != list(range(8))
+
+
+@pytest.mark.parametrize(
+    "name, field, most",
+    [
+        ("digits", "train_examples", 1437),
+        ("digits", "test_examples", 360),
+        ("tiny", "train_examples", 23),
+        ("tiny", "test_examples", 7),
+    ],
+)
+def test_more_examples_than_there_are_is_refused(name, field, most, tiny):
+    message = refusal(name=name, dir=str(tiny), **{field: most + 1})
+    assert f"data.{field}={most + 1}" in message
+    assert f"at most {most}" in message
+    _, train, test = load(name=name, dir=str(tiny), **{field: most})
+    assert len((train if field == "train_examples" else test).ids) == most
+
+
+@pytest.mark.parametrize("name", ["digits", "tiny"])
+def test_a_test_on_fewer_examples_is_on_a_fixed_part_of_the_test_set(name, tiny):
+    _, train, whole = load(name=name, dir=str(tiny))
+    _, same_train, few = load(name=name, dir=str(tiny), test_examples=4)
+    _, _, fewer = load(name=name, dir=str(tiny), test_examples=3)
+    np.testing.assert_array_equal(same_train.ids, train.ids)
+    assert len(few.ids) == 4 and set(fewer.ids) < set(few.ids) < set(whole.ids)
+    rows = np.searchsorted(whole.ids, few.ids)
+    for part, all_of_it in zip(few, whole, strict=True):
+        np.testing.assert_array_equal(part, all_of_it[rows], strict=True)
+
+
+@pytest.mark.parametrize("name", ["tiny", "digits"])
+def test_no_split_is_both_trained_and_tested_on(tiny, name):
+    message = refusal(name=name, dir=str(tiny), train_split="test")
+    assert message.startswith("data.train_split and data.test_split are both 'test'")
+
+
+def test_a_test_split_of_another_size_is_refused_at_once_and_brought_to_one_on_request(tmp_path):
+    train, test = (RNG.integers(0, 256, shape).astype(np.uint8) for shape in ((2, 8, 8, 3), (2, 9, 12, 3)))
+    write_set(tmp_path, {"train": train, "test": test}, {"train": [0, 1], "test": [0, 1]}, shape=(None, None, 3))
+    with pytest.raises(UserError, match="8x8x3 for training and 9x12x3 for testing: set --config.data.image_size"):
+        open_dataset(section(name="tiny", dir=str(tmp_path)))
+    load(name="tiny", dir=str(tmp_path), image_size=8)
+
+
+def test_splits_of_two_sizes_are_refused_and_brought_to_one_on_request(tmp_path):
+    images = {
+        name: RNG.integers(0, 256, (2, *shape, 3)).astype(np.uint8)
+        for name, shape in {"train": (8, 8), "test": (9, 12)}.items()
+    }
+    write_set(tmp_path, images, dict.fromkeys(images, [0, 1]), shape=(None, None, 3))
+    message = refusal(name="tiny", dir=str(tmp_path))
+    assert "8x8x3" in message and "9x12x3" in message
+    assert "--config.data.image_size" in message
+    _, train, test = load(name="tiny", dir=str(tmp_path), image_size=8)
+    assert train.images.shape == test.images.shape == (2, 8, 8, 3)
+
+
+def test_testing_on_the_train_split_is_refused(tiny):
+    assert "data.train_split and data.test_split are both 'train'" in refusal(
+        name="tiny", dir=str(tiny), test_split="train"
+    )
+
+
+def test_classes_folds_labels_and_nothing_else():
+    whole, folded = (open_dataset(section(classes=classes)) for classes in (0, 2))
+    assert (whole.num_classes, folded.num_classes) == (10, 2)
+    for name, split in whole.splits.items():
+        before, after = split.load(), folded.splits[name].load()
+        np.testing.assert_array_equal(after.labels, before.labels % 2)
+        np.testing.assert_array_equal(after.images, before.images)
+        np.testing.assert_array_equal(after.ids, before.ids)
+        some = folded.splits[name].read(np.array([3, 1]))
+        np.testing.assert_array_equal(some.labels, before.labels[[3, 1]] % 2)
+
+
+@pytest.mark.parametrize("classes", [1, 11])
+def test_classes_that_can_not_be_made_are_refused(classes):
+    assert f"data.classes={classes} can't be made of the 10 classes" in refusal(classes=classes)
