@@ -1,6 +1,7 @@
 """Owns the benchmark of speed: its flags, the order of its parts, the table and the file.
 
-    python -m benchmarks --only=epochs,around,limits --models=mlp_1x512,mlp_3x512 --data_dir=DIR --output=docs/results/speed_mlps.json
+    python -m benchmarks --only=epochs,around,limits --models=mlp_1x512,mlp_3x512 \
+        --data_dir=DIR --output=docs/results/speed_mlps.json
     python -m benchmarks --only=epochs,around,limits --models=alexnet,inception,inception_no_bn --examples=2560 \
         --data_dir=DIR --output=docs/results/speed_convolutional.json
     python -m benchmarks --only=fit,start,memory --data_dir=DIR --output=docs/results/speed_starts.json

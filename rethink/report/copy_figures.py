@@ -2,8 +2,8 @@
 
 Refuses to make any: runs and the page have written them.
 
-    python -m rethink.report.copy_figures runs/figure1bc-HASH docs/figure1bc --tables=orderings
-    python -m rethink.report.copy_figures runs/table1-HASH docs/table1 --tables=table1,table1-orderings
+    python -m rethink.report.copy_figures runs/figure1bc-HASH docs/results/figure1bc --tables=orderings
+    python -m rethink.report.copy_figures runs/table1-HASH docs/results/table1 --tables=table1,table1-orderings
 """
 
 import argparse
@@ -67,7 +67,7 @@ def main() -> None:
         prog="python -m rethink.report.copy_figures", description="Small results of a table, to stand beside a text."
     )
     parser.add_argument("folder", type=pathlib.Path, metavar="WORKDIR", help="of a table or a sweep")
-    parser.add_argument("prefix", type=pathlib.Path, metavar="PREFIX", help="of the copies, such as docs/table1")
+    parser.add_argument("prefix", type=pathlib.Path, metavar="PREFIX", help="of the copies: docs/results/table1")
     parser.add_argument("--tables", default="", help="such as table1,table1-orderings, or orderings of a figure")
     arguments = parser.parse_args()
     try:
