@@ -101,7 +101,7 @@ def test_a_model_of_your_own(package, run_main):
 
 def test_a_model_with_a_name(package, run_main):
     follow("A model with a name", package)
-    run, _ = run_main(config="cifar_true.py:small_conv", *("data.name=digits", "preprocess.crop=8"))
+    run, _ = run_main("data.name=digits", "preprocess.crop=8", config="cifar_true.py:small_conv")
     manifest = read_manifest(run)
     assert manifest["parameters"] == (9 * 8 + 8) + (9 * 8 * 16 + 16) + (16 * 10 + 10)
     assert manifest["config"]["optimizer.learning_rate"] == 0.05
