@@ -1,6 +1,6 @@
 """Owns one question: are the members of a table faster trained together than one after the other?
 
-    python -m benchmarks.groups --data_dir=DIR > docs/groups.json
+    python -m benchmarks.groups --data_dir=DIR > docs/results/groups_digits.json
 
 A sweep over the rate of random labels on CIFAR10 (mlp_1x512), or without DIR on the embedded digits (mlp_tiny): all its
 members as a group, and each by itself, in turns; a first turn, which compiles, is left out. `whole` is the time of all
@@ -27,7 +27,7 @@ from rethink.schema import grid
 
 Seconds = dict[str, float]
 Runs = list[tuple[ConfigDict, str]]
-LAUNCH = Launch(brief=True)
+LAUNCH = Launch(quiet=True)
 
 
 def main() -> None:

@@ -19,8 +19,6 @@ from hypothesis import settings as effort
 from hypothesis import strategies as st
 
 from configs import digits_random
-from rethink.experiment import input_pipeline
-from rethink.experiment.run import CHOICES
 from rethink.experiment.setup import make_run_spec
 from rethink.schema import grid, validation
 from rethink.schema.errors import UserError
@@ -46,7 +44,7 @@ def outcome(config):
     try:
         found = [member.config for member in grid.expand_grid(config)] if grid.is_sweep(config) else [config]
         for member in found[:: max(1, len(found) - 1)]:
-            validation.validate(member, CHOICES)
+            validation.validate(member)
         return [(member, make_run_spec(member)) for member in found[:: max(1, len(found) - 1)]]
     except UserError as error:
         return str(error)
@@ -71,14 +69,14 @@ def is_shown(value, line):
 
 def check_design(config, design):
     """Checks that a plan is one that can be carried out, and that no field which asks for something is passed over."""
-    plan, data = design.plan, design.data
+    plan, data = design.plan, design.pipeline.dataset
     assert 1 <= plan.total_steps < 2**31 and 1 <= plan.steps_per_epoch
     assert min(plan.steps_per_call, plan.evaluate_every, plan.checkpoint_every, plan.log_every) >= 1
     ids = np.concatenate([split.ids for split in data.splits.values()])
     assert len(set(ids)) == len(ids) and all(len(split.ids) for split in data.splits.values())
-    rows = input_pipeline.train_rows(config, data)(plan.total_steps - 1, 1)[0]
+    rows = design.pipeline.train_rows(plan.total_steps - 1, 1)[0]
     assert len(rows) == config.train.batch_size and rows.max() < len(data.train.ids)
-    assert len(rows) <= len(data.train.ids) and input_pipeline.evaluation_batch_size(config, data) <= len(ids)
+    assert len(rows) <= len(data.train.ids) and design.pipeline.evaluation_batch_size <= len(ids)
     for at in (0, plan.total_steps // 2, plan.total_steps - 1):
         rates = float(design.schedule(at)), float(design.schedule(jnp.int32(at)))
         assert all(0 <= rate < math.inf for rate in rates) and (at or min(rates) > 0), rates
@@ -107,10 +105,10 @@ def check_compiled(config, design):
     def evaluation_step(given, batch):
         return given, design.evaluation_step(given, batch, jnp.ones(batch.labels.shape))
 
-    sizes = config.train.batch_size, input_pipeline.evaluation_batch_size(config, design.data)
+    sizes = config.train.batch_size, design.pipeline.evaluation_batch_size
     for size, program in zip(sizes, (design.make_train_step(config.seed), evaluation_step), strict=True):
         labels = jax.ShapeDtypeStruct((1, size), jnp.int32)
-        images = jax.ShapeDtypeStruct((1, size, *design.data.train.image_shape), jnp.uint8)
+        images = jax.ShapeDtypeStruct((1, size, *design.pipeline.dataset.train.image_shape), jnp.uint8)
         batch = step.Batch(images, labels, labels, jax.ShapeDtypeStruct((1, size), jnp.uint32))
         mapped = jax.vmap(program, in_axes=(None, 0), out_axes=(None, 0), axis_name=devices.AXIS)
         jaxpr, (after, _) = jax.make_jaxpr(mapped, return_shape=True)(before, batch)

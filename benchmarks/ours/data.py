@@ -12,7 +12,7 @@ import numpy as np
 
 from configs import cifar_random
 from rethink.data.registry import open_dataset
-from rethink.experiment import input_pipeline
+from rethink.experiment.input_pipeline import InputPipeline
 
 
 @contextlib.contextmanager
@@ -39,7 +39,7 @@ class Data:
 
     def copy(self, folder: str) -> None:
         """Writes the images as stored and the labels as trained on: SPLIT_images.npy and SPLIT_labels.npy."""
-        splits = input_pipeline.corrupt_splits(self._config, open_dataset(self._config.data))
+        splits = InputPipeline(self._config, open_dataset(self._config.data)).corrupt_splits()
         for name, split in splits.items():
             for part in ("images", "labels"):
                 np.save(

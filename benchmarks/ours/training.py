@@ -63,7 +63,7 @@ class Training:
         self._config, self._stack = config, stack
         self._setup = set_up_run(config)
         stack.callback(self._setup.feed.close)
-        found, expected = self._setup.facts["parameters"], architectures.PARAMETERS[config_name(config)]
+        found, expected = self._setup.metadata["parameters"], architectures.PARAMETERS[config_name(config)]
         assert found == expected == architectures.parameters(config_name(config)), f"{found:,} parameters"
         self._state = self._setup.compiled.place(self._setup.start)
         self._step, self._evaluated = 0, False
@@ -133,7 +133,7 @@ class Training:
         }
 
     def _events(self, *, stop_accuracy: float, evaluate: Callable) -> Generator[loop.Event, None, None]:
-        """Yields the events of a new run, each acted on as in `story.train`."""
+        """Yields the events of a new run, each acted on as in `experiment.train`."""
         config, setup, history = self._config, self._setup, loop.History()
         with contextlib.ExitStack() as stack:
             record = stack.enter_context(records.open_run(stack.enter_context(tempfile.TemporaryDirectory()), config))
@@ -151,7 +151,7 @@ class Training:
                 is_finite=setup.compiled.is_finite,
                 should_stop=lambda together: False,
             ):
-                reporter.take(event, history)
+                reporter.handle_event(event, history)
                 yield event
 
 

@@ -1,4 +1,9 @@
-"""TODO."""
+"""The way of an image from the data set to the model: rows, feed, corruption, crop, augmentation, whitening.
+
+Each op stands in a module of its own, in data/ or regularization/; here they are put together. Nothing is trained.
+
+    dataset -> rows -> corruption (once, or in each step) -> [augmentation | centre crop] -> whitening -> model
+"""
 
 import functools
 import math
@@ -10,202 +15,242 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from rethink import randomness
-from rethink.data import batches, preprocessing, streaming
+from rethink.data import batches, fingerprints, preprocessing, streaming
 from rethink.data.corruption.pixels import Moments, count_values, make_moments, measure_moments
 from rethink.data.corruption.spec import Corrupted, CorruptionSpec, corrupt_split, make_corruption_spec
 from rethink.data.dataset import Dataset, Split
 from rethink.data.provenance import Provenance
 from rethink.regularization import augmentation
+from rethink.schema.errors import pick
 from rethink.training import devices, distributed, feeds, step
 
-
-def _view(config: ConfigDict) -> Callable[[jax.Array], jax.Array]:
-    """Returns images -> what the model sees in evaluation."""
-    return functools.partial(
-        preprocessing.preprocess_images, crop=config.preprocess.crop, whitening=config.preprocess.whiten
-    )
-
-
-def _training_view(
-    config: ConfigDict, seed: Any, augment: augmentation.Augmentation, size: tuple[int, int]
-) -> Callable[[jax.Array, step.Batch], jax.Array]:
-    """Returns (step, batch) -> what the model sees in training: another augmentation for each step and example."""
-    view = _view(config)
-    if augment.is_off:
-        return lambda _, batch: view(batch.images)
-    key = randomness.key_for(seed, "augmentation")
-
-    def training_view(at: jax.Array, batch: step.Batch) -> jax.Array:
-        images = augment(jax.random.fold_in(key, at), batch.ids, batch.images, size=size)
-        return preprocessing.whiten_images(images, config.preprocess.whiten)
-
-    return training_view
-
-
-FEEDS = ("auto", "resident", "streamed")
 GIB = 2**30
 BATCHES_PER_WORKER = 16  # an evaluation that is shorter is not worth the start of a process
 
-Provenances = dict[str, Provenance]  # by split
 
+class InputPipeline:
+    """The input of one run, from the open data set to the model.
 
-def make_feed(name: str, config: ConfigDict, data: Dataset, total_steps: int) -> tuple[feeds.Feed, Provenances]:
-    """Returns the feed "resident" or "streamed" of a data set, and the provenance of each of its splits.
-
-    A resident feed reads and corrupts all examples now, and their provenance is full; a streamed feed's fills up in the
-    first pass over each split.
+    Attributes:
+      train_rows: (first step, steps) -> rows of global batches, int32 [steps, batch]; picklable, for worker processes.
+      feed_kind: "resident" or "streamed"; feed_reason: why, for the screen.
+      provenance: split -> what is recorded of this process's examples: complete at once with a resident feed, after the
+        first evaluation of the split with a streamed one.
     """
-    provenance = {split: Provenance() for split in data.splits}
-    if name == "resident":
-        return _resident_feed(config, data, provenance), provenance
-    return _streamed_feed(config, data, total_steps, provenance), provenance
 
-
-def choose_feed(config: ConfigDict, data: Dataset, copies: int = 1) -> tuple[str, str]:
-    """Returns ("resident" or "streamed", why): as the config section `data` says, or by the size as uint8.
-
-    Args:
-      copies: of the images, where runs that are trained together hold several.
-    """
-    size = copies * stored_size(data) / GIB
-    if config.feed != "auto":
-        return config.feed, f"{size:.2f} GiB"
-    fits = size <= config.resident_limit_gib
-    return "resident" if fits else "streamed", f"{size:.2f} GiB, limit {config.resident_limit_gib:g}"
-
-
-def bytes_per_step(config: ConfigDict, data: Dataset) -> int:
-    """Returns the bytes of images that a process hands to the devices for each step: 0 for a resident feed."""
-    if choose_feed(config.data, data)[0] == "resident":
-        return 0
-    part = devices.process_slice(config.train.batch_size)
-    return (part.stop - part.start) * math.prod(data.train.image_shape)
-
-
-def stored_size(data: Dataset) -> int:
-    """Returns the bytes of all splits' images as uint8."""
-    return sum(len(split.ids) for split in data.splits.values()) * math.prod(data.train.image_shape)
-
-
-def corrupt_splits(config: ConfigDict, data: Dataset) -> dict[str, Corrupted]:
-    """Returns every split of a data set in host memory, corrupted as the config says."""
-    raw = {name: split.load() for name, split in data.splits.items()}
-    moments = _moments(config, data, lambda: count_values(raw["train"].images))
-    return {name: corrupt_split(raw.pop(name), _corruption_spec(config, data, name), moments) for name in data.splits}
-
-
-def fingerprint_splits(splits: dict[str, Corrupted]) -> dict[str, str]:
-    """Returns the fingerprints of whole splits, of images and labels, named as those of a training run."""
-    found = {}
-    for name, split in splits.items():
-        provenance = Provenance()
-        provenance.add(split)
-        prefix = "" if name == "train" else f"{name}_"
-        found.update({prefix + part: value for part, value in provenance.fingerprints(distributed.all_gather).items()})
-    return found
-
-
-def _resident_feed(config: ConfigDict, data: Dataset, provenance: Provenances) -> feeds.ResidentFeed:
-    splits = corrupt_splits(config, data)
-    for name, split in splits.items():
-        provenance[name].add(Corrupted(*(part[devices.process_stride()] for part in split)))
-        provenance[name].complete = True
-    rows = train_rows(config, data)
-    part = devices.process_slice(config.train.batch_size)
-    return feeds.ResidentFeed(
-        splits,
-        train_rows=lambda first_step, steps: rows(first_step, steps)[:, part],
-        evaluation_rows={name: _evaluation_rows(config, data, name) for name in splits},
-    )
-
-
-def _streamed_feed(config: ConfigDict, data: Dataset, total_steps: int, provenance: Provenances) -> feeds.StreamedFeed:
-    rows = {name: _evaluation_rows(config, data, name) for name in data.splits}
-
-    def read(name: str) -> Iterator[tuple[Split, np.ndarray]]:
-        """Yields (batch, weights) over a split."""
-        numbers = [batch for batch, _ in rows[name]]
-        parts = streaming.stream_batches(
-            data.splits[name],
-            numbers.__getitem__,
-            first=0,
-            last=len(numbers),
-            workers=min(config.data.workers, len(numbers) // BATCHES_PER_WORKER),
+    def __init__(self, config: ConfigDict, dataset: Dataset):
+        """Reads no example yet."""
+        self.config, self.dataset = config, dataset
+        self.train_rows: Callable[[int, int], np.ndarray] = functools.partial(
+            batches.select_train_rows,
+            config.seed,
+            num_examples=len(dataset.train.ids),
+            batch_size=config.train.batch_size,
+            remainder=config.data.remainder,
         )
-        yield from zip(parts, (weights for _, weights in rows[name]), strict=True)
+        self.feed_kind, self.feed_reason = self.choose_feed()
+        self.provenance = {split: Provenance() for split in dataset.splits}
+        self._augment = augmentation.from_config(config.augmentation)
 
-    def count_train_values() -> np.ndarray:
-        with distributed.sync_errors():
-            counts = np.zeros((data.train.image_shape[-1], 256), np.int64)
-            for part, weights in read("train"):
-                counts += count_values(part.images[weights > 0])
-        return distributed.all_gather(counts).sum(axis=0)
+    # Sizes, and which feed suits them.
 
-    moments = _moments(config, data, count_train_values)
-    recipes = {name: _corruption_spec(config, data, name) for name in data.splits}
+    @property
+    def stored_size(self) -> int:
+        """Bytes of all splits' images as uint8."""
+        return sum(len(split.ids) for split in self.dataset.splits.values()) * math.prod(self.dataset.train.image_shape)
 
-    def evaluation_stream(name: str) -> Iterator[tuple[Split, np.ndarray]]:
-        for part, weights in read(name):
-            if (
-                weights.any() and not provenance[name].complete
-            ):  # a process's share of the last batch may be all padding
-                there = Split(*(values[weights > 0] for values in part))
-                provenance[name].add(corrupt_split(there, recipes[name], moments))
-            yield part, weights
-        provenance[name].complete = True
+    @property
+    def evaluation_batch_size(self) -> int:
+        """Examples in a global batch of evaluation, the same for all splits: at most as many as in the longest."""
+        longest = max(len(split.ids) for split in self.dataset.splits.values())
+        return devices.round_up_batch(min(self.config.evaluate.batch_size, longest))
 
-    return feeds.StreamedFeed(
-        train_stream=lambda first_step: streaming.stream_batches(
-            data.train,
-            functools.partial(
-                batches.select_process_rows, train_rows(config, data), devices.process_slice(config.train.batch_size)
+    @property
+    def bytes_per_step(self) -> int:
+        """Bytes of images that this process hands to its devices for each training step: 0 with a resident feed."""
+        if self.feed_kind == "resident":
+            return 0
+        share = devices.process_slice(self.config.train.batch_size)
+        return (share.stop - share.start) * math.prod(self.dataset.train.image_shape)
+
+    def choose_feed(self, copies: int = 1) -> tuple[str, str]:
+        """Returns ("resident" or "streamed", why): as `data.feed` says, where that is "auto" by the stored size.
+
+        Args:
+          copies: of the images, where runs that are trained together hold several.
+
+        Raises:
+          UserError: `data.feed` is unknown.
+        """
+        config, size = self.config.data, copies * self.stored_size / GIB
+        pick({"auto": None, **FEEDS}, config.feed, "data.feed")
+        if config.feed != "auto":
+            return config.feed, f"{size:.2f} GiB"
+        is_small = size <= config.resident_limit_gib
+        return "resident" if is_small else "streamed", f"{size:.2f} GiB, limit {config.resident_limit_gib:g}"
+
+    # Corruption: of whole splits in host memory, or of each batch on the devices.
+
+    def corruption_spec(self, split: str) -> CorruptionSpec:
+        """Returns what is done to the examples of a split; "validation" is corrupted as "train"."""
+        config = self.config
+        return make_corruption_spec(config.corruption, config.seed, self.dataset.num_classes, train=split != "test")
+
+    def corrupt_splits(self) -> dict[str, Corrupted]:
+        """Returns every split, read and corrupted in host memory; takes this process's share into the provenance."""
+        raw = {name: split.load() for name, split in self.dataset.splits.items()}
+        moments = self._moments(lambda: count_values(raw["train"].images))
+        splits = {}
+        for name, provenance in self.provenance.items():
+            splits[name] = corrupt_split(raw.pop(name), self.corruption_spec(name), moments)
+            provenance.add(Corrupted(*(values[devices.process_stride()] for values in splits[name])))
+            provenance.complete = True
+        return splits
+
+    def _moments(self, count_train_values: Callable[[], np.ndarray]) -> Moments:
+        """Returns the moments of the clean training images, zeros where the corruption does not read them.
+
+        Args:
+          count_train_values: as of `count_values`: int64 [channels, 256].
+        """
+        if self.config.corruption.pixels == "gaussian":
+            return measure_moments(count_train_values())
+        return make_moments(*np.zeros((2, self.dataset.train.image_shape[-1])))
+
+    # What the model sees.
+
+    def check_input_shape(self) -> tuple[int, int, int]:
+        """Returns (height, width, channels) of the model's input.
+
+        Raises:
+          UserError: crop, whitening or augmentation can't be done to these images, or have no effect on them.
+        """
+        image_shape = self.dataset.train.image_shape
+        size = preprocessing.crop_size(image_shape, self.config.preprocess.crop)
+        preprocessing.check_whitening((*size, image_shape[-1]), self.config.preprocess.whiten)
+        self._augment.check(image_shape, size)
+        return (*size, image_shape[-1])
+
+    def evaluation_view(self, images: jax.Array) -> jax.Array:
+        """Returns the model's input in evaluation: float32 [batch, *input shape].
+
+        Args:
+          images: as stored, uint8 [batch, height, width, channels].
+        """
+        config = self.config.preprocess
+        return preprocessing.preprocess_images(images, crop=config.crop, whitening=config.whiten)
+
+    def train_view(self, seed: Any) -> Callable[[jax.Array, step.Batch], jax.Array]:
+        """Returns (step, batch) -> the model's input in training, float32 [batch, *input shape].
+
+        Each step and example draws another augmentation, which takes the place of the centre crop.
+
+        Args:
+          seed: an int, or a uint32 scalar inside a compiled function.
+        """
+        if self._augment.is_off:
+            return lambda _, batch: self.evaluation_view(batch.images)
+        key = randomness.key_for(seed, "augmentation")
+        size = preprocessing.crop_size(self.dataset.train.image_shape, self.config.preprocess.crop)
+
+        def view(step_number: jax.Array, batch: step.Batch) -> jax.Array:
+            images = self._augment(jax.random.fold_in(key, step_number), batch.ids, batch.images, size=size)
+            return preprocessing.whiten_images(images, self.config.preprocess.whiten)
+
+        return view
+
+    # Feeds: how batches reach the devices.
+
+    def make_feed(self, total_steps: int) -> feeds.Feed:
+        """Returns the feed of kind `feed_kind`; a resident one reads and corrupts all examples now."""
+        return FEEDS[self.feed_kind](self, total_steps)
+
+    def evaluation_rows(self, split: str) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Returns (rows int32, weights float32), both [batch], of this process: the batches cover a split once."""
+        share = devices.process_slice(self.evaluation_batch_size)
+        covering = batches.cover_examples(len(self.dataset.splits[split].ids), self.evaluation_batch_size)
+        return [(rows[share], weights[share]) for rows, weights in covering]
+
+    def _make_resident_feed(self, total_steps: int) -> feeds.ResidentFeed:
+        splits = self.corrupt_splits()
+        share = devices.process_slice(self.config.train.batch_size)
+        return feeds.ResidentFeed(
+            splits,
+            train_rows=lambda first_step, steps: self.train_rows(first_step, steps)[:, share],
+            evaluation_rows={name: self.evaluation_rows(name) for name in splits},
+        )
+
+    def _make_streamed_feed(self, total_steps: int) -> feeds.StreamedFeed:
+        rows = {name: self.evaluation_rows(name) for name in self.dataset.splits}
+
+        def read_split(name: str) -> Iterator[tuple[Split, np.ndarray]]:
+            """Yields (examples as stored, weights) of this process's share of a split."""
+            numbers = [batch for batch, _ in rows[name]]
+            parts = streaming.stream_batches(
+                self.dataset.splits[name],
+                numbers.__getitem__,
+                first=0,
+                last=len(numbers),
+                workers=min(self.config.data.workers, len(numbers) // BATCHES_PER_WORKER),
+            )
+            yield from zip(parts, (weights for _, weights in rows[name]), strict=True)
+
+        def count_train_values() -> np.ndarray:
+            with distributed.sync_errors():
+                counts = np.zeros((self.dataset.train.image_shape[-1], 256), np.int64)
+                for examples, weights in read_split("train"):
+                    counts += count_values(examples.images[weights > 0])
+            return distributed.all_gather(counts).sum(axis=0)
+
+        moments = self._moments(count_train_values)
+        specs = {name: self.corruption_spec(name) for name in self.dataset.splits}
+
+        def stream_evaluation(name: str) -> Iterator[tuple[Split, np.ndarray]]:
+            """Yields as `read_split`; the first pass is corrupted on the host too, for the provenance."""
+            provenance = self.provenance[name]
+            for examples, weights in read_split(name):
+                # A process's share of the last batch may be all padding.
+                if weights.any() and not provenance.complete:
+                    unpadded = Split(*(values[weights > 0] for values in examples))
+                    provenance.add(corrupt_split(unpadded, specs[name], moments))
+                yield examples, weights
+            provenance.complete = True
+
+        share = devices.process_slice(self.config.train.batch_size)
+        return feeds.StreamedFeed(
+            train_stream=lambda first_step: streaming.stream_batches(
+                self.dataset.train,
+                functools.partial(batches.select_process_rows, self.train_rows, share),
+                first=first_step,
+                last=total_steps,
+                workers=self.config.data.workers,
             ),
-            first=first_step,
-            last=total_steps,
-            workers=config.data.workers,
-        ),
-        evaluation_stream=evaluation_stream,
-        batch_of={name: functools.partial(_corrupted_batch, recipes[name], moments) for name in data.splits},
-    )
+            evaluation_stream=stream_evaluation,
+            batch_of={name: functools.partial(_corrupt_batch, specs[name], moments) for name in specs},
+        )
+
+    # What proves that two runs trained on the same examples, in the same order.
+
+    def fingerprint_splits(self) -> dict[str, str]:
+        """Returns name -> fingerprint of the images and labels of all splits, over all processes, which all call it."""
+        return {
+            name if split == "train" else f"{split}_{name}": value
+            for split, provenance in self.provenance.items()
+            for name, value in provenance.merge_fingerprints(distributed.all_gather).items()
+        }
+
+    def fingerprint_order(self, steps_per_epoch: int) -> str:
+        """Returns the fingerprint of the first epoch's rows."""
+        return fingerprints.fingerprint_order([self.train_rows(0, steps_per_epoch)])
 
 
-def _corrupted_batch(recipe: CorruptionSpec, moments: Moments, data: Any, item: Any) -> step.Batch:
-    """Makes one device's batch of `item`, a Split, inside the program; a streamed feed has no `data`."""
-    images, given, _ = recipe.apply(item.ids, item.images, item.labels, moments)
+def _corrupt_batch(spec: CorruptionSpec, moments: Moments, data: Any, item: Any) -> step.Batch:
+    """Returns one device's batch of `item`, a Split, inside the step; a streamed feed has no `data`."""
+    images, given, _ = spec.apply(item.ids, item.images, item.labels, moments)
     return step.Batch(images, given, item.labels, item.ids)
 
 
-def _corruption_spec(config: ConfigDict, data: Dataset, split: str) -> CorruptionSpec:
-    return make_corruption_spec(config.corruption, config.seed, data.num_classes, train=split != "test")
-
-
-def _moments(config: ConfigDict, data: Dataset, count_values: Callable[[], np.ndarray]) -> Moments:
-    """Returns the moments of the clean training images, where the corruption asks for them."""
-    if config.corruption.pixels == "gaussian":
-        return measure_moments(count_values())
-    return make_moments(*np.zeros((2, data.train.image_shape[-1])))
-
-
-def train_rows(config: ConfigDict, data: Dataset) -> Callable[[int, int], np.ndarray]:
-    """Returns (first step, steps) -> rows of global batches."""
-    return functools.partial(
-        batches.select_train_rows,
-        config.seed,
-        num_examples=len(data.train.ids),
-        batch_size=config.train.batch_size,
-        remainder=config.data.remainder,
-    )
-
-
-def evaluation_batch_size(config: ConfigDict, data: Dataset) -> int:
-    """Returns the global size of evaluation batches, the same for all splits: none is longer than the longest."""
-    longest = max(len(split.ids) for split in data.splits.values())
-    return devices.round_up_batch(min(config.evaluate.batch_size, longest))
-
-
-def _evaluation_rows(config: ConfigDict, data: Dataset, split: str) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Returns this process's part of the batches (rows, weights) that cover a split once."""
-    batch_size = evaluation_batch_size(config, data)
-    part = devices.process_slice(batch_size)
-    covering = batches.cover_examples(len(data.splits[split].ids), batch_size)
-    return [(rows[part], weights[part]) for rows, weights in covering]
+FEEDS: dict[str, Callable[[InputPipeline, int], feeds.Feed]] = {
+    "resident": InputPipeline._make_resident_feed,
+    "streamed": InputPipeline._make_streamed_feed,
+}

@@ -1,11 +1,11 @@
-"""Owns a run that is made again from its own directory: its manifest's config, and whether the rows come out alike.
+"""Reruns a run from its own directory, by the config in its manifest, and compares the rows of both.
 
-Refuses to change anything of the config: for another run, start main.py with its overrides.
+Nothing of the config is changed: for another run, start main.py with its overrides.
 
-    python -m rethink.experiment.rerun runs/NAME-HASH                   # goes on with an interrupted run
-    python -m rethink.experiment.rerun runs/NAME-HASH --workdir=DIR     # the same run from its start, and a comparison with it
+    python -m rethink.experiment.rerun runs/NAME-HASH                   # resumes an interrupted run
+    python -m rethink.experiment.rerun runs/NAME-HASH --workdir=DIR     # the same run from its start, and a comparison
 
-Exit code: that of main.py, and 1 where the new run has ended well and came to something else.
+Exit code: that of main.py, and 1 where the new run has ended well and its records differ.
 """
 
 import argparse
@@ -36,15 +36,16 @@ def read_config(folder: pathlib.Path) -> ConfigDict:
 
 
 def compare_runs(first: pathlib.Path, second: pathlib.Path) -> tuple[str, bool]:
-    """Returns one line on two runs of one config, and whether they saw the same examples and came to the same.
+    """Returns one line on two runs of one config, and whether their examples and their results are the same.
 
     Compared are the fingerprints of the data, the rows of metrics.jsonl, and the results, all but times.
     """
     manifests = [records.read_run(folder) for folder in (first, second)]
-    prints = [manifest.get("fingerprints", {}) for manifest in manifests]
-    changed = _differing(*prints)
+    # Data.
+    changed = _differing(*(manifest.get("fingerprints", {}) for manifest in manifests))
     if changed:
         return f"Other data: the fingerprints of {', '.join(sorted(changed))} differ from those in {first}.", False
+    # Rows; other versions may explain a difference.
     versions = _differing(*(manifest.get("versions", {}) for manifest in manifests))
     why = f"; of another version now: {', '.join(versions)}" if versions else ""
     rows = [records.read_rows(folder / "metrics.jsonl") for folder in (first, second)]
@@ -52,6 +53,7 @@ def compare_runs(first: pathlib.Path, second: pathlib.Path) -> tuple[str, bool]:
         if before != now:
             fields, step = ", ".join(_differing(before, now)), (before or now)["step"]
             return f"Same data, other rows: from step {step:,} on {fields} differ from {first}{why}.", False
+    # Results.
     results = _differing(*(_result(manifest) for manifest in manifests))
     if results:
         return f"Same data and rows, other results: {', '.join(results)} differ from {first}{why}.", False
@@ -77,7 +79,7 @@ def _untimed(value: Any) -> Any:
     return [_untimed(part) for part in value] if isinstance(value, list) else value
 
 
-def _run(config: ConfigDict, folder: pathlib.Path) -> int:
+def _run_recorded(config: ConfigDict, folder: pathlib.Path) -> int:
     """Runs a config that was recorded, maybe by a version with other fields; returns the exit code."""
     try:
         return run_experiment(config, str(folder), Launch())
@@ -85,22 +87,22 @@ def _run(config: ConfigDict, folder: pathlib.Path) -> int:
         if "ml_collections" not in traceback.extract_tb(error.__traceback__)[-1].filename:
             raise
         raise UserError(
-            f"The run's config lacks a field that this version has ({error}): make it again by the version of before, "
-            "which its manifest names."
+            f"The run's config lacks a field that this version has ({error}): rerun it with the version that its "
+            "manifest names."
         ) from error
 
 
 def main() -> int:
-    """Makes the run that the command line names again; returns the exit code."""
-    parser = argparse.ArgumentParser(description="Makes a run again from its own directory.")
+    """Reruns the run that the command line names; returns the exit code."""
+    parser = argparse.ArgumentParser(description="Reruns a run from its own directory.")
     parser.add_argument("folder", type=pathlib.Path, metavar="RUN", help="a run directory")
-    parser.add_argument("--workdir", type=pathlib.Path, help="makes it from its start there, and compares")
+    parser.add_argument("--workdir", type=pathlib.Path, help="reruns it from its start there, and compares")
     arguments = parser.parse_args()
     try:
         config = read_config(arguments.folder)
         if arguments.workdir and arguments.workdir.resolve() == arguments.folder.resolve():
             raise UserError(f"--workdir={arguments.workdir} is the run itself: choose a new directory.")
-        exit_code = _run(config, arguments.workdir or arguments.folder)
+        exit_code = _run_recorded(config, arguments.workdir or arguments.folder)
         if arguments.workdir:
             line, same = compare_runs(arguments.folder, arguments.workdir)
             print(line)

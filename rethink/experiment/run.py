@@ -1,4 +1,8 @@
-"""TODO."""
+"""Runs one experiment, by its kind: a training run or an analysis; or several training runs together.
+
+Nothing is trained or analysed here: train.py and analyses/ do. Here are what belongs to a launch, the other processes
+of a run, and how it ends.
+"""
 
 import contextlib
 import dataclasses
@@ -13,15 +17,14 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from rethink.analyses import ANALYSES, analysis
-from rethink.experiment import input_pipeline
-from rethink.experiment.reporter import Screen, exit_code, show_end
+from rethink.experiment.input_pipeline import InputPipeline
+from rethink.experiment.reporter import Screen, run_exit_code, show_end
 from rethink.experiment.setup import make_run_spec, manifest_metadata, open_dataset_once
 from rethink.experiment.train import RunSteps, run_lockstep, run_to_end, train
 from rethink.models import registry
 from rethink.results import progress, records
 from rethink.schema import validation
-from rethink.schema.errors import EXIT_DIVERGED, UserError
-from rethink.schema.fields import CHOICES
+from rethink.schema.errors import EXIT_DIVERGED, UserError, pick
 from rethink.training import allocator, checkpoints, distributed, heartbeat, preemption, state, vmapped_runs
 
 
@@ -48,6 +51,17 @@ def read_step_range(text: str | None) -> tuple[int, int] | None:
     return int(match[1]), int(match[2])
 
 
+def check_config(config: ConfigDict) -> None:
+    """Checks a config as far as it can be done before anything is computed.
+
+    Raises:
+      UserError: a field is off.
+    """
+    validation.validate(config)
+    if config.kind in ("train", "capacity") and not config.experiments:
+        registry.find_builder(config.model.name)
+
+
 @dataclasses.dataclass(frozen=True)
 class Launch:
     """What belongs to a launch, not to the run.
@@ -55,18 +69,18 @@ class Launch:
     Attributes:
       processes: the other processes.
       profile_steps: (first, last) step of a profiler's trace.
-      brief: whether a run that has ended before says so in one line; for runs of a table.
+      quiet: whether a run that has finished before is reported in one line; for runs of a sweep.
     """
 
     processes: distributed.Processes | None = None
     profile_steps: tuple[int, int] | None = None
-    brief: bool = False
+    quiet: bool = False
 
 
 def run_experiment(config: ConfigDict, workdir: str, launch: Launch) -> int:
-    """Runs the experiment of a config in a directory, or goes on with it; returns the exit code.
+    """Runs the experiment of a config in a directory, or resumes it; returns the exit code.
 
-    Of several processes, one that fails alone does not return: it tells the others and ends.
+    Of several processes, one that fails alone does not return: it ends, and the others with it.
 
     Raises:
       UserError: the config or the directory is off.
@@ -76,7 +90,7 @@ def run_experiment(config: ConfigDict, workdir: str, launch: Launch) -> int:
     distributed.initialize(config.hardware, launch.processes)
     signals = preemption.Signals()
     try:
-        exit_code = _run(config, workdir, launch, signals)
+        exit_code = _run_kind(config, workdir, launch, signals)
     except (Exception, KeyboardInterrupt) as error:
         if distributed.several_processes() and not heartbeat.is_synchronized(error):
             traceback.print_exc()
@@ -87,75 +101,9 @@ def run_experiment(config: ConfigDict, workdir: str, launch: Launch) -> int:
     return exit_code
 
 
-def run_group(members: Sequence[tuple[ConfigDict, str]], launch: Launch) -> list[int | Exception]:
-    """Runs the members of a table that share a program; returns the exit code of each, or why it failed.
-
-    They are trained together where one process holds their data. Of several processes, with a profiler's trace, with a
-    streamed feed, or (`data.feed=auto`) where all their images are above `data.resident_limit_gib`, they run in turn.
-
-    Args:
-      members: (config, directory) of each; the configs are alike but for what `executors.vmapped` lets differ.
-
-    Raises:
-      UserError: the data set can't be opened.
-      Interrupted: a signal ended the runs.
-    """
-    for config, _ in members:
-        check_config(config)
-    first, _ = members[0]
-    distributed.initialize(first.hardware, launch.processes)
-    alone = distributed.several_processes() or launch.profile_steps
-    copies = (
-        len(members) if len({_image_identity(config) for config, _ in members}) > 1 else 1
-    )  # all are stacked, or none
-    if alone or input_pipeline.choose_feed(first.data, open_dataset_once(first), copies)[0] != "resident":
-        return [_run_or_error(config, workdir, launch) for config, workdir in members]
-    signals, screen = preemption.Signals(), Screen(shared=True)
-    group = vmapped_runs.VmappedRuns(lambda: signals.stop_requested(together=False))
-    with signals, allocator.keeping_freed_memory():
-        results = run_lockstep([_lockstep_run(*member, signals, group, screen) for member in members], group)
-    if signals.stop_requested(together=True):
-        raise signals.interruption()
-    return results
-
-
-def _image_identity(config: ConfigDict) -> tuple[str, int]:
-    """Returns what runs have in common that hold the same images."""
-    return (config.corruption.pixels, 0 if config.corruption.pixels == "none" else config.seed)
-
-
-def _lockstep_run(
-    config: ConfigDict, workdir: str, signals: preemption.Signals, group: vmapped_runs.VmappedRuns, screen: Screen
-) -> RunSteps:
-    try:
-        with records.open_run(workdir, config) as record:
-            if record.finished:
-                return report_already_finished(record, brief=True)
-            return (yield from train(config, record, signals, group=group, screen=screen))
-    except Exception as error:  # said now: the others may go on for hours, or be interrupted
-        print(f"\n{pathlib.Path(workdir).name} leaves its group: {error}", file=sys.stderr, flush=True)
-        raise
-
-
-def _run_or_error(config: ConfigDict, workdir: str, launch: Launch) -> int | Exception:
-    try:
-        return run_experiment(config, workdir, launch)
-    except Exception as error:
-        return error
-
-
-def check_config(config: ConfigDict) -> None:
-    """Checks what can be said of a config before anything is computed.
-
-    Raises:
-      UserError: a field is off.
-    """
-    validation.validate(config, CHOICES)
-    if config.kind in ("train", "capacity") and not config.experiments:
-        registry.find_builder(config.model.name)
-
-
-def _run(config: ConfigDict, workdir: str, launch: Launch, signals: preemption.Signals) -> int:
+def _run_kind(config: ConfigDict, workdir: str, launch: Launch, signals: preemption.Signals) -> int:
+    """Opens the directory and runs what `config.kind` names, unless it has finished before; returns the exit code."""
+    run_kind = pick(KINDS, config.kind, "kind")
     with contextlib.ExitStack() as stack:
         stack.enter_context(signals)
         record = None
@@ -169,18 +117,86 @@ def _run(config: ConfigDict, workdir: str, launch: Launch, signals: preemption.S
                 record = stack.enter_context(records.open_run(workdir, config))
             exit_code = ""
             if record and record.finished:
-                exit_code = str(report_already_finished(record, launch.brief))
+                exit_code = str(report_already_finished(record, launch.quiet))
         exit_code = distributed.all_gather_text(exit_code)[0]  # the first process's is everybody's
-        return int(exit_code) if exit_code else KINDS[config.kind](config, record, launch, signals)
+        return int(exit_code) if exit_code else run_kind(config, record, launch, signals)
 
 
-def report_already_finished(record: records.Run, brief: bool) -> int:
-    """Says that a run has ended before, and how; returns its exit code."""
-    if brief:
+def report_already_finished(record: records.Run, quiet: bool) -> int:
+    """Prints that a run has finished before, and unless `quiet` its closing table; returns its exit code."""
+    if quiet:
         print(f"Done before: {record.folder}")
-        return exit_code(record)
+        return run_exit_code(record)
     print(f"Nothing to do: {record.folder} holds this run, and it has ended. For another: --workdir=DIR.")
     return show_end(record)
+
+
+# Several training runs at once
+
+
+def run_group(runs: Sequence[tuple[ConfigDict, str]], launch: Launch) -> list[int | Exception]:
+    """Runs the experiments of a sweep that share their compiled functions; returns the exit code or error of each.
+
+    They are trained together where one process holds their data. Of several processes, with a profiler's trace, with a
+    streamed feed, or (`data.feed=auto`) where all their images are above `data.resident_limit_gib`, they run in turn.
+
+    Args:
+      runs: (config, directory) of each; the configs are alike but for what `executors.vmapped` lets differ.
+
+    Raises:
+      UserError: the data set can't be opened.
+      Interrupted: a signal ended the runs.
+    """
+    for config, _ in runs:
+        check_config(config)
+    first, _ = runs[0]
+    distributed.initialize(first.hardware, launch.processes)
+    must_run_alone = distributed.several_processes() or launch.profile_steps
+    copies = len(runs) if len({_image_identity(config) for config, _ in runs}) > 1 else 1  # all are stacked, or none
+    if must_run_alone or InputPipeline(first, open_dataset_once(first)).choose_feed(copies)[0] != "resident":
+        return [_run_or_error(config, workdir, launch) for config, workdir in runs]
+    signals, screen = preemption.Signals(), Screen(shared=True)
+    group = vmapped_runs.VmappedRuns(lambda: signals.stop_requested(together=False))
+    with signals, allocator.keeping_freed_memory():
+        results = run_lockstep([_train_in_group(*run, signals, group, screen) for run in runs], group)
+    if signals.stop_requested(together=True):
+        raise signals.interruption()
+    return results
+
+
+def _image_identity(config: ConfigDict) -> tuple[str, int]:
+    """Returns what is the same for runs that hold the same images."""
+    return (config.corruption.pixels, 0 if config.corruption.pixels == "none" else config.seed)
+
+
+def _train_in_group(
+    config: ConfigDict, workdir: str, signals: preemption.Signals, group: vmapped_runs.VmappedRuns, screen: Screen
+) -> RunSteps:
+    try:
+        with records.open_run(workdir, config) as record:
+            if record.finished:
+                return report_already_finished(record, quiet=True)
+            return (yield from train(config, record, signals, profile_steps=None, group=group, screen=screen))
+    except Exception as error:  # printed now: the others may be trained for hours, or be interrupted
+        print(f"\n{pathlib.Path(workdir).name} leaves its group: {error}", file=sys.stderr, flush=True)
+        raise
+
+
+def _run_or_error(config: ConfigDict, workdir: str, launch: Launch) -> int | Exception:
+    try:
+        return run_experiment(config, workdir, launch)
+    except Exception as error:
+        return error
+
+
+# The kinds of experiment
+
+
+def run_training(config: ConfigDict, record: records.Run | None, launch: Launch, signals: preemption.Signals) -> int:
+    """Trains one network on one corrupted data set (paper, sections 2 and 3); see `train.train`."""
+    steps = train(config, record, signals, profile_steps=launch.profile_steps, group=None, screen=Screen())
+    with allocator.keeping_freed_memory():
+        return run_to_end(steps)
 
 
 def run_analysis(
@@ -190,24 +206,24 @@ def run_analysis(
     launch: Launch,
     signals: preemption.Signals,
 ) -> int:
-    """Makes a study (paper, sections 2.2, 4 and 5): what is proved and solved, on one corrupted data set.
+    """Makes an analysis (paper, sections 2.2, 4 and 5): what is proved and solved, on one corrupted data set.
 
-    It is not resumed in its middle: what was interrupted is done again, but for the networks that it trained.
+    It is not resumed in its middle: what was interrupted is computed again, but for the networks that it trained.
     """
-    assert record is not None  # one process, see _run
-    data = open_dataset_once(config)
-    splits = input_pipeline.corrupt_splits(config, data)
-    record.begin(-1, manifest_metadata(data, "resident"), input_pipeline.fingerprint_splits(splits))
+    assert record is not None  # one process, see _run_kind
+    pipeline = InputPipeline(config, open_dataset_once(config))
+    dataset, splits = pipeline.dataset, pipeline.corrupt_splits()
+    record.begin(-1, manifest_metadata(dataset, "resident"), pipeline.fingerprint_splits())
     counts = ", ".join(f"{len(split.ids):,} {name}" for name, split in splits.items())
     header = {
-        "Study": f"{config.kind}: {config.name}, seed {config.seed}",
-        "Data": f"{data.name}: {counts}, {data.num_classes} classes",
+        "Analysis": f"{config.kind}: {config.name}, seed {config.seed}",
+        "Data": f"{dataset.name}: {counts}, {dataset.num_classes} classes",
         "Labels": "true" if config.corruption.labels == "none" else config.corruption.labels,
         "Directory": str(record.folder),
     }
     with progress.StageProgress(header) as screen:
-        part = functools.partial(_train_for_analysis, record, launch, screen)
-        summary = solve(analysis.Analysis(config, data.num_classes, splits, record, screen, part))
+        train_network = functools.partial(_train_for_analysis, record, launch, screen)
+        summary = solve(analysis.Analysis(config, dataset.num_classes, splits, record, screen, train_network))
     record.end("done", summary={**summary, "seconds": record.seconds()})
     return show_end(record)
 
@@ -219,20 +235,21 @@ def _train_for_analysis(
     config: ConfigDict,
     name: str,
 ) -> analysis.TrainedRun:
-    """Trains a network in a sub-folder of a study's run, or finds it trained.
+    """Returns a network that is trained in a sub-folder of an analysis's run, now or by an earlier launch.
 
     Raises:
       UserError: it diverged, or its last checkpoint is not there any more.
     """
     folder = record.folder / name
     with screen.paused():
-        exit_code = run_experiment(config, str(folder), dataclasses.replace(launch, brief=True, profile_steps=None))
+        exit_code = run_experiment(config, str(folder), dataclasses.replace(launch, quiet=True, profile_steps=None))
     if exit_code == EXIT_DIVERGED:
         raise UserError(
             f"The run in {folder} diverged: choose a smaller --config.optimizer.learning_rate and another --workdir."
         )
-    design = make_run_spec(config)
-    like = state.init_state(design.model, design.tx, config.seed, design.input_shape)
+    # Its parameters, from its last checkpoint.
+    spec = make_run_spec(config)
+    like = state.init_state(spec.model, spec.tx, config.seed, spec.input_shape)
     with checkpoints.Checkpoints(folder / "checkpoints", config.checkpoint.keep) as saved:
         restored = saved.restore(like, there_must_be_one=True)
     summary = records.read_run(folder)["summary"]
@@ -242,13 +259,6 @@ def _train_for_analysis(
             f"The last checkpoint in {folder} is damaged: remove that directory, and the same command trains it again."
         )
     return analysis.TrainedRun(summary, restored[0].params, like.params)
-
-
-def run_training(config: ConfigDict, record: records.Run | None, launch: Launch, signals: preemption.Signals) -> int:
-    """Trains one network on one corrupted data set (paper, sections 2 and 3); see `story.train`."""
-    told = train(config, record, signals, profile_steps=launch.profile_steps, screen=Screen())
-    with allocator.keeping_freed_memory():
-        return run_to_end(told)
 
 
 KINDS: dict[str, Callable[[ConfigDict, records.Run | None, Launch, preemption.Signals], int]] = {

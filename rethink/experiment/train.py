@@ -1,6 +1,6 @@
-"""Owns the story of one training run, from its config to its closing table, by itself or as a member of a group.
+"""Trains one run, from its config to its closing table: a generator that can be run to its end or beside other runs.
 
-Refuses to run ahead of its group: the story is a generator, which stops wherever the others catch up.
+Between two steps it yields, so that several runs can be trained together in lockstep.
 """
 
 import contextlib
@@ -12,14 +12,14 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from rethink.experiment.reporter import Reporter, Screen, collect_provenance, show_end, summarize
+from rethink.experiment.reporter import Reporter, Screen, collect_provenance, show_end, summarize_run
 from rethink.experiment.setup import Setup, set_up_run
 from rethink.figures import learning_curve
 from rethink.results import records
 from rethink.schema.errors import EXIT_DIVERGED, EXIT_DONE, UserError
 from rethink.training import checkpoints, distributed, feeds, heartbeat, loop, preemption, vmapped_runs
 
-RunSteps = Generator[None, None, int]  # yields where a group waits for its members, returns the exit code
+RunSteps = Generator[None, None, int]  # yields where it waits for the others of its group, returns the exit code
 RunEnd = int | Exception | preemption.Interrupted
 
 
@@ -28,21 +28,23 @@ def train(
     record: records.Run | None,
     signals: preemption.Signals,
     *,
-    profile_steps: tuple[int, int] | None = None,
-    group: vmapped_runs.VmappedRuns | None = None,
+    profile_steps: tuple[int, int] | None,
+    group: vmapped_runs.VmappedRuns | None,
     screen: Screen,
 ) -> RunSteps:
-    """Trains one network on one corrupted data set (paper, sections 2 and 3).
+    """Trains one network on one corrupted data set (paper, sections 2 and 3); returns the exit code.
 
     Args:
       record: None in the processes that don't write.
       profile_steps: (first, last) step of a profiler's trace.
-      group: which the run is a member of, None where it runs by itself; screen: of the group, or of its own.
+      group: of the runs that are trained together, None for a run by itself; screen: of the group, or of this run.
 
     Raises:
+      UserError: the parts of the run don't fit together, or its directory can't be used.
       Interrupted: a signal ended the run, which was saved.
     """
     with contextlib.ExitStack() as stack:
+        # Set up, from the newest checkpoint where there is one.
         with distributed.sync_errors():
             setup = set_up_run(config, group.join if group else feeds.compile_fns)
         stack.callback(setup.feed.close)
@@ -55,6 +57,8 @@ def train(
             if record and saved:
                 reporter = Reporter(config, setup, record, saved, history, provenance, profile_steps, screen, stack)
         yield
+
+        # Train; from here on a signal waits for the next step.
         signals.wait_for_steps()
         event = None
         for event in loop.train(
@@ -68,33 +72,26 @@ def train(
             is_finite=setup.compiled.is_finite,
             should_stop=group.should_stop if group else signals.stop_requested,
         ):
-            if provenance is None:
+            if provenance is None:  # streamed: complete after the first evaluation
                 provenance = collect_provenance(setup)
                 if provenance and reporter:
-                    reporter.count(provenance)
+                    reporter.record_provenance(provenance)
             if reporter:
-                reporter.take(event, history)
+                reporter.handle_event(event, history)
             if event.kind == "advance":
                 yield
+
+    # End, when all that was on the stack is closed.
     assert event is not None
     if record and screen.shared:
         print(f"\n{record.folder.name}")
     if event.status == "interrupted":
         where = f"at step {event.step:,}, and saved" if event.step else "before the first step"
-        print(f"Interrupted {where}: the same command goes on from there.")
+        print(f"Interrupted {where}: the same command resumes the run.")
         raise signals.interruption()
     if not record:
         return EXIT_DIVERGED if event.status == "diverged" else EXIT_DONE
-    return _end(config, setup, record, event, history)
-
-
-def _end(config: ConfigDict, setup: Setup, record: records.Run, event: loop.Event, history: loop.History) -> int:
-    """Draws, records and shows what a run came to; returns its exit code."""
-    summary = summarize(setup, history, record)
-    stem = record.subfolder("figures") / "learning_curve"
-    learning_curve.draw_learning_curve(record.rows(), stem, title=config.name, num_classes=setup.num_classes)
-    record.end(event.status, summary=summary, end=event.row)  # last: what is killed before is done again
-    return show_end(record)
+    return _end_run(config, setup, record, event, history)
 
 
 def _resume(
@@ -116,30 +113,66 @@ def _resume(
     return setup.compiled.place(distributed.broadcast_from_host0(start)), loop.History(**json.loads(text)), saved
 
 
-def run_lockstep(stories: list[RunSteps], group: vmapped_runs.VmappedRuns) -> list[int | Exception]:
-    """Tells the stories of a group's members side by side; returns the exit code of each, or why it failed.
+def _check_length(step: int, total_steps: int, profile_steps: tuple[int, int] | None) -> None:
+    """Checks that a run has not passed its end already, and that the steps to profile lie ahead.
 
     Raises:
-      Interrupted: the process was told to end; each member has recorded it.
+      UserError: it has, or they don't.
     """
-    ends: list[RunEnd | None] = [None for _ in stories]
+    if step > total_steps:
+        raise UserError(
+            f"train.total_epochs makes {total_steps:,} steps, and the run in this directory has made {step:,}: "
+            "ask for at least as many, or choose another --workdir."
+        )
+    if profile_steps and not step <= profile_steps[0] < profile_steps[1] <= total_steps:
+        raise UserError(
+            f"--profile_steps={profile_steps[0]},{profile_steps[1]}: the steps to come are {step} to {total_steps}."
+        )
 
-    def go_on(error: Exception | None = None) -> None:
-        for index, story in enumerate(stories):
+
+def _end_run(config: ConfigDict, setup: Setup, record: records.Run, event: loop.Event, history: loop.History) -> int:
+    """Draws, records and shows the result of a run; returns its exit code."""
+    summary = summarize_run(setup, history, record)
+    stem = record.subfolder("figures") / "learning_curve"
+    num_classes = setup.pipeline.dataset.num_classes
+    learning_curve.draw_learning_curve(record.rows(), stem, title=config.name, num_classes=num_classes)
+    record.end(event.status, summary=summary, end=event.row)  # last: a run that is killed before it does this again
+    return show_end(record)
+
+
+def run_to_end(run: RunSteps) -> int:
+    """Trains a run by itself; returns its exit code."""
+    while True:
+        try:
+            next(run)
+        except StopIteration as end:
+            return end.value
+
+
+def run_lockstep(runs: list[RunSteps], group: vmapped_runs.VmappedRuns) -> list[int | Exception]:
+    """Trains the runs of a group side by side; returns the exit code of each, or its error.
+
+    Raises:
+      Interrupted: a signal ended the runs; each has recorded it.
+    """
+    ends: list[RunEnd | None] = [None for _ in runs]
+
+    def advance_all(error: Exception | None = None) -> None:
+        for index, run in enumerate(runs):
             if ends[index] is None:
-                ends[index] = _advance(story, error)
+                ends[index] = _advance(run, error)
 
     try:
         while None in ends:
-            go_on()
+            advance_all()
             try:
                 group.advance()
-            except Exception as error:  # whatever it is, no member can go on
-                go_on(error)
-    except KeyboardInterrupt as error:
-        for story in stories:  # where one has ended, this changes nothing
+            except Exception as error:  # whatever it is, no run of the group can be trained any further
+                advance_all(error)
+    except KeyboardInterrupt as error:  # Ctrl-C at once, not at a step where all can end
+        for run in runs:  # where one has ended, this changes nothing
             with contextlib.suppress(KeyboardInterrupt, Exception):
-                story.throw(error)
+                run.throw(error)
         raise
     results = []
     for end in ends:
@@ -150,10 +183,10 @@ def run_lockstep(stories: list[RunSteps], group: vmapped_runs.VmappedRuns) -> li
     return results
 
 
-def _advance(story: RunSteps, error: Exception | None) -> RunEnd | None:
-    """Tells a story up to where it waits, with an error from there; returns how it ended, None where it goes on."""
+def _advance(run: RunSteps, error: Exception | None) -> RunEnd | None:
+    """Trains a run up to where it waits, or raises an error in it there; returns how it ended, None where it didn't."""
     try:
-        story.throw(error) if error else next(story)
+        run.throw(error) if error else next(run)
     except StopIteration as end:
         return end.value
     except preemption.Interrupted as interruption:
@@ -163,25 +196,3 @@ def _advance(story: RunSteps, error: Exception | None) -> RunEnd | None:
     except Exception as failure:
         return failure
     return None
-
-
-def run_to_end(story: RunSteps) -> int:
-    """Tells the story of a run by itself; returns its exit code."""
-    while True:
-        try:
-            next(story)
-        except StopIteration as end:
-            return end.value
-
-
-def _check_length(step: int, total_steps: int, profile_steps: tuple[int, int] | None) -> None:
-    """Checks that a run is not asked to end before where it is, and that the steps to profile lie ahead."""
-    if step > total_steps:
-        raise UserError(
-            f"train.total_epochs makes {total_steps:,} steps, and the run in this directory has made {step:,}: "
-            "ask for at least as many, or choose another --workdir."
-        )
-    if profile_steps and not step <= profile_steps[0] < profile_steps[1] <= total_steps:
-        raise UserError(
-            f"--profile_steps={profile_steps[0]},{profile_steps[1]}: the steps to come are {step} to {total_steps}."
-        )

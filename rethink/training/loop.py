@@ -182,15 +182,10 @@ def make_evaluation_row(plan: Plan, step: int, sums: Mapping[str, Sums]) -> dict
     Args:
       sums: split -> sums over it, of each of the plan's splits.
     """
-    train, test = (metrics.mean_metrics(split, sums[split]) for split in ("train", "test"))
-    row = {
-        "kind": "evaluation",
-        "step": step,
-        "epoch": step / plan.steps_per_epoch,
-        **train,
-        **test,
-        "generalization_gap": train["train_accuracy"] - test["test_accuracy"],
-    }
+    row: dict[str, Any] = {"kind": "evaluation", "step": step, "epoch": step / plan.steps_per_epoch}
+    row |= metrics.mean_metrics("train", sums["train"])
+    row |= metrics.mean_metrics("test", sums["test"])
+    row["generalization_gap"] = row["train_accuracy"] - row["test_accuracy"]
     if "validation" in sums:
         row |= metrics.mean_metrics("validation", sums["validation"])
     return row

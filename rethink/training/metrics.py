@@ -1,4 +1,4 @@
-"""The metrics of a run, one row each: what is summed over the examples, on which splits, and under which name and label.
+"""The metrics of a run, one row each: what is summed over examples, on which splits, under which name and label.
 
 A new metric is a new row of `METRICS`: the steps sum it, rows of metrics.jsonl record it, the closing table shows it.
 """

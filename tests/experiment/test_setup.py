@@ -4,8 +4,7 @@ import jax.numpy as jnp
 import pytest
 
 from configs import digits_true
-from rethink.experiment import input_pipeline, setup
-from rethink.experiment.run import CHOICES
+from rethink.experiment import setup
 from rethink.experiment.setup import make_run_spec
 from rethink.schema import validation
 from rethink.schema.errors import UserError
@@ -14,7 +13,7 @@ from rethink.schema.errors import UserError
 def make_config(model="mlp_tiny", **fields):
     config = digits_true.get_config(model)
     config.update_from_flattened_dict({field.replace("__", "."): value for field, value in fields.items()})
-    validation.validate(config, CHOICES)
+    validation.validate(config)
     return config
 
 
@@ -87,7 +86,7 @@ def test_steps_that_the_programs_cannot_count_are_refused(monkeypatch):
 @pytest.mark.parametrize("asked, size", [(1, 1), (1000, 1000), (1437, 1437), (2**20, 1437)])
 def test_an_evaluation_batch_is_no_larger_than_the_longest_split(asked, size):
     config = make_config(evaluate__batch_size=asked)
-    assert input_pipeline.evaluation_batch_size(config, make_run_spec(config).data) == size
+    assert make_run_spec(config).pipeline.evaluation_batch_size == size
 
 
 @pytest.mark.parametrize("unit", ["epochs", "steps"])

@@ -15,7 +15,7 @@ import pytest
 
 from configs import cifar_random
 from rethink.data.registry import open_dataset
-from rethink.experiment import input_pipeline
+from rethink.experiment.input_pipeline import InputPipeline
 from rethink.experiment.run import Launch, run_experiment
 from rethink.figures import learning_curve
 
@@ -81,14 +81,14 @@ def test_a_streamed_run_equals_a_resident_one_bit_for_bit(real_data, tmp_path, m
 def test_the_feed_is_chosen_by_size_against_the_limit():
     config = cifar_random.get_config("mlp_tiny")
     config.data.name = "digits"
-    data = open_dataset(config.data)
+    pipeline = InputPipeline(config, open_dataset(config.data))
     gib = 1797 * 64 / 2**30
     config.data.resident_limit_gib = gib * 1.01
-    assert input_pipeline.choose_feed(config.data, data)[0] == "resident"
+    assert pipeline.choose_feed()[0] == "resident"
     config.data.resident_limit_gib = gib * 0.99
-    assert input_pipeline.choose_feed(config.data, data)[0] == "streamed"
+    assert pipeline.choose_feed()[0] == "streamed"
     config.data.feed = "resident"
-    assert input_pipeline.choose_feed(config.data, data)[0] == "resident"
+    assert pipeline.choose_feed()[0] == "resident"
 
 
 def start_processes(count, *arguments, last=(), program=None, config="configs/digits_random.py"):
@@ -198,12 +198,12 @@ def get_config(model):
 def test_processes_that_were_given_other_cells_of_a_table_are_all_refused(tmp_path):
     (tmp_path / "table.py").write_text(TABLE)
     words = ["mlp_tiny", f"--workdir={tmp_path}/runs"]
-    outputs, codes = run_processes(2, *words, last=["--config.only=b*"], config=f"{tmp_path}/table.py")
+    outputs, codes = run_processes(2, *words, last=["--config.filter=b*"], config=f"{tmp_path}/table.py")
     assert codes == [2, 2], outputs
-    refusal = "Error: The processes of this run have different configs (only): start them with the same flags.\n"
+    refusal = "Error: The processes of this run have different configs (filter): start them with the same flags.\n"
     assert [output.count(refusal) for output in outputs] in ([1, 1], [1, 0], [0, 1])
     assert all(output.count("Error: ") == 1 for output in outputs) and not (tmp_path / "runs").exists()
-    outputs, codes = run_processes(2, *words, "--config.only=b*", config=f"{tmp_path}/table.py")
+    outputs, codes = run_processes(2, *words, "--config.filter=b*", config=f"{tmp_path}/table.py")
     assert codes == [0, 0] and [path.name for path in (tmp_path / "runs").glob("b-*")] == ["b-random-seed0"], outputs
 
 

@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax
 import numpy as np
 import pytest
-from made_up import BRIEF, EXPERIMENT, table
+from made_up import BRIEF, RUN_FUNCTIONS, make_sweep
 
 from rethink.experiment import run
 from rethink.experiment.reporter import Reporter
@@ -46,7 +46,7 @@ def make_members(compiled):
     """Returns (axes, fields) -> the members of a table that may all be trained together."""
 
     def make(axes="corruption.label_probability=0.0,0.5,1.0", seeds=1, **fields):
-        config = table(seeds=seeds)
+        config = make_sweep(seeds=seeds)
         config.axes = axes
         config.train.total_epochs = 4.0
         config.log.every_steps = 5
@@ -317,7 +317,7 @@ def test_a_member_that_diverges_or_fails_leaves_and_the_others_are_as_alone(make
     asked = make_members("corruption.label_probability=0.0,0.3,0.6,0.9,1.0")
     alone = [asked[0], asked[3], asked[4]]
     run_alone(alone, tmp_path / "alone")
-    take, init = Reporter.take, state.init_state
+    take, init = Reporter.handle_event, state.init_state
     made = []
 
     def diverging(*arguments):
@@ -331,7 +331,7 @@ def test_a_member_that_diverges_or_fails_leaves_and_the_others_are_as_alone(make
         take(self, event, history)
 
     monkeypatch.setattr(state, "init_state", diverging)
-    monkeypatch.setattr(Reporter, "take", failing)
+    monkeypatch.setattr(Reporter, "handle_event", failing)
     exit_codes = run_members(asked, tmp_path / "group")
     assert exit_codes[:2] == [0, EXIT_DIVERGED] and exit_codes[3:] == [0, 0]
     assert isinstance(exit_codes[2], ValueError)
@@ -383,7 +383,7 @@ def test_members_whose_images_are_too_large_together_run_one_by_one(
 
 
 def test_members_that_share_a_program_are_grouped_up_to_the_size():
-    config = table(seeds=2)
+    config = make_sweep(seeds=2)
     config.axes = "corruption.labels=none,uniform;train.batch_size=64,128"
 
     def found(size):
@@ -403,16 +403,16 @@ def test_members_that_share_a_program_are_grouped_up_to_the_size():
 def test_a_table_runs_its_groups(tmp_path, capsys, compiled, monkeypatch):
     made, tell = [], run_lockstep
     monkeypatch.setattr(run, "run_lockstep", lambda told, group: (made.append(len(told)), tell(told, group))[1])
-    config = table(seeds=2)
+    config = make_sweep(seeds=2)
     config.axes = "corruption.label_probability=0.0,1.0;train.batch_size=64,128"
     config.executor, config.jobs = "vmapped", 3
     config.hardware.compilation_cache = compiled
-    assert run_sweep(config, str(tmp_path), EXPERIMENT) == 0
+    assert run_sweep(config, str(tmp_path), RUN_FUNCTIONS) == 0
     first = capsys.readouterr().out
     assert all(f"[{number}/8] " in first for number in range(1, 9)) and made == [3, 3]
     found = [json.loads(path.read_text())["status"] for path in tmp_path.glob("*/manifest.json")]
     assert found == ["done"] * 8
-    assert run_sweep(config, str(tmp_path), EXPERIMENT) == 0
+    assert run_sweep(config, str(tmp_path), RUN_FUNCTIONS) == 0
     second = capsys.readouterr().out
     assert second.count("done before: ") == 8
     assert first.splitlines()[-4:] == second.splitlines()[-4:]  # the same table
