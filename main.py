@@ -1,23 +1,24 @@
-"""Runs one experiment of the laboratory: what does a network learn when the data says nothing?
+"""Runs one experiment, or many: what does a network learn when the data says nothing?
 
-  python main.py                                              random labels on digits, no download, seconds
-  python main.py --config=configs/cifar_random.py             random labels on CIFAR10 (downloaded on first use)
+  python main.py                                              random labels on digits: seconds
+  python main.py --config=configs/cifar_random.py             random labels on CIFAR10 (downloaded)
   python main.py --config=configs/cifar_random.py:mlp_1x512   ... with another model
   python main.py --config=configs/cifar_random.py:smoke       ... a run of seconds
   python main.py --config=configs/cifar_partial.py:0.4        ... 40% of the labels resampled
-  python main.py --config=configs/paper/table1.py             all cells of a table, beside the paper's
+  python main.py --config=configs/paper/table1.py             a table, beside the paper's
   python main.py --config=configs/paper/table1.py:'mlp_*'     ... those that match
-  python main.py --config=configs/paper/theorem1.py           what the paper proves; also linear, table3, capacity
-  python main.py --config=configs/paper/all.py                all of it on digits, in minutes; all.py:cpu, all.py:full
-  python main.py --config=configs/cifar_random.py --config.axes='corruption.label_probability=0.0,0.5,1.0'
-                                                              a sweep over any field, drawn against it
+  python main.py --config=configs/paper/theorem1.py           theorem 1; also linear, capacity
+  python main.py --config=configs/paper/all.py                all of the paper on digits, in minutes
+  python main.py --config=configs/paper/all.py:cpu            ... on CIFAR10; all.py:full in full
+  python main.py --config.axes='corruption.label_probability=0.0,0.5,1.0'
+                                                              a sweep over any field, and its figure
   python main.py --config=configs/paper/table1.py --config.executor=processes --config.jobs=2
-                                                              two runs of a table at a time; ray: on a cluster
+                                                              two runs at a time; ray: on a cluster
 
-Fields that matter (all of them, with their defaults: configs/base.py):
+Fields that are set most often (all of them: python main.py --help):
   --config.seed=1                        everything random
   --config.data.dir=DIR                  where prepared TFDS sets are
-  --config.data.train_examples=5000      a fixed subset; data.test_examples=1000: likewise of the test set
+  --config.data.train_examples=5000      a fixed subset; data.test_examples=1000: of the test set
   --config.corruption.labels=uniform     or symmetric, none
   --config.corruption.label_probability=0.5
   --config.corruption.pixels=gaussian    or shuffled_pixels, random_pixels, none
@@ -27,10 +28,10 @@ Fields that matter (all of them, with their defaults: configs/base.py):
   --config.train.total_epochs=100.0
   --config.stop.train_accuracy=1.0       end when all is fitted; 0 runs the full schedule
 
-A second launch of the same command resumes the run, or says that it has ended. SIGTERM and Ctrl-C save it first; a
-second one does not wait. Exit code: 0 done, 1 a failure (of a table: some runs failed), 2 a mistake in the command,
-3 diverged (of a table: some runs did, and none failed), 75 another process of the run was lost, 130 interrupted by
-Ctrl-C, 143 by SIGTERM.
+The same command a second time resumes the run, or reports that it has ended. SIGTERM and Ctrl-C
+save it first; a second signal does not wait. Exit code: 0 done, 1 a failure (of a sweep: some runs
+failed), 2 a mistake in the command, 3 diverged (of a sweep: some runs did, and none failed),
+75 another process of the run was lost, 130 interrupted by Ctrl-C, 143 by SIGTERM.
 """
 
 import dataclasses
@@ -40,12 +41,22 @@ import sys
 
 from absl import app, flags
 
+from configs import base
 from rethink.experiment.run import Launch, check_config, read_processes, read_step_range, run_experiment, run_group
 from rethink.schema import grid, validation
 from rethink.schema.errors import EXIT_MISTAKE, UserError, exit_code_of
-from rethink.schema.flags import configure_logging, define_config, overridden_fields, parse_flags, refuse_arguments
+from rethink.schema.flags import (
+    HELP_FLAGS,
+    configure_logging,
+    define_config,
+    describe_flags,
+    overridden_fields,
+    parse_flags,
+    refuse_arguments,
+)
+from rethink.sweeps.executors.tasks import RunFunctions
 from rethink.sweeps.reproduce import run_sweep_or_suite
-from rethink.sweeps.run import Experiment, init_distributed
+from rethink.sweeps.run import init_distributed
 
 DEFAULT = pathlib.Path(__file__).parent / "configs" / "digits_random.py"
 
@@ -60,6 +71,9 @@ def launch() -> None:
         coordinator = flags.DEFINE_string("coordinator", None, "HOST:PORT of the first of several processes.")
         count = flags.DEFINE_integer("num_processes", None, "How many processes share the run.")
         index = flags.DEFINE_integer("process_id", None, "Which of them this is, from 0.")
+        if HELP_FLAGS & set(sys.argv[1:]):
+            print(describe_flags(__doc__, base.get_config()))
+            return
 
         def main(arguments: list[str]) -> int:
             refuse_arguments(arguments)
@@ -70,12 +84,12 @@ def launch() -> None:
             overridden = overridden_fields()
             folder = workdir.value or f"runs/{config.value.name}-{validation.digest(config.value, overridden)}"
             if config.value.experiments or grid.is_sweep(config.value):
-                brief = dataclasses.replace(launched, brief=True)
-                run_alone = functools.partial(run_experiment, launch=brief)
-                run_together = functools.partial(run_group, launch=brief)
+                quiet = dataclasses.replace(launched, quiet=True)
+                run_alone = functools.partial(run_experiment, launch=quiet)
+                run_together = functools.partial(run_group, launch=quiet)
                 writes = init_distributed(config.value, launched)
-                handed = Experiment(run_alone, run_together, check_config, writes)
-                return run_sweep_or_suite(config.value, overridden, folder, handed)
+                functions = RunFunctions(run_alone, run_together, check_config, writes)
+                return run_sweep_or_suite(config.value, overridden, folder, functions)
             return run_experiment(config.value, folder, launched)
 
         app.run(main, flags_parser=parse_flags)

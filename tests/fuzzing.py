@@ -6,10 +6,9 @@ from hypothesis import strategies as st
 from ml_collections import ConfigDict
 
 from configs import base
-from rethink.experiment.run import CHOICES
 from rethink.models import registry
 from rethink.schema import validation
-from rethink.schema.fields import RANGES, SEVERAL
+from rethink.schema.fields import FIELDS as ROWS
 
 FIELDS = {field: value for field, value in validation.flatten(base.get_config()) if not isinstance(value, ConfigDict)}
 
@@ -48,7 +47,7 @@ OWN_MODELS = [
 OWN_MODELS += ["flax.linen:Dense", "flax.linen:Sequential", "flax.linen:Module", "rethink.models.mlp:MLP", "x;reboot:y"]
 OWN_MODELS += ["rethink.models.tiny:TinyConv", "$(reboot):x", "class:def", "configs.base:get_config", "numpy:ndarray"]
 NAMES = {
-    **{field: list(choices) for field, choices in CHOICES.items()},
+    **{field: list(row.choices) for field, row in ROWS.items() if row.choices},
     "name": ["base", "a-b_c.1"],
     "filter": ["*", "true", "tr*,random", "["],
     "data.name": ["digits"] * 5,
@@ -69,9 +68,9 @@ def possible(field):
         return [True, False]
     if isinstance(default, str):
         return NAMES.get(field, [default])
-    if field in SEVERAL:
+    if ROWS[field].least_length is not None:
         return [default, (2.0, 4.0) if field.startswith("kernel.") else (2, 4)]
-    interval, kind = RANGES[field], type(default)
+    interval, kind = ROWS[field].interval, type(default)
     ends = [end for end in (interval.low, interval.high) if end in interval]
     return [kind(value) for value in NUMBERS.get(field, [*ends, (interval.low + min(interval.high, 100)) / 2, default])]
 
@@ -84,9 +83,9 @@ def hostile(field):
     if isinstance(default, str):
         near = [other for name in possible(field)[:20] for other in misspelt(name)]
         return [None, *TEXTS, *(OWN_MODELS if field == "model.name" else []), *(near if field != "data.name" else [])]
-    if field in SEVERAL:
+    if ROWS[field].least_length is not None:
         return [None, (), (-1,), (0, 10**400)]
-    interval = RANGES[field]
+    interval = ROWS[field].interval
     beside = [end + move for end in (interval.low, interval.high) for move in (-1, 1) if math.isfinite(end)]
     if isinstance(default, int):
         return [None, 0, -1, *map(int, beside), *HUGE, *(-value for value in HUGE)]

@@ -12,7 +12,7 @@ from configs import base
 
 
 def get_config(arguments=None):
-    config = base.study_config(arguments, kind="capacity", words=("digits",))
+    config = base.analysis_config(arguments, kind="capacity", words=("digits",))
     config.corruption.labels = "uniform"
     config.optimizer.schedule = "constant"
     config.stop.train_accuracy = 1.0

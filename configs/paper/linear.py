@@ -13,7 +13,7 @@ from configs import base
 
 
 def get_config(arguments=None):
-    config = base.study_config(arguments, kind="linear", words=("pixels", "digits"))
+    config = base.analysis_config(arguments, kind="linear", words=("pixels", "digits"))
     config.corruption.labels = "uniform"
     config.data.train_examples = 1000
     if "pixels" in (arguments or ""):

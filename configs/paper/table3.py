@@ -26,7 +26,7 @@ CELLS = {
 
 
 def get_config(arguments=None):
-    config = base.study_config(None, kind="kernel", words=())
+    config = base.analysis_config(None, kind="kernel", words=())
     config.name = "table3"
     config.filter = arguments or "*"
     for cell, changes in CELLS.items():

@@ -15,7 +15,7 @@ SIZES = (62_500, 125_000, 250_000, 500_000, 1_000_000)
 
 
 def get_config(arguments=None):
-    config = base.study_config(arguments, kind="theorem1", words=("growth", "digits"))
+    config = base.analysis_config(arguments, kind="theorem1", words=("growth", "digits"))
     config.corruption.labels = "uniform"
     if "growth" in (arguments or ""):
         config.theorem1.sizes = SIZES

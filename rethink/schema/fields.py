@@ -1,14 +1,15 @@
-"""Owns the interval that each number of a config lies in.
+"""The table of all config fields: one row a field, with everything that is known of it but its default.
 
-Refuses to judge: settings.py refuses what is outside.
+Defaults are in configs/base.py and configs/analyses.py. Nothing is checked here: validation.py does.
 """
 
 import dataclasses
 import math
+from typing import Any
 
 
 @dataclasses.dataclass(frozen=True)
-class Range:
+class Interval:
     """An interval of numbers; an end that is `open` does not belong to it."""
 
     low: float
@@ -27,122 +28,289 @@ class Range:
         return f"in {'(' if self.low_open else '['}{self.low}, {self.high}{')' if self.high_open else ']'}"
 
 
-# Numbers of the programs, in float32: not so small that they become 0, nor so large that they become infinite.
-POSITIVE = Range(1e-37, 1e37)
-NOT_NEGATIVE = Range(0, 1e37)
-COUNT = Range(0, 2**31, high_open=True)
-# Upper ends that no run comes near: beyond them lie misprints that would exhaust memory or time without a word.
-EPOCHS = Range(0, 10**6, low_open=True)
-BATCH = Range(1, 2**20)
-PROCESSES = 256
+@dataclasses.dataclass(frozen=True)
+class Field:
+    """All that is known of a config field, but its default.
 
-RANGES: dict[str, Range] = {
-    "seeds": Range(1, 1000),
-    "jobs": Range(0, 1000),
-    "seed": Range(0, 2**32, high_open=True),
-    "data.train_examples": COUNT,
-    "data.test_examples": COUNT,
-    "data.validation_fraction": Range(0, 1, high_open=True),
-    "data.split_seed": Range(0, 2**32, high_open=True),
-    "data.test_fraction": Range(0, 1, low_open=True, high_open=True),
-    "data.classes": COUNT,
-    "data.image_size": Range(0, 2**12),
-    "data.resident_limit_gib": POSITIVE,
-    "data.workers": Range(0, PROCESSES),
-    "corruption.label_probability": Range(0, 1),
-    "preprocess.crop": COUNT,
-    "weight_decay.coefficient": NOT_NEGATIVE,
-    "dropout.rate": Range(0, 1, high_open=True),
-    "augmentation.padding": Range(0, 2**12),
-    "augmentation.zoom": Range(0, 1, high_open=True),
-    "augmentation.rotation": Range(0, 180),
-    "augmentation.brightness": Range(0, 1),
-    "augmentation.contrast": Range(0, 1),
-    "augmentation.saturation": Range(0, 1),
-    "augmentation.hue": Range(0, 0.5),
-    "early_stopping.patience": COUNT,
-    "early_stopping.min_delta": Range(0, 1),
-    "batch_norm.momentum": Range(0, 1, high_open=True),
-    "batch_norm.epsilon": POSITIVE,
-    "optimizer.learning_rate": POSITIVE,
-    "optimizer.momentum": Range(0, 1, high_open=True),
-    "optimizer.second_moment_decay": Range(0, 1, high_open=True),
-    "optimizer.epsilon": POSITIVE,
-    "optimizer.decay_factor": Range(1e-37, 1),
-    "optimizer.decay_every": Range(0, 10**9, low_open=True),
-    "train.batch_size": BATCH,
-    "train.auxiliary_weight": NOT_NEGATIVE,
-    "train.total_epochs": EPOCHS,
-    "train.steps_per_call": Range(0, 10**4),
-    "stop.train_accuracy": Range(0, 1),
-    "evaluate.every_epochs": EPOCHS,
-    "evaluate.batch_size": BATCH,
-    "log.every_steps": Range(1, 10**9),
-    "log.patience_hours": POSITIVE,
-    "checkpoint.every_epochs": EPOCHS,
-    "checkpoint.keep": Range(1, 1000),
-    "theorem1.threshold_position": Range(0, 1, low_open=True, high_open=True),
-    "theorem1.synthetic_dimensions": Range(1, 2**16),
-    "theorem1.sampled": Range(1, 2**31),
-    "linear.count": Range(1, 10**6),
-    "linear.bandwidth": POSITIVE,
-    "linear.start_scale": NOT_NEGATIVE,
-    "linear.batch_size": BATCH,
-    "linear.sgd_steps": Range(1, 10**9),
-    "linear.gradient_steps": Range(1, 10**9),
-    "kernel.gamma": NOT_NEGATIVE,
-    "kernel.selection_examples": COUNT,
-    "kernel.degree": Range(1, 100),
-    "kernel.offset": NOT_NEGATIVE,
-    "kernel.filters": Range(1, 10**6),
-    "kernel.filter_block": Range(1, 10**5),
-    "kernel.patch": Range(1, 2**10),
-    "kernel.stride": Range(1, 2**10),
-    "kernel.threshold": NOT_NEGATIVE,
-    "kernel.whitening_patches": Range(2, 10**7),
-    "kernel.tile": Range(1, 10**5),
-    "capacity.draws": Range(1, 1000),
-    "capacity.delta": Range(0, 1, low_open=True, high_open=True),
-    "capacity.margin_quantile": Range(0, 1),
-    "hardware.cpu_devices": Range(1, PROCESSES),
-    "hardware.heartbeat_timeout_seconds": Range(3, 10**6),
-}
+    Attributes:
+      type: of its value, or of each value of a tuple: int, float, bool, str; dict for a section with names of its own.
+      help: what it means, in a few words.
+      unit: of a number, "" where it has none.
+      interval: where a number lies.
+      choices: the texts that it may hold; empty where any text does.
+      least_length: of a tuple of numbers; None where it holds one value.
+      resumable: whether it may change when a run is resumed, as nothing that is computed depends on it.
+      host_local: whether the processes of one run may differ in it.
+      depends_on: a field, and the value there that makes this one do nothing.
+      same_cost: whether runs must agree in it to take about the same time.
+      shared: whether all runs of a sweep have the same value, so that it is no axis and in no cell.
+      single_run: what a run by itself has, for a field that describes a sweep; None for a field of runs.
+      figure_axis: whether a figure may be drawn against it.
+    """
 
-# Fields that hold several numbers -> the range of each, and the least number of them.
-SEVERAL: dict[str, tuple[Range, int]] = {
-    "theorem1.depths": (Range(2, 10**6), 0),
-    "theorem1.float32_sizes": (Range(1, 10**9), 0),
-    "theorem1.sizes": (Range(1, 10**9), 0),
-    "kernel.multiples": (POSITIVE, 1),
-    "kernel.ridges": (NOT_NEGATIVE, 1),
-}
+    type: type
+    help: str
+    unit: str = ""
+    interval: Interval | None = None
+    choices: tuple[str, ...] = ()
+    least_length: int | None = None
+    resumable: bool = False
+    host_local: bool = False
+    depends_on: tuple[str, Any] | None = None
+    same_cost: bool = False
+    shared: bool = False
+    single_run: Any = None
+    figure_axis: bool = True
 
-# Fields that hold one of a closed set of texts. A test holds these literals to the tables that act on them.
-CHOICES: dict[str, tuple[str, ...]] = {
-    "kind": ("train", "theorem1", "linear", "capacity", "kernel"),
-    "executor": ("sequential", "vmapped", "processes", "ray"),
-    "figure": ("auto", "none", "best_so_far", "loss_curves", "label_corruption", "metric_vs_field"),
-    "data.feed": ("auto", "resident", "streamed"),
-    "data.remainder": ("wrap", "drop"),
-    "corruption.labels": ("none", "uniform", "symmetric"),
-    "corruption.pixels": ("none", "shuffled_pixels", "random_pixels", "gaussian"),
-    "preprocess.whiten": ("none", "per_image", "symmetric"),
-    "model.init": ("lecun_normal", "he_normal", "glorot_uniform"),
-    "weight_decay.kind": ("none", "l2", "decoupled"),
-    "weight_decay.parameters": ("kernels", "all"),
-    "dropout.place": ("last", "hidden"),
-    "augmentation.crop": ("none", "random", "inception"),
-    "early_stopping.monitor": ("none", "validation", "oracle"),
-    "early_stopping.labels": ("given", "true"),
-    "batch_norm.kind": ("none", "per_device", "across_devices"),
-    "batch_norm.evaluation": ("running", "batch"),
-    "theorem1.targets": ("labels", "one_hot"),
-    "linear.features": ("pixels", "fourier", "relu"),
-    "kernel.name": ("gaussian", "linear", "polynomial", "laplacian"),
-    "kernel.features": ("pixels", "gabor", "random_convolutions"),
-    "kernel.filter_kind": ("gaussian", "patches"),
-    "train.precision": ("float32", "bfloat16"),
-    "optimizer.name": ("sgd", "rmsprop", "adam"),
-    "optimizer.schedule": ("exponential", "cosine", "constant"),
-    "optimizer.decay_unit": ("epochs", "steps"),
+
+def count(low: int, high: int, help: str, unit: str = "", *, high_open: bool = False, **more: Any) -> Field:
+    """Returns the row of a whole number."""
+    return Field(int, help, unit, Interval(low, high, high_open=high_open), **more)
+
+
+def size(help: str, unit: str, **more: Any) -> Field:
+    """Returns the row of a whole number that int32 holds."""
+    return count(0, 2**31, help, unit, high_open=True, **more)
+
+
+def number(
+    low: float,
+    high: float,
+    help: str,
+    unit: str = "",
+    *,
+    low_open: bool = False,
+    high_open: bool = False,
+    **more: Any,
+) -> Field:
+    """Returns the row of a number that need not be whole."""
+    return Field(float, help, unit, Interval(low, high, low_open, high_open), **more)
+
+
+# The ends of what the compiled functions hold in float32: nothing that becomes 0 or infinite there.
+_SMALLEST, _LARGEST = 1e-37, 1e37
+
+
+def positive(help: str, unit: str = "", **more: Any) -> Field:
+    """Returns the row of a number above 0 that float32 holds."""
+    return number(_SMALLEST, _LARGEST, help, unit, **more)
+
+
+def not_negative(help: str, unit: str = "", **more: Any) -> Field:
+    """Returns the row of a number from 0 that float32 holds."""
+    return number(0, _LARGEST, help, unit, **more)
+
+
+def switch(help: str, **more: Any) -> Field:
+    """Returns the row of True or False."""
+    return Field(bool, help, **more)
+
+
+def text(help: str, **more: Any) -> Field:
+    """Returns the row of any printable text."""
+    return Field(str, help, **more)
+
+
+def choice(*choices: str, help: str, **more: Any) -> Field:
+    """Returns the row of one of several texts."""
+    return Field(str, help, choices=choices, **more)
+
+
+def section(help: str, **more: Any) -> Field:
+    """Returns the row of a section in which a config file chooses the names."""
+    return Field(dict, help, **more)
+
+
+# Upper ends are above all that a run comes near: beyond them lie misprints that would exhaust memory or time.
+_EPOCHS, _BATCH, _PROCESSES = 10**6, 2**20, 256
+_OF_SWEEP: dict[str, Any] = {"resumable": True, "shared": True}
+_OF_HOST: dict[str, Any] = {"resumable": True, "host_local": True}
+
+FIELDS: dict[str, Field] = {
+    # One run, a sweep (cells, axes) or a suite (experiments).
+    "kind": choice(
+        "train", "theorem1", "linear", "capacity", "kernel", help="training, or an analysis", same_cost=True
+    ),
+    "name": text("letters, digits, _.+=-; the default workdir is runs/NAME-HASH", figure_axis=False, **_OF_SWEEP),
+    "cells": section("of a sweep: name of a cell -> ((field, value), ...)", shared=True, single_run={}),
+    "experiments": section("of a suite: name of an experiment -> its whole config", shared=True, single_run={}),
+    "axes": text("of a sweep: FIELD=VALUE,VALUE;FIELD=VALUE: all combinations are run", single_run="", **_OF_SWEEP),
+    "figure": choice(
+        *("auto", "none", "best_so_far", "loss_curves", "label_corruption", "metric_vs_field"),
+        help="of a sweep: what is drawn; auto: by its axes",
+        single_run="auto",
+        **_OF_SWEEP,
+    ),
+    "filter": text("of a sweep or suite: what is run, patterns with commas between", single_run="*", **_OF_SWEEP),
+    "executor": choice(
+        *("sequential", "vmapped", "processes", "ray"),
+        help="of a sweep: runs in turn, trained together by one compiled function, in processes, or on a cluster",
+        single_run="sequential",
+        **_OF_SWEEP,
+    ),
+    "jobs": count(0, 1000, "of a sweep: runs at a time; 0: as many as fit the executor", single_run=0, **_OF_SWEEP),
+    "seeds": count(1, 1000, "of a sweep: runs of each cell, their seeds counted from seed", single_run=1, **_OF_SWEEP),
+    "seed": count(0, 2**32, "of all that is random", high_open=True, shared=True, figure_axis=False),
+    # The data set, its subsets and how it is read.
+    "data.name": text("digits (embedded) or a TFDS image classification set", same_cost=True),
+    "data.dir": text("folder of prepared TFDS sets; empty: ~/tensorflow_datasets", figure_axis=False, **_OF_HOST),
+    "data.cache_dir": text("folder of decoded images, with checksums", figure_axis=False, **_OF_HOST),
+    "data.train_split": text("TFDS split to train on"),
+    "data.test_split": text("TFDS split to test on; validation for imagenet2012"),
+    "data.train_examples": size("a fixed subset of train, smaller ones within larger ones; 0: all", "examples"),
+    "data.test_examples": size("a fixed subset of test, smaller ones within larger ones; 0: all", "examples"),
+    "data.validation_fraction": number(0, 1, "part of train, held out and evaluated", "fraction", high_open=True),
+    "data.split_seed": count(0, 2**32, "of subsets, the held-out part and the digits' test part", high_open=True),
+    "data.test_fraction": number(0, 1, "test part of the digits", "fraction", low_open=True, high_open=True),
+    "data.classes": size("labels are taken modulo this, such as 2 for even and odd; 0: as they are", "classes"),
+    "data.image_size": count(
+        0, 2**12, "shorter side that images get before they are cut square; 0: as they are", "pixels"
+    ),
+    "data.feed": choice("auto", "resident", "streamed", help="on the device, or read as needed", resumable=True),
+    "data.resident_limit_gib": positive("feed=auto streams what is larger, as uint8", "GiB", resumable=True),
+    "data.workers": count(0, _PROCESSES, "that decode a streamed feed; 0: the run's own does", "processes", **_OF_HOST),
+    "data.remainder": choice(
+        "wrap", "drop", help="last batch of an epoch: filled up with the epoch's first, or left out"
+    ),
+    # Random labels and random pixels.
+    "corruption.labels": choice("none", "uniform", "symmetric", help="drawn from all classes (paper), or all others"),
+    "corruption.label_probability": number(
+        0, 1, "with which a label is resampled", "fraction", depends_on=("corruption.labels", "none")
+    ),
+    "corruption.pixels": choice(
+        "none", "shuffled_pixels", "random_pixels", "gaussian", help="one order for all images, one for each, or noise"
+    ),
+    "corruption.channels_together": switch(
+        "a pixel's channels move together", depends_on=("corruption.pixels", "none")
+    ),
+    "corruption.test_labels": switch("corrupt the test labels too; the paper does not"),
+    "preprocess.crop": size("side of a crop from the centre; 0: none", "pixels"),
+    "preprocess.whiten": choice("none", "per_image", "symmetric", help="none: pixels in 0..1; symmetric: in -1..1"),
+    # The model.
+    "model.name": text("a name of rethink/models, or your own package.module:ClassName", same_cost=True),
+    "model.init": choice("lecun_normal", "he_normal", "glorot_uniform", help="initialization of the kernels"),
+    "model.kwargs": section("further arguments of the model's constructor"),
+    # Regularization.
+    "weight_decay.kind": choice(
+        "none", "l2", "decoupled", help="coefficient / 2 * |w|^2 in the loss, or of the update"
+    ),
+    "weight_decay.coefficient": not_negative("strength", depends_on=("weight_decay.kind", "none")),
+    "weight_decay.parameters": choice(
+        "kernels", "all", help="kernels: no biases, no batch norm", depends_on=("weight_decay.kind", "none")
+    ),
+    "dropout.rate": number(0, 1, "part of the activations that training drops", "fraction", high_open=True),
+    "dropout.place": choice(
+        "last",
+        "hidden",
+        help="before the last linear layer, or after the hidden ones",
+        depends_on=("dropout.rate", 0.0),
+    ),
+    "augmentation.crop": choice(
+        "none", "random", "inception", help="the centre, a window, or random area and aspect", same_cost=True
+    ),
+    "augmentation.padding": count(
+        0, 2**12, "zeros around the image before a random crop", "pixels", depends_on=("augmentation.crop", "none")
+    ),
+    "augmentation.flip": switch("mirror left and right, half of the time"),
+    "augmentation.zoom": number(0, 1, "the scale is in 1 -+ this", high_open=True),
+    "augmentation.rotation": number(0, 180, "the angle is in -+ this", "degrees"),
+    "augmentation.brightness": number(0, 1, "what is added is in -+ this; pixels are in 0..1"),
+    "augmentation.contrast": number(0, 1, "the factor is in 1 -+ this"),
+    "augmentation.saturation": number(0, 1, "the factor is in 1 -+ this"),
+    "augmentation.hue": number(0, 0.5, "the shift is in -+ this", "turns of the colour circle"),
+    "early_stopping.monitor": choice(
+        "none", "validation", "oracle", help="the held-out part, or the test set (oracle)"
+    ),
+    "early_stopping.labels": choice("given", "true", help="of the held-out part: corrupted as in train, or true"),
+    "early_stopping.patience": size("without a better one that end the run; 0: none do", "evaluations"),
+    "early_stopping.min_delta": number(0, 1, "gain in accuracy that counts as better", "fraction"),
+    "early_stopping.restore_best": switch("the result is the best evaluation's, not the last one's"),
+    "batch_norm.kind": choice(
+        "none", "per_device", "across_devices", help="what its statistics are taken over", same_cost=True
+    ),
+    "batch_norm.scale": switch("learn a scale; the paper's parameter counts have none"),
+    "batch_norm.shift": switch("learn a shift"),
+    "batch_norm.momentum": number(
+        0, 1, "of the running statistics", high_open=True, depends_on=("batch_norm.kind", "none")
+    ),
+    "batch_norm.epsilon": positive("added to the variance"),
+    "batch_norm.evaluation": choice(
+        "running", "batch", help="statistics that evaluation uses", depends_on=("batch_norm.kind", "none")
+    ),
+    # Training.
+    "optimizer.name": choice("sgd", "rmsprop", "adam", help="the update rule"),
+    "optimizer.learning_rate": positive("at the start"),
+    "optimizer.momentum": number(0, 1, "of sgd and rmsprop", high_open=True),
+    "optimizer.nesterov": switch("Nesterov's momentum, of sgd and rmsprop"),
+    "optimizer.second_moment_decay": number(0, 1, "of the squared gradients in rmsprop; adam: 0.999", high_open=True),
+    "optimizer.epsilon": positive("of rmsprop and adam"),
+    "optimizer.schedule": choice("exponential", "cosine", "constant", help="course of the learning rate"),
+    "optimizer.decay_factor": number(_SMALLEST, 1, "exponential: what the rate is multiplied by"),
+    "optimizer.decay_every": number(0, 10**9, "exponential: how often, counted in decay_unit", low_open=True),
+    "optimizer.decay_unit": choice("epochs", "steps", help="unit of decay_every"),
+    "train.batch_size": count(1, _BATCH, "of a step, over all devices", "examples"),
+    "train.auxiliary_weight": not_negative("of the loss of an auxiliary head, where the model has one"),
+    "train.total_epochs": number(0, _EPOCHS, "length of the schedule", "epochs", low_open=True, resumable=True),
+    "train.precision": choice("float32", "bfloat16", help="of the network; parameters and loss stay float32"),
+    "train.steps_per_call": count(0, 10**4, "in one dispatch; 0: by platform, at most log.every_steps", "steps"),
+    "stop.train_accuracy": number(0, 1, "that ends training; 1.0: all fitted; 0: never", "fraction", resumable=True),
+    # What is measured, written and kept.
+    "evaluate.every_epochs": number(0, _EPOCHS, "between evaluations", "epochs", low_open=True, resumable=True),
+    "evaluate.batch_size": count(1, _BATCH, "over all devices, rounded up to a multiple of them", "examples"),
+    "log.every_steps": count(1, 10**9, "that a training row of metrics.jsonl averages", "steps", resumable=True),
+    "log.tensorboard": switch("write the same rows as TensorBoard events", resumable=True),
+    "log.patience_hours": positive("a longer run prints what to choose instead", "hours", resumable=True),
+    "checkpoint.every_epochs": number(0, _EPOCHS, "between checkpoints", "epochs", low_open=True, resumable=True),
+    "checkpoint.keep": count(1, 1000, "that are kept, the newest", "checkpoints", resumable=True),
+    # kind=theorem1: a network of 2n + d weights that takes every label.
+    "theorem1.targets": choice("labels", "one_hot", help="one output, the number of the class; or an output a class"),
+    "theorem1.threshold_position": number(
+        0, 1, "of a threshold in its gap; near 0: at the point on its left", low_open=True, high_open=True
+    ),
+    "theorem1.depths": count(2, 10**6, "of the deep networks of corollary 1", "affine maps", least_length=0),
+    "theorem1.float32_sizes": count(1, 10**9, "with which float32 is tried", "points", least_length=0),
+    "theorem1.sizes": count(1, 10**9, "whose construction is timed", "synthetic points", least_length=0),
+    "theorem1.synthetic_dimensions": count(1, 2**16, "of a synthetic point", "dimensions"),
+    "theorem1.sampled": count(1, 2**31, "that are evaluated", "synthetic points"),
+    # kind=linear: SGD and the interpolant of least norm.
+    "linear.features": choice("pixels", "fourier", "relu", help="pixels, or random features of them"),
+    "linear.count": count(1, 10**6, "number of them", "random features"),
+    "linear.bandwidth": positive("of Fourier features", "median distances between examples"),
+    "linear.start_scale": not_negative("standard deviation of the random start"),
+    "linear.batch_size": count(1, _BATCH, "of a step of SGD", "examples"),
+    "linear.sgd_steps": count(1, 10**9, "of SGD", "steps"),
+    "linear.gradient_steps": count(1, 10**9, "of gradient descent", "steps"),
+    # kind=kernel: the interpolant of a kernel on a whole data set.
+    "kernel.name": choice("gaussian", "linear", "polynomial", "laplacian", help="the kernel"),
+    "kernel.gamma": not_negative("exp(-gamma |x - x'|^2), gamma <x, x'> of others; 0: chosen, as is the ridge"),
+    "kernel.multiples": positive("values of gamma to choose from", "1 / mean squared distance", least_length=1),
+    "kernel.ridges": not_negative("added to the diagonal, to choose from; the first if gamma is set", least_length=1),
+    "kernel.selection_examples": size("of train, a tenth of them held out to choose by; 0: all", "examples"),
+    "kernel.degree": count(1, 100, "of polynomial: (gamma <x, x'> + offset)^degree"),
+    "kernel.offset": not_negative("of polynomial"),
+    "kernel.features": choice(
+        "pixels", "gabor", "random_convolutions", help="gabor: wavelets, for grey images", same_cost=True
+    ),
+    "kernel.filters": count(1, 10**6, "of the random convolutional net, 8 features each", "filters", same_cost=True),
+    "kernel.filter_block": count(1, 10**5, "whose features are held at a time", "filters"),
+    "kernel.filter_kind": choice("gaussian", "patches", help="random directions, or whitened patches of train"),
+    "kernel.patch": count(1, 2**10, "side of a filter", "pixels"),
+    "kernel.stride": count(1, 2**10, "between neighbouring patches", "pixels"),
+    "kernel.threshold": not_negative("t of max(0, z - t) and max(0, -z - t)"),
+    "kernel.whitening_patches": count(2, 10**7, "that whitening is computed from", "patches"),
+    "kernel.tile": count(1, 10**5, "of the kernel matrix that are computed at a time", "rows"),
+    # kind=capacity: Rademacher complexity and bounds of the network of model.name.
+    "capacity.draws": count(1, 1000, "of random signs, each learned by a run of its own", "draws"),
+    "capacity.delta": number(0, 1, "with which a bound may fail", "probability", low_open=True, high_open=True),
+    "capacity.margin_quantile": number(0, 1, "part of train that the bounds with a margin leave out", "fraction"),
+    # The machine.
+    "hardware.cpu_devices": count(
+        1, _PROCESSES, "virtual ones that share the batch; no effect on GPU and TPU", "devices", **_OF_SWEEP
+    ),
+    "hardware.heartbeat_timeout_seconds": number(
+        3, 10**6, "a process that is silent for so long ends the others", "seconds", resumable=True
+    ),
+    "hardware.compilation_cache": text(
+        "folder of compiled functions, kept between runs; empty: none", figure_axis=False, **_OF_HOST
+    ),
 }

@@ -1,6 +1,6 @@
-"""Owns which runs a config with cells or axes stands for: their names, directories and configs.
+"""Expands a sweep, a config with cells or axes, into its runs: their names, directories and configs.
 
-Refuses to run them: sweeps.py does. `axes` is a text, so that any config becomes a sweep on the command line:
+Nothing is run here. `axes` is a text, so that the command line makes a sweep of any config:
 
     --config.axes='corruption.label_probability=0.0,0.5,1.0;optimizer.learning_rate=0.01,0.1'
 """
@@ -14,35 +14,14 @@ from ml_collections import ConfigDict
 
 from rethink.schema import validation
 from rethink.schema.errors import UserError, unknown_name
+from rethink.schema.fields import FIELDS
 
-# What all runs of a table share, as they share a process.
-_SHARED = (
-    "name",
-    "experiments",
-    "filter",
-    "seeds",
-    "seed",
-    "axes",
-    "figure",
-    "executor",
-    "jobs",
-    "hardware.cpu_devices",
-)
-DEPENDS_ON = {  # field -> the field that it depends on, and the value there that makes it do nothing
-    "corruption.label_probability": ("corruption.labels", "none"),
-    "corruption.channels_together": ("corruption.pixels", "none"),
-    "weight_decay.coefficient": ("weight_decay.kind", "none"),
-    "weight_decay.parameters": ("weight_decay.kind", "none"),
-    "dropout.place": ("dropout.rate", 0.0),
-    "augmentation.padding": ("augmentation.crop", "none"),
-    "batch_norm.momentum": ("batch_norm.kind", "none"),
-    "batch_norm.evaluation": ("batch_norm.kind", "none"),
-}
 _BOOLEANS = {"true": True, "false": False}
+Cell = tuple[tuple[str, Any], ...]  # ((field, value), ...)
 
 
 class SweepRun(NamedTuple):
-    """A run of a table: its name there (cell and values of the axes), its directory's name, its config."""
+    """A run of a sweep: its name there (cell and values of the axes), the name of its directory, its config."""
 
     name: str
     folder: str
@@ -57,7 +36,7 @@ class Axis(NamedTuple):
 
 
 class FigureChoice(NamedTuple):
-    """Which figure of results/gallery.py shows a table, or "none"; the field that it is drawn against, "" for steps."""
+    """The figure of a sweep, or "none"; and the field on its horizontal axis, "" for steps."""
 
     name: str
     field: str
@@ -69,15 +48,19 @@ def is_sweep(config: ConfigDict) -> bool:
 
 
 def choose_figure(config: ConfigDict) -> FigureChoice:
-    """Returns the figure that a table asks for; "auto" is one against its first axis of numbers, where it has one, and
-    none of studies that have no such axis.
+    """Returns the figure of a sweep.
+
+    With figure="auto" it is drawn against the first axis of several numbers; without such an axis it is drawn against
+    steps for training, and there is none for an analysis.
 
     Raises:
       UserError: it is to be drawn against an axis, and there is none of numbers.
     """
-    axis = _numeric_axis(config)
-    steps = "best_so_far" if config.kind == "train" else "none"
-    name = config.figure if config.figure != "auto" else "metric_vs_field" if axis else steps
+    axis = _first_numeric_axis(config)
+    name = config.figure
+    if name == "auto":
+        over_steps = "best_so_far" if config.kind == "train" else "none"
+        name = "metric_vs_field" if axis else over_steps
     if name == "metric_vs_field" and not axis:
         raise UserError(
             "figure='metric_vs_field' wants an axis of several numbers: set config.axes, such as "
@@ -87,71 +70,53 @@ def choose_figure(config: ConfigDict) -> FigureChoice:
 
 
 def expand_grid(config: ConfigDict) -> list[SweepRun]:
-    """Returns each cell at each point of the axes, those that `filter` asks for, seed after seed.
+    """Returns each cell at each point of the axes, of these the ones that match `filter`, seed after seed.
 
     Raises:
-      UserError: none is asked for, or a cell or an axis sets a field that there is not, or to a value of another
-        type; a field of the table itself is off.
+      UserError: no run matches; a cell or an axis sets a field that there is not, one that all runs share, or a value
+        of another type; a field of the sweep itself is off.
     """
-    validation.validate(config, {})
-    fields = dict(validation.flatten(config))
-    axes = read_axes(config.axes, fields)
-    points = {
-        _name(cell, point): [*_cell(cell, config), *((axis.field, value) for axis, value in point.items())]
-        for cell in (config.cells or [""])
-        for point in _points(axes, _cell(cell, config), cell)
-    }
-    asked = filter_names(points, config.filter)
-    found = [
-        SweepRun(name, f"{name}-seed{seed}", _run_config(config, name, points[name], seed))
+    validation.validate(config)
+    axes = read_axes(config.axes, dict(validation.flatten(config)))
+    # Name of a run -> the fields that its cell and its point of the axes set.
+    changes: dict[str, list[tuple[str, Any]]] = {}
+    for cell_name, cell in dict(config.cells).items() or [("", ())]:
+        for point in _grid_points(axes, cell_name, cell):
+            changes[_run_name(cell_name, point)] = [*cell, *((axis.field, value) for axis, value in point.items())]
+    chosen = filter_names(changes, config.filter)
+    runs = [
+        SweepRun(name, f"{name}-seed{seed}", _run_config(config, name, changes[name], seed))
         for seed in range(config.seed, config.seed + config.seeds)
-        for name in asked
+        for name in chosen
     ]
-    _check_that_axes_matter(axes, found)
-    return found
+    _check_axes_matter(axes, runs)
+    return runs
 
 
-def _check_that_axes_matter(axes: Sequence[Axis], found: Sequence[SweepRun]) -> None:
-    """Refuses an axis along which runs would be the same."""
-    for axis in axes:
-        switch, off = DEPENDS_ON.get(axis.field, ("", None))
-        same = next((member for member in found if switch and _value(member.config, switch) == off), None)
-        if same:
-            raise UserError(
-                f"axes: {axis.field} changes nothing in {same.name}, as {switch}={off!r} there: set it to another, or "
-                "leave these runs out."
-            )
-
-
-def _value(config: ConfigDict, field: str) -> Any:
-    section, _, name = field.rpartition(".")
-    return (config[section] if section else config)[name]
-
-
-def filter_names(names: Iterable[str], only: str) -> list[str]:
-    """Returns the names that match any of the patterns in `filter`, separated by commas.
+def filter_names(names: Iterable[str], patterns: str) -> list[str]:
+    """Returns the names that match any of the patterns, which are separated by commas.
 
     Raises:
       UserError: a pattern matches none.
     """
-    names, patterns = list(names), [pattern.strip() for pattern in only.split(",")]
-    for pattern in patterns:
+    names, separate = list(names), [pattern.strip() for pattern in patterns.split(",")]
+    for pattern in separate:
         if not fnmatch.filter(names, pattern):
             raise UserError(f"{unknown_name('filter', pattern, names)} Patterns such as '*-wd' do.")
-    return [name for name in names if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)]
+    return [name for name in names if any(fnmatch.fnmatchcase(name, pattern) for pattern in separate)]
 
 
 def read_axes(text: str, fields: Mapping[str, Any]) -> list[Axis]:
     """Returns the axes of a text FIELD=VALUE,VALUE;FIELD=VALUE,VALUE.
 
     Args:
-      fields: of the config, with values of their types.
+      fields: field of the config -> a value of its type.
 
     Raises:
-      UserError: the text is none such, names a field twice, or one that there is not or that can't be an axis, or
+      UserError: the text has another form, names a field twice, one that there is not or that can't be an axis, or
         gives a value twice, or one of another type.
     """
-    found: list[Axis] = []
+    axes: list[Axis] = []
     if text and not text.strip(" ;"):
         raise UserError(f"axes={text!r} names no field: write FIELD=VALUE,VALUE, or leave it empty.")
     for part in filter(None, (part.strip() for part in text.split(";"))):
@@ -159,27 +124,26 @@ def read_axes(text: str, fields: Mapping[str, Any]) -> list[Axis]:
         if not equals:
             raise UserError(f"axes: '{part}' is no axis: write --config.axes='FIELD=VALUE,VALUE', with ; between axes.")
         if field not in fields:
-            raise UserError(unknown_name("axes", field, [name for name in fields if name not in _SHARED]))
-        if field in _SHARED or not isinstance(fields[field], bool | int | float | str):
+            raise UserError(unknown_name("axes", field, [name for name in fields if not _is_shared(name)]))
+        if _is_shared(field) or not isinstance(fields[field], bool | int | float | str):
             raise UserError(f"axes: {field} can't be one: choose a field that differs between runs.")
-        if field in (axis.field for axis in found):
+        if field in (axis.field for axis in axes):
             raise UserError(f"axes: {field} stands there twice: put all its values together.")
-        read = tuple(_read_value(field, value.strip(), fields[field]) for value in values.split(","))
-        twice = next((value for value in read if read.count(value) > 1), None)
+        typed = tuple(_read_value(field, value.strip(), fields[field]) for value in values.split(","))
+        twice = next((value for value in typed if typed.count(value) > 1), None)
         if twice is not None:
             raise UserError(f"axes: {field} has {twice!r} twice: leave one out.")
-        found.append(Axis(field, read))
-    return found
+        axes.append(Axis(field, typed))
+    return axes
 
 
-def _numeric_axis(config: ConfigDict) -> Axis | None:
-    """Returns the first axis of several numbers, None where there is none."""
-    axes = read_axes(config.axes, dict(validation.flatten(config)))
-    numbers = (axis for axis in axes if not any(isinstance(value, bool | str) for value in axis.values))
-    return next((axis for axis in numbers if len(axis.values) > 1), None)
+def _is_shared(field: str) -> bool:
+    """Returns whether all runs of a sweep have the same value; names of a free section are not in the table."""
+    return field in FIELDS and FIELDS[field].shared
 
 
 def _read_value(field: str, text: str, default: Any) -> Any:
+    """Returns a text as a value of the default's type."""
     kind = type(default)
     try:
         return _BOOLEANS[text.lower()] if kind is bool else kind(text)
@@ -187,47 +151,68 @@ def _read_value(field: str, text: str, default: Any) -> Any:
         raise UserError(f"axes: {field}={text} is no {kind.__name__}: write a value such as {default!r}.") from error
 
 
-def _points(axes: Sequence[Axis], cell: Iterable[tuple[str, Any]], name: str) -> list[dict[Axis, Any]]:
-    """Returns every combination of values, each as axis -> value; the last axis runs fastest."""
+def _first_numeric_axis(config: ConfigDict) -> Axis | None:
+    """Returns the first axis of several numbers, None where there is none."""
+    for axis in read_axes(config.axes, dict(validation.flatten(config))):
+        if len(axis.values) > 1 and not any(isinstance(value, bool | str) for value in axis.values):
+            return axis
+    return None
+
+
+def _grid_points(axes: Sequence[Axis], cell_name: str, cell: Cell) -> list[dict[Axis, Any]]:
+    """Returns every combination of the axes' values, each as axis -> value; the last axis runs fastest."""
     both = {field for field, _ in cell} & {axis.field for axis in axes}
     if both:
-        raise UserError(f"cells.{name} sets {min(both)}, which is an axis too: leave it out of one of them.")
+        raise UserError(f"cells.{cell_name} sets {min(both)}, which is an axis too: leave it out of one of them.")
     return [dict(zip(axes, values, strict=True)) for values in itertools.product(*(axis.values for axis in axes))]
 
 
-def _name(cell: str, point: Mapping[Axis, Any]) -> str:
-    """Returns CELL-FIELD=VALUE-..., fields without their section where that tells them apart."""
-    last = [axis.field.rpartition(".")[2] for axis in point]
-    words = [cell] if cell else []
-    for axis, short in zip(point, last, strict=True):
-        words.append(f"{short if last.count(short) == 1 else axis.field}={point[axis]}".replace(":", "."))
+def _run_name(cell_name: str, point: Mapping[Axis, Any]) -> str:
+    """Returns CELL-FIELD=VALUE-...; a field is written without its section where no other axis ends alike."""
+    endings = [axis.field.rpartition(".")[2] for axis in point]
+    words = [cell_name] if cell_name else []
+    for axis, ending in zip(point, endings, strict=True):
+        # A colon, as in package.module:ClassName, can't stand in the name of a directory.
+        words.append(f"{ending if endings.count(ending) == 1 else axis.field}={point[axis]}".replace(":", "."))
     return "-".join(words)
 
 
-def _cell(cell: str, config: ConfigDict) -> tuple[tuple[str, Any], ...]:
-    return config.cells[cell] if cell else ()
-
-
 def _run_config(config: ConfigDict, name: str, changes: Iterable[tuple[str, Any]], seed: int) -> ConfigDict:
+    """Returns the config of one run: that of the sweep, without what describes a sweep, and with its changes."""
     validation.check_name("cells", name)
-    member = config.copy_and_resolve_references()
-    member.cells, member.axes, member.figure = ConfigDict(), "", "auto"
-    member.filter, member.seeds, member.executor, member.jobs = "*", 1, "sequential", 0
-    member.name, member.seed = f"{config.name}-{name}", seed
-    fields = dict(validation.flatten(member))
+    run = config.copy_and_resolve_references()
+    for field, row in FIELDS.items():
+        if row.single_run is not None:
+            run[field] = ConfigDict() if row.type is dict else row.single_run
+    run.name, run.seed = f"{config.name}-{name}", seed
+    fields = dict(validation.flatten(run))
     for field, value in changes:
         if field not in fields:
             raise UserError(unknown_name(f"cells.{name}", field, list(fields)))
-        if field in _SHARED:
+        if _is_shared(field):
             raise UserError(
-                f"cells.{name} sets {field}={value!r}, which all runs of a table share: set config.{field} instead."
+                f"cells.{name} sets {field}={value!r}, which all runs of a sweep share: set config.{field} instead."
             )
         section, _, last = field.rpartition(".")
         try:
-            (member[section] if section else member)[last] = value
+            (run[section] if section else run)[last] = value
         except TypeError as error:
             raise UserError(
                 f"cells.{name}: {field}={value!r} is no {type(fields[field]).__name__}: write a value such as "
                 f"{fields[field]!r}."
             ) from error
-    return member
+    return run
+
+
+def _check_axes_matter(axes: Sequence[Axis], runs: Sequence[SweepRun]) -> None:
+    """Refuses an axis along which runs would be the same."""
+    for axis in axes:
+        depends_on = FIELDS[axis.field].depends_on if axis.field in FIELDS else None
+        if depends_on:
+            other, off = depends_on
+            for run in runs:
+                if dict(validation.flatten(run.config))[other] == off:
+                    raise UserError(
+                        f"axes: {axis.field} changes nothing in {run.name}, as {other}={off!r} there: set it to "
+                        "another, or leave these runs out."
+                    )

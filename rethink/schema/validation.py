@@ -1,78 +1,42 @@
-"""Owns what a valid config is: choices, ranges, and epochs turned into steps.
+"""Checks a config against the table of fields, flattens it, and tells which configs are the same run.
 
-Refuses to know any model or data set: the choices are handed in by the caller.
+No fact about a single field stands here: those are the rows of fields.py.
 """
 
 import hashlib
 import json
 import pathlib
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from rethink.schema.errors import UserError, unknown_name
-from rethink.schema.fields import RANGES, SEVERAL
+from rethink.schema.fields import FIELDS, Field
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+=-]{0,99}")  # of a directory, a title and a line of a table
 
-# Where things are and how often they happen, not what is computed.
-_HOST_LOCAL_FIELDS = ("data.dir", "data.cache_dir", "data.workers", "hardware.compilation_cache")
-RUNTIME_FIELDS = (
-    "name",
-    "axes",
-    "figure",
-    "filter",
-    "seeds",
-    "executor",
-    "jobs",
-    "data.dir",
-    "data.cache_dir",
-    "data.feed",
-    "data.resident_limit_gib",
-    "data.workers",
-    "train.total_epochs",
-    "stop.train_accuracy",
-    "evaluate.every_epochs",
-    "log.every_steps",
-    "log.tensorboard",
-    "log.patience_hours",
-    "checkpoint.every_epochs",
-    "checkpoint.keep",
-    "hardware.cpu_devices",
-    "hardware.heartbeat_timeout_seconds",
-    "hardware.compilation_cache",
-)
-_SINGLE_RUN_VALUES = {
-    "filter": "*",
-    "seeds": 1,
-    "executor": "sequential",
-    "jobs": 0,
-}  # of tables: what a run by itself has
 
-
-def validate(config: ConfigDict, choices: Mapping[str, Collection[str]]) -> None:
-    """Checks every field that has a range or a closed set of choices, and that every value can be recorded.
-
-    Args:
-      choices: field -> what it may be.
+def validate(config: ConfigDict) -> None:
+    """Checks the type, interval and choices of every field, and that every value can be recorded.
 
     Raises:
       UserError: the first field that is off.
     """
     to_json(config)
     for field, value in flatten(config):
-        _check_value(field, value)
-        if field in choices and value not in choices[field]:
-            raise UserError(unknown_name(field, value, choices[field]))
+        if field in FIELDS:
+            row = FIELDS[field]
+            check = _CHECKS[row.type] if row.least_length is None else _check_tuple
+            check(field, value, row)
+        elif value is None and not field.startswith("model.kwargs."):
+            raise UserError(_not_a(field, value, "value"))
+        if isinstance(value, str) and not value.isprintable():
+            raise UserError(f"{field}={value!r} holds a character that can't be printed: leave it out.")
     check_name("name", config.name)
-    for field, alone in _SINGLE_RUN_VALUES.items():
-        if config.get(field, alone) != alone and not (config.cells or config.axes or config.experiments):
-            raise UserError(
-                f"{field}={config[field]!r} is for tables, and this config has no cells and no axes: set it to "
-                f"{alone!r}, or choose a table, such as --config=configs/paper/table1.py."
-            )
+    if not (config.cells or config.axes or config.experiments):
+        _check_single_run(config)
     if config.get("jobs") and config.executor == "sequential":
         raise UserError(
             f"jobs={config.jobs} would change nothing with executor='sequential': set config.executor to 'vmapped', "
@@ -80,28 +44,66 @@ def validate(config: ConfigDict, choices: Mapping[str, Collection[str]]) -> None
         )
 
 
-def _check_value(field: str, value: Any) -> None:
-    """Checks what can be said of one value alone."""
-    if field in RANGES and not isinstance(value, int | float):
-        raise UserError(f"{field}={value} is no number: it must be {RANGES[field]}.")
-    if field in RANGES and value not in RANGES[field]:
-        raise UserError(f"{field}={value} is out of range: it must be {RANGES[field]}.")
-    if field in SEVERAL:
-        _check_several(field, value)
-    if value is None and not field.startswith("model.kwargs."):
-        raise UserError(f"{field}=None is no value: set it to one like its default in configs/base.py.")
-    if isinstance(value, str) and not value.isprintable():
-        raise UserError(f"{field}={value!r} holds a character that can't be printed: leave it out.")
+def _check_single_run(config: ConfigDict) -> None:
+    """Checks that a config of one run sets no field that is for sweeps."""
+    for field, row in FIELDS.items():
+        alone = row.single_run
+        if alone not in (None, {}) and config.get(field, alone) != alone:
+            raise UserError(
+                f"{field}={config[field]!r} is for sweeps, and this config has no cells and no axes: set it to "
+                f"{alone!r}, or choose a sweep, such as --config=configs/paper/table1.py."
+            )
 
 
-def _check_several(field: str, values: Any) -> None:
-    """Checks a field that holds several numbers."""
-    interval, least = SEVERAL[field]
+def _not_a(field: str, value: Any, noun: str) -> str:
+    return f"{field}={value!r} is no {noun}: set it to one like its default in configs/base.py."
+
+
+def _check_number(field: str, value: Any, row: Field) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise UserError(f"{field}={value!r} is no number: it must be {row.interval}.")
+    if row.type is int and isinstance(value, float):
+        raise UserError(f"{field}={value!r} is no whole number: it must be one, {row.interval}.")
+    if value not in row.interval:
+        raise UserError(f"{field}={value} is out of range: it must be {row.interval}.")
+
+
+def _check_tuple(field: str, values: Any, row: Field) -> None:
+    least = row.least_length
     if not isinstance(values, list | tuple) or len(values) < least:
         raise UserError(f"{field}={values!r} is no tuple of {least} numbers or more: write a value such as (1, 2).")
     for value in values:
-        if isinstance(value, bool) or not isinstance(value, int | float) or value not in interval:
-            raise UserError(f"{field}={values!r} holds {value!r}: each must be {interval}.")
+        try:
+            _check_number(field, value, row)
+        except UserError as error:
+            kind = "whole and " if row.type is int else ""
+            raise UserError(f"{field}={values!r} holds {value!r}: each must be {kind}{row.interval}.") from error
+
+
+def _check_switch(field: str, value: Any, row: Field) -> None:
+    if not isinstance(value, bool):
+        raise UserError(_not_a(field, value, "value" if value is None else "True or False"))
+
+
+def _check_text(field: str, value: Any, row: Field) -> None:
+    if not isinstance(value, str):
+        raise UserError(_not_a(field, value, "value" if value is None else "text"))
+    if row.choices and value.isprintable() and value not in row.choices:
+        raise UserError(unknown_name(field, value, row.choices))
+
+
+def _check_section(field: str, value: Any, row: Field) -> None:
+    if not isinstance(value, ConfigDict):
+        raise UserError(_not_a(field, value, "section"))
+
+
+_CHECKS: dict[type, Callable[[str, Any, Field], None]] = {
+    int: _check_number,
+    float: _check_number,
+    bool: _check_switch,
+    str: _check_text,
+    dict: _check_section,
+}
 
 
 def check_name(field: str, name: str) -> None:
@@ -142,7 +144,7 @@ def _tuples(value: Any) -> Any:
 
 
 def resumable_fields(config: ConfigDict) -> frozenset[str]:
-    """Returns the fields that may change when a run is resumed: those that change nothing of what it computes."""
+    """Returns the fields that may change when a run is resumed: those on which nothing that it computes depends."""
     tied = set()
     if config.optimizer.schedule == "cosine":  # the learning rate of every step depends on the last one
         tied.add("train.total_epochs")
@@ -152,13 +154,14 @@ def resumable_fields(config: ConfigDict) -> frozenset[str]:
     if norm.kind == "per_device" or (norm.kind != "none" and norm.evaluation == "batch"):
         # Statistics of a device's part of the batch, or of an evaluation batch, which divides by the devices.
         tied.add("hardware.cpu_devices")
-    return frozenset(RUNTIME_FIELDS) - tied
+    return frozenset(field for field, row in FIELDS.items() if row.resumable) - tied
 
 
 def cross_host_json(config: ConfigDict) -> str:
-    """Returns what all processes of a run must agree on, as text: all but where things are on each host."""
+    """Returns what all processes of a run must agree on, as JSON: all fields but those that are each host's own."""
     leaves = json.loads(to_json(config))
-    return json.dumps({field: value for field, value in leaves.items() if field not in _HOST_LOCAL_FIELDS})
+    host_local = {field for field, row in FIELDS.items() if row.host_local}
+    return json.dumps({field: value for field, value in leaves.items() if field not in host_local})
 
 
 def changed_fields(config: ConfigDict, before: Mapping[str, Any]) -> list[str]:
@@ -191,12 +194,13 @@ def to_json(config: ConfigDict) -> str:
 
 
 def digest(config: ConfigDict, overridden: Collection[str] = ()) -> str:
-    """Returns 8 hex digits that tell apart configs which make different runs; cells and parts do not count.
+    """Returns 8 hex digits that differ between configs which compute different things.
 
-    The fields of axes do, and not their values: a sweep that gets one more value keeps its directory.
+    Cells and experiments do not count, so that more of them can be added in the same directory. Of axes the fields
+    count, and not the values: a sweep that gets one more value keeps its directory.
 
     Args:
-      overridden: the fields that the command line sets; those of parts, experiments.NAME.FIELD, count.
+      overridden: the fields that the command line sets; those of single experiments, experiments.NAME.FIELD, count.
     """
     leaves = json.loads(to_json(config))
     free = resumable_fields(config)
@@ -206,8 +210,13 @@ def digest(config: ConfigDict, overridden: Collection[str] = ()) -> str:
         if field.startswith("experiments.") and field.split(".", 2)[2] not in free:
             kept[field] = leaves[field]
     if config.axes:
-        kept["axes"] = sorted(axis.partition("=")[0].strip() for axis in config.axes.split(";"))
+        kept["axes"] = sorted(axis_fields(config.axes))
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def axis_fields(axes: str) -> list[str]:
+    """Returns the fields that a text of axes, FIELD=VALUE,VALUE;FIELD=VALUE, sets; the text is checked by read_axes."""
+    return [axis.partition("=")[0].strip() for axis in axes.split(";")]
 
 
 def expand_path(path: str, field: str) -> pathlib.Path:

@@ -3,12 +3,11 @@
 import runpy
 
 import pytest
-from made_up import RANDOM, TRUE, table
+from made_up import RANDOM, TRUE, make_sweep
 from ml_collections import ConfigDict
 
 from configs import base
 from configs.paper import table3
-from rethink.experiment.run import CHOICES
 from rethink.paper import protocol
 from rethink.paper.claims import ORDERINGS
 from rethink.paper.numbers import TABLES
@@ -17,7 +16,7 @@ from rethink.schema.errors import UserError
 
 
 def test_a_member_is_the_config_with_the_fields_of_its_cell():
-    config = table(true=TRUE, random=RANDOM)
+    config = make_sweep(true=TRUE, random=RANDOM)
     found = {member.name: member.config for member in grid.expand_grid(config)}
     assert found["true"].corruption.labels == "none" and found["random"].optimizer.learning_rate == 0.2
     for cell, member in found.items():
@@ -29,7 +28,7 @@ def test_a_member_is_the_config_with_the_fields_of_its_cell():
 
 
 def test_seeds_count_on_from_the_first_and_name_the_directories():
-    found = grid.expand_grid(table(seeds=2, true=TRUE, random=RANDOM))
+    found = grid.expand_grid(make_sweep(seeds=2, true=TRUE, random=RANDOM))
     assert [(member.folder, member.config.seed) for member in found] == [
         ("random-seed5", 5),
         ("true-seed5", 5),
@@ -48,23 +47,29 @@ def test_seeds_count_on_from_the_first_and_name_the_directories():
     ],
 )
 def test_patterns_choose_cells(only, cells):
-    config = table(only, **{cell: TRUE for cell in ("a-one", "a-two", "b-one")})
+    config = make_sweep(only, **{cell: TRUE for cell in ("a-one", "a-two", "b-one")})
     assert {member.name for member in grid.expand_grid(config)} == cells
 
 
 @pytest.mark.parametrize(
     "config, words",
     [
-        (table("tru", true=TRUE), ["filter='tru'", "'true'"]),
-        (table(true={"corruption.label": "none"}), ["cells.true", "corruption.label", "corruption.labels"]),
-        (table(true={"optimizer.learning_rate": "fast"}), ["cells.true", "optimizer.learning_rate='fast'", "float"]),
-        (table(true={"seed": 3}), ["cells.true sets seed=3", "config.seed"]),
-        (table(true={"hardware.cpu_devices": 2}), ["cells.true sets hardware.cpu_devices=2", "config.hardware.cpu"]),
-        (table(**{"a/x": TRUE}), ["cells='a/x'", "directory"]),
-        (table(seeds=0, true=TRUE), ["seeds=0", "in [1, 1000]"]),
-        (table(seeds=10**9, true=TRUE), ["seeds=1000000000", "in [1, 1000]"]),
-        (table(seeds=None, true=TRUE), ["seeds=None"]),
-        (table(only=None, true=TRUE), ["filter=None"]),
+        (make_sweep("tru", true=TRUE), ["filter='tru'", "'true'"]),
+        (make_sweep(true={"corruption.label": "none"}), ["cells.true", "corruption.label", "corruption.labels"]),
+        (
+            make_sweep(true={"optimizer.learning_rate": "fast"}),
+            ["cells.true", "optimizer.learning_rate='fast'", "float"],
+        ),
+        (make_sweep(true={"seed": 3}), ["cells.true sets seed=3", "config.seed"]),
+        (
+            make_sweep(true={"hardware.cpu_devices": 2}),
+            ["cells.true sets hardware.cpu_devices=2", "config.hardware.cpu"],
+        ),
+        (make_sweep(**{"a/x": TRUE}), ["cells='a/x'", "directory"]),
+        (make_sweep(seeds=0, true=TRUE), ["seeds=0", "in [1, 1000]"]),
+        (make_sweep(seeds=10**9, true=TRUE), ["seeds=1000000000", "in [1, 1000]"]),
+        (make_sweep(seeds=None, true=TRUE), ["seeds=None"]),
+        (make_sweep(filter=None, true=TRUE), ["filter=None"]),
     ],
 )
 def test_a_mistake_in_a_table_is_named(config, words):
@@ -74,12 +79,12 @@ def test_a_mistake_in_a_table_is_named(config, words):
 
 
 def test_the_cells_asked_for_share_a_directory_with_the_others():
-    assert len({validation.digest(table(only, true=TRUE)) for only in ("*", "t*")}) == 1
-    assert validation.digest(table(true=TRUE)) == validation.digest(table(true=TRUE, random=RANDOM))
+    assert len({validation.digest(make_sweep(only, true=TRUE)) for only in ("*", "t*")}) == 1
+    assert validation.digest(make_sweep(true=TRUE)) == validation.digest(make_sweep(true=TRUE, random=RANDOM))
 
 
 def swept(axes, only="*", **cells):
-    config = table(only, **cells)
+    config = make_sweep(only, **cells)
     config.axes = axes
     return config
 
@@ -96,13 +101,13 @@ def test_every_cell_is_run_at_every_point_of_the_axes():
             member.name
         )
         assert config.axes == "" and not config.cells and member.folder == f"{member.name}-seed5"
-        validation.validate(config, CHOICES)
+        validation.validate(config)
     assert len({validation.to_json(member.config) for member in found}) == 8
 
 
 def test_axes_make_a_sweep_of_a_config_without_cells():
     config = swept("model.name=mlp_tiny,my.package:Net;log.tensorboard=false,true")
-    assert grid.is_sweep(config) and not grid.is_sweep(table())
+    assert grid.is_sweep(config) and not grid.is_sweep(make_sweep())
     found = {member.name: member.config for member in grid.expand_grid(config)}
     assert list(found)[:3] == [
         "name=mlp_tiny-tensorboard=False",
@@ -125,7 +130,7 @@ def test_patterns_choose_points_of_axes():
 def test_the_figure_is_drawn_against_the_first_axis_of_several_numbers():
     config = swept("log.tensorboard=true,false;train.batch_size=32")
     steps = grid.FigureChoice("best_so_far", "")
-    assert grid.choose_figure(config) == steps and grid.choose_figure(table()) == steps
+    assert grid.choose_figure(config) == steps and grid.choose_figure(make_sweep()) == steps
     assert grid.choose_figure(table3.get_config()) == grid.FigureChoice("none", "")  # solved, not trained
     config.axes += ",64;optimizer.momentum=0.0,0.9"
     assert grid.choose_figure(config) == grid.FigureChoice("metric_vs_field", "train.batch_size")
@@ -163,7 +168,7 @@ def test_a_file_of_the_paper_has_its_cells_and_every_member_is_valid(name):
     config = runpy.run_path(f"configs/paper/{name}.py")["get_config"]()
     found = grid.expand_grid(config)
     for member in found:
-        validation.validate(member.config, CHOICES)
+        validation.validate(member.config)
         assert dict(validation.flatten(member.config)).keys() == dict(validation.flatten(base.get_config())).keys()
         assert member.config.stop.train_accuracy == 0 and member.config.early_stopping.monitor == "none"
     if name in SIZES:
@@ -207,7 +212,7 @@ def test_an_axis_that_changes_nothing_is_refused(axes, off):
 
 def test_a_sweep_has_another_directory_than_its_config_alone():
     config = swept("train.batch_size=32,64", a=TRUE)
-    alone = table(a=TRUE)
+    alone = make_sweep(a=TRUE)
     assert validation.digest(config) != validation.digest(alone)
     alone.axes = "train.batch_size=32, 64,128"  # one value more: the same directory
     assert validation.digest(config) == validation.digest(alone)
@@ -218,5 +223,5 @@ def test_a_sweep_has_another_directory_than_its_config_alone():
 @pytest.mark.parametrize("only, wrong", [("a, c*", "c"), ("tabel,a", "tabel")])
 def test_a_pattern_that_matches_nothing_is_named(only, wrong):
     with pytest.raises(UserError, match=f"^filter='{wrong}"):
-        grid.expand_grid(table(only, a=TRUE, b=TRUE))
-    assert [member.name for member in grid.expand_grid(table(" b , a", a=TRUE, b=TRUE))] == ["a", "b"]
+        grid.expand_grid(make_sweep(only, a=TRUE, b=TRUE))
+    assert [run.name for run in grid.expand_grid(make_sweep(" b , a", a=TRUE, b=TRUE))] == ["a", "b"]

@@ -11,11 +11,14 @@ from ml_collections import ConfigDict
 from configs import base
 from rethink.schema import validation
 from rethink.schema.errors import UserError, pick, unknown_name
-from rethink.schema.fields import RANGES, SEVERAL, Range
+from rethink.schema.fields import FIELDS as ROWS
+from rethink.schema.fields import Interval
 from rethink.training import loop
 
 FIELDS = dict(validation.flatten(base.get_config()))
 FREE = validation.resumable_fields(base.get_config())
+RANGES = {field: row.interval for field, row in ROWS.items() if row.interval and row.least_length is None}
+SEVERAL = {field: row for field, row in ROWS.items() if row.least_length is not None}
 
 
 def another(value):
@@ -39,13 +42,13 @@ def changed(**fields):
 @pytest.mark.parametrize(
     "interval, inside, outside",
     [
-        (Range(0, 1), (0, 0.5, 1), (-1e-9, 1 + 1e-9)),
-        (Range(0, 1, low_open=True), (1e-9, 1), (0, -0.0, 2)),
-        (Range(0, 1, high_open=True), (0, 1 - 1e-9), (1, -1)),
-        (Range(0, 1, low_open=True, high_open=True), (0.5,), (0, 1)),
-        (Range(1), (1, 10**9, 1e300), (0, 0.999)),
-        (Range(0, low_open=True), (1e-300, 1), (0, -1)),
-        (Range(0, 2**32, high_open=True), (0, 2**32 - 1), (2**32, -1)),
+        (Interval(0, 1), (0, 0.5, 1), (-1e-9, 1 + 1e-9)),
+        (Interval(0, 1, low_open=True), (1e-9, 1), (0, -0.0, 2)),
+        (Interval(0, 1, high_open=True), (0, 1 - 1e-9), (1, -1)),
+        (Interval(0, 1, low_open=True, high_open=True), (0.5,), (0, 1)),
+        (Interval(1), (1, 10**9, 1e300), (0, 0.999)),
+        (Interval(0, low_open=True), (1e-300, 1), (0, -1)),
+        (Interval(0, 2**32, high_open=True), (0, 2**32 - 1), (2**32, -1)),
     ],
 )
 def test_a_range_has_its_closed_ends_and_no_open_end(interval, inside, outside):
@@ -55,20 +58,20 @@ def test_a_range_has_its_closed_ends_and_no_open_end(interval, inside, outside):
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_no_range_has_nan_or_infinity(value):
-    assert value not in Range(0)
-    assert value not in Range(0, 1)
-    assert value not in Range(-math.inf, math.inf)
+    assert value not in Interval(0)
+    assert value not in Interval(0, 1)
+    assert value not in Interval(-math.inf, math.inf)
 
 
 def test_a_range_says_what_it_allows():
-    assert str(Range(0, low_open=True)) == "a finite number above 0"
-    assert str(Range(1)) == "a finite number of at least 1"
-    assert str(Range(0, 1)) == "in [0, 1]"
-    assert str(Range(0, 1, low_open=True, high_open=True)) == "in (0, 1)"
+    assert str(Interval(0, low_open=True)) == "a finite number above 0"
+    assert str(Interval(1)) == "a finite number of at least 1"
+    assert str(Interval(0, 1)) == "in [0, 1]"
+    assert str(Interval(0, 1, low_open=True, high_open=True)) == "in (0, 1)"
 
 
 def test_the_defaults_are_valid():
-    validation.validate(base.get_config(), {"data.remainder": ("wrap", "drop")})
+    validation.validate(base.get_config())
 
 
 def test_the_tables_name_fields_that_there_are():
@@ -82,7 +85,7 @@ def test_a_value_out_of_range_is_refused_by_the_name_of_its_field(field):
     config = base.get_config()
     config.update_from_flattened_dict({field: type(FIELDS[field])(interval.low - 1)})
     with pytest.raises(UserError) as error:
-        validation.validate(config, {})
+        validation.validate(config)
     assert f"{field}={interval.low - 1}" in str(error.value)
     assert str(interval) in str(error.value)
 
@@ -94,7 +97,7 @@ def test_a_number_that_would_exhaust_the_machine_is_refused(field):
     config = base.get_config()
     config.update_from_flattened_dict({field: type(FIELDS[field])(10**8)})
     with pytest.raises(UserError, match=f"^{field}=.* is out of range: it must be in "):
-        validation.validate(config, {})
+        validation.validate(config)
 
 
 @pytest.mark.parametrize("field", RANGES)
@@ -102,22 +105,22 @@ def test_a_missing_number_is_refused_by_the_name_of_its_field(field):
     config = base.get_config()
     config.update_from_flattened_dict({field: None})
     with pytest.raises(UserError, match=f"^{field}=None is no number: it must be "):
-        validation.validate(config, {})
+        validation.validate(config)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, 1.5])
 def test_a_probability_that_is_none_is_refused(value):
     with pytest.raises(UserError, match="corruption.label_probability="):
-        validation.validate(changed(corruption__label_probability=value), {})
+        validation.validate(changed(corruption__label_probability=value))
 
 
 def test_a_choice_that_there_is_not_is_refused_with_the_nearest():
-    choices = {"corruption.pixels": ("none", "shuffled_pixels", "gaussian")}
-    validation.validate(changed(corruption__pixels="gaussian"), choices)
+    validation.validate(changed(corruption__pixels="gaussian"))
     with pytest.raises(UserError) as error:
-        validation.validate(changed(corruption__pixels="gausian"), choices)
+        validation.validate(changed(corruption__pixels="gausian"))
     assert str(error.value) == (
-        "corruption.pixels='gausian' is unknown; did you mean 'gaussian'? Choices: none, shuffled_pixels, gaussian."
+        "corruption.pixels='gausian' is unknown; did you mean 'gaussian'? Choices: none, shuffled_pixels, "
+        "random_pixels, gaussian."
     )
 
 
@@ -225,7 +228,7 @@ def test_the_json_of_a_config_reads_back_as_its_flat_fields():
     }
 
 
-@pytest.mark.parametrize("check", [lambda config: validation.validate(config, {}), validation.digest])
+@pytest.mark.parametrize("check", [validation.validate, validation.digest])
 @pytest.mark.parametrize("value", [print, (1, print), {1, 2}])
 def test_a_value_that_json_does_not_hold_is_refused_by_the_name_of_its_field(check, value):
     config = base.get_config()
@@ -258,7 +261,7 @@ def test_a_number_of_several_that_is_off_is_named(field, values):
     config = base.get_config()
     config.update_from_flattened_dict({field: values})
     with pytest.raises(UserError, match=f"^{field}=.* holds .*: each must be "):
-        validation.validate(config, {})
+        validation.validate(config)
 
 
 @pytest.mark.parametrize("field", ["kernel.multiples", "kernel.ridges"])
@@ -266,7 +269,41 @@ def test_candidates_must_not_be_empty(field):
     config = base.get_config()
     config.update_from_flattened_dict({field: ()})
     with pytest.raises(UserError, match=f"^{field}=\\(\\) is no tuple of 1 numbers or more"):
-        validation.validate(config, {})
+        validation.validate(config)
+
+
+def with_value(field, value):
+    """The base config with a value of any type, as a config file that makes its own ConfigDict may have it."""
+    leaves = {name: dict(own) if isinstance(own, ConfigDict) else own for name, own in FIELDS.items()}
+    return validation.from_flat({**leaves, field: value})
+
+
+@pytest.mark.parametrize(
+    "field, value, line",
+    [
+        ("train.batch_size", 3.0, "train.batch_size=3.0 is no whole number: it must be one, in [1, 1048576]."),
+        ("train.batch_size", True, "train.batch_size=True is no number: it must be in [1, 1048576]."),
+        ("train.batch_size", "3", "train.batch_size='3' is no number: it must be in [1, 1048576]."),
+        ("optimizer.momentum", False, "optimizer.momentum=False is no number: it must be in [0, 1)."),
+        ("augmentation.flip", 1, "augmentation.flip=1 is no True or False: set it to one like its default in"),
+        ("data.name", 3, "data.name=3 is no text: set it to one like its default in configs/base.py."),
+        ("optimizer.name", 3, "optimizer.name=3 is no text: set it to one like its default in configs/base.py."),
+        ("cells", 3, "cells=3 is no section: set it to one like its default in configs/base.py."),
+        ("theorem1.depths", (3.0,), "theorem1.depths=(3.0,) holds 3.0: each must be whole and in [2, 1000000]."),
+        ("kernel.ridges", 0.1, "kernel.ridges=0.1 is no tuple of 1 numbers or more: write a value such as (1, 2)."),
+    ],
+)
+def test_a_value_of_another_type_is_refused_by_the_name_of_its_field(field, value, line):
+    with pytest.raises(UserError) as error:
+        validation.validate(with_value(field, value))
+    assert str(error.value).startswith(line)
+
+
+@pytest.mark.parametrize(
+    "field, value", [("train.total_epochs", 3), ("kernel.ridges", (1, 0.5)), ("theorem1.sizes", ())]
+)
+def test_a_number_that_need_not_be_whole_may_be(field, value):
+    validation.validate(with_value(field, value))
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -275,19 +312,19 @@ def test_an_integer_beyond_all_floats_is_refused(field, sign):
     config = base.get_config()
     config.update_from_flattened_dict({field: sign * 10**400})
     with pytest.raises(UserError, match=f"^{field}=.* is out of range"):
-        validation.validate(config, {})
+        validation.validate(config)
 
 
 @pytest.mark.parametrize("value", [1e-300, 1e-45, 1e38, 1e300])
 @pytest.mark.parametrize("field", ["optimizer.learning_rate", "optimizer.epsilon", "batch_norm.epsilon"])
 def test_a_number_that_float32_does_not_hold_is_refused(field, value):
     with pytest.raises(UserError, match=f"{field}=.* is out of range"):
-        validation.validate(changed(**{field.replace(".", "__"): value}), {})
+        validation.validate(changed(**{field.replace(".", "__"): value}))
 
 
 @pytest.mark.parametrize("name", ["base", "digits_random-mlp_tiny", "a.b-c=1e-3+x", "0", "x" * 100])
 def test_a_name_may_be_that_of_a_directory_anywhere(name):
-    validation.validate(changed(name=name), {})
+    validation.validate(changed(name=name))
 
 
 @pytest.mark.parametrize(
@@ -296,7 +333,7 @@ def test_a_name_may_be_that_of_a_directory_anywhere(name):
 )
 def test_a_name_that_could_lead_elsewhere_is_refused(name):
     with pytest.raises(UserError) as error:
-        validation.validate(changed(name=name), {})
+        validation.validate(changed(name=name))
     assert str(error.value).startswith(f"name='{name}' can't name a directory: choose")
 
 
@@ -304,7 +341,7 @@ def test_a_name_that_could_lead_elsewhere_is_refused(name):
 @pytest.mark.parametrize("value", ["a\nb", "\0", "\x1b[2J", "\udcff"])
 def test_a_text_that_cannot_be_printed_is_refused_in_one_line(field, value):
     with pytest.raises(UserError) as error:
-        validation.validate(changed(**{field.replace(".", "__"): value}), {})
+        validation.validate(changed(**{field.replace(".", "__"): value}))
     assert str(error.value).startswith(f"{field}={value!r} holds a character")
     assert str(error.value).isprintable()
 
@@ -314,18 +351,23 @@ def test_a_missing_value_is_refused_by_the_name_of_its_field(field):
     config = base.get_config()
     config.update_from_flattened_dict({field: None})
     with pytest.raises(UserError, match=f"^{field}=None is no value"):
-        validation.validate(config, {})
+        validation.validate(config)
 
 
 @pytest.mark.parametrize(
-    "fields, line", [({"seeds": 5}, "seeds=5 is for tables"), ({"filter": "a*"}, "filter='a*' is for")]
+    "fields, line",
+    [
+        ({"seeds": 5}, "seeds=5 is for sweeps"),
+        ({"filter": "a*"}, "filter='a*' is for"),
+        ({"figure": "none"}, "figure='none' is for"),
+    ],
 )
-def test_what_is_for_tables_is_refused_without_one(fields, line):
+def test_what_is_for_sweeps_is_refused_for_one_run(fields, line):
     config = changed(**fields)
     with pytest.raises(UserError, match=re.escape(line)):
-        validation.validate(config, {})
+        validation.validate(config)
     config.cells.a = (("seed", 1),)
-    validation.validate(config, {})
+    validation.validate(config)
 
 
 def test_a_mistake_is_one_line_whatever_it_holds():
