@@ -1,9 +1,8 @@
-"""Owns all randomness: keys by name, keys by example. Nothing else in the project seeds anything.
+"""Random keys by name and by example id. Nothing else in the package makes a key from a seed.
 
-Refuses draws on devices: it hands out keys, callers draw from them and name the dtype of what they draw, so that a
-global x64 switch changes nothing. The generator is named too (Threefry, 2 x 32 bits), so that
-`jax_default_prng_impl` changes nothing either. What is drawn depends on `jax_threefry_partitionable`, which a key does
-not carry: this module switches it on when it is imported.
+No global switch of JAX changes a number that is drawn: the generator is fixed here (Threefry, 2 x 32 bits), whatever
+`jax_default_prng_impl` is; `jax_threefry_partitionable`, which keys don't carry, is switched on when this module is
+imported; and callers give the dtype of what they draw, so that x64 has no effect.
 """
 
 import zlib
@@ -21,8 +20,11 @@ def key_for(seed: int | jax.Array, *names: str) -> jax.Array:
     """Returns the key of a named stream, e.g. `key_for(config.seed, "labels")`.
 
     Args:
-      seed: 0 <= seed < SEED_LIMIT; in a program also an uint32 scalar of it.
-      names: the stream's path; each part is folded in by its CRC-32, so that streams of other names are independent.
+      seed: 0 <= seed < SEED_LIMIT; inside a compiled function also a uint32 scalar.
+      names: the stream's path; each is folded in by its CRC-32, so that streams of different names are independent.
+
+    Raises:
+      OverflowError: the seed is outside this interval.
     """
     key = jax.random.key(jnp.uint32(seed), impl="threefry2x32")
     for name in names:
@@ -31,12 +33,15 @@ def key_for(seed: int | jax.Array, *names: str) -> jax.Array:
 
 
 def example_keys(key: jax.Array, ids: jax.Array) -> jax.Array:
-    """Returns one key an example, a function of (key, example id) alone: [n] keys for ids uint32 [n]."""
+    """Returns a key for each example, a function of (key, example id) alone: [n] keys for ids uint32 [n]."""
     return jax.vmap(lambda example: jax.random.fold_in(key, example))(ids)
 
 
 def draw_permutation(key: jax.Array, count: int) -> np.ndarray:
-    """Returns a permutation of 0..count-1 on the host, int32 [count], the same whatever draws it: the CPU if it may."""
+    """Returns a permutation of 0..count - 1 as a host array, int32 [count], the same on every device.
+
+    It is drawn on the CPU where JAX has one.
+    """
     try:
         device = jax.local_devices(backend="cpu")[0]
     except RuntimeError:  # JAX_PLATFORMS leaves the CPU out

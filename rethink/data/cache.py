@@ -1,6 +1,6 @@
-"""Owns the cache of decoded images: plain .npy files with a SHA-256 each, beside the description they were made from.
+"""Caches decoded images on disk: .npy files with their SHA-256, beside a description of what they were made from.
 
-Refuses to trust what it reads: a file whose checksum is off is made again, and says so. No pickle anywhere.
+Arrays whose checksum is wrong are made again, with a warning. Nothing is pickled.
 """
 
 import hashlib
@@ -19,21 +19,22 @@ from rethink.schema import validation
 from rethink.schema.errors import UserError
 
 _log = logging.getLogger(__name__)
-_NAMES = ("images", "labels")
+_NAMES = ("images", "labels")  # each is a file NAME.npy
 
 Arrays = tuple[np.ndarray, np.ndarray]
 
 
 def load_or_make(root: str, name: str, source: dict[str, Any], make: Callable[[], Arrays]) -> Arrays:
-    """Returns (images, labels) from the cache, or from `make` and then kept.
+    """Returns (images, labels) from the cache, or what `make` returns, which is then kept.
 
     Args:
       root: the cache directory; "" for no cache.
-      name: a readable prefix of the entry.
-      source: JSON values that determine the arrays; any change makes another entry.
+      name: a readable prefix of the folder that holds the arrays.
+      source: JSON values that determine the arrays; with any other value they have another folder.
+      make: returns (images, labels), arrays of any shape and dtype.
 
     Raises:
-      UserError: the directory can't be written, or has no meaning (`~nobody`).
+      UserError: the directory can't be written, or is in a home directory that there is not (`~nobody`).
     """
     if not root:
         return make()
@@ -41,12 +42,12 @@ def load_or_make(root: str, name: str, source: dict[str, Any], make: Callable[[]
     folder = validation.expand_path(root, "data.cache_dir") / f"{name.replace('/', '-')}-{digest[:16]}"
     if folder.exists():
         try:
-            return _read(folder)
+            return _read_arrays(folder)
         except Exception as error:  # on damaged bytes NumPy's reader raises anything: TokenError, EOFError, ...
-            _log.warning("Cache entry %s is damaged (%s): made again.", folder, error)
+            _log.warning("The cached images in %s are damaged (%s) and are made again.", folder, error)
     arrays = make()
     try:
-        _write(folder, source, arrays)
+        _write_arrays(folder, source, arrays)
     except OSError as error:
         raise UserError(
             f"data.cache_dir='{root}' can't be written ({error.strerror}): "
@@ -55,35 +56,41 @@ def load_or_make(root: str, name: str, source: dict[str, Any], make: Callable[[]
     return arrays
 
 
-def _read(folder: pathlib.Path) -> Arrays:
+def _read_arrays(folder: pathlib.Path) -> Arrays:
+    """Returns the arrays of a folder.
+
+    Raises:
+      ValueError: a checksum is wrong. Damaged files may raise anything else.
+    """
     checksums = json.loads((folder / "entry.json").read_text())["sha256"]
     images, labels = (np.load(folder / f"{name}.npy", allow_pickle=False) for name in _NAMES)
     for name, array in zip(_NAMES, (images, labels), strict=True):
-        if _checksum(array) != checksums[name]:
+        if _hash_array(array) != checksums[name]:
             raise ValueError(f"checksum of {name}.npy")
     return images, labels
 
 
-def _write(folder: pathlib.Path, source: dict[str, Any], arrays: Arrays) -> None:
-    """Writes an entry beside its place and moves it there whole; of two writers at once one wins."""
+def _write_arrays(folder: pathlib.Path, source: dict[str, Any], arrays: Arrays) -> None:
+    """Writes a folder under another name, then renames it, so that it is never half written."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = pathlib.Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         for name, array in zip(_NAMES, arrays, strict=True):
             np.save(draft / f"{name}.npy", array, allow_pickle=False)
-        checksums = {name: _checksum(array) for name, array in zip(_NAMES, arrays, strict=True)}
+        checksums = {name: _hash_array(array) for name, array in zip(_NAMES, arrays, strict=True)}
         (draft / "entry.json").write_text(json.dumps({"source": source, "sha256": checksums}, indent=2))
         shutil.rmtree(folder, ignore_errors=True)
         try:
             os.replace(draft, folder)
         except OSError:
-            if not folder.exists():
+            if not folder.exists():  # else another writer was faster, with the same arrays
                 raise
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def _checksum(array: np.ndarray) -> str:
+def _hash_array(array: np.ndarray) -> str:
+    """Returns the SHA-256 of dtype, shape and values, 64 hex digits."""
     digest = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())
     digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()

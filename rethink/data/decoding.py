@@ -1,6 +1,6 @@
-"""Owns how encoded bytes become a stored image: decoded, and brought to one size where the config asks for it.
+"""Decodes PNG and JPEG bytes to uint8 images, and resizes them where the config sets a size.
 
-Refuses randomness and any change of values: crops and colours of training are augmentation.
+Random crops and colours are augmentation, in regularization/augmentation.py.
 """
 
 import io
@@ -16,17 +16,19 @@ MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # Pillow's, by number of channel
 
 
 def decode_image(encoded: bytes, *, channels: int | None, image_size: int, where: str) -> np.ndarray:
-    """Returns the image, uint8 [height, width, channels].
+    """Returns the image, uint8 [height, width, channels], 0..255.
 
     Args:
       encoded: PNG or JPEG bytes.
-      channels: as the set declares them, whatever is stored: ImageNet has grey JPEGs among its colours. None keeps
-        grey as one channel and makes RGB of all else.
+      channels: of the data set; an image that has others is converted, as ImageNet has grey JPEGs among its colours.
+        None keeps grey as one channel and makes RGB of all else.
       image_size: > 0 resizes the shorter side to this (bilinear) and crops the centre square; 0 keeps the size.
       where: names the example in an error.
 
     Raises:
       UserError: the bytes don't decode, are of a huge image, or have more than 8 bits a value.
+
+    Source: Pillow.
     """
     try:
         image: Image.Image = Image.open(io.BytesIO(encoded))
@@ -36,15 +38,15 @@ def decode_image(encoded: bytes, *, channels: int | None, image_size: int, where
         if image.mode != mode:
             image = image.convert(mode)
         if image_size:
-            image = _resize(image, image_size)
+            image = _resize_and_crop(image, image_size)
         pixels = np.asarray(image)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise UserError(f"{where} does not decode ({error}): prepare the data set again.") from error
     return pixels[..., None] if pixels.ndim == 2 else pixels
 
 
-def _resize(image: Image.Image, size: int) -> Image.Image:
-    """Returns the central size x size square of the image with its shorter side scaled to `size`."""
+def _resize_and_crop(image: Image.Image, size: int) -> Image.Image:
+    """Returns the image with its shorter side scaled to `size`, then its central size x size square."""
     if min(image.size) != size:
         scale = size / min(image.size)
         image = image.resize([max(size, round(side * scale)) for side in image.size], Image.Resampling.BILINEAR)

@@ -1,7 +1,7 @@
-"""Owns the first preparation of a TFDS data set: download, verification, conversion to array_record.
+"""Downloads a TFDS data set, checks the files and writes them as array_record, before its first use.
 
-Refuses to read what it has prepared, to accept an original file whose checksum is not the one TFDS has registered, and
-to unpickle anything.
+A file is refused if its checksum is not the one that TFDS has registered. Nothing is unpickled. data/tfds.py reads the
+result.
 """
 
 import contextlib
@@ -39,18 +39,18 @@ MNIST_FILES = {
     "train": ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
     "test": ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"),
 }
-RETRIES = 3  # 1 second in all; the 10 of TFDS take 200 seconds
-TIMEOUT_SECONDS = (10, 60)  # to connect, between two pieces of a file; TFDS would wait for ever
+RETRIES = 3  # these take 1 second in all; the 10 of TFDS take 200
+TIMEOUT_SECONDS = (10, 60)  # to connect, and between two pieces of a file; TFDS has none
 
 
 def _read_cifar(builder, dl_manager) -> dict[str, Examples]:
     """Returns the examples of each split of `builder`, CIFAR-10 or CIFAR-100, and sets its class names."""
     (url,) = builder.url_infos
     with tarfile.open(dl_manager.download(url)) as archive:
-        files = {os.path.basename(m.name): content.read() for m in archive if (content := archive.extractfile(m))}
+        files = {os.path.basename(info.name): file.read() for info in archive if (file := archive.extractfile(info))}
     names = CIFAR_NAMES[builder.name]
-    for label, file in names.items():
-        builder.info.features[label].names = files[file].decode().split()
+    for label, names_file in names.items():
+        builder.info.features[label].names = files[names_file].decode().split()
     return {
         split: _cifar_examples(split, b"".join(files[file] for file in split_files), list(names))
         for split, split_files in CIFAR_FILES[builder.name].items()
@@ -62,8 +62,8 @@ def _cifar_examples(split: str, records: bytes, labels: list[str]) -> Examples:
     rows = np.frombuffer(records, np.uint8).reshape(-1, len(labels) + 3 * 32 * 32)
     images = rows[:, len(labels) :].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
     for index, (row, image) in enumerate(zip(rows, images, strict=True)):
-        given = {label: int(value) for label, value in zip(labels, row, strict=False)}
-        yield index, {"id": f"{split}_{index:05d}", "image": Image.fromarray(image), **given}
+        values = {label: int(value) for label, value in zip(labels, row, strict=False)}
+        yield index, {"id": f"{split}_{index:05d}", "image": Image.fromarray(image), **values}
 
 
 def _read_mnist(builder, dl_manager) -> dict[str, Examples]:
@@ -97,13 +97,18 @@ def download_and_prepare(name: str, data_dir: str) -> pathlib.Path:
     `READERS` need no TensorFlow; most others do. The directory of the data set appears in one rename, so a preparation
     that fails or is killed is never taken for a finished one.
 
+    Args:
+      name: as TFDS has it, such as "cifar10" or "name/config:1.0.0".
+      data_dir: directory of prepared TFDS sets; it is created if needed.
+
     Raises:
       UserError: the name is unknown, there is no network, a file is not the registered one, TensorFlow is missing,
         files must be downloaded by hand, or the directory cannot be written or holds an unfinished copy.
     """
-    import tensorflow_datasets as tfds  # half a second that only a run with TFDS data should spend
+    import tensorflow_datasets as tfds  # here, as it takes half a second
 
     data_dir = os.path.expanduser(data_dir)
+    # Find the builder; what it has prepared before is used as it is.
     with quiet_tfds():
         try:
             builder = tfds.builder(name, data_dir=data_dir)
@@ -113,6 +118,7 @@ def download_and_prepare(name: str, data_dir: str) -> pathlib.Path:
         if builder.is_prepared():
             return pathlib.Path(builder.data_dir)
 
+    # The sets of READERS are read here in place of TFDS's own code, which needs TensorFlow.
     config = tfds.download.DownloadConfig(try_download_gcs=False)
     size = ""
     if builder.name in READERS:
@@ -120,6 +126,7 @@ def download_and_prepare(name: str, data_dir: str) -> pathlib.Path:
         config.force_checksums_validation = True
         config.manual_dir = _manual_dir(builder)
         size = f"; downloads {sum(info.size for info in builder.url_infos.values()) / 2**20:.0f} MiB"
+
     print(f"Preparing {name} in {data_dir} (first use{size})", flush=True)
     with quiet_tfds():
         try:
@@ -127,7 +134,7 @@ def download_and_prepare(name: str, data_dir: str) -> pathlib.Path:
         except Exception as error:
             if builder.is_prepared():  # another process was faster
                 return pathlib.Path(builder.data_dir)
-            message = _explain(error, builder)
+            message = _explain_error(error, builder)
             if message is None:
                 raise
             raise UserError(f"data.name='{name}' {message}") from error
@@ -137,12 +144,15 @@ def download_and_prepare(name: str, data_dir: str) -> pathlib.Path:
 
 
 def _manual_dir(builder) -> str:
-    """Where TFDS looks for original files before it downloads. One for each set: both MNISTs name their files alike."""
+    """Returns the directory where TFDS looks for original files before it downloads them.
+
+    Each set has its own, as both MNISTs name their files alike.
+    """
     return os.path.join(builder.data_dir_root, "downloads", "manual", builder.name)
 
 
-def _explain(error: Exception, builder) -> str | None:
-    """The end of one line that says what went wrong and what to do; None for an error that the user can't mend."""
+def _explain_error(error: Exception, builder) -> str | None:
+    """Returns the end of a line: what went wrong and what to do; None for an error that the user can't mend."""
     import requests
     from tensorflow_datasets.core.download import DownloadError
     from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
@@ -152,19 +162,20 @@ def _explain(error: Exception, builder) -> str | None:
         return f"is refused: {first_line}; remove that file and run again."
     if isinstance(error, requests.RequestException | urllib.error.URLError | DownloadError):
         return _explain_network(error, first_line, builder)
-    if any(isinstance(cause, ImportError) and cause.name == "tensorflow" for cause in _causes(error)):
+    if any(isinstance(cause, ImportError) and cause.name == "tensorflow" for cause in _iterate_causes(error)):
         return "needs TensorFlow to be prepared: pip install -e '.[tf]'"
     if isinstance(error, AssertionError) and builder.MANUAL_DOWNLOAD_INSTRUCTIONS:
         return f"has files that you must download yourself: {' '.join(str(error).split())}"
-    full = any(os.strerror(code) in first_line for code in (errno.ENOSPC, errno.EDQUOT))  # array_record: RuntimeError
-    if full or isinstance(error, OSError):
+    # array_record reports a full disk as a RuntimeError.
+    disk_full = any(os.strerror(code) in first_line for code in (errno.ENOSPC, errno.EDQUOT))
+    if disk_full or isinstance(error, OSError):
         where = f"could not be written in {builder.data_dir_root} ({first_line})"
         return f"{where}: make space there or allow writing, or point --config.data.dir at another directory."
     return None
 
 
 def _explain_network(error: Exception, first_line: str, builder) -> str:
-    """The end of one line for a download that failed: where, why, and the four ways on."""
+    """Returns the end of the line for a download that failed: where, why, and what the user can do."""
     request = getattr(error, "request", None)
     reason = f"{type(error).__name__} at {urllib.parse.urlsplit(request.url).hostname}" if request else first_line
     by_hand = ""
@@ -177,8 +188,8 @@ def _explain_network(error: Exception, first_line: str, builder) -> str:
     )
 
 
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Yields the error, and what it was raised from, back to the first."""
+def _iterate_causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yields the error, the one that it was raised from, and so on back to the first."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
@@ -186,11 +197,12 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 @contextlib.contextmanager
 def quiet_tfds() -> Iterator[None]:
-    """Keeps TFDS and what it uses from chatting, from progress bars in a log file, and from waiting for ever."""
+    """Silences TFDS and what it uses, shows progress bars on a terminal only, and sets the timeouts above."""
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core.download import downloader
 
-    logging.getLogger("urllib3").setLevel(logging.ERROR)  # and left so: threads that retry outlive the first's failure
+    # Never set back: threads that still retry outlive the failure of the first one.
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
     absl = logging.getLogger("absl")
     level, retries, open_url = absl.level, downloader.MAX_RETRIES, downloader._open_url
     tfds.display_progress_bar(sys.stderr.isatty())

@@ -1,7 +1,7 @@
-"""Owns fingerprints: what proves that two runs saw the same images, labels and order.
+"""Fingerprints of images, labels and the order of examples: equal in two runs that had the same data.
 
-Refuses to depend on order: examples are hashed one by one with their ids and summed, so that a resident set, a stream
-in any order and the parts of several processes end at the same value.
+Those of images and labels don't depend on order: examples are hashed one by one with their ids, and the hashes are
+added, so that a resident set, a stream in any order and the parts of several processes have the same fingerprint.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-_MODULUS = 2**256
+_MODULUS = 2**256  # the sums of SHA-256 digests, which are integers below this
 
 
 class Fingerprint:
@@ -33,12 +33,12 @@ class Fingerprint:
         self._count += len(ids)
 
     def state(self) -> np.ndarray:
-        """Returns the count and the sum, uint8 [40]: what other processes need to add it to theirs."""
+        """Returns the count (8 bytes) and the sum (32 bytes), uint8 [40], for `merged`."""
         return np.frombuffer(self._count.to_bytes(8, "little") + self._sum.to_bytes(32, "little"), np.uint8)
 
     @classmethod
     def merged(cls, states: np.ndarray) -> "Fingerprint":
-        """Returns the fingerprint of the parts of several processes, uint8 [processes, 40]."""
+        """Returns the fingerprint of the parts of several processes, from their states, uint8 [processes, 40]."""
         whole = cls()
         for state in states:
             content = state.tobytes()
@@ -52,14 +52,14 @@ class Fingerprint:
 
 
 def fingerprint_examples(ids: np.ndarray, contents: np.ndarray) -> str:
-    """Returns the fingerprint of examples that are all at hand: ids uint32 [n], contents [n, ...]."""
+    """Returns the fingerprint of examples, 64 hex digits: ids uint32 [n], contents [n, ...] of any dtype."""
     whole = Fingerprint()
     whole.add(ids, contents)
     return whole.hexdigest()
 
 
 def fingerprint_order(rows: Iterable[np.ndarray]) -> str:
-    """Returns the SHA-256 of a sequence of int32 row numbers, in their order."""
+    """Returns the SHA-256 of a sequence of row numbers as little-endian int32, in their order, 64 hex digits."""
     digest = hashlib.sha256()
     for row in rows:
         digest.update(np.ascontiguousarray(row, "<i4").data)

@@ -1,7 +1,6 @@
-"""Owns what is kept of every example: labels before and after, and the fingerprints of images and labels.
+"""Records where the examples of a split come from: labels before and after corruption, fingerprints, a few samples.
 
-Refuses to keep images, but for a few to look at. A resident set is counted at once, a streamed one while its first
-evaluation passes by.
+Keeps no images but the samples. A resident split is added at once, a streamed one during its first evaluation.
 """
 
 from collections.abc import Callable
@@ -16,11 +15,11 @@ Gather = Callable[[np.ndarray], np.ndarray]  # stacks an array of every process 
 
 
 class Provenance:
-    """Counts this process's part of a corrupted split, in any order and in pieces.
+    """The provenance of one corrupted split, from this process's part of it, added in any order and in pieces.
 
     Attributes:
-      complete: whether every example was added; the one who adds them knows, and says so.
-      samples: the `SAMPLES` examples with the smallest ids so far, of this process's part; None before any.
+      complete: whether every example was added; set by the caller.
+      samples: of the examples added so far, the `SAMPLES` with the smallest ids; None before any.
     """
 
     def __init__(self):
@@ -28,10 +27,10 @@ class Provenance:
         self.samples: Corrupted | None = None
         self._images = Fingerprint()
         self._labels = Fingerprint()
-        self._columns = [np.empty((4, 0), np.int64)]
+        self._columns = [np.empty((4, 0), np.int64)]  # ids, true labels, given labels, resampled
 
     def add(self, piece: Corrupted) -> None:
-        """Adds examples; each once."""
+        """Adds examples, each once in all calls."""
         self._images.add(piece.ids, piece.images)
         self._labels.add(piece.ids, piece.labels)
         self._keep_samples(piece)
@@ -41,17 +40,23 @@ class Provenance:
         kept = self.samples
         if kept and len(kept.ids) == SAMPLES and piece.ids.min() > kept.ids.max():
             return
-        self.samples = _first(piece)
+        self.samples = _take_first(piece)
         if kept:
-            self.samples = _first(Corrupted(*(np.concatenate(parts) for parts in zip(kept, self.samples, strict=True))))
+            pairs = zip(kept, self.samples, strict=True)
+            self.samples = _take_first(Corrupted(*(np.concatenate(pair) for pair in pairs)))
 
-    def labels(self, gather: Gather) -> dict[str, np.ndarray]:
-        """Returns `ids`, `true_labels`, `given_labels` and `resampled` over all processes, by ascending id."""
+    def gather_labels(self, all_gather: Gather) -> dict[str, np.ndarray]:
+        """Returns what was added by all processes, by ascending id.
+
+        The arrays, one number for each example: `ids` uint32, `true_labels` and `given_labels` int32, `resampled` bool.
+        """
         own = np.concatenate(self._columns, axis=1)
-        counts = gather(np.array(own.shape[1]))
+        # Processes may have parts of different lengths, and only arrays of one shape can be gathered.
+        counts = all_gather(np.array(own.shape[1]))
         padded = np.pad(own, ((0, 0), (0, int(counts.max()) - own.shape[1])))
-        whole = np.concatenate([part[:, :count] for part, count in zip(gather(padded), counts, strict=True)], axis=1)
-        ids, true, given, resampled = whole[:, np.argsort(whole[0])]
+        parts = [part[:, :count] for part, count in zip(all_gather(padded), counts, strict=True)]
+        columns = np.concatenate(parts, axis=1)
+        ids, true, given, resampled = columns[:, np.argsort(columns[0])]
         return {
             "ids": ids.astype(np.uint32),
             "true_labels": true.astype(np.int32),
@@ -59,15 +64,15 @@ class Provenance:
             "resampled": resampled.astype(bool),
         }
 
-    def fingerprints(self, gather: Gather) -> dict[str, str]:
-        """Returns the fingerprints of `images` and `labels` over all processes."""
+    def merge_fingerprints(self, all_gather: Gather) -> dict[str, str]:
+        """Returns the fingerprints, 64 hex digits, of the "images" and the "labels" (as given) of all processes."""
         return {
-            name: Fingerprint.merged(gather(part.state())).hexdigest()
-            for name, part in (("images", self._images), ("labels", self._labels))
+            name: Fingerprint.merged(all_gather(own.state())).hexdigest()
+            for name, own in (("images", self._images), ("labels", self._labels))
         }
 
 
-def _first(piece: Corrupted) -> Corrupted:
+def _take_first(piece: Corrupted) -> Corrupted:
     """Returns the `SAMPLES` examples with the smallest ids, ascending."""
     rows = np.argsort(piece.ids)[:SAMPLES]
-    return Corrupted(*(part[rows] for part in piece))
+    return Corrupted(*(array[rows] for array in piece))

@@ -1,6 +1,6 @@
-"""Owns the reading of a data set that does not fit in memory: worker processes that decode whole batches, in order.
+"""Streams a data set that does not fit in memory: worker processes read and decode whole batches, in order.
 
-Refuses devices and corruption: what leaves here are host arrays as stored, each batch the rows that it was asked for.
+The batches are host arrays as stored. They are corrupted, and moved to the devices, elsewhere.
 """
 
 import contextlib
@@ -24,10 +24,12 @@ BUFFER = 2  # batches that each worker keeps ready
 
 
 class BatchSource:
-    """A sequence of batches that grain can index from any process: batch i holds the rows `rows_of(first + i)`."""
+    """A sequence of batches that grain can index from any process: batch i holds the rows `rows_of(first + i)`.
+
+    `split` and `rows_of` must be picklable.
+    """
 
     def __init__(self, split: SplitSource, rows_of: Callable[[int], np.ndarray], first: int, last: int):
-        """`rows_of` maps a batch's number to its rows, int32 [batch], and must be picklable, as `split`."""
         self._split = split
         self._rows_of = rows_of
         self._first = first
@@ -46,23 +48,29 @@ def stream_batches(
     """Yields batches `first` to `last` (exclusive), in order, decoded ahead of need.
 
     Args:
+      split: where to read; picklable.
+      rows_of: number of a batch -> its rows of `split`, int [batch]; picklable.
       workers: processes; 0 decodes in a thread of this one.
+
+    Source: Grain, as configured here.
     """
     if not flags.FLAGS.is_parsed():  # grain reads flags of its own; a library's user has none
         flags.FLAGS.mark_as_parsed()
+    # Each worker keeps BUFFER batches ready; without workers, a thread of this process does.
     source = grain.MapDataset.source(BatchSource(split, rows_of, first, last))
     if workers:
         options = grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=BUFFER)
         read = grain.ReadOptions(num_threads=1, prefetch_buffer_size=1)
-        batches = iter(source.to_iter_dataset(read).mp_prefetch(options, _begin_worker))
+        batches = iter(source.to_iter_dataset(read).mp_prefetch(options, _start_worker))
     else:
         batches = iter(source.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=BUFFER)))
     batch = None
     try:
+        # The first batch starts the workers.
         with _without_interrupts():
             batch = next(batches, None)
         while batch is not None:
-            yield Split(*(np.array(part) for part in batch))  # out of the memory that is shared with the worker
+            yield Split(*(np.array(array) for array in batch))  # copied out of the memory shared with the worker
             batch = next(batches, None)
     finally:
         batches.close()
@@ -71,17 +79,18 @@ def stream_batches(
             _free_shared_memory()
 
 
-def _begin_worker(index: int, count: int) -> None:
-    """Lets a worker leave accelerators alone, as it only draws the order, and end with the process that it works for.
+def _start_worker(index: int, count: int) -> None:
+    """Keeps a worker off the accelerators, as it only draws the order, and makes it end with its parent process.
 
-    Grain's workers would outlive one that is killed, waiting for it to take their batches. When the last of them has
-    ended, Python's resource tracker frees the shared memory.
+    Grain's workers would outlive a parent that is killed, and wait for it to take their batches. When the last of them
+    has ended, Python's resource tracker frees the shared memory.
     """
     jax.config.update("jax_platforms", "cpu")
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _end_with_parent() -> None:
+    """Waits for the parent process to end, then ends this one."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
@@ -89,7 +98,7 @@ def _end_with_parent() -> None:
 
 
 def _free_shared_memory() -> None:
-    """Waits until the batches that were read are freed, so that a process which ends now leaves none of them behind."""
+    """Waits until the batches that were read are freed, so that a process that ends now leaves none of them behind."""
     gc.collect()  # the last ones are in a cycle
     # Grain frees in threads of its own and offers no way to wait for them: tasks put behind what is queued there.
     threads = getattr(grain.multiprocessing.SharedMemoryArray, "_del_thread_pool", None)
@@ -99,10 +108,10 @@ def _free_shared_memory() -> None:
 
 @contextlib.contextmanager
 def _without_interrupts() -> Iterator[None]:
-    """Starts workers deaf to Ctrl-C and SIGTERM, which terminals and schedulers send to them too.
+    """Blocks Ctrl-C and SIGTERM in the body, so that the workers that start there never receive them.
 
-    This process may need them for its last steps, and ends them. Processes inherit what a thread holds back; here it is
-    delivered afterwards.
+    Terminals and schedulers send these signals to workers too, but this process may need its workers for its last
+    steps, and ends them itself. A new process inherits the blocked signals; this one receives them after the body.
     """
     resource_tracker.ensure_running()  # it lets signals through when it starts
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})

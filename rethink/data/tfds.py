@@ -41,6 +41,7 @@ def open_tfds(name: str, config: ConfigDict) -> Dataset:
     """
     import tensorflow_datasets as tfds
 
+    # Find the prepared set, and which of its features are the images and the labels.
     directory = _find_directory(name, config)
     with wrap_read_errors(directory):
         builder = tfds.builder_from_directory(directory)
@@ -168,7 +169,7 @@ class TfdsSplit:
 
     @property
     def _declared_shape(self) -> tuple[int | None, int | None, int | None]:
-        """(height, width, channels); None where images differ."""
+        """(height, width, channels) of the set's description; None where images differ."""
         return self._builder.info.features[self.keys[0]].shape
 
     @property
@@ -177,11 +178,13 @@ class TfdsSplit:
 
     @functools.cached_property
     def _data_source(self) -> Any:
+        """The split's records by position, images encoded."""
         import tensorflow_datasets as tfds
 
         return self._builder.as_data_source(split=self.name, decoders={self.keys[0]: tfds.decode.SkipDecoding()})
 
     def _decode_all(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns all images and labels, in stored order."""
         _log.info("Decoding %s %s: %s images, once.", self.set_name, self.name, f"{self.count:,}")
         split = self._decode_records(self._read_all(), self.ids, self.image_shape)
         return split.images, split.labels
@@ -198,6 +201,11 @@ class TfdsSplit:
                 yield record[image], int(record[label])
 
     def _read_tfrecord(self) -> Iterator[tuple[bytes, int]]:
+        """Yields as `_read_all`.
+
+        Raises:
+          UserError: TensorFlow, which alone reads these files, is not installed.
+        """
         try:
             import tensorflow as tf
         except ImportError:
@@ -225,7 +233,7 @@ class TfdsSplit:
         for i, (encoded, label) in enumerate(records):
             where = f"{self.where}, example {ids[i]}"
             image = decoding.decode_image(encoded, channels=channels, image_size=self.image_size, where=where)
-            if i == 0:
+            if i == 0:  # one array of the final size: a list of images would need twice the memory
                 images = np.empty((len(ids), *(shape or image.shape)), np.uint8)
             if image.shape != images.shape[1:]:
                 raise UserError(
@@ -257,7 +265,11 @@ def wrap_read_errors(directory: str | pathlib.Path) -> Iterator[None]:
 
 
 def _find_directory(name: str, config: ConfigDict) -> pathlib.Path:
-    """Returns the directory of the newest version of `name` below `data.dir`, prepared first where there is none."""
+    """Returns the directory of the newest version of `name` below `data.dir`, prepared first where there is none.
+
+    Raises:
+      UserError: `name` can't be one of TFDS, `data.dir` is no directory, or the set can't be prepared.
+    """
     import tensorflow_datasets as tfds
 
     if not re.fullmatch(r"[A-Za-z0-9_]+(/[A-Za-z0-9_.-]+)?(:\d+\.\d+\.\d+)?", name):

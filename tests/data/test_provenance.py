@@ -1,5 +1,8 @@
 """What is kept of every example, and the few whose images are kept to look at."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 
 from rethink.data.corruption.spec import Corrupted
@@ -31,3 +34,41 @@ def test_a_small_part_has_fewer_samples_and_an_empty_one_none():
     assert provenance.samples is None
     provenance.add(piece([7, 2]))
     assert provenance.samples.ids.tolist() == [2, 7]
+
+
+def test_what_was_added_comes_back_by_ascending_id():
+    provenance = Provenance()
+    for ids in ([9, 4, 300], [7]):
+        provenance.add(piece(ids))
+    labels = provenance.gather_labels(lambda array: array[None])
+    ids = np.array([4, 7, 9, 300], np.uint32)
+    np.testing.assert_array_equal(labels["ids"], ids, strict=True)
+    np.testing.assert_array_equal(labels["true_labels"], (ids % 5).astype(np.int32), strict=True)
+    np.testing.assert_array_equal(labels["given_labels"], (ids % 3).astype(np.int32), strict=True)
+    np.testing.assert_array_equal(labels["resampled"], ids % 3 != ids % 5, strict=True)
+
+
+def test_processes_with_parts_of_different_lengths_give_the_labels_and_fingerprints_of_the_whole():
+    whole, parts = Provenance(), (Provenance(), Provenance())
+    whole.add(piece(range(20)))
+    for number, part in enumerate(parts):
+        part.add(piece([i for i in range(20) if (i % 3 == 0) == (number == 0)]))
+    barrier, sent = threading.Barrier(2, timeout=60), [None, None]
+
+    def gather_all(process):
+        """Returns the labels and fingerprints that one process gets; a thread stands for it."""
+
+        def all_gather(array):
+            sent[process] = array
+            barrier.wait()
+            stacked = np.stack(sent)
+            barrier.wait()
+            return stacked
+
+        return parts[process].gather_labels(all_gather), parts[process].merge_fingerprints(all_gather)
+
+    with ThreadPoolExecutor(2) as pool:
+        for labels, prints in pool.map(gather_all, (0, 1)):
+            for name, values in whole.gather_labels(lambda array: array[None]).items():
+                np.testing.assert_array_equal(labels[name], values, strict=True)
+            assert prints == whole.merge_fingerprints(lambda array: array[None])
