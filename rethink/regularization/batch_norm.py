@@ -1,6 +1,6 @@
-"""Owns batch normalization (Ioffe & Szegedy, 2015), an implicit regularizer of the paper's section 3: all its settings.
+"""Batch normalization (Ioffe & Szegedy, 2015), an implicit regularizer of the paper's section 3, with all its settings.
 
-Refuses to know the architectures that call it and where they run: the name of the device axis is handed in.
+Architectures and devices are not known here: a network calls it, and the name of the device axis is a setting.
 """
 
 import dataclasses
@@ -8,6 +8,8 @@ import dataclasses
 import flax.linen as nn
 import jax
 import ml_collections
+
+from rethink.schema.errors import UserError, unknown_name
 
 KINDS = ("none", "per_device", "across_devices")
 EVALUATIONS = ("running", "batch")
@@ -31,6 +33,10 @@ class BatchNorm:
       evaluation: one of `EVALUATIONS`: the statistics of evaluation. With `batch` they are those of the batch at
         hand, padding included, so an example's logits depend on the others in its batch.
       axis_name: the mapped axis that `across_devices` reduces over, in training and in evaluation on the batch.
+
+    Raises:
+      UserError: unknown kind or evaluation.
+      ValueError: an axis without `across_devices`, or the other way round.
     """
 
     kind: str
@@ -42,8 +48,9 @@ class BatchNorm:
     axis_name: str | None
 
     def __post_init__(self):
-        if self.kind not in KINDS or self.evaluation not in EVALUATIONS:
-            raise ValueError(f"kind must be one of {KINDS} and evaluation one of {EVALUATIONS}: {self}")
+        for field, choices in (("kind", KINDS), ("evaluation", EVALUATIONS)):
+            if getattr(self, field) not in choices:
+                raise UserError(unknown_name(f"batch_norm.{field}", getattr(self, field), choices))
         if (self.kind == "across_devices") != (self.axis_name is not None):
             raise ValueError(f"across_devices needs an axis_name, and no other kind has one: {self}")
 
@@ -68,7 +75,8 @@ class BatchNorm:
         )
         if train or self.evaluation == "running" or layer.is_initializing():
             return layer(x, use_running_average=not train)
-        # Flax updates the running statistics whenever it normalizes by the batch: let it do so in a copy, dropped here.
+        # Evaluation on the batch. Flax updates the running statistics whenever it normalizes by the batch: let it do so
+        # in a copy, which is dropped here.
         copy, variables = layer.unbind()
         normalized, _ = copy.apply(variables, x, use_running_average=False, mutable=["batch_stats"])
         return normalized
@@ -82,6 +90,6 @@ def from_config(config: ml_collections.ConfigDict, axis_name: str | None) -> Bat
 
     Args:
       config: kind, scale, shift, momentum, epsilon, evaluation; validated before.
-      axis_name: the name that the device axis is mapped under; dropped where the kind does not reduce over it.
+      axis_name: the name of the mapped device axis; dropped where the kind does not reduce over it.
     """
     return BatchNorm(**dict(config), axis_name=axis_name if config.kind == "across_devices" else None)

@@ -1,6 +1,6 @@
-"""Owns early stopping, an implicit regularizer of the paper's section 3: which epoch was best, and when to stop.
+"""Early stopping, an implicit regularizer of the paper's section 3: which evaluation was best, and when to stop.
 
-Refuses to train and to save: it is handed what was measured, oldest first, and answers.
+It does not train and does not save: it is given the accuracies measured so far.
 """
 
 import dataclasses
@@ -9,10 +9,14 @@ from typing import Any
 
 import ml_collections
 
-from rethink.schema.errors import UserError
+from rethink.schema.errors import UserError, pick
 
-MONITORS = ("none", "validation", "oracle")
 LABELS = ("given", "true")
+MONITORS: dict[str, dict[str, str | None]] = {  # monitor -> labels -> the field of an evaluation row that decides
+    "none": {"given": None, "true": None},
+    "validation": {"given": "validation_accuracy", "true": "validation_accuracy_true"},
+    "oracle": {"given": "test_accuracy", "true": "test_accuracy"},
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,11 +26,14 @@ class EarlyStopping:
     Attributes:
       monitor: one of `MONITORS`. `validation` is a part held out of train; `oracle` is the test set, as in the paper's
         figure 2: a bound on what stopping could gain, as nobody has its labels before the end.
-      labels: one of `LABELS`: whether an example held out counts as right by its given label, corrupted as those of
+      labels: one of `LABELS`: whether a held-out example counts as right by its given label, corrupted as those of
         train are, or by its true one. The oracle goes by the test labels as they are.
       patience: evaluations without a better one after which the run ends; 0 waits for ever.
       min_delta: an accuracy is better when it exceeds the best so far by more than this, 0..1.
       restore_best: whether the run's result is that of the best evaluation instead of the last.
+
+    Raises:
+      UserError: unknown monitor or labels.
     """
 
     monitor: str
@@ -35,16 +42,19 @@ class EarlyStopping:
     min_delta: float
     restore_best: bool
 
-    def check(self, splits: Collection[str], evaluations: int) -> None:
-        """Refuses settings that could not act.
+    def __post_init__(self):
+        pick(pick(MONITORS, self.monitor, "early_stopping.monitor"), self.labels, "early_stopping.labels")
+
+    def check_plan(self, splits: Collection[str], evaluations: int) -> None:
+        """Checks that the settings can act in a run.
 
         Args:
           splits: those that are evaluated.
-          evaluations: how many there are, that of the start apart.
+          evaluations: how many there are, without that of the start.
 
         Raises:
-          UserError: the part of train to watch is not held out, there is a single evaluation to choose from, or
-            patience with nothing to watch.
+          UserError: the validation part is to be monitored and is not held out, there is a single evaluation to choose
+            from, or there is patience and nothing to monitor.
         """
         if self.monitor == "none" and self.patience:
             raise UserError(
@@ -62,22 +72,20 @@ class EarlyStopping:
                 "set --config.evaluate.every_epochs to at most half of train.total_epochs."
             )
 
-    def monitored(self, row: Mapping[str, Any]) -> float | None:
+    def monitored_accuracy(self, row: Mapping[str, Any]) -> float | None:
         """Returns the accuracy in an evaluation row that decides, None where nothing is monitored."""
-        if self.monitor == "none":
-            return None
-        if self.monitor == "oracle":
-            return row["test_accuracy"]
-        return row["validation_accuracy" if self.labels == "given" else "validation_accuracy_true"]
+        field = MONITORS[self.monitor][self.labels]
+        return row[field] if field else None
 
-    def stops(self, accuracies: Sequence[float]) -> bool:
-        """Returns whether patience has run out after these accuracies."""
+    def patience_ran_out(self, accuracies: Sequence[float]) -> bool:
+        """Returns whether patience has run out after these accuracies, oldest first."""
         if not self.patience or not accuracies:
             return False
-        return len(accuracies) - 1 - best_so_far(accuracies, self.min_delta)[-1] >= self.patience
+        evaluations_since_best = len(accuracies) - 1 - find_best_so_far(accuracies, self.min_delta)[-1]
+        return evaluations_since_best >= self.patience
 
 
-def best_so_far(accuracies: Sequence[float], min_delta: float) -> list[int]:
+def find_best_so_far(accuracies: Sequence[float], min_delta: float) -> list[int]:
     """Returns, for each evaluation, the index of the best one up to it; of equal ones the first."""
     best: list[int] = []
     for index, accuracy in enumerate(accuracies):
@@ -86,7 +94,7 @@ def best_so_far(accuracies: Sequence[float], min_delta: float) -> list[int]:
     return best
 
 
-def gain(best: Mapping[str, Any], last: Mapping[str, Any]) -> float:
+def compute_gain(best: Mapping[str, Any], last: Mapping[str, Any]) -> float:
     """Returns what stopping at the evaluation row `best` would have brought in test accuracy, against `last`."""
     return best["test_accuracy"] - last["test_accuracy"]
 

@@ -152,7 +152,7 @@ def test_a_warp_is_that_of_scipy(scale, degrees, shape):
         scipy.ndimage.affine_transform(image[..., c], matrix, middle - matrix @ middle, order=1, mode="nearest")
         for c in (0, 1)
     ]
-    seen = augmentation.warp(image, np.float32(scale), np.float32(np.deg2rad(degrees)))
+    seen = augmentation.warp_image(image, np.float32(scale), np.float32(np.deg2rad(degrees)))
     np.testing.assert_allclose(seen, np.stack(channels, axis=-1), atol=2e-5)
 
 
@@ -160,7 +160,7 @@ def test_a_warp_is_that_of_scipy(scale, degrees, shape):
 def test_a_positive_angle_turns_as_pillow_does(degrees):
     image = RNG.uniform(0, 1, (15, 15)).astype(np.float32)
     expected = Image.fromarray(image).rotate(degrees, Image.Resampling.BILINEAR)
-    seen = np.asarray(augmentation.warp(image[..., None], np.float32(1), np.float32(np.deg2rad(degrees))))[..., 0]
+    seen = np.asarray(augmentation.warp_image(image[..., None], np.float32(1), np.float32(np.deg2rad(degrees))))[..., 0]
     np.testing.assert_allclose(seen[4:11, 4:11], np.asarray(expected)[4:11, 4:11], atol=1e-4)
 
 
@@ -188,7 +188,7 @@ def pillow(image, window, size):
 
 
 def windows_of(shape, keys):
-    return np.asarray(jax.jit(jax.vmap(lambda key: augmentation.inception_window(key, shape)))(keys))
+    return np.asarray(jax.jit(jax.vmap(lambda key: augmentation.draw_inception_window(key, shape)))(keys))
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (48, 80)])
@@ -287,12 +287,17 @@ def test_the_result_is_clipped_at_the_end():
 )
 def test_what_cannot_be_done_is_refused_in_one_line(changes, shape, size, words):
     with pytest.raises(UserError) as error:
-        dataclasses.replace(OFF, **changes).check(shape, size)
+        dataclasses.replace(OFF, **changes).check_images(shape, size)
     assert "\n" not in str(error.value)
     assert all(word in str(error.value) for word in words), str(error.value)
 
 
+def test_an_unknown_crop_is_named():
+    with pytest.raises(UserError, match="augmentation.crop='centre' is unknown.*Choices: none, random, inception"):
+        dataclasses.replace(OFF, crop="centre")
+
+
 @pytest.mark.parametrize("shape, padding", [((8, 9, 1), 0), ((9, 8, 1), 0), ((8, 8, 1), 1)])
 def test_what_can_be_done_is_not_refused(shape, padding):
-    dataclasses.replace(OFF, crop="random", padding=padding, brightness=0.2, rotation=5.0).check(shape, (8, 8))
-    dataclasses.replace(OFF, contrast=0.2).check(shape, shape[:2])
+    dataclasses.replace(OFF, crop="random", padding=padding, brightness=0.2, rotation=5.0).check_images(shape, (8, 8))
+    dataclasses.replace(OFF, contrast=0.2).check_images(shape, shape[:2])

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from configs import base
 from rethink.regularization import early_stopping
 from rethink.regularization.early_stopping import EarlyStopping
+from rethink.schema.errors import UserError
 
 ROW = {"test_accuracy": 0.1, "validation_accuracy": 0.2, "validation_accuracy_true": 0.3}
 
@@ -17,7 +18,7 @@ def stopping(monitor="validation", labels="given", patience=0, min_delta=0.0):
 
 def test_it_is_off_by_default():
     off = early_stopping.from_config(base.get_config().early_stopping)
-    assert off.monitored(ROW) is None and not off.stops([0.5] * 100)
+    assert off.monitored_accuracy(ROW) is None and not off.patience_ran_out([0.5] * 100)
 
 
 @pytest.mark.parametrize(
@@ -33,12 +34,12 @@ def test_it_is_off_by_default():
     ],
 )
 def test_the_best_so_far(accuracies, min_delta, expected):
-    assert early_stopping.best_so_far(accuracies, min_delta) == expected
+    assert early_stopping.find_best_so_far(accuracies, min_delta) == expected
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
 def test_the_best_so_far_never_falls_and_is_the_largest(accuracies):
-    best = [accuracies[index] for index in early_stopping.best_so_far(accuracies, 0.0)]
+    best = [accuracies[index] for index in early_stopping.find_best_so_far(accuracies, 0.0)]
     assert best == [max(accuracies[: end + 1]) for end in range(len(accuracies))]
 
 
@@ -56,12 +57,12 @@ def test_the_best_so_far_never_falls_and_is_the_largest(accuracies):
     ],
 )
 def test_patience_counts_the_evaluations_since_the_best(accuracies, patience, expected):
-    assert stopping(patience=patience).stops(accuracies) == expected
+    assert stopping(patience=patience).patience_ran_out(accuracies) == expected
 
 
 def test_an_improvement_below_min_delta_does_not_wait_longer():
-    assert stopping(patience=2, min_delta=0.1).stops([0.5, 0.55, 0.59])
-    assert not stopping(patience=2, min_delta=0.01).stops([0.5, 0.55, 0.59])
+    assert stopping(patience=2, min_delta=0.1).patience_ran_out([0.5, 0.55, 0.59])
+    assert not stopping(patience=2, min_delta=0.01).patience_ran_out([0.5, 0.55, 0.59])
 
 
 @pytest.mark.parametrize(
@@ -69,9 +70,15 @@ def test_an_improvement_below_min_delta_does_not_wait_longer():
     [("validation", "given", 0.2), ("validation", "true", 0.3), ("oracle", "given", 0.1), ("none", "given", None)],
 )
 def test_what_is_monitored(monitor, labels, expected):
-    assert stopping(monitor, labels).monitored(ROW) == expected
+    assert stopping(monitor, labels).monitored_accuracy(ROW) == expected
+
+
+@pytest.mark.parametrize("monitor, labels, field", [("test", "given", "monitor"), ("validation", "noisy", "labels")])
+def test_an_unknown_setting_is_named(monitor, labels, field):
+    with pytest.raises(UserError, match=f"early_stopping.{field}='.*' is unknown.*Choices: "):
+        stopping(monitor, labels)
 
 
 def test_the_gain_is_in_test_accuracy_whatever_was_monitored():
     best, last = {"test_accuracy": 0.6, "validation_accuracy": 0.1}, {"test_accuracy": 0.45, "validation_accuracy": 0.9}
-    assert early_stopping.gain(best, last) == pytest.approx(0.15)
+    assert early_stopping.compute_gain(best, last) == pytest.approx(0.15)

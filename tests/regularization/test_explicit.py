@@ -76,6 +76,20 @@ def test_a_decay_that_touches_nothing_is_refused(kind):
         decay.penalty(params) if kind == "l2" else decay.transformation(lambda step: 0.1).init(params)
 
 
+@pytest.mark.parametrize(
+    "make, field",
+    [
+        (lambda: WeightDecay("l1", 0.01, "kernels"), "weight_decay.kind='l1'"),
+        (lambda: WeightDecay("l2", 0.01, "weights"), "weight_decay.parameters='weights'"),
+        (lambda: Dropout(0.5, "first", None), "dropout.place='first'"),
+        (lambda: NO_DROPOUT(jnp.ones(3), "first", train=True), "dropout.place='first'"),
+    ],
+)
+def test_an_unknown_kind_is_named(make, field):
+    with pytest.raises(UserError, match=f"{field} is unknown.*Choices: "):
+        make()
+
+
 class Twice(nn.Module):
     """Ones, dropped at one place twice."""
 
@@ -123,5 +137,5 @@ def test_nothing_is_dropped_in_evaluation():
 def test_the_number_of_devices_changes_no_draw(devices):
     across = Dropout(0.25, "hidden", "devices")
     parts = ONES.reshape(devices, -1, 1000)
-    found = jax.vmap(lambda part: drop(across, part)[0], axis_name="devices")(parts)
-    np.testing.assert_array_equal(found.reshape(ONES.shape), drop(HALF, ONES)[0])
+    dropped = jax.vmap(lambda part: drop(across, part)[0], axis_name="devices")(parts)
+    np.testing.assert_array_equal(dropped.reshape(ONES.shape), drop(HALF, ONES)[0])
