@@ -128,7 +128,7 @@ class InputPipeline:
         image_shape = self.dataset.train.image_shape
         size = preprocessing.crop_size(image_shape, self.config.preprocess.crop)
         preprocessing.check_whitening((*size, image_shape[-1]), self.config.preprocess.whiten)
-        self._augment.check(image_shape, size)
+        self._augment.check_images(image_shape, size)
         return (*size, image_shape[-1])
 
     def evaluation_view(self, images: jax.Array) -> jax.Array:

@@ -129,7 +129,7 @@ def summarize_run(setup: Setup, history: loop.History, record: records.Run) -> d
             "monitor": stopping.monitor,
             "best_step": history.best["step"],
             "last_test_accuracy": evaluation["test_accuracy"],
-            "gain": early_stopping.gain(history.best, evaluation),
+            "gain": early_stopping.compute_gain(history.best, evaluation),
             "restored": stopping.restore_best,
         }
         evaluation = history.best if stopping.restore_best else evaluation

@@ -100,7 +100,7 @@ def make_run_spec(config: ConfigDict) -> RunSpec:
         config.optimizer, steps_per_epoch=plan.steps_per_epoch, total_steps=plan.total_steps
     )
     decay = explicit.weight_decay_from_config(config.weight_decay)
-    decay.check(params)
+    decay.check_params(params)
     tx = optax.chain(optimizer.make_optimizer(config.optimizer, schedule), decay.transformation(schedule))
 
     # The steps of one device.
@@ -210,7 +210,7 @@ def make_plan(config: ConfigDict, pipeline: InputPipeline, has_convolutions: boo
         )
     evaluate_every = loop.to_steps(config.evaluate.every_epochs, steps_per_epoch)
     stopping = early_stopping.from_config(config.early_stopping)
-    stopping.check(splits, math.ceil(total_steps / evaluate_every))
+    stopping.check_plan(splits, math.ceil(total_steps / evaluate_every))
     return loop.Plan(
         total_steps=total_steps,
         steps_per_epoch=steps_per_epoch,

@@ -1,7 +1,7 @@
-"""Owns what glibc does with the memory that a step has freed: in training on CPU it is kept for the next step.
+"""Keeps the memory that a step has freed for the next step, in training on CPU: settings of glibc's allocator.
 
-Refuses to count or to limit memory. Left alone, glibc maps arrays above 32 MiB anew and hands them back, and the first
-touch of each page then takes a large part of a convolutional network's step.
+Memory is neither counted nor limited here. By default glibc maps arrays above 32 MiB anew and returns them to the
+system, and the first access to each page then takes a large part of a convolutional network's step.
 """
 
 import contextlib
@@ -15,9 +15,9 @@ import jax
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -3, -4, -8  # parameters of mallopt(3)
 _KEPT = {_MMAP_MAX: 0, _TRIM_THRESHOLD: -1}
-_HANDED_BACK = {_MMAP_MAX: 2**16, _MMAP_THRESHOLD: 2**25, _TRIM_THRESHOLD: 2**26}  # what glibc comes to by itself
+_RETURNED = {_MMAP_MAX: 2**16, _MMAP_THRESHOLD: 2**25, _TRIM_THRESHOLD: 2**26}  # what glibc adapts to by itself
 
-_state = {"prepared": False, "keeps": False}  # the C library can't be asked
+_state = {"prepared": False, "keeps": False}  # the C library has no way to read it
 
 
 def prepare() -> None:
@@ -31,20 +31,20 @@ def prepare() -> None:
 
 @contextlib.contextmanager
 def keeping_freed_memory() -> Iterator[None]:
-    """Has freed memory kept by the process while the block lasts, and handed back behind it; only where prepared.
+    """Keeps freed memory in the process while the block lasts, and returns it to the system after; only where prepared.
 
     The process then has the most memory that the block ever needed. Where large arrays come and go in no fixed order,
-    as in the studies, that may be more than there is: blocks are for training alone.
+    as in the analyses, that may be more than there is: such a block is for training alone.
     """
-    before = _state["keeps"]
-    _state["keeps"] = before or (_state["prepared"] and _set(_KEPT))
+    was_kept = _state["keeps"]
+    _state["keeps"] = was_kept or (_state["prepared"] and _set(_KEPT))
     try:
         yield
     finally:
-        if _state["keeps"] and not before:
-            _set(_HANDED_BACK)
+        if _state["keeps"] and not was_kept:
+            _set(_RETURNED)
             ctypes.CDLL(None).malloc_trim(0)
-        _state["keeps"] = before
+        _state["keeps"] = was_kept
 
 
 def keeps_freed_memory() -> bool:
@@ -59,8 +59,8 @@ def _set(values: dict[int, int]) -> bool:
 
 
 def _runs_on_cpu() -> bool:
-    """Returns whether JAX will run on CPU, without starting it: as it was told to, or as nothing else is installed."""
-    asked = jax.config.jax_platforms  # type: ignore[attr-defined]
-    if asked:
-        return asked == "cpu"
+    """Returns whether JAX will run on CPU, without starting it: by its setting, or as nothing else is installed."""
+    platforms = jax.config.jax_platforms  # type: ignore[attr-defined]
+    if platforms:
+        return platforms == "cpu"
     return not metadata.entry_points(group="jax_plugins") and not importlib.util.find_spec("libtpu")

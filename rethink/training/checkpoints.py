@@ -1,6 +1,7 @@
-"""Owns saving and restoring: a checkpoint is the state and the loop's history, with the digests of both.
+"""Saves and restores checkpoints: the state and the loop's history, with the SHA-256 of both.
 
-Refuses pickle: arrays by Orbax, the history as JSON. Refuses to restore what is not what was saved, bit for bit.
+Nothing is pickled: arrays are written by Orbax, the history as JSON. A checkpoint that is not what was saved, bit for
+bit, is set aside and not restored.
 """
 
 import dataclasses
@@ -27,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 
 class _BestStep(ocp.checkpoint_managers.PreservationPolicy):
-    """Keeps the checkpoint of the best evaluation, as early stopping finds it."""
+    """Keeps the checkpoint of the best evaluation, as early stopping chooses it."""
 
     step: int | None = None
 
@@ -41,6 +42,7 @@ class Checkpoints:
 
     def __init__(self, folder: pathlib.Path, keep: int):
         """Opens the folder; the newest `keep` checkpoints are kept, and the one of the best evaluation."""
+        # The first process saves alone, without a barrier with the others.
         alone = ocp.options.MultiprocessingOptions(
             primary_host=0, active_processes={0}, barrier_sync_key_prefix="rethink"
         )
@@ -62,7 +64,7 @@ class Checkpoints:
         """Saves in the background.
 
         Args:
-          state: unreplicated host arrays.
+          state: host arrays, without an axis of devices.
         """
         values = dataclasses.asdict(history)
         digests = {"history": _digest_of_history(values), "state": _digest_of_state(state)}
@@ -87,7 +89,7 @@ class Checkpoints:
         steps = sorted(self._manager.all_steps(), reverse=True)
         for step in steps:
             try:
-                found = self._read(step, like)
+                checkpoint = self._read_checkpoint(step, like)
             except MemoryError:
                 raise
             except Exception as error:  # a damaged file may raise anything
@@ -96,10 +98,11 @@ class Checkpoints:
                     "The checkpoint %s is damaged (%s): %s.", self._folder / str(step), type(error).__name__, reason
                 )
                 continue
-            for damaged in steps[: steps.index(step)]:  # kept: whatever could not be read may be there again later
+            # Newer ones are damaged. They are kept: what can't be read now may be readable again later.
+            for damaged in steps[: steps.index(step)]:
                 os.replace(self._folder / str(damaged), self._set_aside(damaged))
             self._manager.reload()
-            return found
+            return checkpoint
         if steps or there_must_be_one:
             what = "None of the checkpoints can be read" if steps else "There is no checkpoint any more"
             raise UserError(
@@ -113,7 +116,7 @@ class Checkpoints:
         names = (f"{step}.damaged" + (f"-{number}" if number > 1 else "") for number in itertools.count(1))
         return next(self._folder / name for name in names if not (self._folder / name).exists())
 
-    def _read(self, step: int, like: TrainState) -> tuple[TrainState, History]:
+    def _read_checkpoint(self, step: int, like: TrainState) -> tuple[TrainState, History]:
         """Returns a checkpoint; raises whatever a damaged one leads to, ValueError where it is not what was saved."""
         content = ocp.args.Composite(state=ocp.args.StandardRestore(like), history=ocp.args.JsonRestore())
         restored = self._manager.restore(step, args=content)
@@ -126,26 +129,27 @@ class Checkpoints:
 
 @functools.cache  # once in a process: callbacks come when the checkpoints are closed already
 def _silence_echoes() -> None:
-    """Keeps from the screen what comes on top of an error that is raised: Orbax's log of it, and late callbacks."""
+    """Hides what Orbax prints besides raising an error: its log of the error, and callbacks that come late."""
     hook = sys.unraisablehook
 
-    def is_news(record: logging.LogRecord) -> bool:
+    def is_no_echo(record: logging.LogRecord) -> bool:
         return record.levelno < logging.ERROR or "orbax" not in pathlib.Path(record.pathname).parts
 
-    def tell(unraisable: Any) -> None:
+    def report_unraisable(unraisable: Any) -> None:
         if str(unraisable.exc_value) != "Event loop is closed":  # of the other parts of a read or save that has failed
             hook(unraisable)
 
-    logging.getLogger("absl").addFilter(is_news)
-    sys.unraisablehook = tell
+    logging.getLogger("absl").addFilter(is_no_echo)
+    sys.unraisablehook = report_unraisable
 
 
 def _digest_of_history(values: dict[str, Any]) -> str:
+    """Returns the SHA-256 of a history as JSON, in hex."""
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def _digest_of_state(state: TrainState) -> str:
-    """Returns one digest of the names, types, shapes and bits of all leaves."""
+    """Returns one SHA-256 of the names, types, shapes and bits of all leaves, in hex."""
     digest = hashlib.sha256()
     for path, leaf in jax.tree_util.tree_leaves_with_path(state):
         leaf = np.asarray(leaf, order="C")

@@ -1,6 +1,6 @@
-"""Owns where things run: devices, pmap, replication, placement. The only file that names any of them.
+"""Devices: maps functions over them, copies and splits host arrays between them. The only file that names pmap.
 
-Refuses to know what runs: it maps functions written for one device, and splits host arrays between devices.
+What the functions compute is not known here: they are written for one device, and reduce over the axis `AXIS`.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ AXIS = "devices"
 
 
 def describe_hardware() -> dict[str, Any]:
-    """Returns what the run has: platform, kind and number of devices, processes, whether freed memory is kept."""
+    """Returns the fields of the manifest's `hardware`: platform, devices, processes, whether freed memory is kept."""
     return {
         "platform": jax.default_backend(),
         "kind": jax.devices()[0].device_kind,
@@ -48,55 +48,59 @@ def round_up_batch(batch_size: int) -> int:
 
 
 def map_devices(function: Callable, *, donate_state: bool, run_axes: tuple[Any, ...] = ()) -> Callable:
-    """Returns `function` run on every device at once over axis `AXIS`; every argument has a leading axis of devices.
+    """Returns `function` compiled for all devices at once; its arguments and results have a leading axis of devices.
 
-    `run_axes` also maps runs that are trained together: 0 for an axis of runs behind that of devices, None for none."""
+    Args:
+      donate_state: whether the memory of the first argument is reused for the result.
+      run_axes: also maps over runs that are trained together: for each argument 0 where an axis of runs follows that
+        of devices, None where the runs share it.
+    """
     if run_axes:
         function = jax.vmap(function, in_axes=run_axes)
     return jax.pmap(function, axis_name=AXIS, donate_argnums=(0,) if donate_state else ())
 
 
 def replicate(tree: Any) -> Any:
-    """Returns host arrays, each copied to every local device, with a leading axis of devices."""
+    """Returns host arrays copied to every local device: [devices, ...] for each [...]."""
     return jax_utils.replicate(jax.tree.map(np.asarray, tree), axis_name=AXIS)
 
 
 def process_slice(batch_size: int) -> slice:
-    """Returns where this process's part lies in a global batch, which divides by the devices."""
+    """Returns this process's part of a global batch, as a slice; the batch size divides by the devices."""
     share = batch_size // jax.process_count()
     return slice(jax.process_index() * share, (jax.process_index() + 1) * share)
 
 
 def process_stride() -> slice:
-    """Returns which of any number of things are this process's: one in as many as there are processes."""
+    """Returns this process's part of any number of rows, as a slice: every n-th row of n processes."""
     return slice(jax.process_index(), None, jax.process_count())
 
 
 def shard(tree: Any, axis: int) -> Any:
-    """Returns this process's part of a batch, split between its devices along a new leading axis.
+    """Returns this process's part of a batch split between its devices: [devices, ...], `axis` of each 1/devices long.
 
     Args:
-      tree: host arrays; `axis` of each is the process's part of the batch.
+      tree: host arrays whose axis `axis` is the process's part of the batch.
     """
     devices = jax.local_device_count()
 
-    def spread_one(array: np.ndarray) -> np.ndarray:
+    def shard_array(array: np.ndarray) -> np.ndarray:
         shape = array.shape
         parts = array.reshape(*shape[:axis], devices, shape[axis] // devices, *shape[axis + 1 :])
         return np.moveaxis(parts, axis, 0)
 
-    return jax.tree.map(spread_one, tree)
+    return jax.tree.map(shard_array, tree)
 
 
 def in_flight_limit() -> int:
-    """Returns how many calls may be under way at once: enough to hide the dispatch and the transfer of the next.
+    """Returns how many calls may be under way at once: enough to hide dispatch and transfer of the next one.
 
     Several processes with several CPU devices each deadlock in their collectives unless every call is waited for.
     """
-    crowded = jax.process_count() > 1 and jax.local_device_count() > 1 and jax.default_backend() == "cpu"
-    return 0 if crowded else 2
+    is_crowded = jax.process_count() > 1 and jax.local_device_count() > 1 and jax.default_backend() == "cpu"
+    return 0 if is_crowded else 2
 
 
 def fetch(tree: Any) -> Any:
-    """Returns a replicated tree as host arrays of their own, from the first local device; waits for it."""
+    """Returns a tree [devices, ...] as new host arrays [...], from the first local device; waits for it."""
     return jax.tree.map(lambda leaf: np.array(leaf.addressable_data(0))[0], tree)

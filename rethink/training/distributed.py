@@ -41,17 +41,17 @@ def initialize(config: ConfigDict, processes: Processes | None) -> None:
     """
     allocator.prepare()
     already = jax.config.jax_num_cpu_devices  # type: ignore[attr-defined]
-    if config.cpu_devices not in (1, already):  # the runs of a table share a process
+    if config.cpu_devices not in (1, already):  # the runs of a sweep share a process
         jax.config.update("jax_num_cpu_devices", config.cpu_devices)
     if (processes or is_launched()) and not jax.distributed.is_initialized():
         jax.config.update("jax_enable_preemption_service", False)  # it would swallow SIGTERM
-        place = vars(processes) if processes else {}
+        given = vars(processes) if processes else {}
         names = {"coordinator": "coordinator_address", "count": "num_processes", "index": "process_id"}
         try:
             jax.distributed.initialize(
-                **{names[field]: value for field, value in place.items()},
-                heartbeat_timeout_seconds=2
-                * math.ceil(config.heartbeat_timeout_seconds),  # peers.py is to see it first
+                **{names[field]: value for field, value in given.items()},
+                # Twice the run's own, whose heartbeat is to notice a lost process first.
+                heartbeat_timeout_seconds=2 * math.ceil(config.heartbeat_timeout_seconds),
             )
         except (RuntimeError, ValueError) as error:
             raise UserError(
@@ -86,7 +86,7 @@ def several_processes() -> bool:
 
 
 def any_process(flag: bool) -> bool:
-    """Returns whether the flag of any process is set; every process must ask."""
+    """Returns whether the flag of any process is set; every process must call this."""
     return bool(all_gather(np.array(flag)).any())
 
 
@@ -96,7 +96,7 @@ def other_processes() -> list[int]:
 
 
 def kv_set(text: str) -> None:
-    """Leaves a text of this process where the others can read it, in place of its last one.
+    """Writes a text of this process where the others can read it, in place of its last one.
 
     Raises:
       ConnectionError: the first process, which keeps the texts, is not there.
@@ -122,14 +122,14 @@ def kv_get(index: int) -> str:
 
 
 def _client() -> Any:
-    """Returns JAX's client of the service that the processes of a run share; there is no public way to it."""
+    """Returns JAX's client of the key-value service that the processes share; there is no public way to it."""
     from jax._src import distributed
 
     return distributed.global_state.client
 
 
 def broadcast_from_host0(tree: Any) -> Any:
-    """Returns the first process's host arrays, the same shapes everywhere."""
+    """Returns the first process's host arrays, in all; every process has some of the same shapes and types."""
     if jax.process_count() == 1:
         return tree
 
@@ -145,7 +145,7 @@ def broadcast_from_host0(tree: Any) -> Any:
 
 
 def all_gather(array: np.ndarray) -> np.ndarray:
-    """Returns a host array of every process, the same shape and type everywhere, stacked along a new leading axis."""
+    """Returns [processes, ...] of a host array [...] of each process, of the same shape and type in all."""
     array = np.asarray(array, order="C")
     if jax.process_count() == 1 or not array.size:
         return np.stack([array] * jax.process_count())
@@ -155,7 +155,7 @@ def all_gather(array: np.ndarray) -> np.ndarray:
 
 
 def all_gather_text(text: str) -> list[str]:
-    """Returns a text of every process."""
+    """Returns the text of every process, by its index."""
     content = np.frombuffer(text.encode(), np.uint8)
     lengths = all_gather(np.array(len(content)))
     padded = np.pad(content, (0, int(lengths.max()) - len(content)))
@@ -163,14 +163,14 @@ def all_gather_text(text: str) -> list[str]:
 
 
 def check_same_config(config: ConfigDict) -> None:
-    """Checks that all processes were given the same config, places on each host apart.
+    """Checks that all processes have the same config, but for paths and the like of each host.
 
     Raises:
-      UserError: they were not, in every process.
+      UserError: they have not; in every process.
     """
     first, *others = [json.loads(text) for text in all_gather_text(validation.cross_host_json(config))]
-    known = dict.fromkeys(field for config in (first, *others) for field in config)
-    fields = [field for field in known if any(other.get(field) != first.get(field) for other in others)]
+    names = dict.fromkeys(field for config in (first, *others) for field in config)
+    fields = [field for field in names if any(other.get(field) != first.get(field) for other in others)]
     if fields:
         raise UserError(
             f"The processes of this run have different configs ({', '.join(fields)}): start them with the same flags."
@@ -179,7 +179,7 @@ def check_same_config(config: ConfigDict) -> None:
 
 @contextlib.contextmanager
 def sync_errors() -> Iterator[None]:
-    """Lets a block succeed in every process or in none, so that none waits for one that has failed.
+    """Makes a block fail in all processes where it fails in one, so that none waits for one that has failed.
 
     Blocks may be nested. Other collectives belong behind a block, where every process has arrived.
 

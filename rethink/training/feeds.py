@@ -1,7 +1,7 @@
-"""Owns how batches reach the devices: a resident data set, or a stream of host batches.
+"""How batches reach the devices, from a resident data set or a stream of host batches, and what is compiled for them.
 
-Refuses to draw an order, to decode or to say what corruption does: all come from data/. A feed hands out the arguments
-of a call: `data`, which stays on the devices, and the `items` of its steps.
+Order, decoding and corruption come from data/. A feed yields the arguments of a call: `data`, which stays on the
+devices, and the `items` of its steps.
 """
 
 import functools
@@ -16,17 +16,17 @@ from rethink.training import devices, dispatch, step
 from rethink.training.state import TrainState
 from rethink.training.step import Batch
 
-BATCHES_TOGETHER = 8  # of an evaluation, after which several processes ask each other whether to go on
+BATCHES_TOGETHER = 8  # of an evaluation, after which several processes agree whether to stop
 
 Weighted = tuple[np.ndarray, np.ndarray]  # rows int32 [batch], weights float32 [batch]
 
 
 class Feed(Protocol):
-    """What the programs need of a feed."""
+    """What the compiled functions need of a feed."""
 
     @property
     def batch_of(self) -> Mapping[str, Callable[[Any, Any], Batch]]:
-        """Split name -> (data, item) -> Batch: makes one device's batch inside the program."""
+        """Split -> (data, item) -> Batch: makes one device's batch inside the compiled function."""
 
     def train(self, first_step: int, steps: int) -> tuple[Any, Any]:
         """Returns (data, items) of consecutive training steps."""
@@ -35,14 +35,14 @@ class Feed(Protocol):
         """Yields (data, item, weights) of batches that cover the split once."""
 
     def close(self) -> None:
-        """Ends whatever reads ahead."""
+        """Stops what reads ahead."""
 
 
 class ResidentFeed:
     """Examples corrupted once, in the devices' memory as uint8; a step takes row numbers.
 
     Attributes:
-      splits: those that no program has asked for yet, as host arrays.
+      splits: those that are not on the devices yet, as host arrays.
       train_rows: (first step, steps) -> this process's rows, int32 [steps, batch].
       evaluation_batches: split -> batches (row numbers, weights), each [devices, batch], that cover it once.
     """
@@ -54,22 +54,22 @@ class ResidentFeed:
         train_rows: Callable[[int, int], np.ndarray],
         evaluation_rows: Mapping[str, Iterable[Weighted]],
     ):
-        """Places nothing yet: a group places what its members share once.
+        """Places nothing yet: runs that are trained together place once what they share.
 
         Args:
-          splits: "train" and "test"; each has the fields of a Batch for its whole split, as host arrays.
+          splits: each has the fields of a Batch for its whole split, as host arrays.
           train_rows: as the attribute.
           evaluation_rows: this process's batches of each split.
         """
         self.splits = {
             name: Batch(*(getattr(split, field) for field in Batch._fields)) for name, split in splits.items()
         }
-        self._placed: dict[str, Batch] = {}
+        self._on_devices: dict[str, Batch] = {}
         self.train_rows = train_rows
         self.evaluation_batches = {
             name: [devices.shard(batch, 0) for batch in rows] for name, rows in evaluation_rows.items()
         }
-        self.batch_of = dict.fromkeys(splits, _gather)
+        self.batch_of = dict.fromkeys(splits, _select_rows)
 
     def train(self, first_step: int, steps: int) -> tuple[Batch, np.ndarray]:
         """Returns (the train split, row numbers [devices, steps, batch])."""
@@ -84,9 +84,9 @@ class ResidentFeed:
         """Nothing reads ahead."""
 
     def _place(self, split: str) -> Batch:
-        if split not in self._placed:
-            self._placed[split] = devices.replicate(self.splits.pop(split))
-        return self._placed[split]
+        if split not in self._on_devices:
+            self._on_devices[split] = devices.replicate(self.splits.pop(split))
+        return self._on_devices[split]
 
 
 class StreamedFeed:
@@ -127,17 +127,17 @@ class StreamedFeed:
             yield (), devices.shard(part, 0), devices.shard(weights, 0)
 
     def close(self) -> None:
-        """Ends the worker processes of training."""
+        """Stops the worker processes of training."""
         if self._open:
             self._open.close()
 
 
-def _gather(data: Batch, item: jax.Array) -> Batch:
+def _select_rows(data: Batch, item: jax.Array) -> Batch:
     return jax.tree.map(lambda leaf: leaf[item], data)
 
 
 class CompiledFns(NamedTuple):
-    """What a run does on the devices. What its state and its sums are is between these functions.
+    """What a run computes on the devices. Only these functions know what its state and its sums are there.
 
     place: host state -> state; fetch: state or sums -> host arrays, waited for; train_call, evaluate, is_finite: as
     `loop.train` takes them.
@@ -153,31 +153,31 @@ class CompiledFns(NamedTuple):
 def compile_fns(
     feed: Feed, make_train_step: Callable[[Any], Callable], evaluation_step: Callable, seed: int
 ) -> CompiledFns:
-    """Returns the programs of a run by itself.
+    """Returns the compiled functions of a run by itself.
 
     Args:
       make_train_step: seed -> the step of one device; evaluation_step: of one device; both as in training/step.py.
     """
-    train_program = devices.map_devices(
+    compiled_train = devices.map_devices(
         step.make_train_call(make_train_step(seed), feed.batch_of["train"]), donate_state=True
     )
-    evaluation_compiled = {
+    compiled_evaluation = {
         batch_of: devices.map_devices(step.make_evaluation_call(evaluation_step, batch_of), donate_state=False)
         for batch_of in set(feed.batch_of.values())
     }
-    finite_program = devices.map_devices(step.is_finite, donate_state=False)
+    compiled_is_finite = devices.map_devices(step.is_finite, donate_state=False)
     throttle = dispatch.make_throttle()
 
     def train_call(state: TrainState, first_step: int, steps: int) -> tuple[TrainState, Any]:
-        state, sums = train_program(state, *feed.train(first_step, steps))
+        state, sums = compiled_train(state, *feed.train(first_step, steps))
         throttle(sums)
         return state, sums
 
     def evaluate(
         state: TrainState, split: str, should_stop: Callable[[bool], bool] = lambda together: False
     ) -> dict[str, float] | None:
-        program = evaluation_compiled[feed.batch_of[split]]
-        calls = (functools.partial(program, state, *inputs) for inputs in feed.evaluation(split))
+        compiled = compiled_evaluation[feed.batch_of[split]]
+        calls = (functools.partial(compiled, state, *inputs) for inputs in feed.evaluation(split))
         sums = add_batches(calls, throttle, should_stop)
         return None if sums is None else {name: float(value) for name, value in sums.items()}
 
@@ -185,7 +185,7 @@ def compile_fns(
         place=devices.replicate,
         train_call=train_call,
         evaluate=evaluate,
-        is_finite=lambda state: bool(devices.fetch(finite_program(state))),
+        is_finite=lambda state: bool(devices.fetch(compiled_is_finite(state))),
         fetch=devices.fetch,
     )
 
@@ -193,12 +193,17 @@ def compile_fns(
 def add_batches(
     calls: Iterable[Callable[[], Any]], throttle: Callable[[Any], None], should_stop: Callable[[bool], bool]
 ) -> dict[str, np.ndarray] | None:
-    """Returns the sums of an evaluation's calls, added in float64; None where `should_stop` broke it off."""
-    batches: list[Any] = []
+    """Returns the sums of an evaluation's calls, added in float64; None where `should_stop` broke it off.
+
+    Args:
+      calls: each evaluates a batch; throttle: as of `dispatch.make_throttle`.
+      should_stop: whether all processes are at this point -> whether to stop.
+    """
+    batch_sums: list[Any] = []
     for call in calls:
-        if should_stop(len(batches) % BATCHES_TOGETHER == BATCHES_TOGETHER - 1):
+        if should_stop(len(batch_sums) % BATCHES_TOGETHER == BATCHES_TOGETHER - 1):
             return None
-        batches.append(call())
-        throttle(batches[-1])
-    sums = devices.fetch(batches)
+        batch_sums.append(call())
+        throttle(batch_sums[-1])
+    sums = devices.fetch(batch_sums)
     return {name: sum(batch[name].astype(np.float64) for batch in sums) for name in sums[0]}

@@ -1,8 +1,7 @@
-"""Owns the watch over the processes of a run: each says that it is alive; one that is lost or fails ends the others.
+"""The heartbeat of a run's processes: where one is lost or fails, the others end too, instead of waiting for ever.
 
-Refuses to wait for what will never come: a process whose peer has gone hangs in its next collective. It is ended from a
-thread of its own, with a message and whatever is to be recorded. The first process watches all others, they watch it;
-where it dies without a word, JAX ends them.
+A process whose peer is gone hangs in its next collective, so a thread ends it, with a message and its record written.
+The first process watches all others, and they watch it; where it dies without a message, JAX ends them.
 """
 
 import os
@@ -26,12 +25,12 @@ class Heartbeat:
         """Sets what is watched for.
 
         Args:
-          timeout_seconds: a process that has not been heard of for so long is lost.
+          timeout_seconds: a process without a sign of life for so long is lost.
           on_lost: called with the reason, from the watching thread, before this process is ended.
         """
         self._timeout, self._on_lost = timeout_seconds, on_lost
         self._leaving = threading.Event()
-        self._last_word = DONE
+        self._last_text = DONE
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> "Heartbeat":
@@ -43,10 +42,10 @@ class Heartbeat:
         if not self._thread.is_alive():
             return
         if isinstance(error, RuntimeError):
-            # A collective that broke off, most likely: the watch finds out whose fault it is, and ends this process.
+            # Most likely a collective that broke off: the thread finds out whose fault it is, and ends this process.
             self._thread.join(self._timeout + 2 * BEAT_SECONDS)
         if error is not None and not is_synchronized(error):
-            self._last_word = f"{FAILED}{type(error).__name__}: {error}"
+            self._last_text = f"{FAILED}{type(error).__name__}: {error}"
         self._leaving.set()
         self._thread.join()
 
@@ -58,31 +57,31 @@ class Heartbeat:
             reason = "" if self._leaving.is_set() else f"process 0 can't be reached ({error})"
         finally:
             if reason:
-                self._end(
-                    f"A process of this run was lost: {reason}. Start all again: the run goes on where it was saved."
+                self._end_process(
+                    f"A process of this run was lost: {reason}. Start all again: the run resumes where it was saved."
                 )
 
     def _watch_until_lost(self) -> str:
-        """Returns who is lost and why, "" when the block was left."""
+        """Returns which process is lost and why, "" when the block was left."""
         others = distributed.other_processes() if distributed.is_first() else [0]
-        heard = {index: (time.monotonic(), "") for index in others}
+        last_texts = {index: (time.monotonic(), "") for index in others}  # and when each changed last
         beat = 0
         while not self._leaving.is_set():
             beat += 1
             distributed.kv_set(str(beat))
-            for index, (since, before) in heard.items():
-                now = distributed.kv_get(index)
-                if now.startswith(FAILED):
-                    return f"process {index} {now}"
-                if now != before:
-                    heard[index] = (time.monotonic(), now)
-                elif now != DONE and time.monotonic() - since > self._timeout:
+            for index, (since, last_text) in last_texts.items():
+                text = distributed.kv_get(index)
+                if text.startswith(FAILED):
+                    return f"process {index} {text}"
+                if text != last_text:
+                    last_texts[index] = (time.monotonic(), text)
+                elif text != DONE and time.monotonic() - since > self._timeout:
                     return f"process {index} has not been heard of for {self._timeout:g} s"
             self._leaving.wait(BEAT_SECONDS)
-        distributed.kv_set(self._last_word)
+        distributed.kv_set(self._last_text)
         return ""
 
-    def _end(self, message: str) -> None:
+    def _end_process(self, message: str) -> None:
         try:
             if distributed.is_first():
                 distributed.kv_set(FAILED + message)
@@ -93,14 +92,16 @@ class Heartbeat:
 
 
 def is_synchronized(error: BaseException) -> bool:
-    """Returns whether all processes of the run are leaving with this error, or a counterpart of it."""
+    """Returns whether all processes of the run end with this error, or a counterpart of it."""
     return hasattr(error, "is_synchronized")
 
 
 def hard_exit(exit_code: int) -> None:
     """Ends this process at once: JAX would wait for the others, which wait for this one in a collective."""
     if distributed.is_first():
-        time.sleep(3 * BEAT_SECONDS)  # the others hear through this process, and JAX shoots them when it is gone
+        time.sleep(
+            3 * BEAT_SECONDS
+        )  # the others read the reason through this process, and JAX kills them when it is gone
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(exit_code)

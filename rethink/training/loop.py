@@ -224,11 +224,11 @@ def _evaluate(
 
 def _monitor(stopping: EarlyStopping, history: History, row: dict[str, Any]) -> None:
     """Takes an evaluation into what early stopping remembers, and the best so far into the row."""
-    accuracy = stopping.monitored(row)
+    accuracy = stopping.monitored_accuracy(row)
     if accuracy is None or not history.step:  # the start is no result
         return
     history.monitored.append(accuracy)
-    best = early_stopping.best_so_far(history.monitored, stopping.min_delta)[-1]
+    best = early_stopping.find_best_so_far(history.monitored, stopping.min_delta)[-1]
     if best == len(history.monitored) - 1:
         history.best = row
     assert history.best is not None
@@ -276,6 +276,6 @@ def _end_status(plan: Plan, history: History) -> str:
     if history.evaluation and history.is_evaluated:
         if plan.stop_accuracy and history.evaluation["train_accuracy"] >= plan.stop_accuracy:
             return "fitted"
-        if plan.early_stopping.stops(history.monitored):
+        if plan.early_stopping.patience_ran_out(history.monitored):
             return "stopped early"
     return "done" if history.step >= plan.total_steps else ""

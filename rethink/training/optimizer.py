@@ -1,6 +1,6 @@
-"""Owns the update rule: the learning-rate schedule and the optax chain of a config.
+"""The update rule of a config: the schedule of the learning rate, and the optimizer.
 
-Refuses penalties: weight decay is a regularizer, in regularization/explicit.py.
+Weight decay is not here: it is a regularizer, in regularization/explicit.py.
 """
 
 from collections.abc import Callable
@@ -23,31 +23,47 @@ OPTIMIZERS: dict[str, Callable[[optax.Schedule, ConfigDict], optax.GradientTrans
     ),
     "adam": lambda rate, config: optax.adam(rate, eps=config.epsilon),
 }
-SCHEDULES = ("exponential", "cosine", "constant")
-DECAY_UNITS = ("epochs", "steps")
 
 
-def make_schedule(config: ConfigDict, *, steps_per_epoch: int, total_steps: int) -> optax.Schedule:
-    """Returns step -> learning rate for the config section `optimizer`.
+def _exponential(config: ConfigDict, steps_per_epoch: int, total_steps: int) -> optax.Schedule:
+    """Returns a staircase: the rate falls by `decay_factor` at the end of each period, not within it.
 
-    `exponential` is a staircase: the rate falls by `decay_factor` at the end of each period, not within it
-    (Zhang et al. 2017, appendix A: a factor of 0.95 per training epoch).
+    Source: Zhang et al. (2017), appendix A: a factor of 0.95 per training epoch.
     """
-    if config.schedule == "constant":
-        return optax.constant_schedule(config.learning_rate)
-    if config.schedule == "cosine":
-        return optax.cosine_decay_schedule(config.learning_rate, total_steps)
-    period = config.decay_every * (steps_per_epoch if config.decay_unit == "epochs" else 1)
+    period = config.decay_every * pick(DECAY_UNITS, config.decay_unit, "optimizer.decay_unit")(steps_per_epoch)
     period = min(max(1, round(period)), 2**31 - 1)  # as the step, an int32
     # In integers: a quotient in floating point falls short of the whole number at some multiples of the period.
     return lambda step: config.learning_rate * config.decay_factor ** jnp.asarray(step // period, jnp.float32)
+
+
+# (config section `optimizer`, steps per epoch, total steps) -> step -> learning rate
+SCHEDULES: dict[str, Callable[[ConfigDict, int, int], optax.Schedule]] = {
+    "exponential": _exponential,
+    "cosine": lambda config, steps_per_epoch, total_steps: optax.cosine_decay_schedule(
+        config.learning_rate, total_steps
+    ),
+    "constant": lambda config, steps_per_epoch, total_steps: optax.constant_schedule(config.learning_rate),
+}
+DECAY_UNITS: dict[str, Callable[[int], int]] = {  # steps per epoch -> steps per unit
+    "epochs": lambda steps_per_epoch: steps_per_epoch,
+    "steps": lambda steps_per_epoch: 1,
+}
+
+
+def make_schedule(config: ConfigDict, *, steps_per_epoch: int, total_steps: int) -> optax.Schedule:
+    """Returns step -> learning rate, of int or int32, for the config section `optimizer`.
+
+    Raises:
+      UserError: the schedule or its unit is unknown.
+    """
+    return pick(SCHEDULES, config.schedule, "optimizer.schedule")(config, steps_per_epoch, total_steps)
 
 
 def make_optimizer(config: ConfigDict, schedule: optax.Schedule) -> optax.GradientTransformation:
     """Returns the optax transformation that the config section `optimizer` names.
 
     Raises:
-      UserError: there is none, or it has no Nesterov's momentum and is asked for it.
+      UserError: there is none of this name, or Nesterov's momentum is on and it has none.
     """
     if config.nesterov and config.name == "adam":
         raise UserError(

@@ -1,6 +1,6 @@
-"""Owns the ways a run is told to end before its end: SIGTERM, as schedulers send it, and SIGINT, Ctrl-C.
+"""Signals that end a run early: SIGTERM, as schedulers send it, and SIGINT, of Ctrl-C.
 
-Refuses to save and to decide what an interrupted run leaves: it says that one was asked for, and how it ended.
+Nothing is saved here: the training loop asks `stop_requested` at each step, and saves.
 """
 
 import signal
@@ -14,7 +14,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Interrupted(KeyboardInterrupt):
-    """A run was told to end; `exit_code` is what a shell reports of the signal: 143 for SIGTERM, 130 for SIGINT."""
+    """A signal ended a run; `exit_code` is what a shell reports of it: 143 for SIGTERM, 130 for SIGINT."""
 
     def __init__(self, number: int):
         super().__init__(signal.Signals(number).name)
@@ -22,47 +22,47 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Signals:
-    """Takes the signals while the `with` block lasts; elsewhere than in the main thread they stay as they are.
+    """Handles the signals while the `with` block lasts, in the main thread; in any other they stay as they are.
 
-    A signal raises `Interrupted` at once, but where the block is `patient`: there the first one is only noted, and
-    raises when it is asked for. A second one never waits.
+    A signal raises `Interrupted` at once. After `wait_for_steps` the first one is only noted, for `stop_requested` to
+    report; a second one raises.
     """
 
     def __init__(self):
-        self._patient = False
+        self._waits_for_steps = False
         self._number: int | None = None
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "Signals":
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._take) for number in SIGNALS}
+            self._before = {number: signal.signal(number, self._handle) for number in SIGNALS}
         return self
 
     def __exit__(self, *exception: Any) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _take(self, number: int, frame: FrameType | None) -> None:
-        if not self._patient or self._number is not None:
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if not self._waits_for_steps or self._number is not None:
             raise Interrupted(number)
         self._number = number
 
     def wait_for_steps(self) -> None:
-        """From here on, the first signal waits until it is asked for."""
-        self._patient = True
+        """From here on, the first signal waits for the end of a step."""
+        self._waits_for_steps = True
 
     def stop_requested(self, together: bool) -> bool:
-        """Returns whether any process was told to end.
+        """Returns whether a signal asks the run to stop; of several processes, whether one of them has got a signal.
 
         Args:
-          together: whether all processes ask at this point; only there do several ones tell each other.
+          together: whether all processes call this at the same step: only there do several exchange it.
         """
         if distributed.several_processes():
             return together and distributed.any_process(self._number is not None)
         return self._number is not None
 
     def interruption(self) -> Interrupted:
-        """Returns what to raise when all processes have agreed to end; of SIGTERM where another one was told."""
-        agreed = Interrupted(self._number or signal.SIGTERM)
-        agreed.is_synchronized = True  # type: ignore[attr-defined]
-        return agreed
+        """Returns what to raise when all processes stop together; of SIGTERM where another process got the signal."""
+        interruption = Interrupted(self._number or signal.SIGTERM)
+        interruption.is_synchronized = True  # type: ignore[attr-defined]
+        return interruption

@@ -1,7 +1,4 @@
-"""Owns the trace of a few steps for TensorBoard or Perfetto.
-
-Refuses to say which steps: they are handed in.
-"""
+"""Writes a profiler's trace of a few steps, for TensorBoard or Perfetto."""
 
 import pathlib
 from typing import Any
@@ -10,13 +7,13 @@ import jax
 
 
 class Profiler:
-    """Writes a trace of the steps from `first` to `last` for TensorBoard or Perfetto; a context manager.
+    """Writes a trace of the steps from `first` to `last`; a context manager.
 
     A trace holds whole dispatches: the one that makes step `first`, or the second of the launch, and on to `last`.
     """
 
     def __init__(self, folder: pathlib.Path, first: int, last: int, launched_at: int):
-        """Takes the steps to trace, and that at which the launch begins."""
+        """Takes the steps to trace, and the step at which the launch begins."""
         self._folder, self._first, self._last = folder, first, last
         self._running = self._done = False
         self._step = launched_at
@@ -29,7 +26,7 @@ class Profiler:
             jax.profiler.stop_trace()
 
     def advance(self, step: int) -> None:
-        """Takes note that steps up to `step` were dispatched."""
+        """Starts or stops the trace; to be called after each dispatch, with the step that it ends at."""
         length, self._step = step - self._step, step
         if self._running and step >= self._last:
             jax.profiler.stop_trace()

@@ -1,6 +1,6 @@
-"""Owns what a checkpoint must hold to go on: step, parameters, batch statistics, optimizer state.
+"""The state of training: step, parameters, batch statistics, optimizer state; and how it starts.
 
-Refuses to know where it lives: the same pytree is on the host, replicated over devices, or in a file.
+The same pytree is on the host, copied to all devices, or in a checkpoint: where it is makes no difference here.
 """
 
 from typing import Any
@@ -16,7 +16,7 @@ from rethink import randomness
 
 
 class TrainState(flax.struct.PyTreeNode):
-    """step: int32 scalar, updates made; params, batch_stats: Linen collections; opt_state: optax's."""
+    """step: int32 scalar, updates made; params, batch_stats: Linen collections, float32; opt_state: of optax."""
 
     step: jax.Array
     params: Any
@@ -27,10 +27,10 @@ class TrainState(flax.struct.PyTreeNode):
 def init_state(
     model: nn.Module, tx: optax.GradientTransformation, seed: int, input_shape: tuple[int, ...]
 ) -> TrainState:
-    """Returns the state before the first step, as host arrays.
+    """Returns the state before the first step, as host arrays; its randomness is the stream "init" of the seed.
 
     Args:
-      input_shape: (height, width, channels) of what the model sees.
+      input_shape: (height, width, channels) of the model's input.
     """
 
     @jax.jit

@@ -13,11 +13,12 @@ import jax.numpy as jnp
 import optax
 
 from rethink.regularization import explicit
+from rethink.schema.errors import pick
 from rethink.training import metrics
 from rethink.training.state import TrainState
 
 Sums = dict[str, jax.Array]  # name -> float32 scalar; see training/metrics.py
-PRECISIONS = ("float32", "bfloat16")
+PRECISIONS = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
 class Batch(NamedTuple):
@@ -58,20 +59,22 @@ def make_train_step(
         the loss are float32 in any.
     """
 
+    dtype = pick(PRECISIONS, precision, "train.precision")
+
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Sums]:
         def loss_of(params):
             # Forward pass, in the precision of the network.
-            variables = {"params": _cast(params, precision), "batch_stats": state.batch_stats}
+            variables = {"params": _cast(params, dtype), "batch_stats": state.batch_stats}
             of_step = jax.random.fold_in(key, state.step)
             rngs = {
                 explicit.DROPOUT_STREAM: of_step,
                 "dropout": jax.random.fold_in(of_step, jax.lax.axis_index(axis_name)),
             }
-            images = _cast(view(state.step, batch), precision)
+            images = _cast(view(state.step, batch), dtype)
             outputs: Any = model.apply(
                 variables, images, train=True, rngs=rngs, mutable=["batch_stats", "auxiliary_logits"]
             )
-            logits, changed = _cast(outputs, "float32")
+            logits, changed = _cast(outputs, jnp.float32)
             # Metrics, and the loss whose gradient is taken.
             examples = metrics.Examples(logits, batch.labels, batch.true_labels)
             total = jnp.mean(examples.losses) + penalty(params)
@@ -102,18 +105,20 @@ def make_evaluation_step(
       precision: as of `make_train_step`.
     """
 
+    dtype = pick(PRECISIONS, precision, "train.precision")
+
     def evaluation_step(state: TrainState, batch: Batch, weights: jax.Array) -> Sums:
-        variables = {"params": _cast(state.params, precision), "batch_stats": state.batch_stats}
-        logits: Any = _cast(model.apply(variables, _cast(view(batch.images), precision), train=False), "float32")
+        variables = {"params": _cast(state.params, dtype), "batch_stats": state.batch_stats}
+        logits: Any = _cast(model.apply(variables, _cast(view(batch.images), dtype), train=False), jnp.float32)
         examples = metrics.Examples(logits, batch.labels, batch.true_labels)
         return jax.lax.psum(metrics.sum_weighted(examples, weights), axis_name)
 
     return evaluation_step
 
 
-def _cast(tree: Any, precision: str) -> Any:
-    """Returns a tree whose floating-point arrays are of a precision."""
-    return jax.tree.map(lambda leaf: leaf.astype(precision) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf, tree)
+def _cast(tree: Any, dtype: Any) -> Any:
+    """Returns a tree whose floating-point arrays are of a dtype."""
+    return jax.tree.map(lambda leaf: leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf, tree)
 
 
 def is_finite(state: TrainState) -> jax.Array:

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from made_up import table
+from made_up import make_sweep
 
 from configs import base
 from rethink.experiment import rerun
@@ -26,7 +26,7 @@ def test_a_config_comes_back_from_its_flat_fields():
 
 def test_a_run_made_again_is_the_same_row_for_row(tmp_path):
     first, second = tmp_path / "first", tmp_path / "second"
-    assert run_experiment(table(), str(first), Launch()) == 0
+    assert run_experiment(make_sweep(), str(first), Launch()) == 0
     words = [sys.executable, "-m", "rethink.experiment.rerun", str(first)]
     ended = subprocess.run([*words, f"--workdir={second}"], capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
@@ -72,7 +72,7 @@ def test_a_study_is_compared_by_its_results_but_for_times(tmp_path):
 @pytest.mark.slow
 def test_a_run_that_comes_out_otherwise_fails(tmp_path):
     first, second = tmp_path / "first", tmp_path / "second"
-    assert run_experiment(table(), str(first), Launch()) == 0
+    assert run_experiment(make_sweep(), str(first), Launch()) == 0
     rows = (first / "metrics.jsonl").read_text().splitlines(keepends=True)
     (first / "metrics.jsonl").write_text("".join(rows[:-1]))
     words = [sys.executable, "-m", "rethink.experiment.rerun", str(first), f"--workdir={second}"]
@@ -87,7 +87,7 @@ def test_a_folder_without_a_run_is_named(tmp_path):
 
 @pytest.mark.slow
 def test_a_run_is_not_compared_with_itself_and_one_of_another_version_is_named(tmp_path):
-    assert run_experiment(table(), str(tmp_path / "run"), Launch()) == 0
+    assert run_experiment(make_sweep(), str(tmp_path / "run"), Launch()) == 0
     words = [
         sys.executable,
         "-m",

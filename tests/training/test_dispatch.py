@@ -15,7 +15,7 @@ def found(monkeypatch):
         monkeypatch.setattr(jax, "default_backend", lambda: platform)
         config = base.get_config()
         config.train.steps_per_call, config.log.every_steps = wanted, log_every
-        return dispatch.steps_per_call(config, step_bytes, convolves)
+        return dispatch.steps_per_call(config, step_bytes, has_convolutions=convolves)
 
     return count
 

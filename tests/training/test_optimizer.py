@@ -119,3 +119,15 @@ def test_updates_follow_the_schedule_from_the_first_step_on():
 def test_an_unknown_optimizer_is_refused_with_the_choices():
     with pytest.raises(UserError, match=r"^optimizer.name='sdg' is unknown; did you mean 'sgd'\? Choices: .*adam"):
         optimizer.make_optimizer(section(name="sdg"), optax.constant_schedule(0.1))
+
+
+@pytest.mark.parametrize(
+    "changes, line",
+    [
+        ({"schedule": "cosin"}, r"^optimizer.schedule='cosin' is unknown; did you mean 'cosine'\?"),
+        ({"decay_unit": "epoch"}, r"^optimizer.decay_unit='epoch' is unknown; did you mean 'epochs'\?"),
+    ],
+)
+def test_an_unknown_schedule_or_unit_is_refused_with_the_choices(changes, line):
+    with pytest.raises(UserError, match=line):
+        schedule(**changes)
