@@ -1,5 +1,7 @@
-"""What can befall a run: a signal, a full or read-only disk, a damaged checkpoint, numbers that are not finite. Each is
-told in one line, leaves what was there, and a run that goes on ends with the bits of an undisturbed one."""
+"""What can befall a run: a signal, a full or read-only disk, a damaged checkpoint, numbers that are not finite.
+
+Each makes one line for the user and leaves what was there; a run that resumes ends with the bits of an undisturbed one.
+"""
 
 import errno
 import hashlib
@@ -60,8 +62,8 @@ def state(workdir, step=None):
 
     with ocp.CheckpointManager(workdir / "checkpoints") as manager:
         content = ocp.args.Composite(state=ocp.args.StandardRestore())
-        found = manager.restore(manager.latest_step() if step is None else step, args=content)["state"]
-    leaves = jax.tree_util.tree_leaves_with_path(found)
+        restored = manager.restore(manager.latest_step() if step is None else step, args=content)["state"]
+    leaves = jax.tree_util.tree_leaves_with_path(restored)
     return {jax.tree_util.keystr(path): hashlib.sha256(np.asarray(leaf).tobytes()).hexdigest() for path, leaf in leaves}
 
 
@@ -95,7 +97,7 @@ def full_disk(monkeypatch):
     "write, number",
     [("replace", 1), ("replace", 2), ("replace", 5), ("replace", 7), ("append_line", 1), ("append_line", 9)],
 )
-def test_a_disk_that_is_full_at_any_write_is_told_in_one_line_and_the_run_goes_on_when_there_is_room(
+def test_a_disk_that_is_full_at_any_write_is_one_line_and_the_run_resumes_when_there_is_room(
     make_config, tmp_path, monkeypatch, full_disk, write, number
 ):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
@@ -112,9 +114,9 @@ def test_a_disk_that_is_full_at_any_write_is_told_in_one_line_and_the_run_goes_o
         patched.setattr(files, write, full)
         with pytest.raises(
             UserError, match=r"can't be written any more \(No space left on device\): make room"
-        ) as told:
+        ) as error:
             launch(make_config(), parts)
-    assert "\n" not in str(told.value) and str(parts) in str(told.value)
+    assert "\n" not in str(error.value) and str(parts) in str(error.value)
     for path in parts.glob("*.json*"):
         assert path.read_bytes().endswith(b"\n") or path.name.endswith("jsonl") and not path.stat().st_size
     assert launch(make_config(), parts) == 0
@@ -147,7 +149,7 @@ echo $status; cp -r $disk $disk.last
 
 
 def on_a_disk_of_its_own(script, disk, *arguments):
-    """Runs a script that may mount; returns the exit codees that it prints."""
+    """Runs a script that may mount; returns the exit codes that it prints."""
     mounting = ["unshare", "--mount", "sh", "-c"]
     if not shutil.which("unshare") or subprocess.run([*mounting, f"mount -t tmpfs tmpfs {ROOT}"]).returncode:
         pytest.skip("no right to mount")
@@ -170,20 +172,20 @@ def main_words(compiled, workdir):
 def test_a_disk_that_is_really_full_loses_nothing(tmp_path, size):
     disk = tmp_path / "disk"
     statuses = on_a_disk_of_its_own(IN_A_DISK_OF_ITS_OWN, disk, size, *main_words(tmp_path / "compiled", disk / "run"))
-    told = pathlib.Path(f"{disk}.err").read_text()
-    assert statuses == [2, 0], told
-    assert re.fullmatch(r"Error: --workdir=\S+ can't be written[^\n]*No space left on device[^\n]*\n", told)
+    stderr = pathlib.Path(f"{disk}.err").read_text()
+    assert statuses == [2, 0], stderr
+    assert re.fullmatch(r"Error: --workdir=\S+ can't be written[^\n]*No space left on device[^\n]*\n", stderr)
     assert subprocess.run(main_words(tmp_path / "compiled", tmp_path / "whole"), cwd=ROOT).returncode == 0
     assert_equal_runs(pathlib.Path(f"{disk}.last/run"), tmp_path / "whole")
 
 
 @pytest.mark.slow
-def test_a_directory_that_became_read_only_is_told_in_one_line_and_stays_as_it_was(tmp_path):
+def test_a_directory_that_became_read_only_is_one_line_and_stays_as_it_was(tmp_path):
     disk = tmp_path / "disk"
     statuses = on_a_disk_of_its_own(READ_ONLY_FOR_A_WHILE, disk, *main_words(tmp_path / "compiled", disk / "run"))
-    told = pathlib.Path(f"{disk}.err").read_text()
-    assert statuses == [2, 0], told
-    assert re.fullmatch(r"Error: --workdir=\S+ can't be written \(Read-only file system\): choose [^\n]+\n", told)
+    stderr = pathlib.Path(f"{disk}.err").read_text()
+    assert statuses == [2, 0], stderr
+    assert re.fullmatch(r"Error: --workdir=\S+ can't be written \(Read-only file system\): choose [^\n]+\n", stderr)
     assert content(pathlib.Path(f"{disk}.first")) == content(pathlib.Path(f"{disk}.before"))
     assert subprocess.run(main_words(tmp_path / "compiled", tmp_path / "whole"), cwd=ROOT).returncode == 0
     assert_equal_runs(pathlib.Path(f"{disk}.last/run"), tmp_path / "whole")
@@ -249,7 +251,7 @@ sys.path.insert(0, ".")
 import main
 
 name, number = sys.argv.pop(1), int(sys.argv.pop(1))
-found, sent = [], []
+compiled, sent = [], []
 
 def send():
     sent.append(time.monotonic())
@@ -259,10 +261,10 @@ def listen(event, seconds, fun_name="", **_):
     if name not in fun_name:
         return
     if event.endswith("jaxpr_to_mlir_module_duration"):
-        found.append(fun_name)
-        if len(found) == number:
+        compiled.append(fun_name)
+        if len(compiled) == number:
             threading.Timer(0.05, send).start()
-    if event.endswith("backend_compile_duration") and len(found) == number:
+    if event.endswith("backend_compile_duration") and len(compiled) == number:
         at = sent[0] - time.monotonic() + seconds
         assert 0 < at < seconds, (at, seconds)
         print("signalled in compilation", flush=True)
@@ -277,15 +279,15 @@ finally:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name, number, told", [("_fun", 1, "Interrupted before the first step"), ("_fun", 3, "Interrupted at step 1, and")]
+    "name, number, line", [("_fun", 1, "Interrupted before the first step"), ("_fun", 3, "Interrupted at step 1, and")]
 )
-def test_a_signal_in_compilation_ends_the_run_in_seconds_and_it_goes_on(tmp_path, name, number, told):
+def test_a_signal_in_compilation_ends_the_run_in_seconds_and_it_resumes(tmp_path, name, number, line):
     words = ["--config.train.total_epochs=3.0", "--config.hardware.compilation_cache="]
     parts, whole = tmp_path / "parts", tmp_path / "whole"
     command = [sys.executable, "-c", SIGNALLED_IN_COMPILATION, name, str(number), *words, f"--workdir={parts}"]
     ended = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert ended.returncode == 143 and "signalled in compilation" in ended.stdout, ended
-    assert told in ended.stdout and "Traceback" not in ended.stderr
+    assert line in ended.stdout and "Traceback" not in ended.stderr
     assert float(re.search(r"ended after (\S+)", ended.stdout)[1]) < 10
     assert manifest(parts)["status"] == "interrupted" and saved(parts) == ([1] if number == 3 else [])
     for workdir in (parts, whole):
@@ -391,7 +393,7 @@ def test_a_gradient_that_is_not_finite_ends_the_run_though_its_loss_is(make_conf
     monkeypatch.syspath_prepend(tmp_path)
     config = make_config("bad_gradients:Net", train__total_epochs=epochs, log__every_steps=1)
     assert launch(config, tmp_path / "run") == 3
-    found = manifest(tmp_path / "run")
-    assert (found["status"], found["end"]["step"]) == ("diverged", 1)
-    assert found["end"]["learning_rate"] == pytest.approx(config.optimizer.learning_rate)
+    recorded = manifest(tmp_path / "run")
+    assert (recorded["status"], recorded["end"]["step"]) == ("diverged", 1)
+    assert recorded["end"]["learning_rate"] == pytest.approx(config.optimizer.learning_rate)
     assert saved(tmp_path / "run") == []

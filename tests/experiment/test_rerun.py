@@ -1,4 +1,4 @@
-"""A run is made again from its own directory, and what came out otherwise is named."""
+"""A run is rerun from its own directory, and what differs is named."""
 
 import json
 import subprocess
@@ -24,15 +24,15 @@ def test_a_config_comes_back_from_its_flat_fields():
     assert not validation.changed_fields(back, json.loads(validation.to_json(config)))
 
 
-def test_a_run_made_again_is_the_same_row_for_row(tmp_path):
+def test_a_rerun_is_the_same_row_for_row(tmp_path):
     first, second = tmp_path / "first", tmp_path / "second"
     assert run_experiment(make_sweep(), str(first), Launch()) == 0
     words = [sys.executable, "-m", "rethink.experiment.rerun", str(first)]
     ended = subprocess.run([*words, f"--workdir={second}"], capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     rows = (first / "metrics.jsonl").read_text().count("\n")
-    told = f"Same data, and all {rows} rows of metrics.jsonl and the results are equal to those in {first}."
-    assert told in ended.stdout
+    line = f"Same data, and all {rows} rows of metrics.jsonl and the results are equal to those in {first}."
+    assert line in ended.stdout
     assert (first / "metrics.jsonl").read_bytes() == (second / "metrics.jsonl").read_bytes()
     ended = subprocess.run(words, capture_output=True, text=True, check=False)
     assert ended.returncode == 0 and "Nothing to do" in ended.stdout
@@ -46,16 +46,16 @@ def test_what_comes_out_otherwise_is_named(tmp_path):
         (folder / "manifest.json").write_text(json.dumps(manifest))
         rows = [{"kind": "train", "step": 10, "loss": 2.3}, {"kind": "train", "step": 20, "loss": loss}]
         (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    told, same = rerun.compare_runs(*folders)
-    assert told == f"Same data, other rows: from step 20 on loss differ from {folders[0]}; of another version now: jax."
+    line, same = rerun.compare_runs(*folders)
+    assert line == f"Same data, other rows: from step 20 on loss differ from {folders[0]}; of another version now: jax."
     assert not same
     manifest["fingerprints"]["labels"] = "b"
     (folders[1] / "manifest.json").write_text(json.dumps(manifest))
-    told = f"Other data: the fingerprints of labels differ from those in {folders[0]}."
-    assert rerun.compare_runs(*folders) == (told, False)
+    line = f"Other data: the fingerprints of labels differ from those in {folders[0]}."
+    assert rerun.compare_runs(*folders) == (line, False)
 
 
-def test_a_study_is_compared_by_its_results_but_for_times(tmp_path):
+def test_an_analysis_is_compared_by_its_results_but_for_times(tmp_path):
     folders = [tmp_path / name for name in ("first", "second")]
     for folder, seconds in zip(folders, (1.0, 2.0), strict=True):
         folder.mkdir()
@@ -65,8 +65,8 @@ def test_a_study_is_compared_by_its_results_but_for_times(tmp_path):
     assert rerun.compare_runs(*folders) == (f"Same data, and the results are equal to those in {folders[0]}.", True)
     growth[0]["residual"] = 0.25
     (folders[1] / "manifest.json").write_text(json.dumps({"config": {}, "status": "done", "summary": summary}))
-    told = f"Same data and rows, other results: growth differ from {folders[0]}."
-    assert rerun.compare_runs(*folders) == (told, False)
+    line = f"Same data and rows, other results: growth differ from {folders[0]}."
+    assert rerun.compare_runs(*folders) == (line, False)
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Whole runs on the embedded digits: what they leave behind, how they end, and that they go on as if uninterrupted."""
+"""Whole runs on the embedded digits: what they leave behind, how they end, and that they resume as if uninterrupted."""
 
 import hashlib
 import json
@@ -37,13 +37,13 @@ class Net(nn.Module):
 
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory):
-    """A directory where the runs of all tests share their compiled programs."""
+    """A directory where the runs of all tests share their compiled functions."""
     return str(tmp_path_factory.getbasetemp() / "compiled")
 
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """Leaves out the figures, which take most of the time of a small run; returns the stems that were asked for."""
+    """Leaves out the figures, which take most of the time of a small run; returns the stems of those left out."""
     stems = []
     monkeypatch.setattr(learning_curve, "draw_learning_curve", lambda rows, stem, **_: stems.append(stem))
     return stems
@@ -77,8 +77,8 @@ def manifest(workdir):
 
 
 def rows(workdir, kind):
-    found = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-    return [row for row in found if row["kind"] == kind]
+    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    return [row for row in rows if row["kind"] == kind]
 
 
 def parameters(workdir):
@@ -94,14 +94,14 @@ def parameters(workdir):
 
 def files(workdir):
     """Returns the bytes and the time of change of every file but the lock."""
-    found = [path for path in workdir.rglob("*") if path.is_file() and path.name != "lock"]
-    return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in found}
+    paths = [path for path in workdir.rglob("*") if path.is_file() and path.name != "lock"]
+    return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in paths}
 
 
 def arrays(workdir):
-    with np.load(workdir / "corruption.npz", allow_pickle=False) as found:
-        assert set(found) == set(ARRAYS)
-        return {name: found[name] for name in ARRAYS}
+    with np.load(workdir / "corruption.npz", allow_pickle=False) as stored:
+        assert set(stored) == set(ARRAYS)
+        return {name: stored[name] for name in ARRAYS}
 
 
 def interrupt_at(monkeypatch, step, error=KeyboardInterrupt, signal_number=None, times=1):
@@ -129,41 +129,48 @@ def test_a_run_leaves_its_config_data_metrics_and_figures(make_config, tmp_path)
     workdir = tmp_path / "run"
     assert start(make_config(), workdir) == 0
 
-    found = manifest(workdir)
-    assert found["status"] == "done"
-    assert found["config"]["model.name"] == "mlp_tiny"
-    assert found["parameters"] == 64 * 16 + 16 + 16 * 10 + 10
-    assert found["hardware"]["platform"] and found["hardware"]["devices"] >= 1
-    assert {"jax", "flax", "optax", "python"} <= set(found["versions"])
-    assert found["data"]["train_examples"] == 1437 and found["data"]["name"].startswith("digits (scikit-learn ")
-    assert (found["plan"]["total_steps"], found["plan"]["steps_per_epoch"]) == (2 * STEPS_PER_EPOCH, STEPS_PER_EPOCH)
-    assert set(found["fingerprints"]) == {"images", "labels", "order", "test_images", "test_labels"}
-    assert all(len(value) == 64 for value in found["fingerprints"].values())
+    recorded = manifest(workdir)
+    assert recorded["status"] == "done"
+    assert recorded["config"]["model.name"] == "mlp_tiny"
+    assert recorded["parameters"] == 64 * 16 + 16 + 16 * 10 + 10
+    assert recorded["hardware"]["platform"] and recorded["hardware"]["devices"] >= 1
+    assert {"jax", "flax", "optax", "python"} <= set(recorded["versions"])
+    assert recorded["data"]["train_examples"] == 1437 and recorded["data"]["name"].startswith("digits (scikit-learn ")
+    assert (recorded["plan"]["total_steps"], recorded["plan"]["steps_per_epoch"]) == (
+        2 * STEPS_PER_EPOCH,
+        STEPS_PER_EPOCH,
+    )
+    assert set(recorded["fingerprints"]) == {"images", "labels", "order", "test_images", "test_labels"}
+    assert all(len(value) == 64 for value in recorded["fingerprints"].values())
 
     evaluations = rows(workdir, "evaluation")
     assert [row["step"] for row in evaluations] == [0, 12, 24]
     assert [row["step"] for row in rows(workdir, "train")] == [5, 10, 12, 15, 20, 24]
-    assert found["summary"]["evaluation"] == evaluations[-1]
-    assert (found["summary"]["steps"], found["summary"]["epochs"], found["summary"]["num_classes"]) == (24, 2.0, 10)
+    assert recorded["summary"]["evaluation"] == evaluations[-1]
+    assert (recorded["summary"]["steps"], recorded["summary"]["epochs"], recorded["summary"]["num_classes"]) == (
+        24,
+        2.0,
+        10,
+    )
     for suffix, magic in (("png", b"\x89PNG"), ("pdf", b"%PDF")):
         assert (workdir / "figures" / f"learning_curve.{suffix}").read_bytes().startswith(magic)
     assert sorted(path.name for path in (workdir / "checkpoints").iterdir()) == ["24"]
 
 
 def test_a_run_has_not_ended_before_its_figure_is_drawn(make_config, tmp_path, monkeypatch):
-    seen = []  # a run that is killed there is launched again, and draws it then
+    status_when_drawn = []  # a run that is killed there is launched again, and draws it then
     monkeypatch.setattr(
-        learning_curve, "draw_learning_curve", lambda *_, **__: seen.append(manifest(tmp_path)["status"])
+        learning_curve, "draw_learning_curve", lambda *_, **__: status_when_drawn.append(manifest(tmp_path)["status"])
     )
     assert start(make_config(), tmp_path) == 0
-    assert seen == ["running"] and manifest(tmp_path)["status"] == "done"
+    assert status_when_drawn == ["running"] and manifest(tmp_path)["status"] == "done"
 
 
 def test_what_is_kept_of_the_labels_is_what_was_trained_on(launch, make_config, tmp_path):
     config = make_config(corruption__label_probability=0.5)
     launch(config, tmp_path)
-    kept, found = arrays(tmp_path), manifest(tmp_path)
-    assert found["fingerprints"]["labels"] == fingerprints.fingerprint_examples(kept["ids"], kept["given_labels"])
+    kept, recorded = arrays(tmp_path), manifest(tmp_path)
+    assert recorded["fingerprints"]["labels"] == fingerprints.fingerprint_examples(kept["ids"], kept["given_labels"])
     assert np.all(kept["resampled"] | (kept["given_labels"] == kept["true_labels"]))
     assert kept["resampled"].mean() == pytest.approx(0.5, abs=0.06)
     assert len(np.unique(kept["ids"])) == 1437
@@ -188,12 +195,12 @@ def test_true_labels_are_learned_and_generalize(launch, make_config, tmp_path):
 def test_random_labels_are_fitted_and_do_not_generalize(launch, make_config, tmp_path):
     config = make_config(data__train_examples=128, train__total_epochs=1000.0, evaluate__every_epochs=50.0)
     assert launch(config, tmp_path) == 0
-    found = manifest(tmp_path)
-    assert found["status"] == "fitted"
-    assert found["summary"]["evaluation"]["train_accuracy"] == 1.0
-    assert found["summary"]["evaluation"]["test_accuracy"] < 0.3
-    reached = found["summary"]["steps_to_train_accuracy"]
-    assert reached["0.9"] <= reached["1.0"] == found["summary"]["steps"] < found["plan"]["total_steps"]
+    recorded = manifest(tmp_path)
+    assert recorded["status"] == "fitted"
+    assert recorded["summary"]["evaluation"]["train_accuracy"] == 1.0
+    assert recorded["summary"]["evaluation"]["test_accuracy"] < 0.3
+    reached = recorded["summary"]["steps_to_train_accuracy"]
+    assert reached["0.9"] <= reached["1.0"] == recorded["summary"]["steps"] < recorded["plan"]["total_steps"]
 
 
 def test_a_run_that_has_ended_says_so_and_changes_no_file(launch, make_config, tmp_path, capsys):
@@ -284,7 +291,7 @@ def test_regularizers_draw_the_same_after_an_interruption_and_with_any_feed(
 
 
 def test_evaluation_is_never_augmented(launch, make_config, tmp_path):
-    found = {}
+    by_name = {}
     for name, fields in {
         "plain": {},
         "augmented": {"augmentation__rotation": 40.0, "augmentation__flip": True},
@@ -294,12 +301,12 @@ def test_evaluation_is_never_augmented(launch, make_config, tmp_path):
         config.augmentation.crop = "random" if fields else "none"
         assert launch(config, tmp_path / name) == 0
         rows = [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
-        found[name] = {kind: [row for row in rows if row["kind"] == kind] for kind in ("train", "evaluation")}
-    evaluated = zip(found["plain"]["evaluation"], found["augmented"]["evaluation"], strict=True)
+        by_name[name] = {kind: [row for row in rows if row["kind"] == kind] for kind in ("train", "evaluation")}
+    evaluated = zip(by_name["plain"]["evaluation"], by_name["augmented"]["evaluation"], strict=True)
     for plain, augmented in evaluated:
         numbers = [name for name, value in plain.items() if isinstance(value, float)]
         assert [plain[name] for name in numbers] == pytest.approx([augmented[name] for name in numbers], rel=1e-6)
-    trained = [[row["loss"] for row in found[name]["train"]] for name in found]
+    trained = [[row["loss"] for row in by_name[name]["train"]] for name in by_name]
     assert trained[0] != pytest.approx(trained[1], rel=1e-3)
 
 
@@ -401,8 +408,8 @@ def test_a_part_held_out_is_not_trained_on_and_its_labels_are_corrupted_as_those
 ):
     config = make_config(data__validation_fraction=0.2, corruption__label_probability=0.5, train__total_epochs=20.0)
     assert launch(config, tmp_path) == 0
-    with np.load(tmp_path / "corruption_validation.npz", allow_pickle=False) as found:
-        held_out = {name: found[name] for name in ARRAYS}
+    with np.load(tmp_path / "corruption_validation.npz", allow_pickle=False) as stored:
+        held_out = {name: stored[name] for name in ARRAYS}
     assert not set(held_out["ids"]) & set(arrays(tmp_path)["ids"])
     assert len(held_out["ids"]) + len(arrays(tmp_path)["ids"]) == manifest(tmp_path)["data"]["full_train_examples"]
     assert 0.4 < np.mean(held_out["resampled"]) < 0.6
@@ -419,23 +426,23 @@ def test_patience_ends_a_run_whose_result_is_that_of_its_best_evaluation(launch,
         checkpoint__keep=1,
     )
     assert launch(config, tmp_path) == 0
-    found, summary = rows(tmp_path, "evaluation"), manifest(tmp_path)["summary"]
-    accuracies = [row["validation_accuracy"] for row in found[1:]]
+    evaluations, summary = rows(tmp_path, "evaluation"), manifest(tmp_path)["summary"]
+    accuracies = [row["validation_accuracy"] for row in evaluations[1:]]
     best = accuracies.index(max(accuracies))
     assert manifest(tmp_path)["status"] == "stopped early" and len(accuracies) == best + 1 + 3
-    assert summary["evaluation"] == found[1 + best]
-    assert summary["early_stopping"]["best_step"] == found[1 + best]["step"]
-    gain = found[1 + best]["test_accuracy"] - found[-1]["test_accuracy"]
+    assert summary["evaluation"] == evaluations[1 + best]
+    assert summary["early_stopping"]["best_step"] == evaluations[1 + best]["step"]
+    gain = evaluations[1 + best]["test_accuracy"] - evaluations[-1]["test_accuracy"]
     assert summary["early_stopping"]["gain"] == pytest.approx(gain)
     assert "best step by the part held out" in capsys.readouterr().out
     saved = {path.name for path in (tmp_path / "checkpoints").iterdir()}
-    assert {str(found[1 + best]["step"]), str(found[-1]["step"])} == saved
+    assert {str(evaluations[1 + best]["step"]), str(evaluations[-1]["step"])} == saved
 
 
 def test_the_oracle_is_named_in_rows_summary_and_on_the_screen(launch, make_config, tmp_path, capsys):
     assert launch(make_config(early_stopping__monitor="oracle"), tmp_path) == 0
-    found = rows(tmp_path, "evaluation")
-    assert found[-1]["oracle_best_accuracy"] == max(row["test_accuracy"] for row in found[1:])
+    evaluations = rows(tmp_path, "evaluation")
+    assert evaluations[-1]["oracle_best_accuracy"] == max(row["test_accuracy"] for row in evaluations[1:])
     assert manifest(tmp_path)["summary"]["early_stopping"]["monitor"] == "oracle"
     shown = capsys.readouterr().out
     assert "early stopping by the ORACLE (test set)" in shown and "best step by the test set, an oracle" in shown
@@ -485,12 +492,12 @@ def test_a_run_that_breaks_is_recorded_as_failed_and_goes_on(launch, make_config
 def test_a_run_that_diverges_says_where_and_does_not_start_again(launch, make_config, tmp_path, capsys):
     config = make_config(optimizer__learning_rate=1e30)
     assert launch(config, tmp_path) == 3
-    found = manifest(tmp_path)
-    assert found["status"] == "diverged" and found["end"]["learning_rate"] == pytest.approx(1e30)
-    assert 1 <= found["end"]["step"] <= 5
+    recorded = manifest(tmp_path)
+    assert recorded["status"] == "diverged" and recorded["end"]["learning_rate"] == pytest.approx(1e30)
+    assert 1 <= recorded["end"]["step"] <= 5
     assert not list((tmp_path / "checkpoints").iterdir())
     assert "NaN" not in (tmp_path / "metrics.jsonl").read_text()
-    assert f"at step {found['end']['step']}, learning rate 1e+30: try a smaller" in capsys.readouterr().out
+    assert f"at step {recorded['end']['step']}, learning rate 1e+30: try a smaller" in capsys.readouterr().out
     before = files(tmp_path)
     assert launch(config, tmp_path) == 3
     assert "Nothing to do" in capsys.readouterr().out
@@ -539,14 +546,15 @@ CONDITIONS = {
 
 
 def test_every_condition_of_the_paper_runs_and_changes_only_what_it_names(launch, make_config, tmp_path):
-    found = {}
+    prints_of = {}
     for name, fields in CONDITIONS.items():
         config = make_config(digits_true.get_config, train__total_epochs=0.2, **fields)
         assert launch(config, tmp_path / name) == 0
-        found[name] = manifest(tmp_path / name)["fingerprints"]
+        prints_of[name] = manifest(tmp_path / name)["fingerprints"]
         assert np.all(arrays(tmp_path / name)["true_labels"] == arrays(tmp_path / "true")["true_labels"])
     changed = {
-        name: {part for part, value in found[name].items() if value != found["true"][part]} for name in CONDITIONS
+        name: {part for part, value in prints_of[name].items() if value != prints_of["true"][part]}
+        for name in CONDITIONS
     }
     assert changed == {
         "true": set(),
@@ -556,8 +564,8 @@ def test_every_condition_of_the_paper_runs_and_changes_only_what_it_names(launch
         "random_pixels": {"images"},
         "gaussian": {"images"},
     }
-    assert len({prints["images"] for prints in found.values()}) == 4
-    assert len({prints["labels"] for prints in found.values()}) == 3
+    assert len({prints["images"] for prints in prints_of.values()}) == 4
+    assert len({prints["labels"] for prints in prints_of.values()}) == 3
 
 
 def test_a_network_of_the_users_own_trains(launch, make_config, tmp_path, monkeypatch):
@@ -585,9 +593,9 @@ def test_cifar10_with_random_labels_runs_from_a_prepared_directory(make_config, 
     config.data.cache_dir = str(tmp_path / "cache")
     config.hardware.compilation_cache = make_config().hardware.compilation_cache
     assert launch(config, tmp_path / "run") == 0
-    found = manifest(tmp_path / "run")
-    assert found["data"]["name"].startswith("cifar10/") and found["data"]["train_examples"] == 512
-    assert found["summary"]["steps"] == 3 * 4
+    recorded = manifest(tmp_path / "run")
+    assert recorded["data"]["name"].startswith("cifar10/") and recorded["data"]["train_examples"] == 512
+    assert recorded["summary"]["steps"] == 3 * 4
     kept = arrays(tmp_path / "run")
     assert kept["resampled"].all()
     assert np.mean(kept["given_labels"] == kept["true_labels"]) == pytest.approx(0.1, abs=0.05)

@@ -83,9 +83,9 @@ def test_steps_that_the_programs_cannot_count_are_refused(monkeypatch):
         make_run_spec(make_config(train__total_epochs=101.0))
 
 
-@pytest.mark.parametrize("asked, size", [(1, 1), (1000, 1000), (1437, 1437), (2**20, 1437)])
-def test_an_evaluation_batch_is_no_larger_than_the_longest_split(asked, size):
-    config = make_config(evaluate__batch_size=asked)
+@pytest.mark.parametrize("configured, size", [(1, 1), (1000, 1000), (1437, 1437), (2**20, 1437)])
+def test_an_evaluation_batch_is_no_larger_than_the_longest_split(configured, size):
+    config = make_config(evaluate__batch_size=configured)
     assert make_run_spec(config).pipeline.evaluation_batch_size == size
 
 

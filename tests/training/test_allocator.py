@@ -24,13 +24,13 @@ def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 allocator.prepare()
-found = {"before": faults()}
+measured = {"before": faults()}
 with allocator.keeping_freed_memory():
-    found |= {"inside": faults(), "kept": allocator.keeps_freed_memory()}
+    measured |= {"inside": faults(), "kept": allocator.keeps_freed_memory()}
     with allocator.keeping_freed_memory():
         pass
-    found["after an inner block"] = faults()
-print(json.dumps(found | {"behind": faults(), "kept behind": allocator.keeps_freed_memory()}))
+    measured["after an inner block"] = faults()
+print(json.dumps(measured | {"behind": faults(), "kept behind": allocator.keeps_freed_memory()}))
 """
 RUN = """
 import json, resource, sys
@@ -60,14 +60,14 @@ def run(code, *arguments, platforms="cpu"):
 
 @needs_glibc
 def test_memory_that_is_freed_is_kept_in_the_block_alone():
-    found = run(FAULTS)
-    assert found["kept"] and not found["kept behind"]
-    assert max(found["inside"], found["after an inner block"]) < min(found["before"], found["behind"]) / 10
+    measured = run(FAULTS)
+    assert measured["kept"] and not measured["kept behind"]
+    assert max(measured["inside"], measured["after an inner block"]) < min(measured["before"], measured["behind"]) / 10
 
 
 def test_nothing_is_kept_where_jax_may_run_elsewhere():
-    found = run(FAULTS, platforms="cuda,cpu")
-    assert not found["kept"] and not found["kept behind"]
+    measured = run(FAULTS, platforms="cuda,cpu")
+    assert not measured["kept"] and not measured["kept behind"]
 
 
 def test_nothing_is_kept_with_another_c_library(monkeypatch):
@@ -81,6 +81,6 @@ def test_nothing_is_kept_with_another_c_library(monkeypatch):
 @needs_glibc
 @pytest.mark.slow
 def test_a_run_records_that_it_keeps_memory_and_needs_little_more(tmp_path):
-    found = {how: run(RUN, str(tmp_path / how), how) for how in ("with", "without")}
-    assert found["with"]["kept"] and not found["without"]["kept"]
-    assert found["with"]["peak"] < 1.25 * found["without"]["peak"]
+    measured = {how: run(RUN, str(tmp_path / how), how) for how in ("with", "without")}
+    assert measured["with"]["kept"] and not measured["without"]["kept"]
+    assert measured["with"]["peak"] < 1.25 * measured["without"]["peak"]

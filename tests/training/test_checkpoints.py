@@ -41,9 +41,9 @@ def make_history(step):
     return history
 
 
-def assert_same_bits(found, expected):
-    assert jax.tree.structure(found) == jax.tree.structure(expected)
-    for got, wanted in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+def assert_same_bits(restored, expected):
+    assert jax.tree.structure(restored) == jax.tree.structure(expected)
+    for got, wanted in zip(jax.tree.leaves(restored), jax.tree.leaves(expected), strict=True):
         got, wanted = np.asarray(got), np.asarray(wanted)
         assert (got.dtype, got.shape, got.tobytes()) == (wanted.dtype, wanted.shape, wanted.tobytes())
 
@@ -67,8 +67,8 @@ def test_a_restored_state_has_the_same_bits_types_and_history(folder, batch_stat
     with checkpoints.Checkpoints(folder, keep=2) as saved:
         saved.save(expected, make_history(7))
     with checkpoints.Checkpoints(folder, keep=2) as saved:
-        found, history = saved.restore(like)
-    assert_same_bits(found, expected)
+        restored, history = saved.restore(like)
+    assert_same_bits(restored, expected)
     assert history == make_history(7)
     assert isinstance(history, loop.History) and isinstance(history.step, int)
 
@@ -79,9 +79,9 @@ def test_only_the_newest_checkpoints_are_kept_and_the_newest_is_restored(folder)
             saved.save(make_state(step), make_history(step))
     assert sorted(int(path.name) for path in folder.iterdir()) == [9, 10]
     with checkpoints.Checkpoints(folder, keep=2) as saved:
-        found, history = saved.restore(make_state(0))
+        restored, history = saved.restore(make_state(0))
     assert history.step == 10
-    assert_same_bits(found, make_state(10))
+    assert_same_bits(restored, make_state(10))
 
 
 def test_a_checkpoint_does_not_follow_the_history_that_goes_on(folder):
@@ -109,23 +109,23 @@ def test_damage_in_any_file_is_seen_and_the_newest_whole_checkpoint_is_used(fold
             saved.save(make_state(step), make_history(step))
     files = [path.relative_to(folder) for path in (folder / "2").rglob("*") if path.is_file() and path.stat().st_size]
     assert len(files) > 5
-    seen = 0
+    damaged_files = 0
     for number, file in enumerate(files):
         copy = tmp_path / str(number)
         shutil.copytree(folder, copy)
         (copy / file).write_bytes(damaged((copy / file).read_bytes(), how))
         caplog.clear()
         with checkpoints.Checkpoints(copy, keep=2) as saved:
-            found, history = saved.restore(make_state(0))
-            assert_same_bits(found, make_state(history.step))  # what comes back is what was saved, whichever it is
+            restored, history = saved.restore(make_state(0))
+            assert_same_bits(restored, make_state(history.step))  # what comes back is what was saved, whichever it is
             assert history == make_history(history.step)
             if history.step == 1:
-                seen += 1
+                damaged_files += 1
                 assert str(copy / "2") in caplog.text and "damaged" in caplog.text
                 saved.save(make_state(2), make_history(2))  # the step comes again
         with checkpoints.Checkpoints(copy, keep=2) as saved:
             assert_same_bits(saved.restore(make_state(0))[0], make_state(2))
-    assert seen >= 4  # the arrays, their tree and the history; the others say nothing that is needed
+    assert damaged_files >= 4  # the arrays, their tree and the history; the others say nothing that is needed
 
 
 def test_with_no_whole_checkpoint_left_the_run_does_not_start_anew(folder):

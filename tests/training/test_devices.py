@@ -70,11 +70,11 @@ def test_the_processes_parts_make_up_the_batch_of_a_single_one(monkeypatch, proc
 
 
 def test_each_thing_is_one_processs(monkeypatch):
-    seen = []
+    rows = []
     for index in range(3):
         of(monkeypatch, local=1, processes=3, index=index)
-        seen.extend(range(10)[devices.process_stride()])
-    assert sorted(seen) == list(range(10))
+        rows.extend(range(10)[devices.process_stride()])
+    assert sorted(rows) == list(range(10))
 
 
 @pytest.mark.parametrize(
@@ -98,9 +98,9 @@ def test_an_evaluation_batch_is_rounded_up_to_the_devices(monkeypatch, count, wh
 
 def test_what_is_replicated_comes_back_as_it_was():
     tree = {"a": np.float32([1.5, -0.0]), "b": (np.int32(3), {})}
-    found = devices.fetch(devices.replicate(tree))
-    assert jax.tree.structure(found) == jax.tree.structure(tree)
-    for got, wanted in zip(jax.tree.leaves(found), jax.tree.leaves(tree), strict=True):
+    fetched = devices.fetch(devices.replicate(tree))
+    assert jax.tree.structure(fetched) == jax.tree.structure(tree)
+    for got, wanted in zip(jax.tree.leaves(fetched), jax.tree.leaves(tree), strict=True):
         assert np.asarray(got).tobytes() == np.asarray(wanted).tobytes() and got.dtype == wanted.dtype
 
 
@@ -164,6 +164,6 @@ def test_what_is_gathered_keeps_64_bits(monkeypatch):
     monkeypatch.setattr(jax, "process_count", lambda: 2)
     monkeypatch.setattr(distributed.multihost_utils, "process_allgather", lambda content: np.stack([content, content]))
     large = np.array([2**40 + 1, -(2**50)])
-    found = distributed.all_gather(large)
-    assert found.dtype == large.dtype
-    np.testing.assert_array_equal(found, [large, large])
+    gathered = distributed.all_gather(large)
+    assert gathered.dtype == large.dtype
+    np.testing.assert_array_equal(gathered, [large, large])

@@ -91,12 +91,12 @@ def test_the_feed_is_chosen_by_size_against_the_limit():
     assert pipeline.choose_feed()[0] == "resident"
 
 
-def start_processes(count, *arguments, last=(), program=None, config="configs/digits_random.py"):
-    """Starts main.py, or a program around it, in `count` processes of a run, the last with arguments of its own."""
+def start_processes(count, *arguments, last=(), code=None, config="configs/digits_random.py"):
+    """Starts main.py, or code around it, in `count` processes of a run, the last with arguments of its own."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, *(["-c", program] if program else ["main.py"])]
+    command = [sys.executable, *(["-c", code] if code else ["main.py"])]
     command += [f"--config={config}:{arguments[0]}", *arguments[1:]]
     several = [f"--coordinator=localhost:{port}", f"--num_processes={count}"] if count > 1 else []
     return [
@@ -176,9 +176,9 @@ def test_one_process_of_two_devices_and_two_of_one_resume_each_other(tmp_path, m
             for name in (folder, "one")
         ]
         assert steps[0] == steps[1] and steps[0][-1] == 36
-        found = differences(last_state(tmp_path / folder), last_state(tmp_path / "one"))
-        print(f"{model}: {folder} differs from one by {found:.2g}")
-        assert found < 1e-5
+        distance = differences(last_state(tmp_path / folder), last_state(tmp_path / "one"))
+        print(f"{model}: {folder} differs from one by {distance:.2g}")
+        assert distance < 1e-5
 
 
 TABLE = """
@@ -262,7 +262,7 @@ def test_a_lost_process_ends_the_other_and_the_run_goes_on_from_where_it_was_sav
 
 
 @pytest.mark.slow
-def test_all_processes_stop_at_the_same_step_when_one_is_told_to(tmp_path):
+def test_all_processes_stop_at_the_same_step_when_one_gets_a_signal(tmp_path):
     fields = ["--config.train.total_epochs=20000.0", "--config.stop.train_accuracy=0.0", "--config.log.every_steps=7"]
     fields += ["--config.evaluate.every_epochs=20.0", "--config.checkpoint.every_epochs=1000.0"]
     running = start_processes(2, "mlp_tiny", *fields, f"--workdir={tmp_path}")
@@ -305,7 +305,7 @@ main.launch()
 def test_a_process_that_fails_alone_ends_the_others_with_its_words(tmp_path, failing):
     fields = ["--config.train.total_epochs=20000.0", "--config.stop.train_accuracy=0.0"]
     fields += ["--config.data.feed=streamed", "--config.data.workers=0", f"--workdir={tmp_path}/run"]
-    running = start_processes(2, "mlp_tiny", *fields, program=FAILS_AT_STEP.format(failing=failing))
+    running = start_processes(2, "mlp_tiny", *fields, code=FAILS_AT_STEP.format(failing=failing))
     try:
         outputs = [process.communicate(timeout=150)[0] for process in running]
     finally:

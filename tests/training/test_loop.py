@@ -1,4 +1,4 @@
-"""The training loop with made-up programs: what happens at which step, what is recorded, how a run ends."""
+"""The training loop with made-up compiled functions: what happens at which step, what is recorded, how a run ends."""
 
 import dataclasses
 import json
@@ -49,7 +49,7 @@ def rate(step):
     return 0.1 * 0.97**step
 
 
-class Programs:
+class FakeFns:
     """Stands in for the network: the state is the number of updates, and every figure is a function of it."""
 
     def __init__(self, *, accuracy=lambda step: 0.25, bad=(), bad_from=math.inf):
@@ -97,7 +97,7 @@ class Programs:
 
 
 def run(plan, **kwargs):
-    return list(Programs(**kwargs).events(plan))
+    return list(FakeFns(**kwargs).events(plan))
 
 
 def rows(events):
@@ -105,11 +105,11 @@ def rows(events):
 
 
 def boundaries(plan, step=0):
-    found = []
+    steps = []
     while step < plan.total_steps:
         step += loop.next_call(plan, step)
-        found.append(step)
-    return found
+        steps.append(step)
+    return steps
 
 
 @given(plans())
@@ -139,9 +139,9 @@ def test_a_run_that_is_extended_comes_back_to_the_grid_of_the_longer_one():
 
 def test_the_loop_makes_the_calls_of_the_grid():
     plan = dataclasses.replace(PLAN, total_steps=25, steps_per_call=4)
-    programs = Programs()
-    list(programs.events(plan))
-    assert programs.calls == [(0, 4), (4, 4), (8, 2), (10, 4), (14, 4), (18, 2), (20, 4), (24, 1)]
+    fns = FakeFns()
+    list(fns.events(plan))
+    assert fns.calls == [(0, 4), (4, 4), (8, 2), (10, 4), (14, 4), (18, 2), (20, 4), (24, 1)]
 
 
 def test_events_come_in_order():
@@ -180,39 +180,39 @@ def test_evaluations_are_at_the_start_at_the_cadence_and_at_the_end(plan):
 
 
 def test_nothing_is_fetched_before_a_row_is_due():
-    programs = Programs()
-    for event in programs.events(PLAN):
+    fns = FakeFns()
+    for event in fns.events(PLAN):
         if event.kind == "advance":
-            assert programs.fetched == (event.step - 1) // PLAN.log_every * PLAN.log_every
-    assert programs.fetched == PLAN.total_steps
+            assert fns.fetched == (event.step - 1) // PLAN.log_every * PLAN.log_every
+    assert fns.fetched == PLAN.total_steps
 
 
 def test_train_rows_are_means_over_their_window():
-    programs = Programs()
-    found = [event.row for event in programs.events(PLAN) if event.kind == "train"]
-    assert [row["step"] for row in found] == [5, 10, 15, 20]
-    for row in found:
+    fns = FakeFns()
+    train_rows = [event.row for event in fns.events(PLAN) if event.kind == "train"]
+    assert [row["step"] for row in train_rows] == [5, 10, 15, 20]
+    for row in train_rows:
         window = range(row["step"] - 4, row["step"] + 1)
         assert row["epoch"] == row["step"] / 10
-        assert row["loss"] == pytest.approx(np.mean([programs.loss(step) for step in window]), rel=1e-6)
+        assert row["loss"] == pytest.approx(np.mean([fns.loss(step) for step in window]), rel=1e-6)
         assert row["accuracy"] == sum(step % 7 for step in window) / (5 * BATCH)
         assert row["learning_rate"] == rate(row["step"] - 1)  # that of the last update
 
 
 @given(plans())
 @settings(max_examples=60, deadline=None)
-def test_a_run_goes_on_from_any_checkpoint_as_if_uninterrupted(plan):
-    history, saved, seen = loop.History(), [], []
-    for event in Programs().events(plan, history=history):
+def test_a_run_resumes_from_any_checkpoint_as_if_uninterrupted(plan):
+    history, saved, events_before = loop.History(), [], []
+    for event in FakeFns().events(plan, history=history):
         if event.kind == "checkpoint":
-            saved.append((len(seen), event.state, json.dumps(dataclasses.asdict(history))))
+            saved.append((len(events_before), event.state, json.dumps(dataclasses.asdict(history))))
         else:
-            seen.append((event.kind, event.step, event.row, event.status))
+            events_before.append((event.kind, event.step, event.row, event.status))
     for before, state, text in saved:
         restored = loop.History(**json.loads(text))
-        events = list(Programs().events(plan, state=state, history=restored))
+        events = list(FakeFns().events(plan, state=state, history=restored))
         again = [(event.kind, event.step, event.row, event.status) for event in events if event.kind != "checkpoint"]
-        assert again == seen[before:]
+        assert again == events_before[before:]
         assert restored == history
 
 
@@ -241,7 +241,7 @@ def test_a_run_that_fits_at_its_last_step_is_fitted():
 
 
 def test_only_an_evaluation_at_its_own_step_stops_a_run():
-    first = Programs(accuracy=lambda step: 0.8)
+    first = FakeFns(accuracy=lambda step: 0.8)
     history = loop.History()
     for event in first.events(PLAN, history=history):
         if event.kind == "advance" and event.step == 15:
@@ -255,7 +255,7 @@ def test_the_first_evaluated_step_at_each_accuracy_is_recorded():
     reached = {0: 0.1, 10: 0.93, 20: 0.91, 30: 0.96, 40: 0.9989}
     history = loop.History()
     plan = dataclasses.replace(PLAN, total_steps=40)
-    list(Programs(accuracy=reached.get).events(plan, history=history))
+    list(FakeFns(accuracy=reached.get).events(plan, history=history))
     assert history.steps_to_train_accuracy == {"0.9": 10, "0.95": 30, "0.99": 40, "0.999": None, "1.0": None}
 
 
@@ -287,18 +287,18 @@ def test_a_last_update_that_ruins_the_parameters_is_no_success():
 
 def test_parameters_that_are_not_finite_are_not_saved_though_every_loss_was():
     plan = dataclasses.replace(PLAN, checkpoint_every=4)
-    events = list(Programs().events(plan, is_finite=lambda state: state < 8))
+    events = list(FakeFns().events(plan, is_finite=lambda state: state < 8))
     assert [event.step for event in events if event.kind == "checkpoint"] == [4]
     assert (events[-1].status, events[-1].row) == ("diverged", {"step": 8, "learning_rate": rate(7)})
 
 
 @pytest.mark.parametrize("split", PLAN.splits)
 def test_a_loss_that_is_not_finite_on_any_split_ends_the_run_and_stands_in_no_row(split):
-    programs = Programs()
-    plain = programs.evaluate
+    fns = FakeFns()
+    plain = fns.evaluate
     bad = {"loss": math.inf}
-    programs.evaluate = lambda state, of: plain(state, of) | (bad if (state, of) == (10, split) else {})
-    events = list(programs.events(PLAN))
+    fns.evaluate = lambda state, of: plain(state, of) | (bad if (state, of) == (10, split) else {})
+    events = list(fns.events(PLAN))
     assert (events[-1].status, events[-1].row["step"]) == ("diverged", 10)
     assert [event.step for event in events if event.kind == "evaluation"] == [0]
     json.dumps(rows(events), allow_nan=False)
@@ -311,45 +311,45 @@ def test_a_network_that_starts_with_an_infinite_loss_makes_no_step():
 
 @given(plans(), st.data())
 @settings(max_examples=100, deadline=None)
-def test_a_run_that_is_told_to_end_saves_at_the_end_of_the_call_and_goes_on_from_there(plan, data):
+def test_a_run_that_is_interrupted_saves_at_the_end_of_the_call_and_resumes_from_there(plan, data):
     stop = data.draw(st.sampled_from(boundaries(plan)))
-    programs, history = Programs(), loop.History()
-    made = lambda together: programs.calls[-1][0] + programs.calls[-1][1]  # noqa: E731
-    first = list(programs.events(plan, history=history, should_stop=lambda together: made(together) >= stop))
+    fns, history = FakeFns(), loop.History()
+    made = lambda together: fns.calls[-1][0] + fns.calls[-1][1]  # noqa: E731
+    first = list(fns.events(plan, history=history, should_stop=lambda together: made(together) >= stop))
     assert (first[-1].status, first[-1].step) == ("interrupted", stop)
     assert first[-2].kind == "checkpoint" and first[-2].step == stop
     saved = loop.History(**json.loads(json.dumps(dataclasses.asdict(history))))
-    first += Programs().events(plan, state=stop, history=saved)
+    first += FakeFns().events(plan, state=stop, history=saved)
     assert json.dumps(rows(first)) == json.dumps(rows(run(plan)))
 
 
 @given(plans(), st.data())
 @settings(max_examples=100, deadline=None)
-def test_an_evaluation_that_was_told_to_end_is_made_again_first_thing(plan, data):
+def test_an_evaluation_that_was_interrupted_is_made_first_thing_on_resuming(plan, data):
     evaluations = [step for step in boundaries(plan) if step % plan.evaluate_every == 0 or step == plan.total_steps]
     broken = data.draw(st.sampled_from(evaluations))
-    programs, history = Programs(), loop.History()
-    plain = programs.evaluate
-    programs.evaluate = lambda state, split: None if state == broken and split == "test" else plain(state, split)
-    first = list(programs.events(plan, history=history))
+    fns, history = FakeFns(), loop.History()
+    plain = fns.evaluate
+    fns.evaluate = lambda state, split: None if state == broken and split == "test" else plain(state, split)
+    first = list(fns.events(plan, history=history))
     assert (first[-1].kind, first[-1].status, first[-1].step) == ("end", "interrupted", broken)
     assert first[-2].kind == "checkpoint" and first[-2].step == broken
     assert not any(event.kind == "evaluation" and event.step == broken for event in first)
     saved = loop.History(**json.loads(json.dumps(dataclasses.asdict(history))))
-    first += Programs().events(plan, state=broken, history=saved)
+    first += FakeFns().events(plan, state=broken, history=saved)
     assert json.dumps(rows(first)) == json.dumps(rows(run(plan)))
 
 
-def test_a_first_evaluation_that_was_told_to_end_leaves_nothing():
-    programs = Programs()
-    programs.evaluate = lambda state, split: None
-    assert [(event.kind, event.status) for event in programs.events(PLAN)] == [("end", "interrupted")]
+def test_a_first_evaluation_that_was_interrupted_leaves_nothing():
+    fns = FakeFns()
+    fns.evaluate = lambda state, split: None
+    assert [(event.kind, event.status) for event in fns.events(PLAN)] == [("end", "interrupted")]
 
 
 def test_several_processes_can_agree_wherever_sums_are_fetched():
-    asked = []
-    list(Programs().events(PLAN, should_stop=lambda together: asked.append(together) or False))
-    assert [step for step, together in enumerate(asked, start=1) if together] == [5, 10, 15, 20]
+    calls = []
+    list(FakeFns().events(PLAN, should_stop=lambda together: calls.append(together) or False))
+    assert [step for step, together in enumerate(calls, start=1) if together] == [5, 10, 15, 20]
 
 
 def watching(**changes):
@@ -360,17 +360,17 @@ def watching(**changes):
 
 
 def oracle(accuracies):
-    """Returns programs whose test accuracy at evaluation i is `accuracies[i]`; before the first step it is 1."""
-    programs = Programs()
-    plain = programs.evaluate
+    """Returns fns whose test accuracy at evaluation i is `accuracies[i]`; before the first step it is 1."""
+    fns = FakeFns()
+    plain = fns.evaluate
 
     def evaluate(state, split):
         sums = plain(state, split)
         right = 1.0 if not state else accuracies[state // 10 - 1]
         return {**sums, "correct": 64 * right} if split == "test" else sums
 
-    programs.evaluate = evaluate
-    return programs
+    fns.evaluate = evaluate
+    return fns
 
 
 def test_the_best_so_far_is_in_every_row_and_its_state_is_saved():
@@ -378,9 +378,9 @@ def test_the_best_so_far_is_in_every_row_and_its_state_is_saved():
     plan = dataclasses.replace(watching(), checkpoint_every=1000)
     history = loop.History()
     events = list(oracle(accuracies).events(plan, history=history))
-    found = [event.row for event in events if event.kind == "evaluation"][1:]  # the start is no candidate
-    assert [row["oracle_best_accuracy"] for row in found] == [0.2, 0.5, 0.5, 0.5, *[0.6] * 6]
-    assert [row["oracle_best_step"] for row in found] == [10, 20, 20, 20, *[50] * 6]
+    evaluations = [event.row for event in events if event.kind == "evaluation"][1:]  # the start is no candidate
+    assert [row["oracle_best_accuracy"] for row in evaluations] == [0.2, 0.5, 0.5, 0.5, *[0.6] * 6]
+    assert [row["oracle_best_step"] for row in evaluations] == [10, 20, 20, 20, *[50] * 6]
     assert [event.step for event in events if event.kind == "checkpoint"] == [10, 20, 50, 100]
     assert history.best["step"] == 50 and history.evaluation["step"] == 100
 
@@ -395,12 +395,12 @@ def test_patience_ends_a_run_as_stopped_early_and_a_longer_plan_does_not_change_
         assert [event.kind for event in again] == ["end"]
 
 
-def test_early_stopping_goes_on_from_a_checkpoint_as_if_uninterrupted():
+def test_early_stopping_resumes_from_a_checkpoint_as_if_uninterrupted():
     accuracies = [0.2, 0.5, 0.4, 0.5, 0.6, 0.1, 0.1, 0.1, 0.1, 0.1]
     plan, history = watching(patience=3), loop.History()
     whole = rows(oracle(accuracies).events(plan))
-    programs = oracle(accuracies)
-    parts = list(programs.events(plan, history=history, should_stop=lambda _: programs.calls[-1][0] >= 60))
+    fns = oracle(accuracies)
+    parts = list(fns.events(plan, history=history, should_stop=lambda _: fns.calls[-1][0] >= 60))
     saved = loop.History(**json.loads(json.dumps(dataclasses.asdict(history))))
     parts += oracle(accuracies).events(plan, state=history.step, history=saved)
     assert json.dumps(rows(parts)) == json.dumps(whole)

@@ -82,8 +82,8 @@ GRADIENT = np.array([0.5, -2.0, 0.01])
 def test_the_first_update_is_that_of_the_optimizer_that_is_named(changes, update):
     tx = optimizer.make_optimizer(section(schedule="constant", **changes), schedule(schedule="constant"))
     params = jnp.zeros(3)  # where a decay of the weights has nothing to do
-    found, _ = tx.update(jnp.float32(GRADIENT), tx.init(params), params)
-    np.testing.assert_allclose(found, update, rtol=1e-3)
+    first, _ = tx.update(jnp.float32(GRADIENT), tx.init(params), params)
+    np.testing.assert_allclose(first, update, rtol=1e-3)
 
 
 @pytest.mark.parametrize("name", optimizer.OPTIMIZERS)

@@ -17,12 +17,12 @@ from rethink.training.profiler import Profiler
     ],
 )
 def test_a_trace_holds_the_dispatches_of_the_steps_asked_for(tmp_path, monkeypatch, launched_at, length, steps, traced):
-    running, found = [], []
+    running, traced_steps = [], []
     monkeypatch.setattr(jax.profiler, "start_trace", running.append)
     monkeypatch.setattr(jax.profiler, "stop_trace", running.clear)
     with Profiler(tmp_path, *steps, launched_at=launched_at) as profiler:
         for step in range(launched_at + length, launched_at + 6 * length, length):
             if running:
-                found.append(step)  # was dispatched under the trace
+                traced_steps.append(step)  # was dispatched under the trace
             profiler.advance(step)
-    assert found == traced and not running
+    assert traced_steps == traced and not running

@@ -76,17 +76,17 @@ def first(tree):
     return jax.tree.map(lambda leaf: leaf[0], tree)
 
 
-def assert_close(found, expected, rtol):
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=rtol, atol=1e-7), found, expected)
+def assert_close(actual, expected, rtol):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=rtol, atol=1e-7), actual, expected)
 
 
-def trainer(model, *, seen=training_view, penalty=lambda params: 0.0, auxiliary_weight=0.0, precision="float32"):
+def trainer(model, *, view=training_view, penalty=lambda params: 0.0, auxiliary_weight=0.0, precision="float32"):
     """Returns (its train step, its state before the first)."""
     tx = optax.sgd(RATE, momentum=MOMENTUM)
     train_step = step.make_train_step(
         model,
         tx,
-        seen,
+        view,
         penalty,
         key=jax.random.key(0),
         auxiliary_weight=auxiliary_weight,
@@ -150,9 +150,9 @@ def test_padding_of_weight_zero_changes_no_sum(model, devices):
     padded = Batch(*(np.concatenate(pair) for pair in zip(batch, junk, strict=True)))
     weights = np.array([1, 1, 1, 1, 1, 1, 0, 0], np.float32)
     expected = on_one_device(evaluation_step)(now, batch, np.ones(6, np.float32))
-    found = first(on_devices(evaluation_step, devices)(now, padded, weights))
-    assert found["count"] == 6
-    assert_close(found, expected, rtol=1e-6)
+    sums = first(on_devices(evaluation_step, devices)(now, padded, weights))
+    assert sums["count"] == 6
+    assert_close(sums, expected, rtol=1e-6)
 
 
 class Oracle(nn.Module):
@@ -266,20 +266,20 @@ class Watched(nn.Module):
 
 
 def test_in_bfloat16_the_network_computes_and_all_that_is_kept_is_float32():
-    batch, found, seen = make_batch(0, 8), {}, []
+    batch, results, dtypes = make_batch(0, 8), {}, []
     for precision in step.PRECISIONS:
-        train_step, now = trainer(Watched(seen.append), precision=precision)
-        seen.clear()
+        train_step, now = trainer(Watched(dtypes.append), precision=precision)
+        dtypes.clear()
         now, sums = first(on_devices(train_step, 2)(now, batch))
-        evaluation_step = step.make_evaluation_step(Watched(seen.append), view, precision=precision, axis_name=AXIS)
+        evaluation_step = step.make_evaluation_step(Watched(dtypes.append), view, precision=precision, axis_name=AXIS)
         evaluated = on_one_device(evaluation_step)(now, batch, np.ones(8, np.float32))
-        found[precision] = (now, sums, evaluated)
-        assert set(seen) == {jnp.dtype(precision)}
-    assert all(leaf.dtype != jnp.bfloat16 for leaf in jax.tree.leaves(found["bfloat16"]))
-    (rough, *rough_sums), (exact, *exact_sums) = found["bfloat16"], found["float32"]
+        results[precision] = (now, sums, evaluated)
+        assert set(dtypes) == {jnp.dtype(precision)}
+    assert all(leaf.dtype != jnp.bfloat16 for leaf in jax.tree.leaves(results["bfloat16"]))
+    (rough, *rough_sums), (exact, *exact_sums) = results["bfloat16"], results["float32"]
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-3), rough.params, exact.params)
     assert [sums["loss"] for sums in rough_sums] == pytest.approx([sums["loss"] for sums in exact_sums], rel=0.01)
-    kernels = [now.params["Dense_0"]["kernel"] for now, _, _ in found.values()]
+    kernels = [now.params["Dense_0"]["kernel"] for now, _, _ in results.values()]
     assert np.any(kernels[0] != kernels[1])
 
 
@@ -342,10 +342,10 @@ def test_an_auxiliary_head_learns_by_its_weight_and_leaves_the_rest_alone():
 
 
 def test_training_sees_the_images_of_its_own_view_at_each_step():
-    def seen(now, batch):
+    def view_of_step(now, batch):
         return view(batch.images) * (now == 0)
 
-    train_step, now = trainer(Linear(), seen=seen)
+    train_step, now = trainer(Linear(), view=view_of_step)
     train_step = on_one_device(train_step)
     once, _ = train_step(now, make_batch(0, 8))
     assert np.any(once.params["Dense_0"]["kernel"] != now.params["Dense_0"]["kernel"])
@@ -368,11 +368,11 @@ def test_a_model_with_dropout_draws_another_mask_in_every_step_and_the_same_one_
     batch = make_batch(0, 8)
 
     def losses():
-        state, found = start, []
+        state, losses = start, []
         for _ in range(3):
             state, sums = call(state, batch)
-            found.append(float(sums["loss"]))
-        return found
+            losses.append(float(sums["loss"]))
+        return losses
 
     first_time = losses()
     assert first_time == losses() and len(set(first_time)) == 3
