@@ -29,23 +29,24 @@ pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarni
 FEW, MANY = 100, 1000
 
 
-def make_config(changes, table):
+def make_config(changes, sweep):
     config = digits_random.get_config("mlp_tiny")
     config.update_from_flattened_dict(changes)
-    if table:
+    if sweep:
         config.cells.true = (("corruption.labels", "none"),)
         config.cells.random = (("corruption.labels", "uniform"),)
     return config
 
 
 def outcome(config):
-    """Returns the designs of the runs that a config stands for (of a table's, the first and the last), or the line that
+    """Returns (config, spec) of the runs that a config stands for, of a sweep the first and the last, or the line that
     refuses it."""
     try:
-        found = [member.config for member in grid.expand_grid(config)] if grid.is_sweep(config) else [config]
-        for member in found[:: max(1, len(found) - 1)]:
-            validation.validate(member)
-        return [(member, make_run_spec(member)) for member in found[:: max(1, len(found) - 1)]]
+        configs = [run.config for run in grid.expand_grid(config)] if grid.is_sweep(config) else [config]
+        ends = configs[:: max(1, len(configs) - 1)]
+        for end in ends:
+            validation.validate(end)
+        return [(end, make_run_spec(end)) for end in ends]
     except UserError as error:
         return str(error)
 
@@ -67,24 +68,24 @@ def is_shown(value, line):
     return any(text in line for text in (str(value), repr(value), repr(value)[1:-1]))
 
 
-def check_design(config, design):
-    """Checks that a plan is one that can be carried out, and that no field which asks for something is passed over."""
-    plan, data = design.plan, design.pipeline.dataset
+def check_spec(config, spec):
+    """Checks that a plan is one that can be carried out, and that no field that is set is passed over."""
+    plan, data = spec.plan, spec.pipeline.dataset
     assert 1 <= plan.total_steps < 2**31 and 1 <= plan.steps_per_epoch
     assert min(plan.steps_per_call, plan.evaluate_every, plan.checkpoint_every, plan.log_every) >= 1
     ids = np.concatenate([split.ids for split in data.splits.values()])
     assert len(set(ids)) == len(ids) and all(len(split.ids) for split in data.splits.values())
-    rows = design.pipeline.train_rows(plan.total_steps - 1, 1)[0]
+    rows = spec.pipeline.train_rows(plan.total_steps - 1, 1)[0]
     assert len(rows) == config.train.batch_size and rows.max() < len(data.train.ids)
-    assert len(rows) <= len(data.train.ids) and design.pipeline.evaluation_batch_size <= len(ids)
+    assert len(rows) <= len(data.train.ids) and spec.pipeline.evaluation_batch_size <= len(ids)
     for at in (0, plan.total_steps // 2, plan.total_steps - 1):
-        rates = float(design.schedule(at)), float(design.schedule(jnp.int32(at)))
+        rates = float(spec.schedule(at)), float(spec.schedule(jnp.int32(at)))
         assert all(0 <= rate < math.inf for rate in rates) and (at or min(rates) > 0), rates
         assert rates[0] == pytest.approx(rates[1], rel=1e-3, abs=1e-30)
     stopping, augment = config.early_stopping, config.augmentation
     assert stopping.monitor != "none" or not stopping.patience
     assert stopping.monitor == "none" or plan.total_steps > plan.evaluate_every
-    assert augment.padding < min(design.input_shape[:2])
+    assert augment.padding < min(spec.input_shape[:2])
     assert not (config.optimizer.nesterov and config.optimizer.name == "adam")
     assert config.filter == "*" and config.seeds == 1
     assert re.fullmatch(r"[\w.+=-]+", config.name, re.ASCII)
@@ -92,23 +93,23 @@ def check_design(config, design):
         assert 0 < np.float32(dict(validation.flatten(config))[field]) < math.inf
 
 
-def check_compiled(config, design):
-    """Checks that the programs can be built, that a step keeps the shapes of the state, and that nothing is giant."""
+def check_compiled(config, spec):
+    """Checks that the functions can be built, that a step keeps the shapes of the state, and that nothing is giant."""
 
     def start(key):
-        variables = design.model.init(key, jnp.zeros((1, *design.input_shape)), train=False)
+        variables = spec.model.init(key, jnp.zeros((1, *spec.input_shape)), train=False)
         params = variables["params"]
-        return state.TrainState(jnp.int32(0), params, variables.get("batch_stats", {}), design.tx.init(params))
+        return state.TrainState(jnp.int32(0), params, variables.get("batch_stats", {}), spec.tx.init(params))
 
     before = jax.eval_shape(start, jax.random.key(0))
 
     def evaluation_step(given, batch):
-        return given, design.evaluation_step(given, batch, jnp.ones(batch.labels.shape))
+        return given, spec.evaluation_step(given, batch, jnp.ones(batch.labels.shape))
 
-    sizes = config.train.batch_size, design.pipeline.evaluation_batch_size
-    for size, program in zip(sizes, (design.make_train_step(config.seed), evaluation_step), strict=True):
+    sizes = config.train.batch_size, spec.pipeline.evaluation_batch_size
+    for size, program in zip(sizes, (spec.make_train_step(config.seed), evaluation_step), strict=True):
         labels = jax.ShapeDtypeStruct((1, size), jnp.int32)
-        images = jax.ShapeDtypeStruct((1, size, *design.pipeline.dataset.train.image_shape), jnp.uint8)
+        images = jax.ShapeDtypeStruct((1, size, *spec.pipeline.dataset.train.image_shape), jnp.uint8)
         batch = step.Batch(images, labels, labels, jax.ShapeDtypeStruct((1, size), jnp.uint32))
         mapped = jax.vmap(program, in_axes=(None, 0), out_axes=(None, 0), axis_name=devices.AXIS)
         jaxpr, (after, _) = jax.make_jaxpr(mapped, return_shape=True)(before, batch)
@@ -128,16 +129,16 @@ def largest(jaxpr):
     return max([0, *sizes, *inner])
 
 
-def check(changes, table, programs=False):
-    asked = make_config(changes, table)
-    found = outcome(asked)
-    if isinstance(found, str):
-        return check_line(found, asked, changes)
-    for config, design in found:
+def check(changes, sweep, compiled=False):
+    made = make_config(changes, sweep)
+    result = outcome(made)
+    if isinstance(result, str):
+        return check_line(result, made, changes)
+    for config, spec in result:
         json.loads(validation.to_json(config))
-        check_design(config, design)
-        if programs:
-            check_compiled(config, design)
+        check_spec(config, spec)
+        if compiled:
+            check_compiled(config, spec)
 
 
 def check_words(command, words):
@@ -150,8 +151,8 @@ def check_words(command, words):
         named = ("config", "Unknown command line flag", "is no flag", "axes")
         assert any(words_of in line for words_of in named), (line, words)
         return None
-    found = dict(validation.flatten(config))
-    assert {field: type(found[field]) for field in FIELDS} == {field: type(value) for field, value in FIELDS.items()}
+    flat = dict(validation.flatten(config))
+    assert {field: type(flat[field]) for field in FIELDS} == {field: type(value) for field, value in FIELDS.items()}
     return config
 
 
@@ -166,9 +167,9 @@ def fuzz(count):
 
 
 @fuzz(FEW)
-@given(changes=overrides(), table=st.booleans())
-def test_any_config_gives_a_plan_or_one_line(changes, table):
-    check(changes, table)
+@given(changes=overrides(), sweep=st.booleans())
+def test_any_config_gives_a_plan_or_one_line(changes, sweep):
+    check(changes, sweep)
 
 
 @fuzz(FEW)
@@ -184,15 +185,15 @@ def test_any_command_line_gives_a_config_or_one_line(command, words):
 def test_an_override_says_what_is_set_in_a_file(command, changes):
     changes = {field: value for field, value in changes.items() if value is not None and value not in HUGE}
     config = command(*(f"--config.{field}={value}" for field, value in changes.items()))
-    found = dict(validation.flatten(config))
-    assert {field: repr(found[field]) for field in changes} == {field: repr(value) for field, value in changes.items()}
+    flat = dict(validation.flatten(config))
+    assert {field: repr(flat[field]) for field in changes} == {field: repr(value) for field, value in changes.items()}
 
 
 @pytest.mark.slow
 @fuzz(MANY)
-@given(changes=overrides(), table=st.booleans())
-def test_every_plan_of_many_has_its_compiled(changes, table):
-    check(changes, table, programs=True)
+@given(changes=overrides(), sweep=st.booleans())
+def test_every_plan_of_many_compiles(changes, sweep):
+    check(changes, sweep, compiled=True)
 
 
 @pytest.mark.slow

@@ -3,13 +3,14 @@
     python main.py --config=configs/paper/all.py                          # digits, small networks: minutes, no download
     python main.py --config=configs/paper/all.py:cpu                      # CIFAR10: MLPs in full, the rest as subsets
     python main.py --config=configs/paper/all.py:full                     # what the paper ran: for accelerators
-    python main.py --config=configs/paper/all.py:cpu --config.filter='table1*,theorem1'      # some of its parts
-    python main.py --config=configs/paper/all.py:cpu --config.experiments.table1.seeds=3         # a field of one part
+    python main.py --config=configs/paper/all.py:cpu --config.filter='table1*,theorem1'      # some of its experiments
+    python main.py --config=configs/paper/all.py:cpu --config.experiments.table1.seeds=3         # a field of one
 
-A field that is set on the command line is set in all parts. What has ended is skipped, what was interrupted goes on.
+A field that is set on the command line is set in all experiments. What has ended is skipped, and what was interrupted
+resumes.
 
-Time: `minutes` under ten minutes on 2 cores; `cpu` about a day; `full` as its parts say.
-Expect: a directory a part, with its figures; each table is printed beside the paper's.
+Time: `minutes` under ten minutes on 2 cores; `cpu` about a day; see the files of its experiments for `full`.
+Expect: a directory for each experiment, with its figures; each table is printed beside the paper's.
 """
 
 from collections.abc import Callable
@@ -48,18 +49,18 @@ def get_config(arguments=None):
         raise ValueError(f"'{tier}' is no tier: choose from {', '.join(TIERS)}")
     config = base.get_config()
     config.name = f"all-{tier}"
-    for name, part in TIERS[tier]().items():
-        config.experiments[name] = part
+    for name, experiment in TIERS[tier]().items():
+        config.experiments[name] = experiment
     return config
 
 
 def full() -> dict[str, ConfigDict]:
-    """Returns name -> part: what the paper ran."""
+    """Returns name -> experiment: what the paper ran."""
     tables = (table1, table2, table3, table4, figure1a, figure1bc, figure2a, figure2b)
-    parts = {_name(module): module.get_config() for module in tables}
-    parts["table3"].kernel.filters = 32_000
+    experiments = {_name(module): module.get_config() for module in tables}
+    experiments["table3"].kernel.filters = 32_000
     return {
-        **parts,
+        **experiments,
         "figure2a-cifar10": figure2a.get_config("cifar10"),
         "table3_filters": table3_filters.get_config(),
         "table4_alexnet": table4_alexnet.get_config(),
@@ -70,7 +71,7 @@ def full() -> dict[str, ConfigDict]:
 
 
 def cpu() -> dict[str, ConfigDict]:
-    """Returns name -> part: the MLPs and all that is solved in full, AlexNet on 5,000 images, Inception on 1,000."""
+    """Returns name -> experiment: MLPs and what is solved in full, AlexNet on 5,000 images, Inception on 1,000."""
     alexnet, inception = (5000, 32, 30.0), (1000, 128, 30.0)  # images, batch, epochs
     return {
         "table1": table1.get_config("mlp_*"),
@@ -96,29 +97,29 @@ def cpu() -> dict[str, ConfigDict]:
 
 
 def minutes() -> dict[str, ConfigDict]:
-    """Returns name -> part: everything on the embedded digits, with smaller networks."""
+    """Returns name -> experiment: everything on the embedded digits, with smaller networks."""
     tables = (table1, table2, table4, table4_alexnet, figure1a, figure1bc, figure2a, figure2b)
-    parts = {_name(module): _digits(module.get_config()) for module in tables}
-    for name, part in (("table3", table3.get_config()), ("table3_filters", table3_filters.get_config())):
-        part.data.name = "digits"
-        part.kernel.patch, part.kernel.filters, part.kernel.filter_block = 3, 100, 50
-        part.kernel.whitening_patches = 10_000
-        parts[name] = _rewritten(part, {"data.name": _dropped})
-    parts["table3_filters"].axes = "kernel.filters=10,30,100"
+    experiments = {_name(module): _digits(module.get_config()) for module in tables}
+    for name, experiment in (("table3", table3.get_config()), ("table3_filters", table3_filters.get_config())):
+        experiment.data.name = "digits"
+        experiment.kernel.patch, experiment.kernel.filters, experiment.kernel.filter_block = 3, 100, 50
+        experiment.kernel.whitening_patches = 10_000
+        experiments[name] = _rewritten(experiment, {"data.name": _dropped})
+    experiments["table3_filters"].axes = "kernel.filters=10,30,100"
     for name in ("figure1bc", "figure2a", "figure2b"):
-        parts[name].evaluate.every_epochs = 2.0
+        experiments[name].evaluate.every_epochs = 2.0
     for module in (theorem1, linear, capacity):
-        parts[_name(module)] = module.get_config("digits")
-    parts["linear"].data.train_examples, parts["linear"].linear.count = 200, 1000
-    parts["linear"].linear.sgd_steps = 5000
-    return parts
+        experiments[_name(module)] = module.get_config("digits")
+    experiments["linear"].data.train_examples, experiments["linear"].linear.count = 200, 1000
+    experiments["linear"].linear.sgd_steps = 5000
+    return experiments
 
 
 TIERS = {"minutes": minutes, "cpu": cpu, "full": full}
 
 
 def _name(module: ModuleType) -> str:
-    """Returns the name of a file of this folder, which is that of its part."""
+    """Returns the name of a file of this folder, which is that of its experiment."""
     return module.__name__.rpartition(".")[2]
 
 

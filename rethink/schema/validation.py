@@ -64,12 +64,12 @@ def _check_number(field: str, value: Any, row: Field) -> None:
         raise UserError(f"{field}={value!r} is no number: it must be {row.interval}.")
     if row.type is int and isinstance(value, float):
         raise UserError(f"{field}={value!r} is no whole number: it must be one, {row.interval}.")
-    if value not in row.interval:
+    if row.interval is not None and value not in row.interval:
         raise UserError(f"{field}={value} is out of range: it must be {row.interval}.")
 
 
 def _check_tuple(field: str, values: Any, row: Field) -> None:
-    least = row.least_length
+    least = row.least_length or 0
     if not isinstance(values, list | tuple) or len(values) < least:
         raise UserError(f"{field}={values!r} is no tuple of {least} numbers or more: write a value such as (1, 2).")
     for value in values:
@@ -82,7 +82,7 @@ def _check_tuple(field: str, values: Any, row: Field) -> None:
 
 def _check_switch(field: str, value: Any, row: Field) -> None:
     if not isinstance(value, bool):
-        raise UserError(_not_a(field, value, "value" if value is None else "True or False"))
+        raise UserError(_not_a(field, value, "value" if value is None else "bool (True or False)"))
 
 
 def _check_text(field: str, value: Any, row: Field) -> None:

@@ -1,4 +1,4 @@
-"""The command line and the config files: what they mean, and one line with status 2 for each mistake."""
+"""The command line and the config files: what they mean, and one line with exit code 2 for each mistake."""
 
 import ast
 import json
@@ -38,17 +38,17 @@ def forked(words, number):
     for name, stream in (("out", sys.stdout), ("err", sys.stderr)):
         os.dup2(os.open(f"{number}.{name}", os.O_WRONLY | os.O_CREAT), stream.fileno())
     sys.argv = ["main.py", *words]
-    status = 0
+    exit_code = 0
     try:
         main.launch()
     except SystemExit as error:
-        status = error.code or 0
+        exit_code = error.code or 0
     except BaseException:
         traceback.print_exc()
-        status = 1
+        exit_code = 1
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(status)
+    os._exit(exit_code)
 
 json.dump([forked(words, i) for i, words in enumerate(json.load(sys.stdin))], sys.stdout)
 """
@@ -209,7 +209,7 @@ CIFAR = str(ROOT / "configs" / "cifar_random.py")
 
 
 @pytest.mark.parametrize("words", [["--config.model.name=inception"], ["--config.model.name", "inception"]])
-def test_a_model_by_override_is_told_what_it_does_not_bring(command, warned, words):
+def test_a_model_by_override_is_warned_of_what_it_does_not_bring(command, warned, words):
     command(f"--config={CIFAR}:smoke", *words)
     assert set(warned()) == {
         "model.name=inception by override keeps optimizer.learning_rate=0.01 and batch_norm.kind=none; "
@@ -217,7 +217,7 @@ def test_a_model_by_override_is_told_what_it_does_not_bring(command, warned, wor
     }
 
 
-def test_a_field_that_is_overridden_too_is_not_told_of(command, warned):
+def test_a_field_that_is_overridden_too_is_not_warned_of(command, warned):
     command(f"--config={CIFAR}", "--config.model.name=inception", "--config.optimizer.learning_rate=0.05")
     (line,) = set(warned())
     assert "keeps batch_norm.kind=none; " in line and line.endswith(" brings across_devices.")
@@ -284,8 +284,8 @@ def test_an_unknown_flag_is_refused(command):
 )
 def test_a_mistake_in_a_config_file_is_named_with_its_place(command, file, line, message):
     path = file(line)
-    found = mistake(command, f"--config={path}")
-    assert found.startswith(f"--config={path}: ") and message.replace("PATH", path) in found
+    refusal = mistake(command, f"--config={path}")
+    assert refusal.startswith(f"--config={path}: ") and message.replace("PATH", path) in refusal
 
 
 def test_a_file_that_is_no_config_is_refused(command, tmp_path):
@@ -297,8 +297,8 @@ def test_a_file_that_is_no_config_is_refused(command, tmp_path):
 
 def test_the_processes_of_a_run_are_named_all_or_not_at_all():
     assert read_processes(None, None, None) is None
-    found = read_processes("localhost:12345", 4, 3)
-    assert (found.coordinator, found.count, found.index) == ("localhost:12345", 4, 3)
+    processes = read_processes("localhost:12345", 4, 3)
+    assert (processes.coordinator, processes.count, processes.index) == ("localhost:12345", 4, 3)
     for given in (("localhost:1", None, None), (None, 2, 0), (None, None, 0), ("localhost:1", 2, None)):
         with pytest.raises(UserError, match="go together: give all three"):
             read_processes(*given)
@@ -321,7 +321,7 @@ def test_the_steps_of_a_profile_are_a_range():
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory):
-    """Command line -> (status, stdout, stderr, folder), each run by main.py; there is no network."""
+    """Command line -> (exit code, stdout, stderr, folder), each run by main.py; there is no network."""
     folder = tmp_path_factory.mktemp("mistakes")
     for name in ("EMPTY", "FOREIGN"):
         (folder / name).mkdir()
@@ -345,14 +345,14 @@ def outcomes(tmp_path_factory):
     )
     assert process.returncode == 0, process.stderr
     output = [[(folder / f"{i}.{name}").read_text() for name in ("out", "err")] for i in range(len(lines))]
-    statuses = json.loads(process.stdout)
-    return {line: (statuses[i], *output[i], folder / f"run{i}") for i, line in enumerate(lines)}
+    exit_codes = json.loads(process.stdout)
+    return {line: (exit_codes[i], *output[i], folder / f"run{i}") for i, line in enumerate(lines)}
 
 
 @pytest.mark.parametrize("line", MISTAKES)
-def test_a_mistake_ends_with_status_2_and_one_line(outcomes, line):
-    status, _, stderr, workdir = outcomes[line]
-    assert status == 2, stderr
+def test_a_mistake_ends_with_exit_code_2_and_one_line(outcomes, line):
+    exit_code, _, stderr, workdir = outcomes[line]
+    assert exit_code == 2, stderr
     assert re.fullmatch(r"Error: .+\n", stderr)
     assert re.search(MISTAKES[line].replace("EMPTY", r"\S*EMPTY"), stderr)
     assert not list(workdir.rglob("*.json*"))  # nothing is left that the corrected command could stumble over
@@ -363,7 +363,7 @@ def run_main(folder, *words):
     return subprocess.run(command, capture_output=True, text=True, cwd=folder)
 
 
-def test_main_ends_with_status_2_and_no_traceback_from_any_directory(tmp_path):
+def test_main_ends_with_exit_code_2_and_no_traceback_from_any_directory(tmp_path):
     process = run_main(tmp_path, "--config.sed=1")
     assert (process.returncode, process.stdout) == (2, "")
     hint = "did you mean config.seed? All fields are in configs/base.py."
@@ -464,7 +464,7 @@ def test_two_models_are_refused(path):
         load(path, "mlp_1x512,alexnet")
 
 
-def test_the_fraction_of_redrawn_labels_is_an_argument():
+def test_the_fraction_of_resampled_labels_is_an_argument():
     path = ROOT / "configs" / "cifar_partial.py"
     for arguments in ("0.4,mlp_1x512,smoke", "mlp_1x512,0.4,smoke"):
         config = load(path, arguments)

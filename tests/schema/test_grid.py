@@ -15,21 +15,21 @@ from rethink.schema import grid, validation
 from rethink.schema.errors import UserError
 
 
-def test_a_member_is_the_config_with_the_fields_of_its_cell():
+def test_a_run_is_the_config_with_the_fields_of_its_cell():
     config = make_sweep(true=TRUE, random=RANDOM)
-    found = {member.name: member.config for member in grid.expand_grid(config)}
-    assert found["true"].corruption.labels == "none" and found["random"].optimizer.learning_rate == 0.2
-    for cell, member in found.items():
-        flat, before = dict(validation.flatten(member)), dict(validation.flatten(config))
+    configs = {run.name: run.config for run in grid.expand_grid(config)}
+    assert configs["true"].corruption.labels == "none" and configs["random"].optimizer.learning_rate == 0.2
+    for cell, run in configs.items():
+        flat, before = dict(validation.flatten(run)), dict(validation.flatten(config))
         assert flat.pop("cells") == ConfigDict() and flat.pop("name") == f"made_up-{cell}"
         changed = {field for field, value in flat.items() if before[field] != value}
         assert changed <= set(dict(config.cells[cell]))
-    assert config.corruption.labels == "uniform" and len(config.cells) == 2  # untouched
+    assert config.corruption.labels == "uniform" and len(config.cells) == 2  # unchanged
 
 
 def test_seeds_count_on_from_the_first_and_name_the_directories():
-    found = grid.expand_grid(make_sweep(seeds=2, true=TRUE, random=RANDOM))
-    assert [(member.folder, member.config.seed) for member in found] == [
+    runs = grid.expand_grid(make_sweep(seeds=2, true=TRUE, random=RANDOM))
+    assert [(run.folder, run.config.seed) for run in runs] == [
         ("random-seed5", 5),
         ("true-seed5", 5),
         ("random-seed6", 6),
@@ -48,7 +48,7 @@ def test_seeds_count_on_from_the_first_and_name_the_directories():
 )
 def test_patterns_choose_cells(only, cells):
     config = make_sweep(only, **{cell: TRUE for cell in ("a-one", "a-two", "b-one")})
-    assert {member.name for member in grid.expand_grid(config)} == cells
+    assert {run.name for run in grid.expand_grid(config)} == cells
 
 
 @pytest.mark.parametrize(
@@ -91,40 +91,40 @@ def swept(axes, only="*", **cells):
 
 def test_every_cell_is_run_at_every_point_of_the_axes():
     axes = "corruption.label_probability=0.0, 0.5;train.batch_size=32,64"
-    found = grid.expand_grid(swept(axes, a={**RANDOM, "optimizer.momentum": 0.0}, b=RANDOM))
-    assert [member.name for member in found] == [
+    runs = grid.expand_grid(swept(axes, a={**RANDOM, "optimizer.momentum": 0.0}, b=RANDOM))
+    assert [run.name for run in runs] == [
         f"{cell}-label_probability={p}-batch_size={size}" for cell in "ab" for p in (0.0, 0.5) for size in (32, 64)
     ]
-    for member in found:
-        config = member.config
+    for run in runs:
+        config = run.config
         assert f"label_probability={config.corruption.label_probability}-batch_size={config.train.batch_size}" in (
-            member.name
+            run.name
         )
-        assert config.axes == "" and not config.cells and member.folder == f"{member.name}-seed5"
+        assert config.axes == "" and not config.cells and run.folder == f"{run.name}-seed5"
         validation.validate(config)
-    assert len({validation.to_json(member.config) for member in found}) == 8
+    assert len({validation.to_json(run.config) for run in runs}) == 8
 
 
 def test_axes_make_a_sweep_of_a_config_without_cells():
     config = swept("model.name=mlp_tiny,my.package:Net;log.tensorboard=false,true")
     assert grid.is_sweep(config) and not grid.is_sweep(make_sweep())
-    found = {member.name: member.config for member in grid.expand_grid(config)}
-    assert list(found)[:3] == [
+    configs = {run.name: run.config for run in grid.expand_grid(config)}
+    assert list(configs)[:3] == [
         "name=mlp_tiny-tensorboard=False",
         "name=mlp_tiny-tensorboard=True",
         "name=my.package.Net-tensorboard=False",
     ]
-    assert found["name=my.package.Net-tensorboard=False"].model.name == "my.package:Net"
+    assert configs["name=my.package.Net-tensorboard=False"].model.name == "my.package:Net"
 
 
 def test_axes_of_one_name_in_two_sections_keep_their_sections():
-    (member,) = grid.expand_grid(swept("weight_decay.kind=l2;batch_norm.kind=none"))
-    assert member.name == "weight_decay.kind=l2-batch_norm.kind=none"
+    (run,) = grid.expand_grid(swept("weight_decay.kind=l2;batch_norm.kind=none"))
+    assert run.name == "weight_decay.kind=l2-batch_norm.kind=none"
 
 
 def test_patterns_choose_points_of_axes():
-    found = grid.expand_grid(swept("corruption.label_probability=0.0,0.5", only="a-*=0.5", a=RANDOM, b=RANDOM))
-    assert [member.name for member in found] == ["a-label_probability=0.5"]
+    runs = grid.expand_grid(swept("corruption.label_probability=0.0,0.5", only="a-*=0.5", a=RANDOM, b=RANDOM))
+    assert [run.name for run in runs] == ["a-label_probability=0.5"]
 
 
 def test_the_figure_is_drawn_against_the_first_axis_of_several_numbers():
@@ -164,23 +164,23 @@ SIZES = {"table1": 19, "table2": 7, "table3": 5, "table4": 6}
 
 
 @pytest.mark.parametrize("name", [*SIZES, "figure1a", "figure1bc", "figure2a", "figure2b", "table4_alexnet"])
-def test_a_file_of_the_paper_has_its_cells_and_every_member_is_valid(name):
+def test_a_file_of_the_paper_has_its_cells_and_every_run_is_valid(name):
     config = runpy.run_path(f"configs/paper/{name}.py")["get_config"]()
-    found = grid.expand_grid(config)
-    for member in found:
-        validation.validate(member.config)
-        assert dict(validation.flatten(member.config)).keys() == dict(validation.flatten(base.get_config())).keys()
-        assert member.config.stop.train_accuracy == 0 and member.config.early_stopping.monitor == "none"
+    runs = grid.expand_grid(config)
+    for run in runs:
+        validation.validate(run.config)
+        assert dict(validation.flatten(run.config)).keys() == dict(validation.flatten(base.get_config())).keys()
+        assert run.config.stop.train_accuracy == 0 and run.config.early_stopping.monitor == "none"
     if name in SIZES:
-        assert len(found) == SIZES[name]
-        assert {member.name for member in found} == set(TABLES[name].cells)
-        for member in found:  # what a comparison takes a cell for is what its file makes of it
-            flat = dict(validation.flatten(member.config))
-            filters = ["kernel.filters: 1000"] if "random_convolutions" in member.name else []
+        assert len(runs) == SIZES[name]
+        assert {run.name for run in runs} == set(TABLES[name].cells)
+        for run in runs:  # what a comparison takes a cell for is what its file makes of it
+            flat = dict(validation.flatten(run.config))
+            filters = ["kernel.filters: 1000"] if "random_convolutions" in run.name else []
             train, test = protocol.EXAMPLES[flat["data.name"]]
             full = {"train_examples": train, "test_examples": test}
-            assert protocol.expected(name, member.name)
-            assert protocol.mismatches(name, member.name, flat) == filters and protocol.caveats(flat, full) == []
+            assert protocol.expected(name, run.name)
+            assert protocol.mismatches(name, run.name, flat) == filters and protocol.caveats(flat, full) == []
         assert ORDERINGS[name]
 
 

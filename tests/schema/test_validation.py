@@ -166,7 +166,7 @@ def test_the_digest_changes_with_every_field_that_makes_another_run(field):
         config.update_from_flattened_dict({field: another(FIELDS[field])})
     assert dict(validation.flatten(config)) != FIELDS
     same = validation.digest(config) == validation.digest(base.get_config())
-    # A table's directory has room for further cells; a sweep's is another than that of its config's one run.
+    # A sweep's directory has room for further cells, and is another than that of its config's one run.
     assert same == ((field in FREE and field != "axes") or field in ("cells", "experiments"))
 
 
@@ -187,7 +187,7 @@ def test_changes_shows_before_and_now():
     assert validation.changed_fields(changed(seed=7, name="other"), before) == ["seed: 0 -> 7"]
 
 
-def test_changes_tells_of_a_field_that_one_side_lacks():
+def test_changes_names_a_field_that_one_side_lacks():
     before = json.loads(validation.to_json(base.get_config()))
     del before["preprocess.crop"]
     assert validation.changed_fields(base.get_config(), {**before, "gone": 1}) == [
@@ -285,7 +285,7 @@ def with_value(field, value):
         ("train.batch_size", True, "train.batch_size=True is no number: it must be in [1, 1048576]."),
         ("train.batch_size", "3", "train.batch_size='3' is no number: it must be in [1, 1048576]."),
         ("optimizer.momentum", False, "optimizer.momentum=False is no number: it must be in [0, 1)."),
-        ("augmentation.flip", 1, "augmentation.flip=1 is no True or False: set it to one like its default in"),
+        ("augmentation.flip", 1, "augmentation.flip=1 is no bool (True or False): set it to one like its default in"),
         ("data.name", 3, "data.name=3 is no text: set it to one like its default in configs/base.py."),
         ("optimizer.name", 3, "optimizer.name=3 is no text: set it to one like its default in configs/base.py."),
         ("cells", 3, "cells=3 is no section: set it to one like its default in configs/base.py."),
