@@ -1,11 +1,11 @@
-"""Owns one question: are the members of a table faster trained together than one after the other?
+"""Measures whether the runs of a sweep are faster trained together than one after the other.
 
     python -m benchmarks.groups --data_dir=DIR > docs/results/groups_digits.json
 
 A sweep over the rate of random labels on CIFAR10 (mlp_1x512), or without DIR on the embedded digits (mlp_tiny): all its
-members as a group, and each by itself, in turns; a first turn, which compiles, is left out. `whole` is the time of all
+runs as a group, and each by itself, in turns; a first turn, which compiles, is left out. `whole` is the time of all
 runs with what they read and draw; `steps` that between the first and the last training row of all runs, of a group that
-of the member that ends first, before the others' figures are drawn.
+of the run that ends first, before the others' figures are drawn.
 """
 
 import argparse
@@ -32,7 +32,7 @@ LAUNCH = Launch(quiet=True)
 
 def main() -> None:
     """Measures and prints JSON."""
-    parser = argparse.ArgumentParser(description="Are members faster trained together than one after the other?")
+    parser = argparse.ArgumentParser(description="Are runs faster trained together than one after the other?")
     parser.add_argument("--data_dir", default="", help="directory of prepared TFDS sets; the embedded digits without")
     parser.add_argument("--model", default="", help="mlp_1x512, on digits mlp_tiny")
     parser.add_argument("--members", type=int, default=11)
@@ -41,22 +41,22 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=3)
     arguments = parser.parse_args()
     config = table(arguments)
-    asked = grid.expand_grid(config)
+    sweep = grid.expand_grid(config)
     found: dict[str, list[Seconds]] = {"group": [], "alone": []}
     for turn in range(arguments.turns + 1):
         for name, seconds in found.items():
             with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.stderr):
-                runs = [(member.config, str(pathlib.Path(folder) / member.folder)) for member in asked]
+                runs = [(run.config, str(pathlib.Path(folder) / run.folder)) for run in sweep]
                 measured = measure(name, runs)
             if turn:
                 seconds.append(measured)
-    what = {"data": config.data.name, "model": config.model.name, "members": len(asked), "cores": os.cpu_count()}
+    what = {"data": config.data.name, "model": config.model.name, "members": len(sweep), "cores": os.cpu_count()}
     how = {name: getattr(arguments, name) for name in ("train_examples", "epochs")}
     print(json.dumps({**what, **how, "n": arguments.turns, **summarize(found)}, indent=2))
 
 
 def table(arguments: argparse.Namespace) -> ConfigDict:
-    """Returns the sweep, all of whose members may be one group; they are evaluated at the start and at the end."""
+    """Returns the sweep, all of whose runs may be one group; they are evaluated at the start and at the end."""
     if arguments.data_dir:
         config = cifar_random.get_config(arguments.model or "mlp_1x512")
         config.data.dir = arguments.data_dir

@@ -28,19 +28,19 @@ import numpy as np, torch
 from benchmarks.peers import networks
 
 model, file, tuned = sys.argv[1], sys.argv[2], sys.argv[3] == "tuned"
-found = np.load(file)
+arrays = np.load(file)
 network = networks.build(model, tuned=tuned).eval()
 layers = [module for module in network.modules() if isinstance(module, torch.nn.Linear | torch.nn.Conv2d)]
 for i, layer in enumerate(layers):
-    kernel, bias = torch.from_numpy(found[f"kernel{i}"]), torch.from_numpy(found[f"bias{i}"])
+    kernel, bias = torch.from_numpy(arrays[f"kernel{i}"]), torch.from_numpy(arrays[f"bias{i}"])
     if kernel.ndim == 2 and layer.weight.ndim == 4:
         kernel = kernel[None, None]
     with torch.no_grad():
         layer.weight.copy_(kernel.permute(3, 2, 0, 1) if kernel.ndim == 4 else kernel.T)
         layer.bias.copy_(bias)
 with torch.no_grad():
-    logits = network(torch.from_numpy(found["images"]).permute(0, 3, 1, 2)).numpy()
-print(np.abs(logits - found["logits"]).max() / np.abs(found["logits"]).max())
+    logits = network(torch.from_numpy(arrays["images"]).permute(0, 3, 1, 2)).numpy()
+print(np.abs(logits - arrays["logits"]).max() / np.abs(arrays["logits"]).max())
 """
 
 
@@ -83,7 +83,7 @@ def test_repeats_take_turns():
 @pytest.mark.parametrize(
     "word", ["--only=nothing", "--examples=3", "--models=vgg", "--devices=3", "--data_dir=/nowhere", "--unknown", "x"]
 )
-def test_a_mistake_is_one_line_and_exit_status_2(word):
+def test_a_mistake_is_one_line_and_exit_code_2(word):
     ended = run(word)
     assert ended.returncode == 2 and not ended.stdout
     assert ended.stderr.startswith("Error: ") and ended.stderr.count("\n") == 1
@@ -98,7 +98,7 @@ def test_a_set_that_is_not_there_is_a_mistake(tmp_path):
 
 
 def measure(tmp_path, real_data, *words):
-    """Returns the file of the least that a benchmark can be asked for."""
+    """Returns the file of the smallest benchmark that there is."""
     file = tmp_path / "speed.json"
     least = ["--models=mlp_1x512", "--examples=512", "--repeats=1", "--devices=1"]
     ended = run(*least, *words, f"--data_dir={real_data}", f"--output={file}")
@@ -109,28 +109,28 @@ def measure(tmp_path, real_data, *words):
 
 @pytest.mark.slow
 def test_the_benchmark_runs(tmp_path, real_data):
-    found = measure(tmp_path, real_data, "--only=around,limits")
-    rates = {row["what"]: row["median"] for row in found["parts"]["around"] if row["unit"] == "images/s"}
+    results = measure(tmp_path, real_data, "--only=around,limits")
+    rates = {row["what"]: row["median"] for row in results["parts"]["around"] if row["unit"] == "images/s"}
     assert len(rates) == 3 and min(rates.values()) > 0
-    assert {row["by"] for row in found["parts"]["limits"]} >= {"XLA"}
-    assert set(found["seconds"]) == {"around", "limits"}
+    assert {row["by"] for row in results["parts"]["limits"]} >= {"XLA"}
+    assert set(results["seconds"]) == {"around", "limits"}
 
 
 @pytest.mark.slow
 def test_every_part_of_the_benchmark_runs(tmp_path, real_data):
     words = ["--only=epochs,limits,fit,start,memory", "--fit_accuracy=0.2", "--fit_epochs=5"]
-    found = measure(tmp_path, real_data, *words)
-    assert set(found["parts"]) == {"epochs", "limits", "shares", "fit", "start", "memory"}
-    measured = {row["by"]: row["median"] for row in found["parts"]["epochs"]}
+    results = measure(tmp_path, real_data, *words)
+    assert set(results["parts"]) == {"epochs", "limits", "shares", "fit", "start", "memory"}
+    measured = {row["by"]: row["median"] for row in results["parts"]["epochs"]}
     assert {"ours, resident, 1 device(s)", "ours, streamed"} <= set(measured) and min(measured.values()) > 0
-    assert any("PyTorch" in by for by in measured) == (found["PyTorch"] == "measured")
-    assert not any("NOT REACHED" in row["what"] for row in found["parts"]["fit"])
+    assert any("PyTorch" in by for by in measured) == (results["PyTorch"] == "measured")
+    assert not any("NOT REACHED" in row["what"] for row in results["parts"]["fit"])
 
 
 @needs_torch
 @pytest.mark.parametrize("tuned", ["plain", "tuned"])
 @pytest.mark.parametrize("model, size", [("mlp_3x512", 28), ("alexnet", 25), ("inception", 25)])
-def test_the_peers_networks_give_the_laboratorys_logits(model, size, tuned, tmp_path):
+def test_the_networks_in_pytorch_give_the_same_logits(model, size, tuned, tmp_path):
     config = base.get_config()
     network = registry.build_model(
         model,
@@ -167,12 +167,12 @@ def test_the_peers_networks_give_the_laboratorys_logits(model, size, tuned, tmp_
 
 def in_order(model, params):
     """Returns the names of layers as PyTorch has them: an Inception module's 1x1 convolution, a Dense, comes first."""
-    found = {kind: [f"{kind}_{i}" for i in range(sum(kind in name for name in params))] for kind in ("Conv", "Dense")}
+    layers = {kind: [f"{kind}_{i}" for i in range(sum(kind in name for name in params))] for kind in ("Conv", "Dense")}
     if model != "inception":
-        return found["Conv"] + found["Dense"]
-    order = [found["Conv"].pop(0)]
+        return layers["Conv"] + layers["Dense"]
+    order = [layers["Conv"].pop(0)]
     for filters in architectures.INCEPTION_MODULES:
         if not isinstance(filters, int):
-            order.append(found["Dense"].pop(0))
-        order.append(found["Conv"].pop(0))
-    return order + found["Dense"]
+            order.append(layers["Dense"].pop(0))
+        order.append(layers["Conv"].pop(0))
+    return order + layers["Dense"]

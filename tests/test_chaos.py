@@ -56,13 +56,13 @@ def test_one_other_bit_in_the_last_state_is_seen(ended, copied, part):
     with ocp.CheckpointManager(copied / "checkpoints") as manager:
         step = manager.latest_step()
         content = ocp.args.Composite(state=ocp.args.StandardRestore(), history=ocp.args.JsonRestore())
-        found = manager.restore(step, args=content)
-        leaves, tree = jax.tree.flatten(found["state"][part])
+        restored = manager.restore(step, args=content)
+        leaves, tree = jax.tree.flatten(restored["state"][part])
         leaves = [np.array(leaf) for leaf in leaves]
         leaves[-1].reshape(-1).view(np.uint8)[0] ^= 1
-        state = {**found["state"], part: jax.tree.unflatten(tree, leaves)}
+        state = {**restored["state"], part: jax.tree.unflatten(tree, leaves)}
         manager.delete(step)
-        content = ocp.args.Composite(state=ocp.args.StandardSave(state), history=ocp.args.JsonSave(found["history"]))
+        content = ocp.args.Composite(state=ocp.args.StandardSave(state), history=ocp.args.JsonSave(restored["history"]))
         manager.save(step, args=content, force=True)
     assert chaos.differences(chaos.digests(ended), chaos.digests(copied)) == ["state differs"]
 
@@ -70,15 +70,15 @@ def test_one_other_bit_in_the_last_state_is_seen(ended, copied, part):
 def test_a_file_that_is_missing_or_left_over_is_seen(ended, copied):
     (copied / "figures" / "learning_curve.png").unlink()
     (copied / "checkpoints" / "7.orbax-checkpoint-tmp").mkdir()
-    found = chaos.differences(chaos.digests(ended), chaos.digests(copied))
-    assert found == ["figures/learning_curve.png differs", "names of files differs"]
+    failures = chaos.differences(chaos.digests(ended), chaos.digests(copied))
+    assert failures == ["figures/learning_curve.png differs", "names of files differs"]
 
 
 @pytest.mark.parametrize(
     "log, step",
     [("Run: ...\nResumed at step 1,234.\nstep 1240/", 1234), ("Run: ...\nstep 0/100  epoch", 0), ("Run: ...\n", None)],
 )
-def test_where_a_launch_went_on_stands_in_its_log(log, step):
+def test_where_a_launch_resumed_stands_in_its_log(log, step):
     assert launches.went_on_at(log) == step
 
 
@@ -86,7 +86,7 @@ def test_where_a_launch_went_on_stands_in_its_log(log, step):
 def test_runs_that_are_killed_end_with_the_bits_of_undisturbed_ones():
     words = [sys.executable, "-m", "benchmarks.chaos", "--kills=6", "--seed=1"]
     ended = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
-    found = json.loads(ended.stdout)
-    assert ended.returncode == 0 and found["equal"] and not found["failures"], found["failures"]
-    assert found["kills"] == 6 == sum(found["hit"].values()) and len(found["cases"]) == 3
-    assert found["seen to go on where saved"] >= 1
+    result = json.loads(ended.stdout)
+    assert ended.returncode == 0 and result["equal"] and not result["failures"], result["failures"]
+    assert result["kills"] == 6 == sum(result["hit"].values()) and len(result["cases"]) == 3
+    assert result["seen to go on where saved"] >= 1

@@ -1,6 +1,6 @@
-"""Owns what reading CIFAR10 takes, decoded and from the cache, and the copy of it that the peers train on.
+"""Times the reading of CIFAR10, decoded and from the cache, and copies it for the other frameworks to train on.
 
-Refuses to draw labels: the peers are given those that the laboratory trains on.
+Those train on the same labels as this package: none are drawn here.
 """
 
 import contextlib

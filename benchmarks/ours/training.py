@@ -1,8 +1,9 @@
-"""Owns what the laboratory's own training takes: epochs as users run them, their steps alone, evaluation, a fit.
+"""Times this package's own training: epochs as users run them, their steps alone, evaluation, a fit.
 
-Refuses to start processes and to compare: it is asked in a worker, and answers seconds.
+It runs in a worker process and returns seconds; comparisons are made in benchmarks/parts.
 """
 
+import collections
 import contextlib
 import dataclasses
 import tempfile
@@ -22,12 +23,8 @@ from rethink.training import allocator, checkpoints, distributed, loop
 
 NEVER_EPOCHS = 10_000.0
 WARM_STEPS = 3
-# An epoch is timed without its evaluation, which is measured by itself.
-UNSEEN = {
-    "count": 1.0,
-    **dict.fromkeys(("loss", "correct", "top5_correct", "clean_correct"), 0.0),
-    **dict.fromkeys(("corrupted_given", "corrupted_true", "corrupted_count"), 0.0),
-}
+# The sums of an evaluation that is left out: an epoch is timed without it, and it by itself.
+NO_EVALUATION = collections.defaultdict(float, count=1.0)
 
 
 @contextlib.contextmanager
@@ -56,18 +53,18 @@ def make(
 
 
 class Training:
-    """A training run that is asked for its parts, one after the other."""
+    """A training run whose parts are timed one after the other."""
 
     def __init__(self, config: Any, stack: contextlib.ExitStack):
         """Sets up and compiles; what must be closed is put on the stack."""
         self._config, self._stack = config, stack
         self._setup = set_up_run(config)
         stack.callback(self._setup.feed.close)
-        found, expected = self._setup.metadata["parameters"], architectures.PARAMETERS[config_name(config)]
-        assert found == expected == architectures.parameters(config_name(config)), f"{found:,} parameters"
+        count, expected = self._setup.metadata["parameters"], architectures.PARAMETERS[config_name(config)]
+        assert count == expected == architectures.parameters(config_name(config)), f"{count:,} parameters"
         self._state = self._setup.compiled.place(self._setup.start)
         self._step, self._evaluated = 0, False
-        self._epochs = self._events(stop_accuracy=0.0, evaluate=lambda state, split: UNSEEN)
+        self._epochs = self._events(stop_accuracy=0.0, evaluate=lambda state, split: NO_EVALUATION)
         stack.callback(self._epochs.close)
         next(self._epochs)  # the evaluation of the start: the run's files are open
         self._images = self._setup.plan.steps_per_epoch * config.train.batch_size
