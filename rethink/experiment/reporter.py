@@ -108,7 +108,9 @@ def collect_provenance(setup: Setup) -> ProvenanceRecord | None:
     samples = pipeline.provenance["train"].samples
     return ProvenanceRecord(
         fingerprints=pipeline.fingerprint_splits(),
-        labels={name: provenance.gather_labels(distributed.all_gather) for name, provenance in pipeline.provenance.items()},
+        labels={
+            name: provenance.gather_labels(distributed.all_gather) for name, provenance in pipeline.provenance.items()
+        },
         samples={}
         if samples is None
         else {
