@@ -95,8 +95,8 @@ def test_the_draws_do_not_depend_on_how_jax_is_configured():
     draw = "from rethink import randomness as r; print(r.draw_permutation(r.key_for(5, 'order'), 100).tolist())"
     root = pathlib.Path(randomness.__file__).parents[1]
     environment = {**os.environ, "JAX_THREEFRY_PARTITIONABLE": "0"}
-    seen = subprocess.run([sys.executable, "-c", draw], cwd=root, env=environment, capture_output=True, text=True)
-    assert seen.stdout.strip() == str(randomness.draw_permutation(randomness.key_for(5, "order"), 100).tolist())
+    finished = subprocess.run([sys.executable, "-c", draw], cwd=root, env=environment, capture_output=True, text=True)
+    assert finished.stdout.strip() == str(randomness.draw_permutation(randomness.key_for(5, "order"), 100).tolist())
 
 
 def test_a_permutation_is_drawn_where_there_is_no_cpu(monkeypatch):

@@ -25,15 +25,16 @@ def test_an_epoch_takes_its_batches_rounded_up_or_down(num_examples, batch_size)
 def test_wrap_shows_every_example_in_every_epoch_and_only_the_extra_ones_again(num_examples, batch_size):
     length = batches.count_steps_per_epoch(num_examples, batch_size, "wrap")
     for epoch in range(3):
-        seen = rows(epoch * length, length, num_examples=num_examples, batch_size=batch_size)
-        assert (seen.shape, seen.dtype) == ((length, batch_size), np.int32)
-        counts = np.bincount(seen.ravel(), minlength=num_examples)
+        epoch_rows = rows(epoch * length, length, num_examples=num_examples, batch_size=batch_size)
+        assert (epoch_rows.shape, epoch_rows.dtype) == ((length, batch_size), np.int32)
+        counts = np.bincount(epoch_rows.ravel(), minlength=num_examples)
         once, extra = divmod(length * batch_size, num_examples)
         assert len(counts) == num_examples
         assert (counts == once + 1).sum() == extra
         assert (counts == once).sum() == num_examples - extra
         np.testing.assert_array_equal(
-            seen.ravel()[num_examples:], np.resize(seen.ravel(), seen.size)[: seen.size - num_examples]
+            epoch_rows.ravel()[num_examples:],
+            np.resize(epoch_rows.ravel(), epoch_rows.size)[: epoch_rows.size - num_examples],
         )
 
 
@@ -42,11 +43,11 @@ def test_drop_shows_no_example_twice_in_an_epoch(num_examples, batch_size):
     length = batches.count_steps_per_epoch(num_examples, batch_size, "drop")
     left_out = set()
     for epoch in range(20):
-        seen = rows(epoch * length, length, num_examples=num_examples, batch_size=batch_size, remainder="drop")
-        assert seen.shape == (length, batch_size)
-        assert len(np.unique(seen)) == seen.size
-        assert 0 <= seen.min() <= seen.max() < num_examples
-        left_out |= set(range(num_examples)) - set(seen.ravel().tolist())
+        epoch_rows = rows(epoch * length, length, num_examples=num_examples, batch_size=batch_size, remainder="drop")
+        assert epoch_rows.shape == (length, batch_size)
+        assert len(np.unique(epoch_rows)) == epoch_rows.size
+        assert 0 <= epoch_rows.min() <= epoch_rows.max() < num_examples
+        left_out |= set(range(num_examples)) - set(epoch_rows.ravel().tolist())
     assert num_examples % batch_size == 0 or len(left_out) > num_examples % batch_size
 
 

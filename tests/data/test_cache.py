@@ -34,19 +34,19 @@ def load(root, make=None, source=SOURCE, name="set-train"):
     return make.calls
 
 
-def entry(root):
-    """The directory of the one entry there is."""
+def only_folder(root):
+    """The only folder in the cache."""
     (folder,) = root.iterdir()
     return folder
 
 
 def assert_made_again(root, caplog):
-    """The damaged entry is told of, made again, and whole afterwards."""
+    """A damaged folder is warned about, made again, and whole afterwards."""
     caplog.clear()
     with caplog.at_level(logging.WARNING, "rethink"):
         assert load(root) == 1
     assert [record.levelname for record in caplog.records] == ["WARNING"]
-    assert str(entry(root)) in caplog.text
+    assert str(only_folder(root)) in caplog.text
     caplog.clear()
     assert load(root) == 0
     assert caplog.records == []
@@ -69,7 +69,7 @@ def test_the_directory_may_be_in_the_users_home(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     assert load("~/deep/cache") == 1
     assert load("~/deep/cache") == 0
-    assert entry(tmp_path / "deep" / "cache").is_dir()
+    assert only_folder(tmp_path / "deep" / "cache").is_dir()
 
 
 def test_a_home_directory_that_there_is_not_is_refused():
@@ -77,15 +77,15 @@ def test_a_home_directory_that_there_is_not_is_refused():
         load("~no_such_user/x")
 
 
-def test_an_entry_holds_two_arrays_and_says_what_they_were_made_from(tmp_path):
+def test_a_folder_holds_two_arrays_and_says_what_they_were_made_from(tmp_path):
     load(tmp_path)
-    assert {path.name for path in entry(tmp_path).iterdir()} == {"images.npy", "labels.npy", "entry.json"}
-    assert entry(tmp_path).name.startswith("set-train-")
-    assert json.loads((entry(tmp_path) / "entry.json").read_text())["source"] == SOURCE
+    assert {path.name for path in only_folder(tmp_path).iterdir()} == {"images.npy", "labels.npy", "entry.json"}
+    assert only_folder(tmp_path).name.startswith("set-train-")
+    assert json.loads((only_folder(tmp_path) / "entry.json").read_text())["source"] == SOURCE
 
 
 @pytest.mark.parametrize("change", [{"split": "test"}, {"image_size": 64}])
-def test_another_source_has_an_entry_of_its_own(tmp_path, change):
+def test_another_source_has_a_folder_of_its_own(tmp_path, change):
     assert load(tmp_path) == 1
     assert load(tmp_path, source={**SOURCE, **change}) == 1
     assert len(list(tmp_path.iterdir())) == 2
@@ -100,13 +100,13 @@ def test_the_order_of_the_fields_of_a_source_does_not_matter(tmp_path):
 
 def test_a_name_with_a_slash_makes_no_directories(tmp_path):
     load(tmp_path, name="set/config-train")
-    assert entry(tmp_path).name.startswith("set-config-train-")
+    assert only_folder(tmp_path).name.startswith("set-config-train-")
 
 
 @pytest.mark.parametrize("file", ["images.npy", "labels.npy"])
 def test_a_flipped_bit_anywhere_is_found(tmp_path, file):
     load(tmp_path)
-    path = entry(tmp_path) / file
+    path = only_folder(tmp_path) / file
     good = path.read_bytes()
     for place in range(len(good)):
         path.write_bytes(good[:place] + bytes([good[place] ^ (1 << place % 8)]) + good[place + 1 :])
@@ -115,9 +115,9 @@ def test_a_flipped_bit_anywhere_is_found(tmp_path, file):
 
 
 @pytest.mark.parametrize("file", ["images.npy", "labels.npy"])
-def test_a_flipped_value_is_told_of_and_made_again(tmp_path, file, caplog):
+def test_a_flipped_value_is_warned_about_and_made_again(tmp_path, file, caplog):
     load(tmp_path)
-    path = entry(tmp_path) / file
+    path = only_folder(tmp_path) / file
     content = bytearray(path.read_bytes())
     content[-2] ^= 1
     path.write_bytes(content)
@@ -126,32 +126,32 @@ def test_a_flipped_value_is_told_of_and_made_again(tmp_path, file, caplog):
 
 @pytest.mark.parametrize("file", ["images.npy", "labels.npy", "entry.json"])
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.98])
-def test_a_truncated_file_is_told_of_and_made_again(tmp_path, file, share, caplog):
+def test_a_truncated_file_is_warned_about_and_made_again(tmp_path, file, share, caplog):
     load(tmp_path)
-    path = entry(tmp_path) / file
+    path = only_folder(tmp_path) / file
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
     assert_made_again(tmp_path, caplog)
 
 
 @pytest.mark.parametrize("file", ["images.npy", "labels.npy", "entry.json"])
-def test_a_missing_file_is_told_of_and_made_again(tmp_path, file, caplog):
+def test_a_missing_file_is_warned_about_and_made_again(tmp_path, file, caplog):
     load(tmp_path)
-    (entry(tmp_path) / file).unlink()
+    (only_folder(tmp_path) / file).unlink()
     assert_made_again(tmp_path, caplog)
 
 
 @pytest.mark.parametrize("text", ["[]", "{}", "null", '{"sha256": {}}', '{"sha256": null}'])
-def test_an_entry_without_checksums_is_told_of_and_made_again(tmp_path, text, caplog):
+def test_a_folder_without_checksums_is_warned_about_and_made_again(tmp_path, text, caplog):
     load(tmp_path)
-    (entry(tmp_path) / "entry.json").write_text(text)
+    (only_folder(tmp_path) / "entry.json").write_text(text)
     assert_made_again(tmp_path, caplog)
 
 
-def test_images_of_another_shape_or_type_are_told_of_and_made_again(tmp_path, caplog):
+def test_images_of_another_shape_or_type_are_warned_about_and_made_again(tmp_path, caplog):
     load(tmp_path)
     for other in (IMAGES.reshape(6, 4, 5, 3), IMAGES.view(np.int8)):
-        np.save(entry(tmp_path) / "images.npy", other)
+        np.save(only_folder(tmp_path) / "images.npy", other)
         assert_made_again(tmp_path, caplog)
 
 
@@ -168,8 +168,8 @@ class Payload:
 def test_nothing_is_unpickled(tmp_path, caplog):
     root, ran = tmp_path / "cache", tmp_path / "ran"
     load(root)
-    np.save(entry(root) / "images.npy", np.array([Payload(ran)], object), allow_pickle=True)
-    np.load(entry(root) / "images.npy", allow_pickle=True)
+    np.save(only_folder(root) / "images.npy", np.array([Payload(ran)], object), allow_pickle=True)
+    np.load(only_folder(root) / "images.npy", allow_pickle=True)
     assert ran.exists()
     ran.unlink()
     assert_made_again(root, caplog)
@@ -214,7 +214,7 @@ def test_of_two_writers_both_get_their_arrays(tmp_path):
             return super().__call__()
 
     assert load(tmp_path, Meanwhile()) == 1
-    assert entry(tmp_path).is_dir()
+    assert only_folder(tmp_path).is_dir()
     assert load(tmp_path) == 0
 
 
@@ -227,7 +227,7 @@ def test_a_directory_that_cannot_be_written_is_named_with_a_remedy(tmp_path):
     assert "--config.data.cache_dir=DIR" in str(error.value)
 
 
-def test_an_error_of_the_maker_leaves_no_entry(tmp_path):
+def test_an_error_of_the_maker_leaves_no_folder(tmp_path):
     def fail():
         raise ZeroDivisionError
 

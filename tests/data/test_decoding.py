@@ -1,4 +1,4 @@
-"""Encoded bytes to stored images: exact values, one size where it is asked for, and errors that name the example."""
+"""Encoded bytes to stored images: exact values, one size where the config sets it, and errors that name the example."""
 
 import io
 
@@ -35,36 +35,36 @@ def test_png_comes_back_exactly():
 
 
 def test_jpeg_comes_back_nearly():
-    seen = decode(encode(smooth(40, 60), "JPEG", quality=95))
-    assert (seen.shape, seen.dtype) == ((40, 60, 3), np.uint8)
-    assert abs(seen.astype(int) - smooth(40, 60)).mean() < 3
+    decoded = decode(encode(smooth(40, 60), "JPEG", quality=95))
+    assert (decoded.shape, decoded.dtype) == ((40, 60, 3), np.uint8)
+    assert abs(decoded.astype(int) - smooth(40, 60)).mean() < 3
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG"])
 def test_grey_stays_one_channel_where_the_set_declares_none(form):
     grey = smooth(20, 30)[..., 0]
-    seen = decode(encode(grey, form))
-    assert (seen.shape, seen.dtype) == ((20, 30, 1), np.uint8)
-    assert abs(seen[..., 0].astype(int) - grey).max() <= (0 if form == "PNG" else 8)
+    decoded = decode(encode(grey, form))
+    assert (decoded.shape, decoded.dtype) == ((20, 30, 1), np.uint8)
+    assert abs(decoded[..., 0].astype(int) - grey).max() <= (0 if form == "PNG" else 8)
 
 
 def test_black_and_white_is_grey():
     mask = PIXELS[..., 0] > 100
-    seen = decode(encode(Image.fromarray(mask)))
-    np.testing.assert_array_equal(seen, np.uint8(255) * mask[..., None], strict=True)
+    decoded = decode(encode(Image.fromarray(mask)))
+    np.testing.assert_array_equal(decoded, np.uint8(255) * mask[..., None], strict=True)
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG"])
 def test_grey_becomes_colour_in_a_set_of_colours(form):
-    seen = decode(encode(PIXELS[..., 0], form), channels=3)
-    np.testing.assert_array_equal(seen, np.repeat(decode(encode(PIXELS[..., 0], form)), 3, axis=-1), strict=True)
+    decoded = decode(encode(PIXELS[..., 0], form), channels=3)
+    np.testing.assert_array_equal(decoded, np.repeat(decode(encode(PIXELS[..., 0], form)), 3, axis=-1), strict=True)
     assert decode(encode(PIXELS[..., 0], form), channels=3, image_size=8).shape == (8, 8, 3)
 
 
 def test_colour_becomes_grey_in_a_grey_set():
-    seen = decode(encode(smooth(20, 30)), channels=1)
+    decoded = decode(encode(smooth(20, 30)), channels=1)
     weights = np.array([0.299, 0.587, 0.114])
-    np.testing.assert_allclose(seen[..., 0], smooth(20, 30) @ weights, atol=1)
+    np.testing.assert_allclose(decoded[..., 0], smooth(20, 30) @ weights, atol=1)
 
 
 def test_transparency_is_kept_in_a_set_that_declares_it():
@@ -79,9 +79,9 @@ def test_values_that_8_bits_do_not_hold_are_refused():
 
 def test_a_palette_becomes_rgb():
     few = Image.fromarray(PIXELS).quantize(16)
-    seen = decode(encode(few))
-    np.testing.assert_array_equal(seen, np.asarray(few.convert("RGB")), strict=True)
-    assert len(np.unique(seen.reshape(-1, 3), axis=0)) > 4
+    decoded = decode(encode(few))
+    np.testing.assert_array_equal(decoded, np.asarray(few.convert("RGB")), strict=True)
+    assert len(np.unique(decoded.reshape(-1, 3), axis=0)) > 4
 
 
 def test_transparency_is_dropped_and_the_colours_kept():
@@ -105,12 +105,12 @@ def test_where_the_shorter_side_fits_the_centre_is_cut_out_exactly(height, width
 
 
 def test_the_shorter_side_is_scaled_and_the_longer_cut():
-    seen = decode(encode(smooth(80, 160)), 40).astype(int)
-    assert seen[0, :, 0].max() < 8 and seen[-1, :, 0].min() > 247  # all of the shorter side
+    decoded = decode(encode(smooth(80, 160)), 40).astype(int)
+    assert decoded[0, :, 0].max() < 8 and decoded[-1, :, 0].min() > 247  # all of the shorter side
     assert (
-        abs(seen[:, 0, 1].mean() - 255 / 4) < 4 and abs(seen[:, -1, 1].mean() - 255 * 3 / 4) < 4
+        abs(decoded[:, 0, 1].mean() - 255 / 4) < 4 and abs(decoded[:, -1, 1].mean() - 255 * 3 / 4) < 4
     )  # half of the longer
-    np.testing.assert_array_equal(seen[..., 2], 90)
+    np.testing.assert_array_equal(decoded[..., 2], 90)
 
 
 def test_a_smaller_image_is_an_average_of_all_pixels():

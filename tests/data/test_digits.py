@@ -1,4 +1,4 @@
-"""The digits: all of them, known by their position, and split as the config says."""
+"""The digits: all of them, with their position as id, and split as the config says."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from data_sets import load, refusal, section
 from rethink.data.registry import open_dataset
 
 
-def test_the_digits_are_all_there_once_and_known_by_their_position():
+def test_the_digits_are_all_there_once_with_their_position_as_id():
     from sklearn.datasets import load_digits
 
     opened, train, test = load(name="digits")
@@ -54,8 +54,8 @@ def test_the_test_fraction_of_the_digits_is_rounded_up(fraction, count):
 
 def test_rows_of_the_digits_are_read_in_the_order_asked_for():
     source = open_dataset(section(name="digits")).train
-    for seen, wanted in zip(source.read(np.array([3, 0, 3])), source.load(), strict=True):
-        np.testing.assert_array_equal(seen, wanted[[3, 0, 3]], strict=True)
+    for actual, wanted in zip(source.read(np.array([3, 0, 3])), source.load(), strict=True):
+        np.testing.assert_array_equal(actual, wanted[[3, 0, 3]], strict=True)
 
 
 def test_a_location_is_refused():

@@ -71,9 +71,9 @@ def make_cifar(folder, name):
     content["coarse_label_names.txt"] = "".join(f"coarse_{i}\n" for i in range(20)).encode()
     with tarfile.open(folder / f"cifar-{name[5:]}-binary.tar.gz", "w:gz") as archive:
         for file, data in reversed(content.items()):  # the order of the archive is not the order of the files' names
-            member = tarfile.TarInfo(f"{top}/{file}")
-            member.size = len(data)
-            archive.addfile(member, io.BytesIO(data))
+            info = tarfile.TarInfo(f"{top}/{file}")
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
     return examples
 
 
@@ -346,7 +346,7 @@ def test_an_unfinished_copy_is_named(tmp_path, registered):
 def test_unknown_names(tmp_path):
     for name in ("cifar11", "cifar10:9.9.9", "no such set", ""):
         message = refusal(name, tmp_path)
-        assert all(known in message for known in SETS)
+        assert all(choice in message for choice in SETS)
         assert "any other TFDS image classification set works" in message
     assert "did you mean 'cifar10'?" in refusal("cifar11", tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -19,17 +19,17 @@ def index_image(height, width):
     [(32, 28, 2), (32, 27, 2), (33, 28, 2), (33, 27, 3), (5, 1, 2), (4, 1, 1), (8, 8, 0)],
 )
 def test_the_centre_crop_is_in_the_middle_and_rounds_towards_the_start(side, crop, first):
-    seen = np.asarray(preprocessing.crop_centre(index_image(side, side), crop))
-    assert seen.shape == (1, crop, crop, 2)
-    assert seen[0, :, 0, 0].tolist() == list(range(first, first + crop))
-    assert seen[0, 0, :, 1].tolist() == list(range(first, first + crop))
+    output = np.asarray(preprocessing.crop_centre(index_image(side, side), crop))
+    assert output.shape == (1, crop, crop, 2)
+    assert output[0, :, 0, 0].tolist() == list(range(first, first + crop))
+    assert output[0, 0, :, 1].tolist() == list(range(first, first + crop))
     assert preprocessing.crop_size((side, side, 2), crop) == (crop, crop)
 
 
 def test_the_centre_crop_of_an_oblong_image_is_square():
-    seen = np.asarray(preprocessing.crop_centre(index_image(9, 14), 4))
-    assert seen[0, :, 0, 0].tolist() == [2, 3, 4, 5]
-    assert seen[0, 0, :, 1].tolist() == [5, 6, 7, 8]
+    output = np.asarray(preprocessing.crop_centre(index_image(9, 14), 4))
+    assert output[0, :, 0, 0].tolist() == [2, 3, 4, 5]
+    assert output[0, 0, :, 1].tolist() == [5, 6, 7, 8]
 
 
 def test_crop_0_keeps_the_image():
@@ -59,51 +59,51 @@ def whitened(image):
 def test_whitening_is_the_formula_of_the_paper(shape):
     spreads = np.array([127, 40, 3, 1, 0]).reshape(-1, 1, 1, 1)
     images = (128 + np.round(spreads * RNG.uniform(-1, 1, (5, *shape)))).astype(np.uint8)
-    seen = np.asarray(preprocessing.preprocess_images(images, crop=0, whitening="per_image"))
-    assert seen.dtype == np.float32
-    np.testing.assert_allclose(seen, np.stack([whitened(image) for image in images]), rtol=2e-5, atol=2e-5)
+    output = np.asarray(preprocessing.preprocess_images(images, crop=0, whitening="per_image"))
+    assert output.dtype == np.float32
+    np.testing.assert_allclose(output, np.stack([whitened(image) for image in images]), rtol=2e-5, atol=2e-5)
 
 
 def test_a_whitened_image_has_mean_0_and_spread_1_over_all_its_channels():
     images = (RNG.uniform(0, 1, (4, 12, 12, 3)) * [255, 100, 10]).astype(np.uint8)
-    seen = np.asarray(preprocessing.preprocess_images(images, crop=0, whitening="per_image")).reshape(4, -1)
-    np.testing.assert_allclose(seen.mean(axis=1), 0, atol=1e-5)
-    np.testing.assert_allclose(seen.std(axis=1), 1, rtol=1e-5)
+    output = np.asarray(preprocessing.preprocess_images(images, crop=0, whitening="per_image")).reshape(4, -1)
+    np.testing.assert_allclose(output.mean(axis=1), 0, atol=1e-5)
+    np.testing.assert_allclose(output.std(axis=1), 1, rtol=1e-5)
 
 
 @pytest.mark.parametrize("value", [0, 7, 201, 255])
 def test_a_constant_image_becomes_zeros(value):
-    seen = np.asarray(
+    output = np.asarray(
         preprocessing.preprocess_images(np.full((2, 6, 6, 3), value, np.uint8), crop=0, whitening="per_image")
     )
-    np.testing.assert_allclose(seen, 0, atol=1e-4)
+    np.testing.assert_allclose(output, 0, atol=1e-4)
 
 
 def test_an_almost_constant_image_is_divided_by_the_bound_and_not_by_its_spread():
     image = np.full((1, 4, 4, 1), 100, np.uint8)
     image[0, 1, 2, 0] = 101
-    seen = np.asarray(preprocessing.preprocess_images(image, crop=0, whitening="per_image"))
-    np.testing.assert_allclose(seen[0, 1, 2, 0], (1 / 255) * (15 / 16) * 4, rtol=1e-4)
+    output = np.asarray(preprocessing.preprocess_images(image, crop=0, whitening="per_image"))
+    np.testing.assert_allclose(output[0, 1, 2, 0], (1 / 255) * (15 / 16) * 4, rtol=1e-4)
 
 
 def test_the_crop_comes_before_the_whitening():
     images = RNG.integers(0, 256, (3, 10, 10, 3)).astype(np.uint8)
     border = images.copy()
     border[:, 0] = 255
-    seen = preprocessing.preprocess_images(images, crop=6, whitening="per_image")
-    assert seen.shape == (3, 6, 6, 3)
-    np.testing.assert_array_equal(preprocessing.preprocess_images(border, crop=6, whitening="per_image"), seen)
+    output = preprocessing.preprocess_images(images, crop=6, whitening="per_image")
+    assert output.shape == (3, 6, 6, 3)
+    np.testing.assert_array_equal(preprocessing.preprocess_images(border, crop=6, whitening="per_image"), output)
     np.testing.assert_array_equal(
-        preprocessing.preprocess_images(images[:, 2:8, 2:8], crop=0, whitening="per_image"), seen
+        preprocessing.preprocess_images(images[:, 2:8, 2:8], crop=0, whitening="per_image"), output
     )
 
 
 def test_without_whitening_an_image_is_scaled_to_0_and_1():
     image = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
-    seen = np.asarray(preprocessing.preprocess_images(image, crop=0, whitening="none"))
-    assert seen.dtype == np.float32
-    np.testing.assert_allclose(seen.ravel(), np.arange(256) / 255, rtol=1e-6)
-    assert (seen.min(), seen.max()) == (0, 1)
+    output = np.asarray(preprocessing.preprocess_images(image, crop=0, whitening="none"))
+    assert output.dtype == np.float32
+    np.testing.assert_allclose(output.ravel(), np.arange(256) / 255, rtol=1e-6)
+    assert (output.min(), output.max()) == (0, 1)
 
 
 def test_an_image_is_whitened_by_itself():

@@ -1,4 +1,4 @@
-"""Streams of host batches: the rows that were asked for, in order, whoever decodes them, and no trace afterwards."""
+"""Streams of host batches: the given rows, in order, whichever process decodes them, and nothing left behind."""
 
 import functools
 import multiprocessing

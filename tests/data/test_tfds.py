@@ -43,8 +43,8 @@ def test_rows_are_read_in_the_order_asked_for_and_as_often(tiny, count):
     source = open_dataset(section(name="tiny", dir=str(tiny), train_examples=count)).train
     for rows in ([3, 0, 8, 3], [0], [8, 7, 6]):
         part, whole = source.read(np.array(rows)), source.load()
-        for seen, wanted in zip(part, whole, strict=True):
-            np.testing.assert_array_equal(seen, wanted[rows], strict=True)
+        for actual, wanted in zip(part, whole, strict=True):
+            np.testing.assert_array_equal(actual, wanted[rows], strict=True)
 
 
 def test_a_split_may_be_sent_to_another_process(tiny):
@@ -364,8 +364,8 @@ def test_real_sets_are_read_as_a_whole(real_data, name, split, shape, first, eve
     if name == "cifar10":
         assert np.bincount(whole.labels).tolist() == [shape[0] // 10] * 10
     rows = np.array([4000, 0, shape[0] - 1])
-    for seen, wanted in zip(source.read(rows), whole, strict=True):
-        np.testing.assert_array_equal(seen, wanted[rows])
+    for actual, wanted in zip(source.read(rows), whole, strict=True):
+        np.testing.assert_array_equal(actual, wanted[rows])
 
 
 def test_real_photographs_of_many_sizes_are_brought_to_one(real_data):
@@ -392,8 +392,8 @@ def tfrecords(tmp_path_factory):
 def test_tfrecord_directories_are_read_in_their_stored_order(tfrecords, tiny, size):
     opened, train, test = load(name="tiny", dir=str(tfrecords), image_size=size)
     _, same_train, same_test = load(name="tiny", dir=str(tiny), image_size=size)
-    for seen, wanted in ((train, same_train), (test, same_test)):
-        for part, same in zip(seen, wanted, strict=True):
+    for actual, wanted in ((train, same_train), (test, same_test)):
+        for part, same in zip(actual, wanted, strict=True):
             np.testing.assert_array_equal(part, same, strict=True)
     assert tuple(opened.train.image_shape) == train.images.shape[1:]
 

@@ -66,8 +66,8 @@ def test_pixels_are_the_same_inside_another_program(kind, together):
     @jax.jit
     def step(ids, images):
         key = randomness.key_for(0, "pixels")
-        seen = corrupt_images(key, ids, images, MOMENTS, kind=kind, channels_together=together)
-        return seen, seen.astype(np.float32).mean()
+        corrupted = corrupt_images(key, ids, images, MOMENTS, kind=kind, channels_together=together)
+        return corrupted, corrupted.astype(np.float32).mean()
 
     np.testing.assert_array_equal(step(ids, images)[0], destroy(images, kind, together=together))
 
@@ -159,17 +159,17 @@ def test_gaussian_images_have_the_distribution_of_a_rounded_and_clipped_gaussian
     images = destroy(np.zeros((FEW, 8, 8, 3), np.uint8), "gaussian")
     values = np.arange(256)
     for channel, (mean, std) in enumerate(zip(MOMENTS.mean, MOMENTS.std, strict=True)):
-        seen, chances = images[..., channel].ravel(), clipped_gaussian(mean, std)
+        drawn, chances = images[..., channel].ravel(), clipped_gaussian(mean, std)
         expected = chances @ values
         variance = chances @ (values - expected) ** 2
         fourth = chances @ (values - expected) ** 4
-        assert abs(seen.mean() - expected) < 4 * np.sqrt(variance / seen.size)
-        assert abs(seen.var() - variance) < 4 * np.sqrt((fourth - variance**2) / seen.size)
+        assert abs(drawn.mean() - expected) < 4 * np.sqrt(variance / drawn.size)
+        assert abs(drawn.var() - variance) < 4 * np.sqrt((fourth - variance**2) / drawn.size)
         for end in (0, 255):
             if chances[end] > 1e-3:
-                assert standard_errors((seen == end).mean(), chances[end], seen.size) < 4
-        common = chances * seen.size > 10
-        counts = np.bincount(seen, minlength=256)[common]
+                assert standard_errors((drawn == end).mean(), chances[end], drawn.size) < 4
+        common = chances * drawn.size > 10
+        counts = np.bincount(drawn, minlength=256)[common]
         wanted = chances[common] / chances[common].sum() * counts.sum()
         assert stats.chisquare(counts, wanted).pvalue > 1e-3
 

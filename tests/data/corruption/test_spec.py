@@ -56,14 +56,14 @@ def corrupt(split, *, train, seed=0, **fields):
 @pytest.mark.parametrize("pixels", PIXEL_CORRUPTION)
 def test_the_test_split_is_as_stored_but_for_the_shared_permutation(pixels, labels):
     split = a_split(FEW)
-    seen = corrupt(split, train=False, pixels=pixels, labels=labels)
-    assert_same((seen.labels, seen.true_labels, seen.ids), (split.labels, split.labels, split.ids))
-    assert not seen.resampled.any()
+    corrupted = corrupt(split, train=False, pixels=pixels, labels=labels)
+    assert_same((corrupted.labels, corrupted.true_labels, corrupted.ids), (split.labels, split.labels, split.ids))
+    assert not corrupted.resampled.any()
     if pixels == "shuffled_pixels":
-        assert_same([seen.images], [corrupt(split, train=True, pixels=pixels).images])
-        assert (seen.images != split.images).any()
+        assert_same([corrupted.images], [corrupt(split, train=True, pixels=pixels).images])
+        assert (corrupted.images != split.images).any()
     else:
-        assert_same([seen.images], [split.images])
+        assert_same([corrupted.images], [split.images])
 
 
 @pytest.mark.parametrize("labels", ["uniform", "symmetric"])
