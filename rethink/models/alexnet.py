@@ -1,6 +1,6 @@
-"""Owns the paper's small AlexNet (appendix A) and its local response normalization.
+"""The paper's small AlexNet for CIFAR10 (appendix A), and its local response normalization.
 
-Refuses the AlexNet of ImageNet (Krizhevsky et al., 2012), whose two convolutional stages this one keeps.
+It is not the AlexNet of ImageNet (Krizhevsky et al., 2012), of which it keeps two convolutional stages.
 """
 
 from typing import Any, ClassVar
@@ -23,6 +23,7 @@ def normalize_locally(x: jax.Array, *, depth_radius: int, bias: float, alpha: fl
     Args:
       x: float32 [..., channels]; so is what is returned.
     """
+    # band[k, c] is 1 where channel k counts for channel c.
     channel = jnp.arange(x.shape[-1])
     band = (jnp.abs(channel[:, None] - channel[None, :]) <= depth_radius).astype(x.dtype)
     sums = jnp.matmul(jnp.square(x), band, precision=jax.lax.Precision.HIGHEST)
@@ -63,10 +64,12 @@ class AlexNet(nn.Module):
         """Returns logits float32 [batch, num_classes] of images float32 [batch, height, width, channels]."""
         layers.require_images(images, smallest=1, model="alexnet")
         shared: dict[str, Any] = {"norm": self.norm, "kernel_init": self.kernel_init, "train": train}
+        # Two convolutional stages.
         x = images
         for features in self.features:
             x = pooling.max_pool(layers.conv_norm_relu(x, features, 5, **shared))
             x = normalize_locally(x, depth_radius=self.depth_radius, bias=self.bias, alpha=self.alpha, beta=self.beta)
+        # Dense layers on the flat image.
         x = x.reshape(len(x), -1)
         for size in self.hidden_sizes:
             x = self.dropout(layers.dense_norm_relu(x, size, **shared), "hidden", train=train)

@@ -1,6 +1,6 @@
-"""Owns the paper's small Inception for CIFAR10 (figure 3 of the appendix): ten modules of parallel convolutions.
+"""The paper's small Inception for CIFAR10 (appendix, figure 3): ten modules of parallel convolutions.
 
-Refuses Inception V3, the paper's network for ImageNet.
+The paper's network for ImageNet is inception_v3.py.
 """
 
 from typing import Any, ClassVar
@@ -47,7 +47,7 @@ class Inception(nn.Module):
         shared: dict[str, Any] = {"norm": self.norm, "kernel_init": self.kernel_init, "train": train}
         x = layers.conv_norm_relu(images, 96, 3, **shared)
         for filters in self.modules:
-            if isinstance(filters, int):
+            if isinstance(filters, int):  # a downsampling module
                 branches = [layers.conv_norm_relu(x, filters, 3, stride=2, **shared), pooling.max_pool(x)]
             else:
                 pointwise, spatial = filters

@@ -1,6 +1,7 @@
-"""Owns Inception V3 (Szegedy et al., 2016), the paper's network for ImageNet (section 2, table 2).
+"""Inception V3 (Szegedy et al., 2016), the paper's network for ImageNet (section 2, table 2).
 
-Refuses the size of the images, the weight of the auxiliary head's loss, and the paper's small Inception for CIFAR10.
+The weight of the auxiliary head's loss is a config field, used in training/step.py. The paper's small Inception for
+CIFAR10 is inception.py.
 """
 
 import dataclasses
@@ -187,6 +188,7 @@ class InceptionV3(nn.Module):
         Raises:
           UserError: the images are too small.
         """
+        # Check the size.
         smallest = SMALLEST_WITH_AUXILIARY_HEAD
         if self.auxiliary_head and images.ndim == 4 and min(images.shape[1:3]) < smallest:
             height, width = images.shape[1:3]
@@ -201,6 +203,7 @@ class InceptionV3(nn.Module):
                 x = Mixed(branches, self.norm, self.kernel_init, name=name)(x, train=train)
             return x
 
+        # The trunk, with the head in its middle.
         x = mix(images, BEFORE_AUXILIARY_HEAD)
         if self.auxiliary_head and (train or self.is_initializing()):
             head = AuxiliaryHead(self.num_classes, self.norm, self.kernel_init, name="auxiliary_head")

@@ -1,7 +1,7 @@
-"""Owns the steps that all architectures are written in: a dense or convolution layer with its norm, an input check.
+"""The layers that the architectures are made of: dense and convolution, each with its norm; and a check of the input.
 
-Refuses architecture: how many layers, how wide and in which order is said in each network's own file.
-Every helper is called inside `@nn.compact` and adds its parameters to the module that calls it.
+How many layers, how wide and in which order stands in each network's own file. Every function here is called inside
+`@nn.compact` and adds its parameters to the module that calls it.
 """
 
 import flax.linen as nn
@@ -33,7 +33,7 @@ def require_images(images: jax.Array, *, smallest: int, model: str) -> None:
 def dense_norm_relu(
     x: jax.Array, features: int, *, norm: BatchNorm, kernel_init: Initializer, train: bool
 ) -> jax.Array:
-    """Returns float32 [..., features]: a matrix product with norm or bias, ReLU."""
+    """Returns float32 [..., features] of x, float32 [..., channels]: a matrix product with norm or bias, ReLU."""
     x = nn.Dense(features, use_bias=not norm.replaces_bias, kernel_init=kernel_init)(x)
     return nn.relu(norm(x, train=train))
 

@@ -1,6 +1,6 @@
-"""Owns the paper's multi-layer perceptrons (appendix A): fully connected hidden layers with ReLU on the flat image.
+"""The paper's multi-layer perceptrons (appendix A): fully connected hidden layers with ReLU on the flat image.
 
-Refuses to know the table's names: `hidden_sizes` says which of them it is.
+`hidden_sizes` makes one of them; their names stand in registry.py.
 """
 
 from typing import ClassVar

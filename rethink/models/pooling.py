@@ -1,7 +1,6 @@
-"""Owns the max pool that the architectures share, and its gradient.
+"""The max pool that the architectures share, with a gradient of its own.
 
-Refuses XLA's own gradient (select and scatter), with which a pool takes six times as long on CPU. This one has reverse
-mode alone.
+With XLA's gradient (select and scatter) a pool takes six times as long on a CPU. This one has reverse mode only.
 """
 
 import functools
@@ -36,20 +35,23 @@ def _backward(padding: str, kept: tuple[jax.Array, jax.Array], gradient: jax.Arr
     sides = [(low, span - size - low, 0) for low, span, size in zip(lows, spans, sizes, strict=True)]
     padded = lax.pad(x, jnp.array(-jnp.inf, x.dtype), [(0, 0, 0), *sides, (0, 0, 0)])
     lengths = [span - WINDOW + 1 for span in spans]  # from a place in the first window to the same one in the last
+    # For each place in a window: the gradient of the windows whose greatest value it is, the first of equal ones.
     taken, rows = jnp.zeros(y.shape, bool), []
     for row in range(WINDOW):
         columns = []
         for column in range(WINDOW):
-            found = (padded[:, row : row + lengths[0] : STRIDE, column : column + lengths[1] : STRIDE] == y) & ~taken
-            taken = taken | found
-            columns.append(jnp.where(found, gradient, 0))
+            values = padded[:, row : row + lengths[0] : STRIDE, column : column + lengths[1] : STRIDE]
+            is_greatest = (values == y) & ~taken
+            taken = taken | is_greatest
+            columns.append(jnp.where(is_greatest, gradient, 0))
         rows.append(_join(columns, 2))
+    # Cut the padding off again.
     back = [(-low, size + low - (span + 1), 0) for low, span, size in zip(lows, spans, sizes, strict=True)]
     return (lax.pad(_join(rows, 1), jnp.zeros((), x.dtype), [(0, 0, 0), *back, (0, 0, 0)]),)
 
 
 def _join(parts: list[jax.Array], axis: int) -> jax.Array:
-    """Returns along an axis, 2 (n + 1) long, what each of n windows has for its first, second and third place."""
+    """Returns the sums for each place along an axis, 2 (n + 1) long, of what n windows have for their three places."""
     first, second, third = parts
     even = _pad(first, axis, 0, 1) + _pad(third, axis, 1, 0)  # the third place of a window is the first of the next
     both = jnp.stack([even, _pad(second, axis, 0, 1)], axis + 1)
@@ -57,6 +59,7 @@ def _join(parts: list[jax.Array], axis: int) -> jax.Array:
 
 
 def _pad(x: jax.Array, axis: int, low: int, high: int) -> jax.Array:
+    """Returns x with `low` zeros before and `high` zeros after it along an axis."""
     sides = [(0, 0, 0)] * x.ndim
     sides[axis] = (low, high, 0)
     return lax.pad(x, jnp.zeros((), x.dtype), sides)

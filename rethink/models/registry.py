@@ -1,6 +1,6 @@
-"""Owns the table of networks by name, how one is built, and the way in for a network of the user's own.
+"""The table of networks by name; builds one of them, or a network of the user's own.
 
-Refuses to initialize or place parameters. The architectures are in this package, one a file.
+No parameter is initialized here. The architectures are in this folder, one a file.
 """
 
 import functools
@@ -21,7 +21,7 @@ from rethink.regularization.batch_norm import BatchNorm
 from rethink.regularization.explicit import Dropout
 from rethink.schema.errors import UserError, pick, unknown_name
 
-Builder = Callable[..., nn.Module]  # (*, num_classes, norm, kernel_init, and any other field of the module)
+Builder = Callable[..., nn.Module]  # (*, num_classes, norm, dropout, kernel_init, and other fields of the module)
 
 MODELS: dict[str, Builder] = {
     "mlp_1x512": functools.partial(MLP, hidden_sizes=(512,)),
@@ -49,8 +49,8 @@ def build_model(
     """Returns an unbound module with `__call__(images, *, train)`, images float32 [batch, height, width, channels].
 
     Args:
-      name: one of `MODELS`, or "package.module:ClassName" for a Linen module that can be imported. That one is given
-        `num_classes`, and `norm`, `dropout` and `kernel_init` if it has fields of these names.
+      name: one of `MODELS`, or "package.module:ClassName" for a Linen module that can be imported. Its fields are set:
+        `num_classes`, and `norm`, `dropout` and `kernel_init` where it has fields of these names.
       num_classes: width of the logits.
       norm, dropout: the batch norm and the dropout that the network calls.
       init: one of `INITIALIZERS`: the distribution of every kernel.
@@ -61,8 +61,9 @@ def build_model(
         a batch norm or dropout that it has no place for.
     """
     kernel_init = pick(INITIALIZERS, init, "model.init")
-    given = {"num_classes": num_classes, "norm": norm, "dropout": dropout, "kernel_init": kernel_init}
+    settings = {"num_classes": num_classes, "norm": norm, "dropout": dropout, "kernel_init": kernel_init}
     builder = find_builder(name)
+    # A module of the user's own may lack fields, as long as what they are for is off.
     if ":" in name:
         fields = inspect.signature(builder).parameters
         if norm.kind != "none" and "norm" not in fields:
@@ -75,32 +76,34 @@ def build_model(
                 f"model.name='{name}' has no field 'dropout', so dropout.rate={dropout.rate} would do nothing: "
                 "set it to 0, or give the class a field dropout (rethink.regularization.explicit.Dropout)."
             )
-        given = {key: value for key, value in given.items() if key == "num_classes" or key in fields}
+        settings = {key: value for key, value in settings.items() if key == "num_classes" or key in fields}
     _check_dropout_place(name, builder, dropout)
-    taken = sorted(set(given) & set(kwargs))
-    if taken:
-        raise UserError(f"model.kwargs sets {', '.join(taken)}, which the config sets elsewhere: remove it there.")
+    # Check the further fields, then build.
+    twice = sorted(set(settings) & set(kwargs))
+    if twice:
+        raise UserError(f"model.kwargs sets {', '.join(twice)}, which the config sets elsewhere: remove it there.")
     signature = inspect.signature(builder)
     try:
-        signature.bind(**given, **kwargs)
+        signature.bind(**settings, **kwargs)
     except TypeError as error:
-        further = [field for field in signature.parameters if field not in (*given, "parent", "name")]
+        further = [field for field in signature.parameters if field not in (*settings, "parent", "name")]
         raise UserError(
             f"model.name='{name}' cannot be built with model.kwargs={dict(kwargs)}: {error}. "
-            f"It is given {', '.join(given)}; further fields: {', '.join(further) or 'none'}."
+            f"It is given {', '.join(settings)}; further fields: {', '.join(further) or 'none'}."
         ) from error
     try:
-        return builder(**given, **kwargs)
+        return builder(**settings, **kwargs)
     except UserError:
         raise
     except Exception as error:
         raise UserError(
-            f"model.name='{name}' cannot be built with model.kwargs={dict(kwargs)}: {describe_error(error)}: give others."
+            f"model.name='{name}' cannot be built with model.kwargs={dict(kwargs)}: {describe_error(error)}: "
+            "give others."
         ) from error
 
 
 def _check_dropout_place(name: str, builder: Builder, dropout: Dropout) -> None:
-    """Checks that a network which says where it can drop has the place asked for."""
+    """Checks that the network has the place of the dropout; one without `dropout_places` is taken to have it."""
     places = getattr(getattr(builder, "func", builder), "dropout_places", (dropout.place,))
     if dropout.rate and dropout.place not in places:
         raise UserError(
@@ -110,7 +113,7 @@ def _check_dropout_place(name: str, builder: Builder, dropout: Dropout) -> None:
 
 
 def find_builder(name: str) -> Builder:
-    """Returns what builds the model of this name; see `build_model`.
+    """Returns the function or class that makes the model of this name; see `build_model`.
 
     Raises:
       UserError: there is none.

@@ -1,6 +1,6 @@
-"""Owns the smallest convolutional network with batch norm, for tests and first tries that take seconds.
+"""The smallest convolutional network with batch norm, for tests and first tries that take seconds.
 
-Refuses to be a model of the paper. The tiny MLP is `mlp.MLP` with one hidden layer of 16.
+It is not in the paper. The tiny MLP is `mlp.MLP` with one hidden layer of 16.
 """
 
 from typing import ClassVar

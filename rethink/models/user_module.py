@@ -20,8 +20,7 @@ def import_module_class(path: str) -> type[nn.Module]:
     """Returns the Linen module class at "package.module:ClassName".
 
     Raises:
-      UserError: the path is malformed, nothing is found there, its import fails, or what is found is no Linen module
-        that takes `train`.
+      UserError: the path is malformed, there is nothing, its import fails, or it is no Linen module that takes `train`.
     """
     module_name, _, class_name = path.partition(":")
     if not all(part.isidentifier() for part in (*module_name.split("."), class_name)):
@@ -42,18 +41,18 @@ def import_module_class(path: str) -> type[nn.Module]:
             f"model.name='{path}': {module_name} has no '{class_name}'. "
             f"Its Linen modules: {', '.join(classes) or 'none'}."
         )
-    found = getattr(module, class_name)
-    if not (inspect.isclass(found) and issubclass(found, nn.Module)):
-        kind = found.__qualname__ if inspect.isclass(found) else f"a value of type {type(found).__name__}"
+    model_class = getattr(module, class_name)
+    if not (inspect.isclass(model_class) and issubclass(model_class, nn.Module)):
+        is_class = inspect.isclass(model_class)
+        kind = model_class.__qualname__ if is_class else f"a value of type {type(model_class).__name__}"
         raise UserError(f"model.name='{path}' is not a class of flax.linen.Module, but {kind}: choose one that is.")
-    if "train" not in inspect.signature(found.__call__).parameters:
+    if "train" not in inspect.signature(model_class.__call__).parameters:
         raise UserError(f"model.name='{path}' has no argument train: define __call__(self, images, *, train).")
-    return found
+    return model_class
 
 
 def describe_error(error: BaseException, file: str = "") -> str:
-    """Returns an error in one line, with the place of the wrong syntax or of the last line that ran, in `file` if any
-    did."""
+    """Returns an error in one line, with its place: wrong syntax, or the last line that ran, of `file` if one did."""
     if isinstance(error, SyntaxError) and error.filename:
         place = f"{error.filename}:{error.lineno}"
     else:
@@ -64,10 +63,15 @@ def describe_error(error: BaseException, file: str = "") -> str:
 
 
 class NetworkTrace(NamedTuple):
-    """What a network is, as its program says: the shapes of its parameters, and whether it convolves."""
+    """What a trace of a network shows.
+
+    Attributes:
+      params: pytree of the shapes of its parameters.
+      has_convolutions: whether the traced computation has any.
+    """
 
     params: Any
-    convolves: bool
+    has_convolutions: bool
 
 
 def check_network(model: nn.Module, image_shape: tuple[int, int, int], num_classes: int) -> NetworkTrace:
@@ -77,12 +81,13 @@ def check_network(model: nn.Module, image_shape: tuple[int, int, int], num_class
       UserError: the architecture cannot take this size or fails, has no or too many parameters, or what comes back is
         not float32 [batch, num_classes].
     """
+    # Trace the network on two images.
     images = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32)
     # Abstract evaluation draws nothing: these keys stand for any.
     keys = {name: jax.random.key(0) for name in ("params", "dropout")}
     try:
         trace = jax.make_jaxpr(functools.partial(model.init_with_output, train=False), return_shape=True)
-        program, (logits, variables) = trace(keys, images)
+        computation, (logits, variables) = trace(keys, images)
     except UserError:
         raise
     except Exception as error:
@@ -90,18 +95,19 @@ def check_network(model: nn.Module, image_shape: tuple[int, int, int], num_class
             f"model.name: {type(model).__name__} fails on images of {image_shape}: "
             f"{describe_error(error, inspect.getfile(type(model)))}: mend it there, or model.kwargs."
         ) from error
-    given = type(logits).__name__
+    # Check the logits and the parameters.
+    returned = type(logits).__name__
     if isinstance(logits, jax.ShapeDtypeStruct):
-        given = f"{logits.dtype}{list(logits.shape)}"
+        returned = f"{logits.dtype}{list(logits.shape)}"
     wanted = f"float32[2, {num_classes}]"
-    if given != wanted:
-        raise UserError(f"The model maps 2 images of {image_shape} to {given}; it must return logits {wanted}.")
+    if returned != wanted:
+        raise UserError(f"The model maps 2 images of {image_shape} to {returned}; it must return logits {wanted}.")
     if "params" not in variables:
         raise UserError(f"model.name: {type(model).__name__} has no parameters: there is nothing to train.")
     count = count_parameters(variables["params"])
     if count > MOST_PARAMETERS:
         raise UserError(f"model.name: {type(model).__name__} has {count:,} parameters: take a smaller one.")
-    return NetworkTrace(variables["params"], convolves="conv_general_dilated" in str(program))
+    return NetworkTrace(variables["params"], has_convolutions="conv_general_dilated" in str(computation))
 
 
 def count_parameters(params: Any) -> int:

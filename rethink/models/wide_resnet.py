@@ -1,6 +1,6 @@
-"""Owns wide residual networks (Zagoruyko & Komodakis, 2016), a later architecture to put to the paper's tests.
+"""Wide residual networks (Zagoruyko & Komodakis, 2016), a later architecture for the paper's experiments.
 
-Refuses to be a model of the paper: it has no row in its tables.
+It is not in the paper's tables.
 """
 
 from typing import ClassVar
@@ -64,6 +64,7 @@ class WideResNet(nn.Module):
             return nn.relu(self.norm(x, train=train))
 
         x = convolve(images, 16, 3)
+        # Three groups of blocks; the first block of the second and third group halves the size.
         for group, features in enumerate((16 * self.width, 32 * self.width, 64 * self.width)):
             for block in range((self.depth - 4) // 6):
                 stride = 2 if group > 0 and block == 0 else 1

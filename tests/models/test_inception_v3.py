@@ -94,8 +94,8 @@ def test_the_sizes_inside_the_stem():
     apply = functools.partial(build().apply, train=False, capture_intermediates=True, mutable=["intermediates"])
     _, captured = jax.eval_shape(apply, shapes(build(), 299), images_of(299))
     stem = captured["intermediates"]["stem"]
-    found = [stem[name]["__call__"][0].shape[1:] for name in ("Conv_0", "Conv_1", "Conv_2", "Dense_0", "Conv_3")]
-    assert found == [(149, 149, 32), (147, 147, 32), (147, 147, 64), (73, 73, 80), (71, 71, 192)]
+    sizes = [stem[name]["__call__"][0].shape[1:] for name in ("Conv_0", "Conv_1", "Conv_2", "Dense_0", "Conv_3")]
+    assert sizes == [(149, 149, 32), (147, 147, 32), (147, 147, 64), (73, 73, 80), (71, 71, 192)]
 
 
 @pytest.mark.parametrize(

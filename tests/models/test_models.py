@@ -104,7 +104,7 @@ def test_networks_compute_finite_logits_that_depend_on_every_parameter(name, kwa
 
 
 @pytest.mark.parametrize("name", ANY_SIZE)
-def test_every_kernel_is_drawn_by_the_initializer_handed_in(name):
+def test_every_kernel_is_drawn_by_the_given_initializer(name):
     model = registry.MODELS[name](
         num_classes=10, norm=SHIFT, dropout=NO_DROPOUT, kernel_init=nn.initializers.constant(7.0)
     )
@@ -288,14 +288,14 @@ def test_a_network_that_fails_is_named_with_the_place(own, name, kwargs, words):
     assert all(word in str(caught.value) for word in words), str(caught.value)
 
 
-def test_the_shapes_of_the_parameters_are_known_without_computing(own):
+def test_the_shapes_of_the_parameters_need_no_computing(own):
     params, _ = check_network(build("mlp_tiny", num_classes=4), (6, 6, 1), 4)
     assert count_parameters(params) == 36 * 16 + 16 + 16 * 4 + 4
 
 
-@pytest.mark.parametrize("name, convolves", [("mlp_3x512", False), ("conv_tiny", True), ("alexnet", True)])
-def test_a_network_that_convolves_is_known_by_its_program(name, convolves):
-    assert check_network(build(name), (28, 28, 3), 10).convolves == convolves
+@pytest.mark.parametrize("name, expected", [("mlp_3x512", False), ("conv_tiny", True), ("alexnet", True)])
+def test_the_trace_of_a_network_shows_whether_it_has_convolutions(name, expected):
+    assert check_network(build(name), (28, 28, 3), 10).has_convolutions == expected
 
 
 def test_logits_of_another_width_are_refused(own):

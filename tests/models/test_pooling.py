@@ -14,12 +14,12 @@ CASES = [("SAME", size) for size in [(1, 1), (2, 3), *SIZES]] + [("VALID", size)
 
 def both(x, padding, seed):
     """Returns (pool, gradient) of ours and of XLA's, for the same cotangent."""
-    found = []
+    results = []
     for pool in (pooling.max_pool, lambda x, padding: nn.max_pool(x, (3, 3), strides=(2, 2), padding=padding)):
         y, pull_back = jax.vjp(lambda x, pool=pool: pool(x, padding), x)
         cotangent = np.random.default_rng(seed).integers(-9, 10, y.shape)  # adds up without rounding, in any order
-        found.append((y, jax.jit(pull_back)(jnp.asarray(cotangent, y.dtype))[0]))
-    return found
+        results.append((y, jax.jit(pull_back)(jnp.asarray(cotangent, y.dtype))[0]))
+    return results
 
 
 @pytest.mark.parametrize("kind", ["ties", "distinct"])
