@@ -1,4 +1,4 @@
-"""Owns one question: what does each randomization cost, once and in every epoch?
+"""Measures what each randomization costs, once and in every epoch.
 
     python -m benchmarks.conditions --data_dir=DIR > docs/results/conditions.json
 
@@ -57,8 +57,12 @@ def main() -> None:
             began = time.perf_counter()
             states[name] = advance(setup, states[name], arguments.steps)
             times[name].append(1000 * (time.perf_counter() - began) / arguments.steps)
-    for name, found in times.items():
-        results[name]["step_milliseconds"] = {"median": statistics.median(found), "min": min(found), "max": max(found)}
+    for name, milliseconds in times.items():
+        results[name]["step_milliseconds"] = {
+            "median": statistics.median(milliseconds),
+            "min": min(milliseconds),
+            "max": max(milliseconds),
+        }
     print(json.dumps({"model": arguments.model, "cores": os.cpu_count(), "n": arguments.turns, **results}, indent=2))
 
 
@@ -66,13 +70,13 @@ def corrupt_seconds(config) -> float:
     """Returns the seconds of corrupting the training set once, moments and compilation included."""
     data = open_dataset(config.data)
     split = data.train.load()
-    recipe = make_corruption_spec(config.corruption, config.seed, data.num_classes, train=True)
+    spec = make_corruption_spec(config.corruption, config.seed, data.num_classes, train=True)
     began = time.perf_counter()
     if config.corruption.pixels == "gaussian":
         moments = measure_moments(count_values(split.images))
     else:
         moments = make_moments(*np.zeros((2, split.images.shape[-1])))
-    corrupt_split(split, recipe, moments)
+    corrupt_split(split, spec, moments)
     return round(time.perf_counter() - began, 2)
 
 

@@ -1,4 +1,4 @@
-"""Owns two questions: how fast is a streamed feed, and does its memory grow with the data set?
+"""Measures how fast a streamed feed is, and whether its memory grows with the data set.
 
     python -m benchmarks.streaming --data_dir=DIR > docs/results/streaming.json
 
