@@ -2,7 +2,7 @@
 
     python -m benchmarks.chaos --data_dir=DIR --kills=30 > docs/results/chaos.json
 
-Each case is run once in peace. Then it is killed with SIGKILL, sometimes when a clock says so, sometimes as soon as a
+Each case is run once undisturbed. Then it is killed with SIGKILL, at a random time or as soon as a
 save, an evaluation or the last row is seen, and launched again until it ends. Both must leave the same bits, every
 launch must go on from the newest whole checkpoint, and what a killed launch started must be gone soon after it. Without
 --data_dir the cases train on the embedded digits, else on CIFAR10. Exit code 1 where any of it fails.
@@ -23,7 +23,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from benchmarks import launches
-from benchmarks.launches import Kill, Launch, Peace, Workdir
+from benchmarks.launches import Kill, Launch, UndisturbedRun, Workdir
 
 COMMON = {
     "train.total_epochs": 10.0,
@@ -90,7 +90,7 @@ def main() -> int:
         "cores": os.cpu_count(),
         "kills": len(kills),
         "hit": dict(Counter(kill.phase for kill in kills).most_common()),
-        "seen to go on where saved": sum(kill.went_on_at == kill.saved for kill in kills),
+        "seen to go on where saved": sum(kill.resumed_at == kill.saved for kill in kills),
         f"processes alive {launches.LEFT_SECONDS:g} s after": sum(kill.alive for kill in kills),
         "equal": all(case["equal"] for case in cases.values()),
         "failures": [f"{name}: {failure}" for name, case in cases.items() for failure in case["failures"]],
@@ -103,7 +103,7 @@ def main() -> int:
 
 
 class Case:
-    """One way to train: a run in peace, and runs that are killed."""
+    """One way to train: an undisturbed run, and runs that are killed."""
 
     def __init__(self, name: str, config: str, fields: Mapping[str, Any], folder: pathlib.Path):
         """Takes the name of a config file and the fields that it changes."""
@@ -116,7 +116,7 @@ class Case:
 
     def try_out(self, quota: int, rng: random.Random) -> dict[str, Any]:
         """Returns what came of `quota` kills; a run that ends before it had its share is followed by another."""
-        memory = launches.shared_memory()
+        memory = launches.list_shared_memory()
         quiet = Workdir(self._folder / "quiet")
         launch = Launch(self._words, quiet)
         if launch.wait(None) != 0:
@@ -126,33 +126,33 @@ class Case:
         while len(self.kills) < quota and not self.failures:
             rounds += 1
             run = Workdir(self._folder / f"killed-{rounds}")
-            self._disturb(run, Peace(quiet, seconds), quota - len(self.kills), rng)
+            self._disturb(run, UndisturbedRun(quiet, seconds), quota - len(self.kills), rng)
             self.failures += [] if self.failures else differences(expected, digests(run.folder))
         equal = not self.failures
         for watcher in self._watchers:
             watcher.join()
         self.failures += [f"{kill.alive} processes outlived {kill}" for kill in self.kills if kill.alive]
-        if left := launches.left_behind(memory):
+        if left := launches.find_left_behind(memory):
             self.failures.append(f"left behind in {launches.SHARED_MEMORY}: {', '.join(left)}")
         return {
             "kills": len(self.kills),
             "runs that were killed": rounds,
-            "steps": quiet.row()["step"],
+            "steps": quiet.last_row()["step"],
             "seconds in peace": round(seconds, 1),
             "equal": equal,
             "sha256": expected,
             "failures": self.failures,
         }
 
-    def _disturb(self, run: Workdir, peace: Peace, quota: int, rng: random.Random) -> None:
+    def _disturb(self, run: Workdir, undisturbed: UndisturbedRun, quota: int, rng: random.Random) -> None:
         """Launches a run until it ends, and kills it up to `quota` times on the way, spread over its steps."""
         aims = list(launches.TURNS) * (quota // len(launches.TURNS) + 1)
         rng.shuffle(aims)
         before: Kill | None = None
         for i, aim in enumerate([*aims[: quota - 1], "end", None]):
             launch = Launch(self._words, run)
-            target = int((i + rng.random()) / quota * peace.last_step)
-            exit_code = launch.wait(launches.make_trigger(aim, launch, peace, target, rng) if aim else None)
+            target = int((i + rng.random()) / quota * undisturbed.last_step)
+            exit_code = launch.wait(launches.make_trigger(aim, launch, undisturbed, target, rng) if aim else None)
             if exit_code is None:
                 launch.kill()
             self._check(launch, exit_code, before)
@@ -162,9 +162,9 @@ class Case:
                 case=self._name,
                 aim=aim,
                 seconds=round(launch.age(), 2),
-                phase=launch.phase(peace),
-                step=run.row()["step"],
-                saved=run.saved(),
+                phase=launch.phase(undisturbed),
+                step=run.last_row()["step"],
+                saved=run.saved_step(),
             )
             self.kills.append(before)
             self._watchers.append(threading.Timer(launches.LEFT_SECONDS, launches.count_alive, (before, launch.mark)))
@@ -174,9 +174,9 @@ class Case:
         """Notes where a launch went on after the kill before it, and what is wrong with it."""
         log = launch.log()
         if before:
-            before.went_on_at = before.saved if "Nothing to do" in log else launches.went_on_at(log)
-            if before.went_on_at not in (None, before.saved):
-                self.failures.append(f"a launch went on at step {before.went_on_at} after {before}")
+            before.resumed_at = before.saved if "Nothing to do" in log else launches.read_resumed_step(log)
+            if before.resumed_at not in (None, before.saved):
+                self.failures.append(f"a launch went on at step {before.resumed_at} after {before}")
         if exit_code or "is damaged" in log:
             self.failures.append(f"exit code {exit_code}, and the last words: {log[-1000:]}")
 

@@ -1,6 +1,6 @@
-"""Owns launches of main.py that can be killed: when, what each was at, where the next goes on, what it leaves behind.
+"""Launches of main.py that can be killed: when, in which phase, where the next one resumes, what it leaves behind.
 
-Refuses to judge: chaos.py does.
+Whether a run survives its kills as it should is decided in chaos.py.
 """
 
 import contextlib
@@ -19,19 +19,19 @@ from typing import Any
 import psutil
 
 ROOT = pathlib.Path(__file__).parents[1]
-SHARED_MEMORY = pathlib.Path("/dev/shm")  # of Linux; elsewhere there is nothing to see
-MARK = "RETHINK_CHAOS"  # the environment variable that tells a launch's processes
+SHARED_MEMORY = pathlib.Path("/dev/shm")  # of Linux; elsewhere nothing is found
+MARK = "RETHINK_CHAOS"  # the environment variable that marks a launch's processes
 POLL_SECONDS = 0.005
-LEFT_SECONDS = 10.0  # so long after a kill, what the killed launch started is looked for
+LEFT_SECONDS = 10.0  # so long after a kill, processes of the killed launch are looked for
 HUNG_SECONDS = 1800.0
 
 
-AIMS = {  # what is waited for -> a random time up to so many seconds passes before the kill
-    "anywhere": None,  # of the whole time of the undisturbed run
+AIMS = {  # phase to hit -> seconds: once it is seen, a random time up to so many passes before the kill
+    "anywhere": None,  # the whole time of the undisturbed run
     "save": 0.02,
     "step": 0.02,
     "evaluation": 0.05,
-    "start": None,  # of the time until the first row
+    "start": None,  # the time until the first row
     "end": 1.5,  # of the run; its figures are drawn then
 }
 TURNS = ("anywhere", "save", "step", "save", "start", "evaluation")  # shuffled; the last kill of a run is at its "end"
@@ -42,10 +42,10 @@ class Kill:
     """One SIGKILL.
 
     Attributes:
-      case: what ran; aim: what was waited for; seconds: since the launch.
-      phase: what it hit, as far as the files tell; step: of the last row, -1 where there is none.
+      case: what ran; aim: the phase to hit; seconds: since the launch.
+      phase: that which was hit, as far as the files show; step: of the last row, -1 where there is none.
       saved: the step of the newest whole checkpoint, 0 before the first.
-      went_on_at: the step that the next launch went on at; None where that one was killed before it said so.
+      resumed_at: the step at which the next launch resumed; None where that one was killed before it printed it.
       alive: processes of the launch that were alive LEFT_SECONDS later.
     """
 
@@ -55,62 +55,62 @@ class Kill:
     phase: str
     step: int
     saved: int
-    went_on_at: int | None = None
+    resumed_at: int | None = None
     alive: int = 0
 
 
 class Workdir:
-    """What the files of a run tell."""
+    """The directory of a run, as its files show it."""
 
     def __init__(self, folder: pathlib.Path):
         self.folder = folder
         self.launches = 0
 
-    def row(self) -> dict[str, Any]:
+    def last_row(self) -> dict[str, Any]:
         """Returns the last whole row."""
         path = self.folder / "metrics.jsonl"
         lines = path.read_bytes().split(b"\n") if path.exists() else []
         return json.loads(lines[-2]) if len(lines) > 1 else {"kind": "", "step": -1}
 
-    def saved(self) -> int:
+    def saved_step(self) -> int:
         """Returns the step of the newest whole checkpoint, 0 before the first."""
         return max((int(path.name) for path in self.folder.glob("checkpoints/*") if path.name.isdigit()), default=0)
 
-    def drafts(self) -> set[tuple[str, int]]:
+    def unfinished_saves(self) -> set[tuple[str, int]]:
         """Returns (name, time of change) of the saves that did not end, those of earlier launches as well."""
-        found = set()
+        saves = set()
         for path in self.folder.glob("checkpoints/*.orbax-checkpoint-tmp*"):
             with contextlib.suppress(FileNotFoundError):
-                found.add((path.name, path.stat().st_mtime_ns))
-        return found
+                saves.add((path.name, path.stat().st_mtime_ns))
+        return saves
 
-    def begun(self) -> int:
-        """Returns when the manifest was written last, 0 where it was not."""
+    def manifest_time(self) -> int:
+        """Returns when the manifest was last written, in ns; 0 where it was not."""
         path = self.folder / "manifest.json"
         return path.stat().st_mtime_ns if path.exists() else 0
 
 
-class Peace:
-    """What the undisturbed run was like."""
+class UndisturbedRun:
+    """The length of the undisturbed run, and its steps."""
 
     def __init__(self, run: Workdir, seconds: float):
         """Takes the seconds of the whole run."""
-        self.seconds, self.last_step = seconds, run.row()["step"]
+        self.seconds, self.last_step = seconds, run.last_row()["step"]
         self.evaluate_every = json.loads((run.folder / "manifest.json").read_text())["plan"]["evaluate_every"]
         timings = [json.loads(line)["seconds"] for line in (run.folder / "timings.jsonl").read_text().splitlines()]
         self.start_seconds = seconds - (timings[-1] - timings[0])
 
 
 class Launch:
-    """A process of main.py, and what the directory of its run held when it was started."""
+    """A process of main.py, and what was in the directory of its run when it was started."""
 
     def __init__(self, words: Sequence[str], run: Workdir):
         run.folder.parent.mkdir(exist_ok=True)
         run.launches += 1
         self.mark = f"{run.folder} {run.launches}"
         self._run, self._log = run, run.folder.with_name(f"{run.folder.name}-{run.launches}.txt")
-        self._begun_before, self._drafts_before = run.started(), run.drafts()
-        self._saved_before = run.saved() or -1
+        self._manifest_time_before, self._saves_before = run.manifest_time(), run.unfinished_saves()
+        self._saved_before = run.saved_step() or -1
         self._end: float | None = None
         self._start = time.monotonic()
         places = [f"--config.hardware.compilation_cache={run.folder}-compiled", f"--workdir={run.folder}"]
@@ -153,46 +153,48 @@ class Launch:
 
     def step(self) -> int:
         """Returns the step of its last row, -1 before its first."""
-        row = self._run.row()["step"]
-        return row if self._begun() and row > self._saved_before else -1
+        step = self._run.last_row()["step"]
+        return step if self._has_records() and step > self._saved_before else -1
 
-    def phase(self, peace: Peace) -> str:
-        """Returns what it is at, as far as the files tell."""
-        row = self._run.row()
-        evaluates = row["step"] % peace.evaluate_every == 0 or row["step"] == peace.last_step
-        if not self._begun():
+    def phase(self, undisturbed: UndisturbedRun) -> str:
+        """Returns the phase that it is in, as far as the files show."""
+        row = self._run.last_row()
+        evaluates = row["step"] % undisturbed.evaluate_every == 0 or row["step"] == undisturbed.last_step
+        if not self._has_records():
             return "start"
-        if not self._run.drafts() <= self._drafts_before:
+        if not self._run.unfinished_saves() <= self._saves_before:
             return "save"
-        if row["kind"] == "evaluation" and row["step"] == peace.last_step:
+        if row["kind"] == "evaluation" and row["step"] == undisturbed.last_step:
             return "end"
         if self.step() < 0:
             return "before the first row"
         return "evaluation" if row["kind"] == "train" and evaluates else "step"
 
-    def _begun(self) -> bool:
-        """Returns whether it has come to write records."""
-        return self._run.started() != self._begun_before
+    def _has_records(self) -> bool:
+        """Returns whether it has begun to write records."""
+        return self._run.manifest_time() != self._manifest_time_before
 
 
-def make_trigger(aim: str, launch: Launch, peace: Peace, target: int, rng: random.Random) -> Callable[[], bool]:
-    """Returns the function that says when to kill a launch; an `aim` at files is taken from step `target` on."""
-    whole = {"anywhere": peace.seconds, "start": peace.start_seconds}
+def make_trigger(
+    aim: str, launch: Launch, undisturbed: UndisturbedRun, target: int, rng: random.Random
+) -> Callable[[], bool]:
+    """Returns the function that is true when it is time to kill; a phase seen in files counts from step `target` on."""
+    whole = {"anywhere": undisturbed.seconds, "start": undisturbed.start_seconds}
     seconds = rng.uniform(0, whole.get(aim) or AIMS[aim])
-    seen: list[float] = []  # the age at which the aim was met
+    hits: list[float] = []  # the age at which the phase was seen first
 
-    def now() -> bool:
+    def is_time() -> bool:
         if aim in whole:
             return launch.age() >= seconds
-        if not seen and launch.step() >= target and launch.phase(peace) == aim:
-            seen.append(launch.age())
-        return bool(seen) and launch.age() >= seen[0] + seconds
+        if not hits and launch.step() >= target and launch.phase(undisturbed) == aim:
+            hits.append(launch.age())
+        return bool(hits) and launch.age() >= hits[0] + seconds
 
-    return now
+    return is_time
 
 
-def went_on_at(log: str) -> int | None:
-    """Returns the step at which a launch went on, 0 where it started anew, None where it does not say so."""
+def read_resumed_step(log: str) -> int | None:
+    """Returns the step at which a launch resumed, 0 where it started anew, None where its log has neither."""
     resumed = re.search(r"^Resumed at step ([\d,]+)\.", log, re.MULTILINE)
     if resumed:
         return int(resumed[1].replace(",", ""))
@@ -208,16 +210,16 @@ def count_alive(kill: Kill, mark: str) -> None:
                 process.kill()
 
 
-def shared_memory() -> set[str]:
+def list_shared_memory() -> set[str]:
     """Returns the names of all shared memory and semaphores of Python's."""
     return {path.name for path in SHARED_MEMORY.glob("*") if path.name.startswith(("psm_", "sem.mp-"))}
 
 
-def left_behind(before: set[str]) -> list[str]:
+def find_left_behind(before: set[str]) -> list[str]:
     """Returns what is new in the shared memory, stays there, and belongs to no living process."""
-    new = shared_memory() - before
+    new = list_shared_memory() - before
     time.sleep(2)  # what other programs hand over just now is gone by then
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             new -= {pathlib.Path(part.path).name for part in process.memory_maps()}
-    return sorted(new & shared_memory())
+    return sorted(new & list_shared_memory())

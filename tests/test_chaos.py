@@ -79,7 +79,7 @@ def test_a_file_that_is_missing_or_left_over_is_seen(ended, copied):
     [("Run: ...\nResumed at step 1,234.\nstep 1240/", 1234), ("Run: ...\nstep 0/100  epoch", 0), ("Run: ...\n", None)],
 )
 def test_where_a_launch_resumed_stands_in_its_log(log, step):
-    assert launches.went_on_at(log) == step
+    assert launches.read_resumed_step(log) == step
 
 
 @pytest.mark.slow
