@@ -41,19 +41,10 @@ import sys
 
 from absl import app, flags
 
-from configs import base
 from rethink.experiment.run import Launch, check_config, read_processes, read_step_range, run_experiment, run_group
+from rethink.schema import flags as command_line
 from rethink.schema import grid, validation
 from rethink.schema.errors import EXIT_MISTAKE, UserError, exit_code_of
-from rethink.schema.flags import (
-    HELP_FLAGS,
-    configure_logging,
-    define_config,
-    describe_flags,
-    overridden_fields,
-    parse_flags,
-    refuse_arguments,
-)
 from rethink.sweeps.executors.tasks import RunFunctions
 from rethink.sweeps.reproduce import run_sweep_or_suite
 from rethink.sweeps.run import init_distributed
@@ -63,25 +54,23 @@ DEFAULT = pathlib.Path(__file__).parent / "configs" / "digits_random.py"
 
 def launch() -> None:
     """Reads the flags and runs the experiment; a user's mistake ends in one line and exit code 2."""
-    configure_logging()
+    command_line.configure_logging()
     try:
-        config = define_config(sys.argv[1:], str(DEFAULT))
+        config = command_line.define_config(sys.argv[1:], str(DEFAULT))
         workdir = flags.DEFINE_string("workdir", None, "Directory of the run. Default: runs/NAME-HASH, by the config.")
         profile = flags.DEFINE_string("profile_steps", None, "FIRST,LAST: writes a profiler's trace of these steps.")
         coordinator = flags.DEFINE_string("coordinator", None, "HOST:PORT of the first of several processes.")
         count = flags.DEFINE_integer("num_processes", None, "How many processes share the run.")
         index = flags.DEFINE_integer("process_id", None, "Which of them this is, from 0.")
-        if HELP_FLAGS & set(sys.argv[1:]):
-            print(describe_flags(__doc__, base.get_config()))
-            return
+        command_line.show_help(sys.argv[1:], __doc__, str(DEFAULT))
 
         def main(arguments: list[str]) -> int:
-            refuse_arguments(arguments)
+            command_line.refuse_arguments(arguments)
             launched = Launch(
                 processes=read_processes(coordinator.value, count.value, index.value),
                 profile_steps=read_step_range(profile.value),
             )
-            overridden = overridden_fields()
+            overridden = command_line.overridden_fields()
             folder = workdir.value or f"runs/{config.value.name}-{validation.digest(config.value, overridden)}"
             if config.value.experiments or grid.is_sweep(config.value):
                 quiet = dataclasses.replace(launched, quiet=True)
@@ -92,7 +81,7 @@ def launch() -> None:
                 return run_sweep_or_suite(config.value, overridden, folder, functions)
             return run_experiment(config.value, folder, launched)
 
-        app.run(main, flags_parser=parse_flags)
+        app.run(main, flags_parser=command_line.parse_flags)
     except UserError as error:
         print(f"Error: {error}", file=sys.stderr)
         sys.exit(EXIT_MISTAKE)

@@ -24,7 +24,7 @@ from rethink.schema.errors import UserError, unknown_name
 from rethink.schema.fields import FIELDS, Field
 
 SCHEMA = ("base", "analyses")  # files of configs/ that hold fields, not an experiment
-HELP_FLAGS = {"--help", "-help", "-h"}
+_HELP_FLAGS = {"--help", "-help", "-h"}
 _COLUMNS = 100  # of the help text
 _KINDS = {int: "whole number", float: "number", bool: "True or False", str: "text", dict: "section"}
 _log = logging.getLogger(__name__)
@@ -113,13 +113,21 @@ def refuse_arguments(arguments: list[str]) -> None:
         raise UserError(f"'{arguments[1]}' is no flag: did you mean --config={arguments[1]}?")
 
 
-def describe_flags(usage: str, defaults: ConfigDict) -> str:
-    """Returns the text of `--help`: the usage, the flags, and every field of a config with its default.
+def show_help(argv: list[str], usage: str, default: str) -> None:
+    """Prints the help and exits with 0, if one of the words in `argv` asks for it.
 
     Args:
       usage: the text that comes first.
-      defaults: the config of configs/base.py.
+      default: as in `define_config`.
     """
+    if _HELP_FLAGS.intersection(argv):
+        base = runpy.run_path(str(pathlib.Path(default).parent / "base.py"))
+        print(_describe_flags(usage, base["get_config"]()))
+        sys.exit(0)
+
+
+def _describe_flags(usage: str, defaults: ConfigDict) -> str:
+    """Returns the usage, the flags, and every field of a config with what it may hold and its default."""
     blocks = [usage.strip(), "\nFlags:"]
     for flag in flags.FLAGS.get_key_flags_for_module(sys.argv[0]):
         if flag.name != "config":
