@@ -259,7 +259,7 @@ def test_the_executor_is_a_field_of_sweeps_and_not_of_their_runs(in_processes):
     (before,) = grid.expand_grid(make_sweep(true=TRUE))
     assert validation.to_json(run.config) != validation.to_json(in_processes(true=TRUE))
     assert (run.config.executor, run.config.jobs) == (before.config.executor, before.config.jobs) == ("sequential", 0)
-    with pytest.raises(UserError, match="executor='processes' is for tables"):
+    with pytest.raises(UserError, match="executor='processes' is for sweeps"):
         check_config(in_processes())
     with pytest.raises(UserError, match="jobs=2 would change nothing with executor='sequential'"):
         check_config(in_processes(true=TRUE, executor="sequential"))
