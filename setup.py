@@ -1,4 +1,4 @@
-"""Installs the laboratory. What each dependency is for stands in BUILD_NOTES.md."""
+"""Installs the package. What each dependency is for: BUILD_NOTES.md."""
 
 import pathlib
 
@@ -10,7 +10,7 @@ TEST = [*PAGE, "playwright", "pytest", "pytest-xdist", "hypothesis", "ruff", "my
 setup(
     name="rethink",
     version="0.1.0",
-    description="A laboratory for what neural networks memorize and what they learn (Zhang et al., 2017).",
+    description="Experiments on what neural networks memorize and what they learn (Zhang et al., 2017).",
     long_description=pathlib.Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
@@ -25,15 +25,18 @@ setup(
         "grain>=0.2.18",
         "importlib_resources",
         "jax>=0.10",
+        "jinja2>=3.1",
         "matplotlib>=3.9",
         "ml_collections>=1.1",
         "numpy>=2",
         "optax>=0.2.8",
         "orbax-checkpoint>=0.12",
+        "pandas>=2.2",
         "pillow>=11",
         "rich>=13",
         "scikit-learn>=1.5",
         "scipy",
+        "tabulate>=0.9",
         "tensorboardX>=2.6",
         "tensorflow-datasets>=4.9.10",
     ],
