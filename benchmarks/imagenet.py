@@ -1,6 +1,6 @@
 """Owns one question: how fast is ImageNet read and augmented at 299 pixels, and how long is an epoch of all of it?
 
-    python -m benchmarks.imagenet --data_dir=DIR > docs/imagenet_loader.json
+    python -m benchmarks.imagenet --data_dir=DIR > docs/results/imagenet_loader.json
 
 Images per second of the loader alone (read, JPEG decode, resize to 342, centre square) for 0, 1 and 2 workers, in
 turns; and of the augmentation alone, as the devices do it, on this CPU.
@@ -53,10 +53,10 @@ def measure(arguments: argparse.Namespace) -> dict[str, list[float]]:
     from rethink.data import batches, streaming
     from rethink.data.registry import open_dataset
     from rethink.regularization import augmentation
-    from rethink.sweeps.run import members
+    from rethink.schema.grid import expand_grid
 
-    (member,) = members(table2.get_config("true-aug"))
-    config = member.config
+    (run,) = expand_grid(table2.get_config("true-aug"))
+    config = run.config
     config.data.dir = arguments.data_dir
     data = open_dataset(config.data)
     rows = functools.partial(

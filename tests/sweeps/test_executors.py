@@ -279,9 +279,7 @@ def test_the_experiments_of_a_suite_share_its_executor(in_processes, scripts, tm
         "sequential",
         0,
     )
-    with pytest.raises(
-        UserError, match="experiments.two.jobs can't differ between experiments: set config.jobs"
-    ):
+    with pytest.raises(UserError, match="experiments.two.jobs can't differ between experiments: set config.jobs"):
         expand_suite(suite, ["experiments.two.jobs"])
     scripts["a"], scripts["two"] = "print('a')", "raise SystemExit(3)"
     functions = RunFunctions(None, None, check_config, writes=False)
