@@ -91,7 +91,8 @@ def with_rethink(rows: np.ndarray, targets: np.ndarray, others: np.ndarray) -> t
 
     kernel = kernel_matrix.Kernel("gaussian", GAMMA)
     solved = interpolation.fit_matrix(kernel_matrix.make_matrix(kernel, rows), targets, ridge=0.0, condition=False)
-    return interpolation.predict_rows(solved, kernel, rows, others), lambda: solved.fitted
+    predictions = interpolation.predict_matrix(solved, kernel_matrix.make_matrix(kernel, others, rows))
+    return predictions, lambda: solved.fitted
 
 
 def with_scikit_learn(rows: np.ndarray, targets: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, Values]:

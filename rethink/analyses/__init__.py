@@ -1,6 +1,6 @@
-"""Owns the table of studies: what the paper proves and solves, each made on a data set and recorded like a run.
+"""Analyses: what the paper proves and solves, each computed on one data set and recorded as a run is.
 
-Refuses to train: a study that needs networks is handed the function that trains them.
+Networks are not trained here: an analysis that needs some is handed the function that trains them.
 """
 
 from collections.abc import Callable
@@ -9,9 +9,10 @@ from typing import Any
 from rethink.analyses import capacity, kernel, linear, theorem1
 from rethink.analyses.analysis import Analysis
 
+# kind -> function that computes and records the analysis, and returns the summary of the run.
 ANALYSES: dict[str, Callable[[Analysis], dict[str, Any]]] = {
-    "theorem1": theorem1.run,
-    "linear": linear.run,
-    "capacity": capacity.run,
-    "kernel": kernel.run,
+    "theorem1": theorem1.analyze_theorem1,
+    "linear": linear.analyze_linear_models,
+    "capacity": capacity.analyze_capacity,
+    "kernel": kernel.analyze_kernel_model,
 }

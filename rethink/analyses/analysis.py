@@ -1,6 +1,6 @@
-"""Owns what every study shares: the examples it is made on, in host memory, and where its results go.
+"""What every analysis is handed: the examples in host memory, the screen, and the record that results go to.
 
-Refuses theory: what is computed stands in theory/, and a file beside this one says of what.
+Nothing is computed here: theory/ does, and a file beside this one joins a chapter of it to data and records.
 """
 
 from collections.abc import Callable
@@ -16,11 +16,11 @@ from rethink.results import records
 from rethink.results.progress import StageProgress
 from rethink.schema.errors import UserError
 
-BLOCK = 5000  # images seen at a time
+BLOCK = 5000  # images preprocessed at a time
 
 
 class TrainedRun(NamedTuple):
-    """What a study learns of a training run: its manifest's summary, its parameters at the end and at the start."""
+    """A training run that has ended: its manifest's summary, its parameters at the end and at the start."""
 
     summary: dict[str, Any]
     params: Any
@@ -28,7 +28,7 @@ class TrainedRun(NamedTuple):
 
 
 class Analysis(NamedTuple):
-    """What a study is handed.
+    """What an analysis works on.
 
     Attributes:
       config: of the run.
@@ -46,28 +46,28 @@ class Analysis(NamedTuple):
     stages: StageProgress
     train: Callable[[ConfigDict, str], TrainedRun]
 
-    def rows(self, split: str) -> np.ndarray:
-        """Returns the images of a split as the section `preprocess` has them seen: float32 [n, features]."""
-        asked, images = self.config.preprocess, self.splits[split].images
+    def read_rows(self, split: str) -> np.ndarray:
+        """Returns the images of a split, preprocessed as for a network in evaluation: float32 [n, features]."""
+        settings, images = self.config.preprocess, self.splits[split].images
         blocks = [
             np.asarray(
-                preprocessing.preprocess_images(jnp.asarray(block), crop=asked.crop, whitening=asked.whiten)
+                preprocessing.preprocess_images(jnp.asarray(block), crop=settings.crop, whitening=settings.whiten)
             ).reshape(len(block), -1)
             for block in np.split(images, range(BLOCK, len(images), BLOCK))
         ]
         return np.concatenate(blocks)
 
     def require_raw_pixels(self, what: str) -> None:
-        """Refuses a view of the images that would not be looked at.
+        """Refuses a preprocessing of the images that would have no effect.
 
         Raises:
-          UserError: the section `preprocess` asks for one.
+          UserError: the section `preprocess` sets one.
         """
-        asked = self.config.preprocess
-        if asked.crop or asked.whiten != "none":
+        settings = self.config.preprocess
+        if settings.crop or settings.whiten != "none":
             raise UserError(
-                f"preprocess.crop={asked.crop} and preprocess.whiten='{asked.whiten}' have no effect here, as {what} "
-                "takes the pixels as stored: set them to 0 and 'none'."
+                f"preprocess.crop={settings.crop} and preprocess.whiten='{settings.whiten}' have no effect here, as "
+                f"{what} takes the pixels as stored: set them to 0 and 'none'."
             )
 
 

@@ -1,17 +1,18 @@
-"""Owns the study of table 3: a kernel model that interpolates a whole data set, on pixels or on features of them.
+"""The analysis of table 3 (section 5): a kernel model that interpolates a whole data set, on pixels or on features.
 
-Refuses theory: it joins theory/interpolation.py, choice.py and the feature maps to a data set and to records.
+It joins theory/kernels to a data set and to records, and has no theory of its own.
 """
 
+import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from rethink.analyses.analysis import Analysis, one_hot
 from rethink.results import progress
-from rethink.schema.errors import UserError
+from rethink.schema.errors import UserError, pick
 from rethink.theory import memory
 from rethink.theory.kernels import (
     cholesky,
@@ -24,176 +25,201 @@ from rethink.theory.kernels import (
 )
 from rethink.theory.kernels.kernel_matrix import BlockMatrix, Kernel
 
-FEATURES = ("pixels", "gabor", "random_convolutions")
 GIB = 2**30
+CERTIFICATE = ("ridge", "residual", "train_residual", "residuals", "norm", "condition", "smallest_pivot")
+
+Rows = Callable[[Analysis, str], np.ndarray]  # (analysis, split) -> float32 [n, features]
 
 
-class Parts(NamedTuple):
-    """Examples that a model is fitted to and examples that it is tried on: rows of "train" or of "test"."""
+class Features(NamedTuple):
+    """What a kernel model is made of, by kind.
 
-    fitted: np.ndarray
-    fitted_labels: np.ndarray
-    tried: np.ndarray
-    tried_labels: np.ndarray
+    Attributes:
+      hold_out: (analysis, examples) -> train in two parts, for the choice of gamma and ridge.
+      make_matrices: (analysis, kernel, ridge) -> the kernel's matrices of train, and between test and train.
+      are_held: whether the features are; of those that are too many, inner products are kept beside their factor.
+    """
 
-
-class Matrices(NamedTuple):
-    """The kernel's matrix among the examples that are fitted, and between those that are tried and them."""
-
-    gram: BlockMatrix
-    cross: BlockMatrix
+    hold_out: Callable[[Analysis, int], model_selection.HeldOut]
+    make_matrices: Callable[[Analysis, Kernel, float], tuple[BlockMatrix, BlockMatrix]]
+    are_held: bool
 
 
-def run(study: Analysis) -> dict[str, Any]:
-    """Chooses gamma and ridge, interpolates train and predicts test; returns the summary of the run.
+def analyze_kernel_model(analysis: Analysis) -> dict[str, Any]:
+    """Returns the summary of the run: gamma and ridge as chosen, the certificate of the model, and its test error.
 
     Raises:
-      UserError: as theory/interpolation.py and choice.py.
+      UserError: too little memory, and as theory/kernels.
     """
-    asked, report = study.config.kernel, study.stages.report
-    train, test = study.splits["train"], study.splits["test"]
-    if asked.gamma and len(asked.ridges) > 1:
+    settings, report = analysis.config.kernel, analysis.stages.report
+    train, test = analysis.splits["train"], analysis.splits["test"]
+    features = pick(FEATURES, settings.features, "kernel.features")
+    if settings.gamma and len(settings.ridges) > 1:
         raise UserError(
-            f"kernel.gamma={asked.gamma:g} with kernel.ridges={asked.ridges} leaves open which: give one ridge, or "
-            "--config.kernel.gamma=0.0 to choose both."
+            f"kernel.gamma={settings.gamma:g} with kernel.ridges={settings.ridges} leaves open which: give one ridge, "
+            "or --config.kernel.gamma=0.0 to choose both."
         )
-    accumulated = asked.features == "random_convolutions"
-    needed = cholesky.predict_fit_bytes(
-        len(train.ids),
-        tile=asked.tile,
-        dimensions=0 if accumulated else math.prod(train.images.shape[1:]),
-        targets=study.num_classes,
-        halves=2 if accumulated else 1,
-    )
-    memory.require_memory("A kernel model", needed, len(train.ids), power=2)
-    whole = Parts(train.images, train.labels, test.images, test.labels)
-    chosen = None if asked.gamma else _choose(study)
-    kernel = _kernel(study, asked.gamma) if chosen is None else chosen.kernel
-    ridge = asked.ridges[0] if chosen is None else chosen.ridge
-    if accumulated:
-        products = _accumulate(study, whole)
-        matrices = Matrices(
-            gram_accumulation.make_train_matrix(kernel, products), gram_accumulation.make_cross_matrix(kernel, products)
-        )
-    else:
-        fitted, tried = (_rows(study, name) for name in ("train", "test"))
-        if not ridge:
-            kernel_matrix.check_distinct(fitted)
-        matrices = Matrices(kernel_matrix.make_matrix(kernel, fitted), kernel_matrix.make_matrix(kernel, tried, fitted))
-    targets = one_hot(train.labels, study.num_classes)
-    solved = interpolation.fit_matrix(matrices.gram, targets, ridge=ridge, tile=asked.tile, progress=report)
-    values = interpolation.predict_matrix(solved, matrices.cross, tile=asked.tile, progress=report)
-    study.record.save_arrays("solution", alpha=solved.alpha, train_ids=train.ids)
-    train_error = interpolation.compute_error_rate(solved.fitted, train.labels)
-    test_error = interpolation.compute_error_rate(values, test.labels)
-    evaluation = {"train_accuracy": 1 - train_error, "test_accuracy": 1 - test_error, "test_error": test_error}
-    certificate = {
-        name: getattr(solved, name)
-        for name in ("ridge", "residual", "train_residual", "residuals", "norm", "condition", "smallest_pivot")
-    }
+    _require_memory(analysis, features)
+
+    # Choose gamma and ridge, where they are not given.
+    kernel = Kernel(settings.name, settings.gamma or 1.0, settings.degree, settings.offset)
+    ridge, choice = settings.ridges[0], None
+    if not settings.gamma:
+        choice = _choose_kernel(analysis, features, kernel)
+        kernel, ridge = choice.kernel, choice.ridge
+
+    # Solve.
+    gram, cross = features.make_matrices(analysis, kernel, ridge)
+    targets = one_hot(train.labels, analysis.num_classes)
+    solution = interpolation.fit_matrix(gram, targets, ridge=ridge, progress=report)
+    predictions = interpolation.predict_matrix(solution, cross, progress=report)
+
+    # Certify: every label of train reproduced, and what that is worth on test.
+    train_error = interpolation.compute_error_rate(solution.fitted, train.labels)
+    test_error = interpolation.compute_error_rate(predictions, test.labels)
+
+    # Record.
+    analysis.record.save_arrays("solution", alpha=solution.alpha, train_ids=train.ids)
+
+    # Summary.
     rows = [
         ("kernel", f"{kernel}, ridge {ridge:g}"),
-        ("features", asked.features),
+        ("features", settings.features),
         ("test error", f"{100 * test_error:.2f}%"),
         ("train error", f"{100 * train_error:.2f}%"),
-        ("largest train residual", f"{solved.train_residual:.1e}"),
-        ("norm sqrt(trace(alpha' K alpha))", f"{solved.norm:.1f}"),
-        ("condition of the kernel matrix, at least", f"{solved.condition:.3g}"),
-        ("peak memory", f"{solved.peak_bytes / GIB:.2f} GiB"),
-        *((f"  {stage}", progress.format_duration(seconds)) for stage, seconds in solved.seconds.items()),
+        ("largest train residual", f"{solution.train_residual:.1e}"),
+        ("norm sqrt(trace(alpha' K alpha))", f"{solution.norm:.1f}"),
+        ("condition of the kernel matrix, at least", f"{solution.condition:.3g}"),
+        ("peak memory", f"{solution.peak_bytes / GIB:.2f} GiB"),
+        *((f"  {stage}", progress.format_duration(seconds)) for stage, seconds in solution.seconds.items()),
     ]
     return {
-        "evaluation": evaluation,
-        "kernel": {**kernel._asdict(), "features": asked.features},
-        "certificate": certificate,
-        "stage_seconds": solved.seconds,
-        "peak_bytes": solved.peak_bytes,
-        "choice": None if chosen is None else _as_json(chosen),
+        "evaluation": {"train_accuracy": 1 - train_error, "test_accuracy": 1 - test_error, "test_error": test_error},
+        "kernel": {**kernel._asdict(), "features": settings.features},
+        "certificate": {name: getattr(solution, name) for name in CERTIFICATE},
+        "stage_seconds": solution.seconds,
+        "peak_bytes": solution.peak_bytes,
+        "choice": None if choice is None else _choice_json(choice),
         "rows": rows,
     }
 
 
-def _kernel(study: Analysis, gamma: float) -> Kernel:
-    asked = study.config.kernel
-    return Kernel(asked.name, gamma or 1.0, asked.degree, asked.offset)
+def _require_memory(analysis: Analysis, features: Features) -> None:
+    train = analysis.splits["train"]
+    needed = cholesky.predict_fit_bytes(
+        len(train.ids),
+        tile=analysis.config.kernel.tile,
+        dimensions=math.prod(train.images.shape[1:]) if features.are_held else 0,
+        targets=analysis.num_classes,
+        halves=1 if features.are_held else 2,
+    )
+    memory.require_memory("A kernel model", needed, len(train.ids), power=2)
 
 
-def _choose(study: Analysis) -> model_selection.Choice:
+def _choose_kernel(analysis: Analysis, features: Features, kernel: Kernel) -> model_selection.Choice:
     """Returns gamma and ridge of the least error on a tenth of train that is held out."""
-    asked, train = study.config.kernel, study.splits["train"]
-    examples = min(asked.selection_examples, len(train.ids)) if asked.selection_examples else 0
-    shared = {"multiples": asked.multiples, "ridges": asked.ridges, "progress": study.stages.report}
-    if asked.features != "random_convolutions":
-        return model_selection.choose_kernel(
-            _rows(study, "train"),
-            train.labels,
-            study.num_classes,
-            _kernel(study, 0.0),
-            examples=examples,
-            seed=study.config.seed,
-            tile=asked.tile,
-            **shared,
-        )
-    fitted, held_out = model_selection.draw_held_out(len(train.ids), examples=examples, seed=study.config.seed)
-    parts = Parts(train.images[fitted], train.labels[fitted], train.images[held_out], train.labels[held_out])
-    return model_selection.choose_kernel_of_products(
-        _accumulate(study, parts),
-        parts.fitted_labels,
-        parts.tried_labels,
-        study.num_classes,
-        _kernel(study, 0.0),
-        **shared,
+    settings = analysis.config.kernel
+    return model_selection.choose_kernel(
+        features.hold_out(analysis, min(settings.selection_examples, len(analysis.splits["train"].ids))),
+        analysis.num_classes,
+        kernel,
+        multiples=settings.multiples,
+        ridges=settings.ridges,
+        progress=analysis.stages.report,
     )
 
 
-def _rows(study: Analysis, split: str) -> np.ndarray:
-    """Returns float32 [n, features] of a split."""
-    if study.config.kernel.features == "gabor":
-        study.require_raw_pixels("Gabor wavelets")
-        return gabor.compute_gabor_features(study.splits[split].images)
-    return study.rows(split)
+def _choice_json(choice: model_selection.Choice) -> dict[str, Any]:
+    """Returns a choice as JSON has it."""
+    trials = [trial._asdict() for trial in choice.trials]
+    return {**choice._asdict(), "kernel": str(choice.kernel), "trials": trials}
 
 
-def _accumulate(study: Analysis, parts: Parts) -> gram_accumulation.Accumulated:
-    """Returns the inner products of the features of a random convolutional net, a block of filters after the other."""
-    asked = study.config.kernel
-    study.require_raw_pixels("the random convolutional net")
-    products = gram_accumulation.start_products(len(parts.fitted), len(parts.tried), tile=asked.tile)
+# Features that are held: a row an example.
+
+
+def _read_gabor_rows(analysis: Analysis, split: str) -> np.ndarray:
+    analysis.require_raw_pixels("Gabor wavelets")
+    return gabor.compute_gabor_features(analysis.splits[split].images)
+
+
+def _hold_out_rows(read_rows: Rows, analysis: Analysis, examples: int) -> model_selection.HeldOut:
+    rows, labels = read_rows(analysis, "train"), analysis.splits["train"].labels
+    return model_selection.hold_out_rows(
+        rows, labels, examples=examples, seed=analysis.config.seed, tile=analysis.config.kernel.tile
+    )
+
+
+def _make_row_matrices(
+    read_rows: Rows, analysis: Analysis, kernel: Kernel, ridge: float
+) -> tuple[BlockMatrix, BlockMatrix]:
+    train, test, tile = read_rows(analysis, "train"), read_rows(analysis, "test"), analysis.config.kernel.tile
+    gram = kernel_matrix.make_matrix(kernel, train, tile=tile, distinct=not ridge)
+    return gram, kernel_matrix.make_matrix(kernel, test, train, tile=tile)
+
+
+# Features of a random convolutional net: too many to hold, so that their inner products are added up.
+
+
+def _hold_out_convolutions(analysis: Analysis, examples: int) -> model_selection.HeldOut:
+    train = analysis.splits["train"]
+    fitted, held_out = model_selection.draw_held_out(len(train.ids), examples=examples, seed=analysis.config.seed)
+    products = _accumulate_convolutions(analysis, train.images[fitted], train.images[held_out])
+    return model_selection.hold_out_products(products, train.labels[fitted], train.labels[held_out])
+
+
+def _make_convolution_matrices(analysis: Analysis, kernel: Kernel, ridge: float) -> tuple[BlockMatrix, BlockMatrix]:
+    images = (analysis.splits[name].images for name in ("train", "test"))
+    products = _accumulate_convolutions(analysis, *images)
+    return (
+        gram_accumulation.make_train_matrix(kernel, products),
+        gram_accumulation.make_cross_matrix(kernel, products),
+    )
+
+
+def _accumulate_convolutions(
+    analysis: Analysis, train_images: np.ndarray, test_images: np.ndarray
+) -> gram_accumulation.Accumulated:
+    """Returns the inner products of the features of images uint8, a block of filters after the other."""
+    settings = analysis.config.kernel
+    analysis.require_raw_pixels("the random convolutional net")
+    products = gram_accumulation.start_products(len(train_images), len(test_images), tile=settings.tile)
     done = 0
-    for net in _nets(study, parts.fitted):
-        fitted, tried = (convolutional_features.apply_net(net, images) for images in (parts.fitted, parts.tried))
-        convolutional_features.standardize_features(fitted, tried)
-        gram_accumulation.add_features(products, fitted, tried)
+    for net in _make_nets(analysis, train_images):
+        train, test = (convolutional_features.apply_net(net, images) for images in (train_images, test_images))
+        convolutional_features.standardize_features(train, test)
+        gram_accumulation.add_features(products, train, test)
         done += net.kernels.shape[3]
-        study.stages.report(f"filters on {len(parts.fitted):,} images", done, asked.filters)
+        analysis.stages.report(f"filters on {len(train_images):,} images", done, settings.filters)
     return products
 
 
-def _nets(study: Analysis, images: np.ndarray) -> Iterator[convolutional_features.RandomNet]:
+def _make_nets(analysis: Analysis, images: np.ndarray) -> Iterator[convolutional_features.RandomNet]:
     """Yields nets of `filter_block` filters each, whitened by patches of `images`."""
-    asked, seed = study.config.kernel, study.config.seed
+    settings, seed = analysis.config.kernel, analysis.config.seed
     whitening = convolutional_features.fit_whitening(
-        images, patch=asked.patch, count=asked.whitening_patches, seed=seed
+        images, patch=settings.patch, count=settings.whitening_patches, seed=seed
     )
-    for block, start in enumerate(range(0, asked.filters, asked.filter_block)):
+    for block, start in enumerate(range(0, settings.filters, settings.filter_block)):
         yield convolutional_features.make_net(
             images,
             whitening,
-            kind=asked.filter_kind,
-            filters=min(asked.filter_block, asked.filters - start),
-            threshold=asked.threshold,
-            stride=asked.stride,
+            kind=settings.filter_kind,
+            filters=min(settings.filter_block, settings.filters - start),
+            threshold=settings.threshold,
+            stride=settings.stride,
             seed=seed,
             block=block,
         )
 
 
-def _as_json(chosen: model_selection.Choice) -> dict[str, Any]:
-    """Returns a choice as JSON has it."""
-    return {
-        "kernel": str(chosen.kernel),
-        "ridge": chosen.ridge,
-        "trials": [trial._asdict() for trial in chosen.trials],
-        "fitted_examples": chosen.fitted_examples,
-        "held_out_examples": chosen.held_out_examples,
-    }
+def _make_row_features(read_rows: Rows) -> Features:
+    hold_out = functools.partial(_hold_out_rows, read_rows)
+    return Features(hold_out, functools.partial(_make_row_matrices, read_rows), are_held=True)
+
+
+FEATURES = {
+    "pixels": _make_row_features(Analysis.read_rows),
+    "gabor": _make_row_features(_read_gabor_rows),
+    "random_convolutions": Features(_hold_out_convolutions, _make_convolution_matrices, are_held=False),
+}

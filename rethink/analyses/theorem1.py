@@ -1,6 +1,6 @@
-"""Owns the study of theorem 1: a network of 2n + d weights that takes every label of a data set, certified.
+"""The analysis of theorem 1: builds a network of 2n + d weights that takes every label of a data set, and certifies it.
 
-Refuses theory: it joins theory/expressivity.py, certificates.py and depth.py to a data set and to records.
+It joins theory/theorem1 to a data set and to records, and has no theory of its own.
 """
 
 import time
@@ -9,173 +9,174 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ml_collections import ConfigDict
 
 from rethink import randomness
 from rethink.analyses.analysis import Analysis, one_hot
 from rethink.figures import theory
 from rethink.results import progress
+from rethink.schema.errors import pick
 from rethink.theory import memory
 from rethink.theory.theorem1 import certificates, depth, expressivity
 
-TARGETS = ("labels", "one_hot")
-BYTES_A_COORDINATE, BYTES_A_POINT = 21, 100  # of synthetic points at the peak, as measured for 1 to 4 million
+# name -> (labels int [n], number of classes) -> what the network is to take, float64 [n] or [n, classes].
+TARGETS = {
+    "labels": lambda labels, num_classes: labels.astype(np.float64),
+    "one_hot": one_hot,
+}
+BYTES_PER_COORDINATE, BYTES_PER_POINT = 21, 100  # of synthetic points at the peak, as measured for 1 to 4 million
+SHOWN_POINTS, STEPS_PER_GAP = 12, 64  # of the figure
 
 
-def run(study: Analysis) -> dict[str, Any]:
-    """Builds the network and certifies it; returns the summary of the run.
+def analyze_theorem1(analysis: Analysis) -> dict[str, Any]:
+    """Returns the summary of the run: certificates of the network and of those made of it (paper, section 4).
 
     Raises:
       UserError: too little memory, and as `expressivity.interpolate_points` and `depth.deepen_network`.
     """
-    asked, report = study.config.theorem1, study.stages.report
-    study.require_raw_pixels("theorem 1's network")
-    for size in asked.sizes:
-        needed = size * (asked.synthetic_dimensions * BYTES_A_COORDINATE + BYTES_A_POINT)
+    settings, report = analysis.config.theorem1, analysis.stages.report
+    analysis.require_raw_pixels("theorem 1's network")
+    for size in settings.sizes:
+        needed = size * (settings.synthetic_dimensions * BYTES_PER_COORDINATE + BYTES_PER_POINT)
         memory.require_memory("A network", needed, size, power=1, field="theorem1.sizes")
-    split, test = study.splits["train"], study.splits["test"]
-    points, targets = _flat(split.images), _targets(asked, split.labels, study.num_classes)
+
+    # Read.
+    (points, targets), (test_points, test_targets) = (_read_sample(analysis, split) for split in ("train", "test"))
+
+    # Solve, and record the network at once: what follows may take long.
     report("construction", 0, 1)
-    begun = time.monotonic()
-    network = expressivity.interpolate_points(
-        points, targets, seed=study.config.seed, threshold_position=asked.threshold_position
-    )
-    construction = time.monotonic() - begun
+    network, construction_seconds = _time_construction(analysis, points, targets)
     report("construction", 1, 1)
-    study.record.save_arrays(
+    analysis.record.save_arrays(
         "network", projection=network.projection, thresholds=network.thresholds, weights=network.weights
     )
+
+    # Certify: the network, and what becomes of it deeper, in float32, and for more points.
     report("evaluation at every point", 0, 1)
-    certified = certificates.certify_network(network, points, targets)
-    test_fit = certificates.measure_fit(network(_flat(test.images)), _targets(asked, test.labels, study.num_classes))
+    certificate = certificates.certify_network(network, points, targets)
+    fit, test_fit = certificate.fit, certificates.measure_fit(network(test_points), test_targets)
     report("evaluation at every point", 1, 1)
-    deep = [_certify_depth(study, network, count, points, targets) for count in asked.depths]
-    single = _precision(study, points, targets)
-    growth = [_measure_growth(study, size) for size in asked.sizes]
+    depths = [_certify_depth(analysis, network, count, points, targets) for count in settings.depths]
+    precisions = _measure_precisions(analysis, points, targets)
+    growth = [_measure_growth(analysis, size) for size in settings.sizes]
+
+    # Record the figure.
+    middle = len(network.thresholds) // 2
     curve = certificates.trace_curve(
-        network,
-        points,
-        targets,
-        first=len(network.thresholds) // 2,
-        count=min(12, len(network.thresholds) // 2 or 1),
-        per_gap=64,
+        network, points, targets, first=middle, count=min(SHOWN_POINTS, middle or 1), per_gap=STEPS_PER_GAP
     )
-    stem = study.record.subfolder("figures") / "theorem1"
-    theory.draw_theorem1(theory.Curve(*curve), growth, stem, title=study.config.name)
-    fit = certified.fit
+    stem = analysis.record.subfolder("figures") / "theorem1"
+    theory.draw_theorem1(theory.Curve(*curve), growth, stem, title=analysis.config.name)
+
+    # Summary.
     assert fit.labels_right is not None and test_fit.labels_right is not None  # targets are labels
     return {
         "evaluation": {
             "train_accuracy": fit.labels_right / fit.points,
             "test_accuracy": test_fit.labels_right / test_fit.points,
         },
-        "certificate": {**certified._asdict(), "fit": fit._asdict()},
-        "construction_seconds": construction,
-        "depths": deep,
-        "float32": single,
+        "certificate": {**certificate._asdict(), "fit": fit._asdict()},
+        "construction_seconds": construction_seconds,
+        "depths": depths,
+        "float32": precisions,
         "growth": growth,
-        "rows": _rows(certified, construction, test_fit, deep, single, growth),
+        "rows": _make_closing_rows(certificate, construction_seconds, test_fit, depths, precisions, growth),
     }
 
 
-def _flat(images: np.ndarray) -> np.ndarray:
-    """Returns uint8 [n, d]: pixels as stored project without rounding."""
-    return images.reshape(len(images), -1)
+def _read_sample(analysis: Analysis, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """Returns points uint8 [n, d], as pixels as stored project without rounding, and targets float64 [n] or [n, k]."""
+    images, labels = analysis.splits[split].images, analysis.splits[split].labels
+    make_targets = pick(TARGETS, analysis.config.theorem1.targets, "theorem1.targets")
+    return images.reshape(len(images), -1), make_targets(labels, analysis.num_classes)
 
 
-def _targets(asked: ConfigDict, labels: np.ndarray, num_classes: int) -> np.ndarray:
-    return one_hot(labels, num_classes) if asked.targets == "one_hot" else labels.astype(np.float64)
+def _time_construction(
+    analysis: Analysis, points: np.ndarray, targets: np.ndarray
+) -> tuple[expressivity.TwoLayerNetwork, float]:
+    """Returns the network and how many seconds it took to build."""
+    config, start = analysis.config, time.monotonic()
+    network = expressivity.interpolate_points(
+        points, targets, seed=config.seed, threshold_position=config.theorem1.threshold_position
+    )
+    return network, time.monotonic() - start
 
 
 def _certify_depth(
-    study: Analysis, network: expressivity.TwoLayerNetwork, count: int, points: np.ndarray, targets: np.ndarray
+    analysis: Analysis, network: expressivity.TwoLayerNetwork, count: int, points: np.ndarray, targets: np.ndarray
 ) -> dict[str, Any]:
     """Returns the certificate of the network made `count` affine maps deep (corollary 1)."""
-    study.stages.report(f"depth {count}", 0, 1)
-    found = depth.certify_depth(depth.deepen_network(network, count), points, targets)
-    study.stages.report(f"depth {count}", 1, 1)
-    return {**found._asdict(), "fit": found.fit._asdict()}
+    analysis.stages.report(f"depth {count}", 0, 1)
+    certificate = depth.certify_depth(depth.deepen_network(network, count), points, targets)
+    analysis.stages.report(f"depth {count}", 1, 1)
+    return {**certificate._asdict(), "fit": certificate.fit._asdict()}
 
 
-def _precision(study: Analysis, points: np.ndarray, targets: np.ndarray) -> list[dict[str, Any]]:
-    """Returns, for each of the sizes asked for, what float32 leaves of the fit."""
-    found = []
-    sizes = [size for size in study.config.theorem1.float32_sizes if size <= len(points)]
+def _measure_precisions(analysis: Analysis, points: np.ndarray, targets: np.ndarray) -> list[dict[str, Any]]:
+    """Returns, for each of `theorem1.float32_sizes` that there are points for, what float32 leaves of the fit."""
+    config, precisions = analysis.config, []
+    sizes = [size for size in config.theorem1.float32_sizes if size <= len(points)]
     for number, size in enumerate(sizes, start=1):
-        (precision,) = certificates.measure_precision(
-            points,
-            targets,
-            [size],
-            seed=study.config.seed,
-            threshold_position=study.config.theorem1.threshold_position,
+        precision = certificates.measure_precision(
+            points, targets, size, seed=config.seed, threshold_position=config.theorem1.threshold_position
         )
-        study.stages.report("float32", number, len(sizes))
-        found.append({"points": size, "float32": precision.float32._asdict(), "float64": precision.float64._asdict()})
-    return found
+        analysis.stages.report("float32", number, len(sizes))
+        fits = {"float32": precision.float32._asdict(), "float64": precision.float64._asdict()}
+        precisions.append({"points": size, **fits})
+    return precisions
 
 
-def _measure_growth(study: Analysis, size: int) -> dict[str, Any]:
+def _measure_growth(analysis: Analysis, size: int) -> dict[str, Any]:
     """Returns points, seconds of the construction and residual on a sample, for so many synthetic points."""
-    asked = study.config.theorem1
-    key = randomness.key_for(study.config.seed, "synthetic", str(size))
-    points_key, label_key = jax.random.split(key)
-    points = np.asarray(jax.random.bits(points_key, (size, asked.synthetic_dimensions), jnp.uint8))
+    config, settings = analysis.config, analysis.config.theorem1
+    points_key, label_key = jax.random.split(randomness.key_for(config.seed, "synthetic", str(size)))
+    points = np.asarray(jax.random.bits(points_key, (size, settings.synthetic_dimensions), jnp.uint8))
     targets = np.asarray(jax.random.randint(label_key, (size,), 0, 10, jnp.int32), np.float64)
-    begun = time.monotonic()
-    network = expressivity.interpolate_points(
-        points, targets, seed=study.config.seed, threshold_position=asked.threshold_position
-    )
-    seconds = time.monotonic() - begun
-    found = certificates.certify_network(
-        network, points, targets, sample=min(size, asked.sampled), seed=study.config.seed
-    )
-    study.stages.report(f"{size:,} synthetic points", 1, 1)
+    network, seconds = _time_construction(analysis, points, targets)
+    sample = min(size, settings.sampled)
+    fit = certificates.certify_network(network, points, targets, sample=sample, seed=config.seed).fit
+    analysis.stages.report(f"{size:,} synthetic points", 1, 1)
     return {
         "points": size,
         "seconds": seconds,
-        "sampled": found.fit.points,
-        "residual": found.fit.residual,
-        "labels_right": found.fit.labels_right,
+        "sampled": fit.points,
+        "residual": fit.residual,
+        "labels_right": fit.labels_right,
         "weights": network.weight_count,
     }
 
 
-def _rows(
-    certified: certificates.Certificate,
-    construction: float,
+def _make_closing_rows(
+    certificate: certificates.Certificate,
+    construction_seconds: float,
     test_fit: certificates.Fit,
-    deep: list[dict[str, Any]],
-    single: list[dict[str, Any]],
+    depths: list[dict[str, Any]],
+    precisions: list[dict[str, Any]],
     growth: list[dict[str, Any]],
 ) -> list[tuple[str, str]]:
-    """Returns the closing table."""
-    fit = certified.fit
+    """Returns the closing table, (label, value) pairs."""
+    fit = certificate.fit
     rows = [
         ("labels reproduced, each by the direct sum", f"{fit.labels_right:,} of {fit.points:,}"),
-        ("largest residual", f"{fit.residual:.2e} ({certified.relative_residual:.1e} of sum |w|)"),
-        ("weights", f"{certified.weight_count:,}"),
-        ("largest |w|", f"{certified.largest_weight:.3g}"),
-        ("smallest eigenvalue (lemma 1)", f"{certified.smallest_eigenvalue:.3g}"),
+        ("largest residual", f"{fit.residual:.2e} ({certificate.relative_residual:.1e} of sum |w|)"),
+        ("weights", f"{certificate.weight_count:,}"),
+        ("largest |w|", f"{certificate.largest_weight:.3g}"),
+        ("smallest eigenvalue (lemma 1)", f"{certificate.smallest_eigenvalue:.3g}"),
     ]
-    if certified.smallest_singular_value is not None:
-        rows.append(("smallest singular value", f"{certified.smallest_singular_value:.3g}"))
+    if certificate.smallest_singular_value is not None:
+        rows.append(("smallest singular value", f"{certificate.smallest_singular_value:.3g}"))
     rows += [
-        ("projections drawn", str(certified.attempts)),
-        ("construction", progress.format_duration(construction)),
+        ("projections drawn", str(certificate.attempts)),
+        ("construction", progress.format_duration(construction_seconds)),
         ("test labels right", f"{test_fit.labels_right:,} of {test_fit.points:,}"),
     ]
-    for found in deep:
-        text = f"width {found['width']:,}, {found['weight_count']:,} weights, residual {found['fit']['residual']:.1e}"
-        rows.append((f"depth {found['depth']} (corollary 1)", text))
-    serves = [found["points"] for found in single if found["float32"]["labels_right"] == found["points"]]
-    if single:
-        rows.append(
-            (
-                "largest size tried whose labels float32 reproduces",
-                f"n = {max(serves):,}" if serves else "none of the sizes",
-            )
-        )
-    for found in growth:
-        text = f"{progress.format_duration(found['seconds'])}, residual {found['residual']:.1e} on {found['sampled']:,} of them"
-        rows.append((f"{found['points']:,} synthetic points", text))
+    for deep in depths:
+        text = f"width {deep['width']:,}, {deep['weight_count']:,} weights, residual {deep['fit']['residual']:.1e}"
+        rows.append((f"depth {deep['depth']} (corollary 1)", text))
+    if precisions:
+        right = [row["points"] for row in precisions if row["float32"]["labels_right"] == row["points"]]
+        text = f"n = {max(right):,}" if right else "none of the sizes"
+        rows.append(("largest size tried whose labels float32 reproduces", text))
+    for row in growth:
+        sampled = f"residual {row['residual']:.1e} on {row['sampled']:,} of them"
+        rows.append((f"{row['points']:,} synthetic points", f"{progress.format_duration(row['seconds'])}, {sampled}"))
     return rows

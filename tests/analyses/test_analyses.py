@@ -38,7 +38,7 @@ def kernel(**fields):
     """A kernel model of 200 digits with their true labels."""
     config = table3.get_config()
     config.cells = ConfigDict()
-    config.only = "*"
+    config.filter = "*"
     config.data.name, config.data.train_examples = "digits", 200
     config.kernel.update({"tile": 64, "filters": 12, "filter_block": 5, "whitening_patches": 500, **fields})
     return config

@@ -1,6 +1,7 @@
-"""Owns what the bounds promise about a trained network, beside the gap that was measured (paper, section 2.2).
+"""Capacity: evaluates the bounds for a trained network, beside the gap that was measured (paper, section 2.2).
 
-Refuses formulas: bounds.py has them. A promise of 1 or more is vacuous: no gap between errors is larger.
+The formulas stand in bounds.py; what they are given is checked here. A bound of 1 or more is vacuous: no gap between
+errors is larger.
 """
 
 import math
@@ -30,7 +31,7 @@ SOURCES = {
 }
 
 
-class Sample(NamedTuple):
+class Measures(NamedTuple):
     """What was measured of a trained network.
 
     Attributes:
@@ -60,7 +61,7 @@ class BoundValue(NamedTuple):
 
 
 def measure_margins(logits: np.ndarray, labels: np.ndarray, *, quantile: float) -> tuple[float, float]:
-    """Returns (margin at this quantile, fraction of examples with at most that margin), for `Sample`.
+    """Returns (margin at this quantile, fraction of examples with at most that margin), for `Measures`.
 
     The margin of an example is the logit of its label minus the largest other one, negative where it is misclassified.
 
@@ -86,7 +87,7 @@ def measure_margins(logits: np.ndarray, labels: np.ndarray, *, quantile: float) 
 
 def evaluate_bounds(
     network: weight_matrices.WeightMatrices,
-    sample: Sample,
+    measures: Measures,
     *,
     delta: float,
     initial: weight_matrices.WeightMatrices | None = None,
@@ -94,47 +95,56 @@ def evaluate_bounds(
 ) -> list[BoundValue]:
     """Returns every bound on test error - train error, each with probability 1 - delta, beside that gap as measured.
 
-    Biases are folded into the weights (`networks.fold_biases`), and the input norms changed accordingly.
+    Biases are folded into the weights (`weight_matrices.fold_biases`), and the input norms changed accordingly.
 
     Args:
       delta: in (0, 1).
       initial: the network before training, for another row: the spectral bound by the distance from there.
-      rademacher: the complexity of the network's +-1 classifiers, as measured (`capacity.rademacher`), for another row:
-        it stands for that of its errors, which are as rich.
+      rademacher: the complexity of the network's +-1 classifiers (`rademacher.measure_rademacher`), for another row: it
+        stands for that of its errors, which are as rich.
 
     Raises:
       UserError: delta, the number of examples or a measure out of its range, or `initial` of another shape.
     """
-    if not all(np.isfinite(sample)) or min(sample.input_norm, sample.input_entry) < 0:
-        raise UserError(f"{sample}: the measures of a trained network are finite, and norms not negative.")
+    _check_measures(measures, delta)
     if initial is not None and initial.sizes != network.sizes:
         raise UserError(f"initial has sizes {initial.sizes}, the network {network.sizes}: give the same network's.")
-    folded = network.has_biases or (initial is not None and initial.has_biases)
-    weights = weight_matrices.fold_biases(network, always=folded)
-    norm, entry = sample.input_norm, sample.input_entry
-    if folded:
+    # A bias is the weight of an input of 1.
+    is_folded = network.has_biases or (initial is not None and initial.has_biases)
+    weights = weight_matrices.fold_biases(network, always=is_folded)
+    norm, entry = measures.input_norm, measures.input_entry
+    if is_folded:
         norm, entry = math.hypot(norm, 1), max(entry, 1.0)
-    n, outputs = sample.examples, network.sizes[-1]
-    dimension = bounds.vc_dimension(network.sizes, biases=folded)
-    values = {VC: bounds.vc_bound(dimension, n, delta)}
+    n, outputs = measures.examples, network.sizes[-1]
+    # Bounds on the gap itself.
+    values = {VC: bounds.vc_bound(bounds.vc_dimension(network.sizes, biases=is_folded), n, delta)}
     if rademacher is not None:
         values[MEASURED] = bounds.rademacher_bound(rademacher, n, delta)
-    beyond = sample.margin_error - sample.train_error
+    # Bounds on test error - train error with a margin, whose train error is larger.
+    beyond = measures.margin_error - measures.train_error
     for name, complexity in (
         (FROBENIUS, bounds.frobenius_complexity(weights, norm, n)),
         (PATH, bounds.path_complexity(weights, entry, n)),
         (GOLOWICH, bounds.golowich_complexity(weights, norm, n)),
     ):
-        bound = bounds.margin_bound(complexity, margin=sample.margin, outputs=outputs, examples=n, delta=delta)
+        bound = bounds.margin_bound(complexity, margin=measures.margin, outputs=outputs, examples=n, delta=delta)
         values[name] = beyond + bound
     spectral = {SPECTRAL: bounds.spectral_complexity(weights)}
     if initial is not None:
-        references = weight_matrices.fold_biases(initial, always=folded)
-        spectral[DISTANCE] = bounds.spectral_complexity(weights, references)
+        spectral[DISTANCE] = bounds.spectral_complexity(weights, weight_matrices.fold_biases(initial, always=is_folded))
     width = max(max(matrix.shape) for matrix in weights)
     for name, complexity in spectral.items():
         values[name] = beyond + bounds.spectral_bound(
-            complexity, width=width, input_norm=norm, margin=sample.margin, examples=n, delta=delta
+            complexity, width=width, input_norm=norm, margin=measures.margin, examples=n, delta=delta
         )
-    gap = sample.test_error - sample.train_error
+    gap = measures.test_error - measures.train_error
     return [BoundValue(name, SOURCES[name], value, not value < 1, gap) for name, value in values.items()]
+
+
+def _check_measures(measures: Measures, delta: float) -> None:
+    if not all(np.isfinite(measures)) or min(measures.input_norm, measures.input_entry) < 0:
+        raise UserError(f"{measures}: the measures of a trained network are finite, and norms not negative.")
+    if measures.examples < 2:
+        raise UserError(f"examples={measures.examples}: a bound with a factor ln(n) takes at least 2.")
+    if not 0 < delta < 1:
+        raise UserError(f"delta={delta}: give the probability that the bound may fail with, in (0, 1).")

@@ -1,17 +1,18 @@
-"""Owns the classical bounds on the generalization of a ReLU network, each with its source (paper, section 2.2).
+"""Capacity: the classical bounds on the generalization of a ReLU network as formulas (paper, section 2.2).
 
-Refuses to flatter the network: where a theorem needs norms that were fixed in advance, the trained ones are put in
-without the price of a union bound. What is vacuous even so is vacuous.
+Nothing flatters the network: where a theorem needs norms that were fixed in advance, the trained ones are put in
+without the price of a union bound; what is vacuous even so is vacuous. Arguments are checked where they enter, in
+bound_values.py and weight_matrices.py.
 
-Throughout, weights are a sequence of float64 [inputs, outputs], f(x) = relu(... relu(x W_1) ...) W_L, n examples.
+Throughout, weights are a sequence of float64 [inputs, outputs], f(x) = relu(... relu(x W_1) ...) W_L; n examples; a
+bound holds with probability 1 - delta, 0 < delta < 1.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 
 import numpy as np
-
-from rethink.schema.errors import UserError
 
 
 def vc_dimension(sizes: Sequence[int], *, biases: bool) -> float:
@@ -22,18 +23,13 @@ def vc_dimension(sizes: Sequence[int], *, biases: bool) -> float:
     f_y - f_j: the proof counts sign patterns of polynomials, and these are as many.
 
     Args:
-      sizes: (inputs, hidden units of each layer, outputs); biases: whether there are any.
-
-    Raises:
-      UserError: no layer, or one without units.
+      sizes: (inputs, hidden units of each layer, outputs), each at least 1; biases: whether there are any.
 
     Source: Bartlett, Harvey, Liaw & Mehrabian, "Nearly-tight VC-dimension and pseudodimension bounds for piecewise
       linear neural networks" (2019), theorem 7 with one breakpoint (p = 1) and degree d = 1.
     """
-    if len(sizes) < 2 or min(sizes) < 1:
-        raise UserError(f"sizes={tuple(sizes)}: give inputs, hidden units and outputs, each at least 1.")
     units = [*sizes[1:-1], max(1, sizes[-1] - 1)]
-    parameters = np.cumsum([(before + biases) * after for before, after in zip(sizes, sizes[1:], strict=False)])
+    parameters = np.cumsum([(before + biases) * after for before, after in itertools.pairwise(sizes)])
     reach = max(sum(i * k for i, k in enumerate(units, start=1)), 3)  # the theorem asks for more than 2 units
     logarithm = math.log2(4 * math.e * reach * math.log2(2 * math.e * reach))
     return float(len(units) + parameters.sum() * logarithm)
@@ -44,9 +40,6 @@ def vc_bound(dimension: float, examples: int, delta: float) -> float:
 
     Source: Vapnik & Chervonenkis (1971), in the form of Mohri, Rostamizadeh & Talwalkar (2018), corollaries 3.9, 3.18.
     """
-    _check(examples, delta)
-    if not dimension >= 1:
-        raise UserError(f"dimension={dimension}: give a VC dimension of at least 1.")
     growth = examples * math.log(2)
     if examples > dimension:
         growth = min(growth, dimension * math.log(math.e * examples / dimension))
@@ -56,11 +49,10 @@ def vc_bound(dimension: float, examples: int, delta: float) -> float:
 def rademacher_bound(complexity: float, examples: int, delta: float) -> float:
     """Returns R + 3 sqrt(ln(2 / delta) / 2n), R the empirical Rademacher complexity of a class of +-1 classifiers.
 
-    With an R that was bounded from below by training it is the least that this theorem can promise.
+    With an R that was bounded from below by training it is the least that this theorem can give.
 
     Source: Bartlett & Mendelson (2002); Mohri, Rostamizadeh & Talwalkar (2018), theorem 3.5.
     """
-    _check(examples, delta)
     return complexity + _confidence(examples, delta)
 
 
@@ -72,8 +64,7 @@ def frobenius_complexity(weights: Sequence[np.ndarray], input_norm: float, examp
     Source: Neyshabur, Tomioka & Srebro, "Norm-based capacity control in neural networks" (2015), corollary
       2 with p = q = 2.
     """
-    _check_examples(examples)
-    return 2 ** (len(weights) - 1) * _frobenius(weights) * input_norm / math.sqrt(examples)
+    return 2 ** (len(weights) - 1) * _multiply_norms(weights) * input_norm / math.sqrt(examples)
 
 
 def path_complexity(weights: Sequence[np.ndarray], input_entry: float, examples: int) -> float:
@@ -84,10 +75,9 @@ def path_complexity(weights: Sequence[np.ndarray], input_entry: float, examples:
     Source: Neyshabur, Tomioka & Srebro (2015), corollary 2 with p = 1, q = infinity: that norm is this one once the
       units are rescaled. The factor of the input layer is Massart's lemma on the 2 d signed coordinates.
     """
-    _check_examples(examples)
     paths = np.ones(len(weights[0]))
     for matrix in weights:
-        paths = paths @ np.abs(matrix)
+        paths = paths @ np.abs(matrix)  # of each unit, the sum over all ways to it
     layer = input_entry * math.sqrt(2 * math.log(2 * len(weights[0])) / examples)
     return 2 ** (len(weights) - 1) * float(paths.max()) * layer
 
@@ -97,8 +87,7 @@ def golowich_complexity(weights: Sequence[np.ndarray], input_norm: float, exampl
 
     Source: Golowich, Rakhlin & Shamir, "Size-independent sample complexity of neural networks" (2018), theorem 1.
     """
-    _check_examples(examples)
-    return _frobenius(weights) * (math.sqrt(2 * math.log(2) * len(weights)) + 1) * input_norm / math.sqrt(examples)
+    return _multiply_norms(weights) * (math.sqrt(2 * math.log(2) * len(weights)) + 1) * input_norm / math.sqrt(examples)
 
 
 def margin_bound(complexity: float, *, margin: float, outputs: int, examples: int, delta: float) -> float:
@@ -108,7 +97,6 @@ def margin_bound(complexity: float, *, margin: float, outputs: int, examples: in
 
     Source: Koltchinskii & Panchenko (2002); Mohri, Rostamizadeh & Talwalkar (2018), theorems 5.8 and 9.2.
     """
-    _check(examples, delta)
     if margin <= 0:
         return math.inf
     factor = 2 if outputs == 1 else 4 * outputs
@@ -144,16 +132,13 @@ def spectral_bound(
 
     Source: Bartlett, Foster & Telgarsky (2017).
     """
-    _check(examples, delta)
-    if examples < 2:
-        raise UserError(f"examples={examples}: this bound has a factor ln(n), which says something from 2 on.")
     if margin <= 0:
         return math.inf
     covering = input_norm * complexity * math.sqrt(math.log(2 * width**2)) / (margin * math.sqrt(examples))
     return 8 / examples**1.5 + 72 * math.log(examples) * covering + _confidence(examples, delta)
 
 
-def _frobenius(weights: Sequence[np.ndarray]) -> float:
+def _multiply_norms(weights: Sequence[np.ndarray]) -> float:
     """Returns the product of the Frobenius norms, of the last matrix the norm of its longest column."""
     hidden = math.prod(float(np.linalg.norm(matrix)) for matrix in weights[:-1])
     return hidden * float(np.linalg.norm(weights[-1], axis=0).max())
@@ -162,14 +147,3 @@ def _frobenius(weights: Sequence[np.ndarray]) -> float:
 def _confidence(examples: int, delta: float) -> float:
     """Returns what an empirical complexity costs over an expected one, with the deviation of the train error."""
     return 3 * math.sqrt(math.log(2 / delta) / (2 * examples))
-
-
-def _check(examples: int, delta: float) -> None:
-    _check_examples(examples)
-    if not 0 < delta < 1:
-        raise UserError(f"delta={delta}: give the probability that the bound may fail with, in (0, 1).")
-
-
-def _check_examples(examples: int) -> None:
-    if examples < 1:
-        raise UserError(f"examples={examples}: a bound takes at least 1 example.")

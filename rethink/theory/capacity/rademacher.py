@@ -1,6 +1,6 @@
-"""Owns what section 2.2 of the paper measures and argues: Rademacher complexity by training on random signs, stability.
+"""Capacity: Rademacher complexity by training on random signs, and what uniform stability promises (section 2.2).
 
-Refuses to train a network: it is handed a function that does. Bounds that are computed from weights are in bounds.py.
+No network is trained here: the function that trains one is an argument. Bounds from weights are in bounds.py.
 """
 
 import math
@@ -15,9 +15,8 @@ from rethink import randomness
 from rethink.schema.errors import UserError
 from rethink.theory.linear import least_norm
 
-FitSigns = Callable[
-    [np.ndarray, int], np.ndarray
-]  # (signs int8 [n] of -1 and +1, draw) -> predictions [n] of -1 and +1
+# (signs int8 [n] of -1 and +1, draw) -> predictions [n] of -1 and +1 by the classifier that was trained on them.
+FitSigns = Callable[[np.ndarray, int], np.ndarray]
 
 
 class Rademacher(NamedTuple):
@@ -60,7 +59,7 @@ def draw_signs(ids: np.ndarray, draw: int, *, seed: int) -> np.ndarray:
     """Returns one fair sign for each example, int8 [n], a function of (seed, draw, example id) alone.
 
     Args:
-      ids: uint32 [n], as in `data.sources.Split`.
+      ids: uint32 [n], as in `data.dataset.Split`.
     """
     key = randomness.key_for(seed, "rademacher_signs", str(draw))
     keys = randomness.example_keys(key, jax.numpy.asarray(ids, np.uint32))
@@ -70,8 +69,8 @@ def draw_signs(ids: np.ndarray, draw: int, *, seed: int) -> np.ndarray:
 def measure_rademacher(fit: FitSigns, ids: np.ndarray, *, draws: int, seed: int) -> Rademacher:
     """Returns E_sigma (1/n) sum_i sigma_i h(x_i), h being what `fit` finds for the signs sigma.
 
-    The complexity is the expected *largest* such correlation over the class (paper, section 2.2), so training bounds it
-    from below, and a class that fits every draw has the value 1: the largest there is.
+    The complexity is the expected *largest* such correlation over the class, so training bounds it from below, and a
+    class that fits every draw has the value 1: the largest there is.
 
     Args:
       fit: trains on the images of `ids` with these signs as labels; another start for each draw, if it draws one.
@@ -80,6 +79,8 @@ def measure_rademacher(fit: FitSigns, ids: np.ndarray, *, draws: int, seed: int)
 
     Raises:
       UserError: too few examples or draws, an id twice, or predictions that are not -1 or +1, one an example.
+
+    Source: the paper, section 2.2.
     """
     ids = np.asarray(ids)
     if len(ids) < 2 or draws < 1:
@@ -120,7 +121,7 @@ def make_linear_fit(features: np.ndarray | least_norm.Basis) -> FitSigns:
       features: float [n, d], or their basis.
 
     Raises:
-      UserError: as `linear.decompose`.
+      UserError: as `least_norm.decompose_features`.
     """
     basis = least_norm.as_basis(features)
 
@@ -131,7 +132,7 @@ def make_linear_fit(features: np.ndarray | least_norm.Basis) -> FitSigns:
 
 
 def bound_linear_class(examples: int, dimensions: int) -> float:
-    """Returns an upper bound on the Rademacher complexity of sign(<w, x>): `bound_finite_class` on how many patterns it can make.
+    """Returns an upper bound on the Rademacher complexity of sign(<w, x>): `bound_finite_class` of its patterns.
 
     Of n points in d dimensions there are at most 2 sum_{k < d} C(n - 1, k).
 
@@ -164,10 +165,9 @@ def bound_finite_class(log_size: float, examples: int) -> float:
 def bound_stability(gaps: Mapping[str, float], *, classes: int, test_examples: int) -> Stability:
     """Returns the least uniform stability of an algorithm that shows these gaps, and what it promises for each of them.
 
-    Paper, section 2.2: uniform stability is a supremum over data sets, true and random labels alike, and does not look
-    at them. A beta-stable algorithm has an expected gap of at most beta under *every* distribution of the labels
-    (Bousquet & Elisseeff, 2002; with one example replaced, as in Hardt, Recht & Singer, 2016, theorem 2.2), so beta is
-    at least the largest gap, and the run with the true labels is promised no less.
+    Uniform stability is a supremum over data sets, true and random labels alike, and does not look at them. A
+    beta-stable algorithm has an expected gap of at most beta under *every* distribution of the labels, so beta is at
+    least the largest gap, and the run with the true labels is promised no less.
 
     Args:
       gaps: labels ("true", "random") -> error on test minus error on train, a fraction, of runs that differ in nothing
@@ -176,6 +176,9 @@ def bound_stability(gaps: Mapping[str, float], *, classes: int, test_examples: i
 
     Raises:
       UserError: no gap, one that is none, fewer than two classes, or no test example.
+
+    Source: the paper, section 2.2; Bousquet & Elisseeff, "Stability and generalization" (2002); with one example
+      replaced, as in Hardt, Recht & Singer, "Train faster, generalize better" (2016), theorem 2.2.
     """
     if not gaps or not all(-1 <= gap <= 1 for gap in gaps.values()) or classes < 2 or test_examples < 1:
         raise UserError(

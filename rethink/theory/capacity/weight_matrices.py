@@ -1,8 +1,9 @@
-"""Owns the weights of a fully connected ReLU network as matrices, as the bounds of section 2.2 take them.
+"""Capacity: the weights of a fully connected ReLU network as matrices, as the bounds of section 2.2 take them.
 
-Refuses every other architecture: for a convolution or a norm these theorems are not stated.
+Every other architecture is refused: for a convolution or a norm these theorems are not stated.
 """
 
+import itertools
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -32,6 +33,13 @@ class WeightMatrices(NamedTuple):
         """Whether any bias is not 0."""
         return any(bias.any() for bias in self.biases)
 
+    def compute_logits(self, rows: np.ndarray) -> np.ndarray:
+        """Returns f, float64 [n, outputs], of rows [n, inputs]."""
+        values = rows.astype(np.float64)
+        for weights, biases in zip(self.weights[:-1], self.biases[:-1], strict=True):
+            values = np.maximum(values @ weights + biases, 0)
+        return values @ self.weights[-1] + self.biases[-1]
+
 
 def read_params(params: Mapping[str, Any]) -> WeightMatrices:
     """Returns the network of the parameters of an MLP of models/mlp.py without batch norm.
@@ -44,10 +52,10 @@ def read_params(params: Mapping[str, Any]) -> WeightMatrices:
         values that are not finite.
     """
     names = [f"Dense_{i}" for i in range(len(params))]
-    strangers = sorted(set(params) - set(names))
-    if strangers or not names or not all(set(params[name]) <= {"kernel", "bias"} for name in names):
+    others = sorted(set(params) - set(names))
+    if others or not names or not all(set(params[name]) <= {"kernel", "bias"} for name in names):
         raise UserError(
-            f"The bounds are for fully connected ReLU networks, this one has {', '.join(strangers) or 'no layers'}: "
+            f"The bounds are for fully connected ReLU networks, this one has {', '.join(others) or 'no layers'}: "
             "take an mlp without batch norm; of others only the parameters can be counted."
         )
     weights = tuple(np.asarray(params[name]["kernel"], np.float64) for name in names)
@@ -65,9 +73,9 @@ def make_weight_matrices(weights: tuple[np.ndarray, ...], biases: tuple[np.ndarr
       UserError: shapes that do not follow each other, or values that are not finite.
     """
     shapes = [matrix.shape for matrix in weights]
-    fit = all(len(shape) == 2 and min(shape) for shape in shapes) and bool(shapes)
-    fit = fit and all(before[1] == after[0] for before, after in zip(shapes, shapes[1:], strict=False))
-    if not fit or [bias.shape for bias in biases] != [shape[1:] for shape in shapes]:
+    are_layers = all(len(shape) == 2 and min(shape) for shape in shapes) and bool(shapes)
+    are_layers = are_layers and all(before[1] == after[0] for before, after in itertools.pairwise(shapes))
+    if not are_layers or [bias.shape for bias in biases] != [shape[1:] for shape in shapes]:
         raise UserError(
             f"Weights {shapes} with biases {[bias.shape for bias in biases]} are no network: give [inputs, outputs] "
             "and [outputs] for each layer, its inputs the outputs before."
@@ -86,6 +94,7 @@ def fold_biases(network: WeightMatrices, *, always: bool) -> tuple[np.ndarray, .
     if not (network.has_biases or always):
         return network.weights
     folded = []
+    # [W 0; b 1]: a column more that is 1 for the input 1 and 0 for the others. ReLU leaves it as it is.
     for matrix, bias in zip(network.weights[:-1], network.biases[:-1], strict=True):
         one = np.zeros((len(matrix) + 1, 1))
         one[-1] = 1

@@ -1,7 +1,7 @@
-"""Owns symmetric matrices too large for one call of LAPACK: the lower half in float32 tiles, factored where it lies.
+"""Cholesky factors of symmetric matrices too large for one call of LAPACK: lower half in float32 tiles, in place.
 
-Refuses to know kernels: a matrix comes as a function that returns blocks. One call of `spotrf` at 60,000 rows crashes
-in scipy's OpenBLAS; tiles of 4,000 do not, and each is an array of its own, so that no half is stored twice.
+Nothing is known of kernels: a matrix comes as a function that returns blocks. One call of `spotrf` at 60,000 rows
+crashes in scipy's OpenBLAS; tiles of 4,000 do not, and each is an array of its own, so that no half is stored twice.
 """
 
 from collections.abc import Callable
@@ -115,6 +115,7 @@ def factor_tiles(matrix: Tiles, *, progress: Progress = ignore_progress) -> None
     least = EPSILON * _largest_diagonal(matrix)
     total, done = tiles * (tiles + 1) * (tiles + 2) // 6, 0
     for j in range(tiles):
+        # The tile on the diagonal, and its pivots.
         blocks[j][j], fault = scipy.linalg.lapack.spotrf(blocks[j][j], lower=True, overwrite_a=True, clean=False)
         corner = blocks[j][j]
         pivots = corner.diagonal() ** 2
@@ -122,10 +123,12 @@ def factor_tiles(matrix: Tiles, *, progress: Progress = ignore_progress) -> None
         if fault or low.size:
             row = int(low[0]) if low.size else fault - 1
             raise NotPositive(j * matrix.tile + row, j, tiles)
+        # The tiles below it: A_ij <- A_ij L_jj^-T.
         for i in range(j + 1, tiles):
             blocks[i][j] = scipy.linalg.blas.strsm(
                 1.0, corner, blocks[i][j], side=1, lower=True, trans_a=True, overwrite_b=True
             )
+        # What is left of the matrix: A_ik <- A_ik - L_ij L_kj^T.
         for i in range(j + 1, tiles):
             for k in range(j + 1, i + 1):
                 add_product(blocks[i][k], blocks[i][j], blocks[k][j], factor=-1.0)
@@ -148,6 +151,7 @@ def find_smallest_pivot(lower: Tiles) -> tuple[float, int]:
 def solve_with_factor(lower: Tiles, targets: np.ndarray) -> np.ndarray:
     """Returns (L L^T)^-1 targets in float32's accuracy, float64 [count, k] as the targets are."""
     x, parts, tiles = np.asfortranarray(targets, np.float32), split_rows(lower.rows, lower.tile), len(lower.blocks)
+    # Forward, L z = y, then backward, L^T x = z.
     for i in range(tiles):
         right = x[parts[i]].copy("F")
         for j in range(i):
@@ -165,6 +169,7 @@ def multiply_by_factor(lower: Tiles, vectors: np.ndarray) -> np.ndarray:
     """Returns L L^T vectors in float32's accuracy, float64 [count, k] as the vectors are."""
     x, parts, tiles = np.asfortranarray(vectors, np.float32), split_rows(lower.rows, lower.tile), len(lower.blocks)
     corners = [line[-1] for line in lower.blocks]
+    # L^T x, then L of that.
     below = [
         scipy.linalg.blas.strmm(1.0, corner, x[part], lower=True, trans_a=True)
         for corner, part in zip(corners, parts, strict=True)
@@ -172,13 +177,13 @@ def multiply_by_factor(lower: Tiles, vectors: np.ndarray) -> np.ndarray:
     for i in range(tiles):
         for j in range(i):
             below[j] += lower.blocks[i][j].T @ x[parts[i]]
-    found = [
+    result = [
         scipy.linalg.blas.strmm(1.0, corner, right, lower=True) for corner, right in zip(corners, below, strict=True)
     ]
     for i in range(tiles):
         for j in range(i):
-            found[i] += lower.blocks[i][j] @ below[j]
-    return np.concatenate(found).astype(np.float64)
+            result[i] += lower.blocks[i][j] @ below[j]
+    return np.concatenate(result).astype(np.float64)
 
 
 def estimate_condition(lower: Tiles, start: np.ndarray) -> float:
@@ -190,12 +195,11 @@ def estimate_condition(lower: Tiles, start: np.ndarray) -> float:
     Args:
       start: float64 [count], a random direction.
     """
-    return _largest(lambda v: multiply_by_factor(lower, v), start) * _largest(
-        lambda v: solve_with_factor(lower, v), start
-    )
+    largest = _largest_eigenvalue(lambda v: multiply_by_factor(lower, v), start)
+    return largest * _largest_eigenvalue(lambda v: solve_with_factor(lower, v), start)
 
 
-def _largest(apply: Callable[[np.ndarray], np.ndarray], start: np.ndarray) -> float:
+def _largest_eigenvalue(apply: Callable[[np.ndarray], np.ndarray], start: np.ndarray) -> float:
     """Returns the largest Ritz value of a symmetric operator on [count, 1]."""
     vector, before, beta = start[:, None] / np.linalg.norm(start), 0.0, 0.0
     diagonal: list[float] = []
@@ -209,12 +213,11 @@ def _largest(apply: Callable[[np.ndarray], np.ndarray], start: np.ndarray) -> fl
         if beta <= EPSILON * abs(diagonal[0]):  # the start lies in an invariant subspace
             break
         before, vector = vector, image / beta
-    found = scipy.linalg.eigh_tridiagonal(diagonal, beside[: len(diagonal) - 1], eigvals_only=True)
-    return float(found[-1])
+    return float(scipy.linalg.eigh_tridiagonal(diagonal, beside[: len(diagonal) - 1], eigvals_only=True)[-1])
 
 
 def predict_fit_bytes(count: int, *, tile: int, dimensions: int, targets: int, halves: int = 1) -> int:
-    """Returns the memory at the peak of a fit, beside what is held before it: tiles, blocks in float64, vectors.
+    """Returns the bytes at the peak of a fit, beside what is held before it: tiles, blocks in float64, vectors.
 
     Args:
       dimensions: of a row, 0 where the matrix is not made of rows.

@@ -1,11 +1,11 @@
-"""Owns the features of a random convolutional net: whitened patches, random filters, two signs, pooled quadrants.
+"""Features of a random convolutional net: whitened patches, random filters, two signs, pooled quadrants.
 
-Refuses to learn filters, and to hold more than a block of them: accumulation.py adds each block's inner products up.
-Whatever is fixed by data is fixed on train. The pipeline is that of Coates & Ng, "Learning feature representations
-with k-means" (2012), without k-means (paper, section 5).
+Filters are not learned, and whatever is fixed by data is fixed on train. The pipeline is that of Coates & Ng, "Learning
+feature representations with k-means" (2012), without k-means (paper, section 5).
 """
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -13,10 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from rethink import randomness
-from rethink.schema.errors import UserError, unknown_name
+from rethink.schema.errors import UserError, pick
 
-FILTERS = ("gaussian", "patches")
-IMAGES = {"cpu": 8}  # backend -> images in one call of the program: on CPU more take longer an image (STACK.md)
+IMAGES = {"cpu": 8}  # backend -> images in one call of the compiled function: on CPU more take longer an image
 IMAGES_ELSEWHERE = 256
 PER_FILTER = 8  # features: two signs, four quadrants
 CONTRAST = 10.0  # added to a patch's variance, of pixels in 0..255
@@ -78,10 +77,10 @@ def sample_patches(images: np.ndarray, *, patch: int, count: int, seed: int, nam
         np.asarray(jax.random.randint(key, (count,), 0, top, jnp.int32)) for key, top in zip(keys, limits, strict=True)
     ]
     windows = np.lib.stride_tricks.sliding_window_view(images, (patch, patch), axis=(1, 2))
-    found = windows[picks[0], picks[1], picks[2]]  # [count, channels, patch, patch]
-    found = np.moveaxis(found, 1, -1).reshape(count, -1).astype(np.float64)
-    found -= found.mean(axis=1, keepdims=True)
-    return found / np.sqrt(found.var(axis=1, keepdims=True) + CONTRAST)
+    patches = windows[picks[0], picks[1], picks[2]]  # [count, channels, patch, patch]
+    patches = np.moveaxis(patches, 1, -1).reshape(count, -1).astype(np.float64)
+    patches -= patches.mean(axis=1, keepdims=True)
+    return patches / np.sqrt(patches.var(axis=1, keepdims=True) + CONTRAST)
 
 
 def fit_whitening(images: np.ndarray, *, patch: int, count: int, seed: int, epsilon: float = EPSILON) -> Whitening:
@@ -99,6 +98,23 @@ def fit_whitening(images: np.ndarray, *, patch: int, count: int, seed: int, epsi
     return Whitening(matrix, mean, patch)
 
 
+def _draw_gaussian(images: np.ndarray, whitening: Whitening, count: int, seed: int, name: str) -> np.ndarray:
+    key = randomness.key_for(seed, name)
+    return np.asarray(jax.random.normal(key, (count, len(whitening.mean)), np.float32), np.float64)
+
+
+def _draw_whitened_patches(images: np.ndarray, whitening: Whitening, count: int, seed: int, name: str) -> np.ndarray:
+    patches = sample_patches(images, patch=whitening.patch, count=count, seed=seed, name=name)
+    return (patches - whitening.mean) @ whitening.matrix
+
+
+# kind -> (images of train, whitening, count, seed, name of the random stream) -> float64 [count, d], of any length.
+FILTERS: dict[str, Callable[[np.ndarray, Whitening, int, int, str], np.ndarray]] = {
+    "gaussian": _draw_gaussian,  # directions, uniform on the sphere
+    "patches": _draw_whitened_patches,  # of train
+}
+
+
 def make_net(
     images: np.ndarray,
     whitening: Whitening,
@@ -114,28 +130,22 @@ def make_net(
 
     Args:
       images: uint8 [n, height, width, channels], train's, which `patches` are taken from.
-      kind: "gaussian" directions, uniform on the sphere, or whitened "patches" of train.
+      kind: one of `FILTERS`.
       block: which one of several nets with other filters.
 
     Raises:
       UserError: an unknown kind, or a number out of range.
     """
-    if kind not in FILTERS:
-        raise UserError(unknown_name("filters", kind, FILTERS))
+    draw_filters = pick(FILTERS, kind, "filters")
     if filters < 1 or stride < 1 or not 0 <= threshold < np.inf:
         raise UserError(
             f"filters={filters}, stride={stride}, threshold={threshold}: give at least 1 filter, a stride of at least "
             "1 and a finite threshold of at least 0."
         )
-    size, name = len(whitening.mean), f"filters_{block}"
-    if kind == "gaussian":
-        key = randomness.key_for(seed, name)
-        drawn = np.asarray(jax.random.normal(key, (filters, size), np.float32), np.float64)
-    else:
-        drawn = sample_patches(images, patch=whitening.patch, count=filters, seed=seed, name=name)
-        drawn = (drawn - whitening.mean) @ whitening.matrix
-    drawn -= drawn.mean(axis=1, keepdims=True)  # whitened patches have mean 0: that of a filter says nothing
+    drawn = draw_filters(images, whitening, filters, seed, f"filters_{block}")
+    drawn -= drawn.mean(axis=1, keepdims=True)  # whitened patches have mean 0: that of a filter changes nothing
     drawn /= np.maximum(np.linalg.norm(drawn, axis=1, keepdims=True), 1e-12)
+    # <f, W (x - mean)> = <W f, x> - <W f, mean>: the whitening is folded into kernels and biases.
     folded = drawn @ whitening.matrix
     kernels = folded.T.reshape(whitening.patch, whitening.patch, -1, filters)
     return RandomNet(kernels.astype(np.float32), (folded @ whitening.mean).astype(np.float32), threshold, stride)
@@ -146,6 +156,9 @@ def apply_net(net: RandomNet, images: np.ndarray) -> np.ndarray:
 
     Ordered by sign, quadrant (row first), filter; each the mean over the places of a quadrant, so that quadrants of
     other sizes weigh alike.
+
+    Raises:
+      UserError: images with fewer than two places for a patch in a direction.
     """
     patch = net.kernels.shape[0]
     places = [(size - patch) // net.stride + 1 for size in images.shape[1:3]]
@@ -154,14 +167,14 @@ def apply_net(net: RandomNet, images: np.ndarray) -> np.ndarray:
             f"Images of {images.shape[1]}x{images.shape[2]} have no quadrants of patches: lower patch or stride."
         )
     count = IMAGES.get(jax.default_backend(), IMAGES_ELSEWHERE)
-    found = np.empty((len(images), PER_FILTER * net.kernels.shape[3]), np.float32)
+    features = np.empty((len(images), PER_FILTER * net.kernels.shape[3]), np.float32)
     for start in range(0, len(images), count):
         part = images[start : start + count]
-        padded = np.pad(part, [(0, count - len(part))] + [(0, 0)] * 3) if start else part  # one program for all
-        found[start : start + len(part)] = _responses(
+        padded = np.pad(part, [(0, count - len(part))] + [(0, 0)] * 3) if start else part  # one compilation for all
+        features[start : start + len(part)] = _pool_responses(
             padded, net.kernels, net.biases, np.float32(net.threshold), stride=net.stride
         )[: len(part)]
-    return found
+    return features
 
 
 def standardize_features(train: np.ndarray, test: np.ndarray) -> None:
@@ -176,13 +189,13 @@ def standardize_features(train: np.ndarray, test: np.ndarray) -> None:
 
 
 @functools.partial(jax.jit, static_argnames="stride")
-def _responses(
+def _pool_responses(
     images: jax.Array, kernels: jax.Array, biases: jax.Array, threshold: jax.Array, *, stride: int
 ) -> jax.Array:
-    """Normalizes contrast after the convolution: <f, (p - m) / s> is <f, p> / s where f has mean 0, so no patch is
-    copied.
+    """Returns float32 [n, 8 * filters], see `apply_net`.
 
-    Rows are pooled before columns: XLA on CPU runs that at twice the speed of both at once.
+    Contrast is normalized after the convolution: <f, (p - m) / s> is <f, p> / s where f has mean 0, so that no patch is
+    copied. Rows are pooled before columns: XLA on CPU runs that at twice the speed of both at once.
     """
     x = images.astype(jnp.float32) - 128  # a shift that filters do not see; smaller numbers lose less
 

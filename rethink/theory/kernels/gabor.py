@@ -1,7 +1,7 @@
-"""Owns Gabor wavelet features of grey images: how much of each orientation and wavelength there is, and where.
+"""Gabor wavelet features of grey images: how much of each orientation and wavelength there is, and where.
 
-Refuses to learn anything: the filters are a formula, so train and test share them by their parameters. The design was
-fixed on a part of MNIST's train set; BUILD_NOTES.md has the figures.
+Nothing is learned: the filters are a formula, so train and test share them by their parameters. The design was fixed on
+a part of MNIST's train set.
 """
 
 import numpy as np
@@ -41,6 +41,7 @@ def compute_gabor_features(
     Source: Daugman, "Uncertainty relation for resolution in space, spatial frequency, and orientation" (1985); the
     paper says no more than "Gabor wavelet transform" (section 5), so the bank is a choice.
     """
+    # What leaves no feature is refused.
     if images.ndim != 4 or images.shape[-1] != 1:
         raise UserError(
             f"Images of shape {list(images.shape)} have no Gabor features: give grey ones, [n, height, width, 1]."
@@ -55,23 +56,22 @@ def compute_gabor_features(
         raise UserError(
             f"Gabor stride={stride} and pool={pool} leave no place in {height}x{breadth} pixels: lower them."
         )
+    # The response to each wavelet, a block of images at a time.
     bank = make_wavelet_bank(
         height, breadth, wavelengths=wavelengths, orientations=orientations, stride=stride, width=width
     )
     real, imaginary = bank.real.astype(np.float32), bank.imag.astype(np.float32)
     places = (len(wavelengths) * orientations, len(_centres(height, stride)), len(_centres(breadth, stride)))
-    found = []
+    blocks = []
     for start in range(0, len(images), ROWS):
         pixels = images[start : start + ROWS].reshape(-1, height * breadth).astype(np.float32)
         if images.dtype == np.uint8:
             pixels /= 255
-        magnitudes = np.hypot(multiply_transposed(pixels, real), multiply_transposed(pixels, imaginary)).reshape(
-            -1, *places
-        )
-        magnitudes = magnitudes[..., : down * pool, : across * pool]
+        magnitudes = np.hypot(multiply_transposed(pixels, real), multiply_transposed(pixels, imaginary))
+        magnitudes = magnitudes.reshape(-1, *places)[..., : down * pool, : across * pool]
         pooled = magnitudes.reshape(-1, places[0], down, pool, across, pool).mean(axis=(3, 5))
-        found.append(np.sqrt(pooled).reshape(len(pixels), -1))
-    return np.concatenate(found)
+        blocks.append(np.sqrt(pooled).reshape(len(pixels), -1))
+    return np.concatenate(blocks)
 
 
 def make_wavelet_bank(

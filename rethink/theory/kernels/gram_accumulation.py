@@ -1,13 +1,15 @@
-"""Owns inner products of features too many to hold: added up block by block, of train in tiles and of test with train.
+"""Gram accumulation: inner products of features too many to hold, added up block by block of features.
 
-Refuses to know what the features are: whoever makes a block hands it over and may forget it.
+Those of train lie in tiles, those of test with train in one matrix. What the features are is the caller's matter: who
+makes a block of them hands it over and may forget it.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
-from rethink.schema.errors import UserError
+from rethink.schema.errors import UserError, pick
 from rethink.theory import memory
 from rethink.theory.kernels import cholesky, kernel_matrix
 from rethink.theory.kernels.cholesky import Tiles
@@ -54,8 +56,7 @@ def add_features(products: Accumulated, train: np.ndarray, test: np.ndarray) -> 
     Raises:
       UserError: features of other examples, or that are not finite.
     """
-    shapes = [(products.train.rows, train), (len(products.cross), test)]
-    for expected, features in shapes:
+    for expected, features in ((products.train.rows, train), (len(products.cross), test)):
         if features.ndim != 2 or len(features) != expected or features.shape[1] != train.shape[1]:
             raise UserError(
                 f"Features of shape {list(features.shape)} are not those of {expected:,} examples: give [n, f] of "
@@ -73,63 +74,75 @@ def add_features(products: Accumulated, train: np.ndarray, test: np.ndarray) -> 
 
 
 def make_train_matrix(kernel: Kernel, products: Accumulated) -> BlockMatrix:
-    """Returns the matrix of a kernel on train, of which interpolation.fit_matrix makes a model.
-
-    Its blocks are the tiles: fit with the same `tile`.
+    """Returns the matrix of a kernel on train, of which `interpolation.fit_matrix` makes a model.
 
     Raises:
-      UserError: a kernel that kernels.evaluate refuses, or the Laplacian, which is no function of inner products.
+      UserError: a kernel that `kernel_matrix.check_kernel` refuses, or the Laplacian, which is no function of inner
+        products.
     """
-    check_function_of_products(kernel)
-    tiles, squares = products.train, _train_squares(products)
+    tiles = products.train
 
-    def block(rows: slice, columns: slice, dtype: type) -> np.ndarray:
-        i, j = (part.start // tiles.tile for part in (rows, columns))
-        found = (tiles.blocks[i][j] if j <= i else tiles.blocks[j][i].T).astype(dtype)
-        if (rows.stop - rows.start, columns.stop - columns.start) != found.shape:
-            raise UserError(f"kernel.tile={rows.stop - rows.start} is not that of the products: give {tiles.tile}.")
-        return kernel_matrix.apply_to_products(kernel, found, squares[rows], squares[columns])
+    def select(rows: slice, columns: slice) -> np.ndarray:
+        i, j = rows.start // tiles.tile, columns.start // tiles.tile
+        return tiles.blocks[i][j] if j <= i else tiles.blocks[j][i].T
 
-    return BlockMatrix(tiles.rows, tiles.rows, block, f"{kernel} on accumulated features", 0)
+    return _make_matrix(kernel, products, select, _train_squares(products))
 
 
 def make_cross_matrix(kernel: Kernel, products: Accumulated) -> BlockMatrix:
-    """Returns the matrix of a kernel between test and train, for interpolation.predict_matrix.
+    """Returns the matrix of a kernel between test and train, for `interpolation.predict_matrix`.
 
     Raises:
       UserError: as `make_train_matrix`.
     """
-    check_function_of_products(kernel)
-    squares = _train_squares(products)
-
-    def block(rows: slice, columns: slice, dtype: type) -> np.ndarray:
-        found: np.ndarray = products.cross[rows, columns].astype(dtype)
-        return kernel_matrix.apply_to_products(kernel, found, products.test_squares[rows], squares[columns])
-
-    return BlockMatrix(len(products.cross), products.train.rows, block, f"{kernel} on accumulated features", 0)
+    return _make_matrix(kernel, products, lambda rows, columns: products.cross[rows, columns], products.test_squares)
 
 
 def find_products_gamma(name: str, products: Accumulated) -> float:
-    """Returns as kernels.natural_gamma, from the products of train."""
-    squares, tiles = _train_squares(products), products.train
-    mean_square = float(squares.mean())
-    if name != "gaussian":
-        return kernel_matrix.invert_size(mean_square)
-    total = 0.0
-    for i, line in enumerate(tiles.blocks):
-        total += float(line[i].sum(dtype=np.float64)) + 2 * sum(
-            float(block.sum(dtype=np.float64)) for block in line[:i]
-        )
-    return kernel_matrix.invert_size(2 * (mean_square - total / tiles.rows**2))
+    """Returns as `kernel_matrix.find_natural_gamma`, from the products of train.
+
+    Raises:
+      UserError: no product yet, or a kernel as `make_train_matrix`.
+    """
+    check_product_kernel(name)
+    size = float(_train_squares(products).mean())
+    if name == "gaussian":  # of distances: mean |x - x'|^2 = 2 (mean |x|^2 - mean <x, x'>)
+        total = 0.0
+        for i, line in enumerate(products.train.blocks):
+            total += float(line[i].sum(dtype=np.float64)) + 2 * sum(
+                float(block.sum(dtype=np.float64)) for block in line[:i]
+            )
+        size = 2 * (size - total / products.train.rows**2)
+    return kernel_matrix.invert_size(size)
 
 
-def check_function_of_products(kernel: Kernel) -> None:
-    """Refuses kernels that inner products do not tell."""
+def check_product_kernel(name: str) -> None:
+    """Refuses kernels that inner products do not tell.
+
+    Raises:
+      UserError: names those that they do tell.
+    """
+    pick(kernel_matrix.KERNELS, name, "kernel.name")
+    if name not in kernel_matrix.PRODUCT_KERNELS:
+        choices = ", ".join(kernel_matrix.PRODUCT_KERNELS)
+        raise UserError(f"kernel.name='{name}' is no function of inner products: choose {choices}.")
+
+
+def _make_matrix(
+    kernel: Kernel, products: Accumulated, select: Callable[[slice, slice], np.ndarray], row_squares: np.ndarray
+) -> BlockMatrix:
+    """Returns the matrix of a kernel whose inner products `select` gives: (rows, columns) -> float32."""
     kernel_matrix.check_kernel(kernel)
-    if kernel.name == "laplacian":
-        raise UserError(
-            "kernel.name='laplacian' is no function of inner products: choose gaussian, linear, polynomial."
-        )
+    check_product_kernel(kernel.name)
+    column_squares = _train_squares(products)
+
+    def block(rows: slice, columns: slice, dtype: type) -> np.ndarray:
+        values: np.ndarray = select(rows, columns).astype(dtype)  # a copy, as more features may follow
+        kernel_matrix.PRODUCT_KERNELS[kernel.name](kernel, values, row_squares[rows], column_squares[columns])
+        return values
+
+    description = f"{kernel} on accumulated features"
+    return BlockMatrix(len(row_squares), len(column_squares), products.train.tile, block, description, 0)
 
 
 def _train_squares(products: Accumulated) -> np.ndarray:

@@ -1,6 +1,6 @@
-"""Owns the kernels and their matrices, evaluated block by block from the rows or their inner products.
+"""Kernels and their matrices, evaluated block by block from the rows or from their inner products.
 
-Refuses to solve anything, and never holds a matrix of n^2 entries: interpolation.py asks for the blocks it needs.
+Nothing is solved, and no matrix of n^2 entries is ever held: a solver takes the blocks that it needs.
 """
 
 import hashlib
@@ -38,6 +38,7 @@ class BlockMatrix(NamedTuple):
     """A matrix [rows, columns] that is evaluated where it is needed.
 
     Attributes:
+      tile: rows and columns of a block; the last ones may be smaller.
       block: (rows, columns, dtype) -> that part of it, freshly made, in float32 or float64.
       description: of the kernel, for errors.
       dimensions: of the rows that it is made of; 0 where it is made of inner products that are held.
@@ -45,123 +46,132 @@ class BlockMatrix(NamedTuple):
 
     rows: int
     columns: int
+    tile: int
     block: Callable[[slice, slice, type], np.ndarray]
     description: str
     dimensions: int
 
 
-def apply_to_products(
-    kernel: Kernel, products: np.ndarray, row_squares: np.ndarray, column_squares: np.ndarray
-) -> np.ndarray:
-    """Turns inner products [m, n] into values of any kernel but the Laplacian, in place, and returns them.
-
-    Args:
-      row_squares, column_squares: float64 [m] and [n], the inner products of the examples with themselves.
-    """
+def _apply_gaussian(kernel: Kernel, products: np.ndarray, row_squares: np.ndarray, column_squares: np.ndarray) -> None:
     dtype = products.dtype.type
-    if kernel.name == "gaussian":
-        products *= dtype(-2)
-        products += row_squares.astype(dtype)[:, None]
-        products += column_squares.astype(dtype)
-        np.maximum(products, 0, out=products)
-        products *= dtype(-kernel.gamma)
-        return np.exp(products, out=products)
-    products *= dtype(kernel.gamma)
-    if kernel.name == "polynomial":
-        products += dtype(kernel.offset)
-        np.power(products, kernel.degree, out=products)
-    return products
+    # |x - x'|^2 = |x|^2 + |x'|^2 - 2 <x, x'>, which rounding may leave below 0.
+    products *= dtype(-2)
+    products += row_squares.astype(dtype)[:, None]
+    products += column_squares.astype(dtype)
+    np.maximum(products, 0, out=products)
+    products *= dtype(-kernel.gamma)
+    np.exp(products, out=products)
 
 
-def _by_product(kernel: Kernel, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def _apply_linear(kernel: Kernel, products: np.ndarray, row_squares: np.ndarray, column_squares: np.ndarray) -> None:
+    products *= products.dtype.type(kernel.gamma)
+
+
+def _apply_polynomial(
+    kernel: Kernel, products: np.ndarray, row_squares: np.ndarray, column_squares: np.ndarray
+) -> None:
+    products *= products.dtype.type(kernel.gamma)
+    products += products.dtype.type(kernel.offset)
+    np.power(products, kernel.degree, out=products)
+
+
+# name -> (kernel, inner products [m, n], float64 squared norms of the rows [m] and of the columns [n]): turns the
+# products into values of the kernel, in place.
+PRODUCT_KERNELS: dict[str, Callable[[Kernel, np.ndarray, np.ndarray, np.ndarray], None]] = {
+    "gaussian": _apply_gaussian,
+    "linear": _apply_linear,
+    "polynomial": _apply_polynomial,
+}
+
+
+def _evaluate_by_product(kernel: Kernel, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """One matrix product; the squares of the rows are summed in float64."""
-    return apply_to_products(kernel, multiply_transposed(a, b), _squares(a), _squares(b))
+    values = multiply_transposed(a, b)
+    PRODUCT_KERNELS[kernel.name](kernel, values, _squared_norms(a), _squared_norms(b))
+    return values
 
 
-def _laplacian(kernel: Kernel, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def _evaluate_laplacian(kernel: Kernel, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """No matrix product: m n d absolute differences in float64, about 1 ns each on one core."""
-    found = distance.cdist(a, b, "cityblock")
-    found *= -kernel.gamma
-    return np.exp(found, out=found).astype(a.dtype, copy=False)
+    values = distance.cdist(a, b, "cityblock")
+    values *= -kernel.gamma
+    return np.exp(values, out=values).astype(a.dtype, copy=False)
 
 
 # name -> (kernel, rows [m, d], rows [n, d]) -> [m, n], in the dtype of the rows. For n examples in d dimensions a
 # matrix costs n^2 d multiplications by BLAS, or on an accelerator; the Laplacian's as many differences, tens of times
 # slower.
 KERNELS: dict[str, Callable[[Kernel, np.ndarray, np.ndarray], np.ndarray]] = {
-    "gaussian": _by_product,
-    "linear": _by_product,
-    "polynomial": _by_product,
-    "laplacian": _laplacian,
+    **dict.fromkeys(PRODUCT_KERNELS, _evaluate_by_product),
+    "laplacian": _evaluate_laplacian,
 }
+OF_DISTANCES = ("gaussian", "laplacian")  # kernels that do not see a shift of all rows
 
 
-def evaluate_kernel(kernel: Kernel, rows: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Returns the kernel [m, n] between rows [m, d] and others [n, d], both float32 or both float64.
-
-    Raises:
-      UserError: a kernel of an unknown name or with parameters out of range.
-    """
-    check_kernel(kernel)
-    return KERNELS[kernel.name](kernel, rows, others)
-
-
-def make_matrix(kernel: Kernel, rows: np.ndarray, others: np.ndarray | None = None) -> BlockMatrix:
+def make_matrix(
+    kernel: Kernel,
+    rows: np.ndarray,
+    others: np.ndarray | None = None,
+    *,
+    tile: int = cholesky.TILE,
+    distinct: bool = False,
+) -> BlockMatrix:
     """Returns the matrix of a kernel between rows [m, d] and others [n, d]; without others, of rows with themselves.
 
-    The blocks are computed in the dtype that is asked for, from rows centred at the mean of `others` where the kernel
+    A block is computed in the dtype that its caller names, from rows centred at the mean of `others` where the kernel
     does not see a shift: less is cancelled in the distances.
 
+    Args:
+      rows, others: uint8 or float.
+      tile: rows of a block. For n = 60,000 in 784 dimensions, tiles of 4,000 need 8.3 GB beside the rows.
+      distinct: whether two equal rows are refused, of which the matrix is singular: a fit without a ridge has none.
+
     Raises:
-      UserError: rows that are no finite matrices of the same dimension, at least one row each; a kernel as `evaluate_kernel`
-        refuses it.
+      UserError: rows that are no finite matrices of the same dimension, at least one row each; equal ones where they
+        have to be distinct; a kernel of an unknown name or with parameters out of range; a tile below 1.
     """
     check_kernel(kernel)
+    if tile < 1:
+        raise UserError(f"kernel.tile={tile} is out of range: it must be at least 1, such as {cholesky.TILE}.")
     itself = others is None
     others = rows if others is None else others
-    for name, given in (("rows", rows), ("others", others)):
-        check_rows(name, given)
+    check_rows("rows", rows)
+    check_rows("others", others)
     if rows.shape[1] != others.shape[1]:
         raise UserError(f"Rows of {rows.shape[1]} and {others.shape[1]} dimensions have no kernel: give the same map.")
+    if distinct:
+        check_distinct(rows)
     centre = np.zeros(rows.shape[1])
-    if kernel.name in ("gaussian", "laplacian"):
+    if kernel.name in OF_DISTANCES:
         centre = others.mean(axis=0, dtype=np.float64)
 
-    def block(wanted: slice, columns: slice, dtype: type) -> np.ndarray:
-        a: np.ndarray = (rows[wanted] - centre).astype(dtype)
-        b = a if itself and wanted == columns else (others[columns] - centre).astype(dtype)
+    def block(part: slice, columns: slice, dtype: type) -> np.ndarray:
+        a: np.ndarray = (rows[part] - centre).astype(dtype)
+        b = a if itself and part == columns else (others[columns] - centre).astype(dtype)
         return KERNELS[kernel.name](kernel, a, b)
 
-    return BlockMatrix(len(rows), len(others), block, str(kernel), rows.shape[1])
+    return BlockMatrix(len(rows), len(others), tile, block, str(kernel), rows.shape[1])
 
 
 def multiply_matrix(
-    matrix: BlockMatrix, vectors: np.ndarray, *, tile: int, progress: cholesky.Progress, stage: str
+    matrix: BlockMatrix, vectors: np.ndarray, *, progress: cholesky.Progress, stage: str, symmetric: bool = False
 ) -> np.ndarray:
-    """Returns matrix @ vectors, float64 [rows, k] for vectors float64 [columns, k]; every block is made in float64."""
-    found = np.zeros((matrix.rows, vectors.shape[1]))
-    parts = cholesky.split_rows(matrix.rows, tile)
-    for done, rows in enumerate(parts, start=1):
-        for columns in cholesky.split_rows(matrix.columns, tile):
-            found[rows] += matrix.block(rows, columns, np.float64) @ vectors[columns]
-        progress(stage, done, len(parts))
-    return found
+    """Returns matrix @ vectors, float64 [rows, k] for vectors float64 [columns, k]; every block is made in float64.
 
-
-def multiply_symmetric(
-    matrix: BlockMatrix, vectors: np.ndarray, *, tile: int, progress: cholesky.Progress, stage: str
-) -> np.ndarray:
-    """Returns as `multiply_matrix`, of a symmetric matrix: each block below the diagonal is made once and serves twice."""
-    found = np.zeros((matrix.rows, vectors.shape[1]))
-    parts = cholesky.split_rows(matrix.rows, tile)
-    for i, rows in enumerate(parts):
-        for j, columns in enumerate(parts[: i + 1]):
-            block = matrix.block(rows, columns, np.float64)
-            found[rows] += block @ vectors[columns]
-            if j < i:
-                found[columns] += block.T @ vectors[rows]
-            progress(stage, i * (i + 1) // 2 + j + 1, len(parts) * (len(parts) + 1) // 2)
-    return found
+    Args:
+      symmetric: whether the matrix is: then each block below the diagonal is made once and serves twice.
+    """
+    product = np.zeros((matrix.rows, vectors.shape[1]))
+    row_parts, column_parts = (cholesky.split_rows(count, matrix.tile) for count in (matrix.rows, matrix.columns))
+    places = [(i, j) for i in range(len(row_parts)) for j in range(i + 1 if symmetric else len(column_parts))]
+    for done, (i, j) in enumerate(places, start=1):
+        rows, columns = row_parts[i], column_parts[j]
+        block = matrix.block(rows, columns, np.float64)
+        product[rows] += block @ vectors[columns]
+        if symmetric and j < i:
+            product[columns] += block.T @ vectors[rows]
+        progress(stage, done, len(places))
+    return product
 
 
 def find_natural_gamma(name: str, rows: np.ndarray) -> float:
@@ -174,24 +184,38 @@ def find_natural_gamma(name: str, rows: np.ndarray) -> float:
     Raises:
       UserError: an unknown kernel, or rows that are all equal.
     """
-    pick(KERNELS, name, "kernel.name")
+    measure = pick(ARGUMENT_SIZES, name, "kernel.name")
     check_rows("rows", rows)
-    if name == "laplacian":
-        rolled = np.roll(rows, 1, axis=0)
-        return invert_size(float(np.abs(np.subtract(rows, rolled, dtype=np.float64)).sum() / len(rows)))
-    square = float(_squares(rows).mean())
-    if name != "gaussian":
-        return invert_size(square)
-    mean = rows.mean(axis=0, dtype=np.float64)
-    apart = 2 * (square - float(mean @ mean))
-    return invert_size(apart if apart > 1e-12 * square else 0.0)
+    return invert_size(measure(rows))
+
+
+def _mean_squared_norm(rows: np.ndarray) -> float:
+    return float(_squared_norms(rows).mean())
+
+
+def _mean_squared_distance(rows: np.ndarray) -> float:
+    mean, square = rows.mean(axis=0, dtype=np.float64), _mean_squared_norm(rows)
+    size = 2 * (square - float(mean @ mean))
+    return size if size > 1e-12 * square else 0.0  # below that it is rounding
+
+
+def _mean_neighbour_distance(rows: np.ndarray) -> float:
+    return float(np.abs(np.subtract(rows, np.roll(rows, 1, axis=0), dtype=np.float64)).sum() / len(rows))
+
+
+ARGUMENT_SIZES: dict[str, Callable[[np.ndarray], float]] = {
+    "gaussian": _mean_squared_distance,
+    "linear": _mean_squared_norm,
+    "polynomial": _mean_squared_norm,
+    "laplacian": _mean_neighbour_distance,
+}
 
 
 def invert_size(size: float) -> float:
     """Returns 1 / size.
 
     Raises:
-      UserError: the size is 0, or not even that.
+      UserError: the size is 0, or NaN.
     """
     if not size > 0:
         raise UserError("The examples are all equal, so that no bandwidth fits them: give kernel.gamma, such as 1.0.")
@@ -232,9 +256,9 @@ def check_distinct(rows: np.ndarray) -> None:
     Raises:
       UserError: names the first pair.
     """
-    seen: dict[bytes, int] = {}
+    firsts: dict[bytes, int] = {}
     for number, row in enumerate(rows):
-        first = seen.setdefault(hashlib.blake2b(row.tobytes(), digest_size=16).digest(), number)
+        first = firsts.setdefault(hashlib.blake2b(row.tobytes(), digest_size=16).digest(), number)
         if first != number:
             raise UserError(
                 f"Examples {first} and {number} are equal, so that the kernel matrix is singular: leave one out, or "
@@ -242,5 +266,5 @@ def check_distinct(rows: np.ndarray) -> None:
             )
 
 
-def _squares(rows: np.ndarray) -> np.ndarray:
+def _squared_norms(rows: np.ndarray) -> np.ndarray:
     return np.einsum("nd,nd->n", rows, rows, dtype=np.float64)

@@ -1,7 +1,6 @@
-"""Owns the one product that the kernel models spend their time in, a b^T, and where it is done.
+"""Matrix products a b^T, where the kernel models spend their time: by BLAS, or on an accelerator where jax sees one.
 
-Refuses to place anything for longer than a product: operands and result lie in host memory. Where jax sees an
-accelerator the product is done there, otherwise by BLAS.
+Nothing stays on the accelerator: operands and result lie in host memory.
 """
 
 import functools
@@ -31,10 +30,10 @@ def add_product(c: np.ndarray, a: np.ndarray, b: np.ndarray, *, factor: float) -
         c += np.float32(factor) * multiply_on_accelerator(a, b)
         return
     (a, a_transposed), (b, b_transposed) = _in_fortran_order(a), _in_fortran_order(b)
-    found = scipy.linalg.blas.sgemm(
+    result = scipy.linalg.blas.sgemm(
         factor, a, b, beta=1.0, c=c, trans_a=a_transposed, trans_b=not b_transposed, overwrite_c=True
     )
-    if not np.shares_memory(found, c):
+    if not np.shares_memory(result, c):
         raise ValueError("c is no float32 matrix in Fortran order")
 
 

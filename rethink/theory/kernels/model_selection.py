@@ -1,6 +1,6 @@
-"""Owns the choice of a kernel's gamma and ridge, by the error on a tenth held out of train.
+"""Model selection: chooses a kernel's gamma and ridge by the error on a tenth held out of train.
 
-Refuses to see test: it is handed train alone, or a part of train and another one that was held out of it.
+The test set is never seen: train alone comes in, or a part of train and another one that was held out of it.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,6 +16,21 @@ from rethink.theory.kernels.gram_accumulation import Accumulated
 from rethink.theory.kernels.kernel_matrix import BlockMatrix, Kernel
 
 HELD_OUT = 0.1
+
+
+class HeldOut(NamedTuple):
+    """Train in two parts, one that every trial is fitted to and one that it is judged by.
+
+    Attributes:
+      make_matrices: kernel -> its matrices among the fitted examples, and between those held out and them.
+      find_gamma: name -> the natural gamma of a kernel.
+      labels, held_out_labels: int [n] and [m].
+    """
+
+    make_matrices: Callable[[Kernel], tuple[BlockMatrix, BlockMatrix]]
+    find_gamma: Callable[[str], float]
+    labels: np.ndarray
+    held_out_labels: np.ndarray
 
 
 class Trial(NamedTuple):
@@ -49,7 +64,7 @@ class Choice(NamedTuple):
 
 
 def draw_held_out(count: int, *, examples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns (fitted, held out): the rows of a tenth, and of the rest, of `examples` drawn out of `count`, ascending.
+    """Returns (fitted, held out): the rows of nine tenths and of the rest of `examples` drawn out of `count`, sorted.
 
     Args:
       examples: 0 for all.
@@ -67,45 +82,39 @@ def draw_held_out(count: int, *, examples: int, seed: int) -> tuple[np.ndarray, 
     return np.sort(order[held_out:]), np.sort(order[:held_out])
 
 
-def choose_kernel(
-    rows: np.ndarray,
-    labels: np.ndarray,
-    num_classes: int,
-    kernel: Kernel,
-    *,
-    multiples: Sequence[float],
-    ridges: Sequence[float],
-    examples: int,
-    seed: int,
-    tile: int = TILE,
-    progress: Progress = ignore_progress,
-) -> Choice:
-    """Returns the best of all pairs of gamma = multiple * kernels.natural_gamma and ridge, each fitted to nine tenths.
+def hold_out_rows(rows: np.ndarray, labels: np.ndarray, *, examples: int, seed: int, tile: int = TILE) -> HeldOut:
+    """Returns train's rows [n, d] and labels int [n] in the two parts of `draw_held_out`.
 
-    Args:
-      rows: train's, [n, d]; labels: int [n].
-      kernel: its gamma is replaced.
-      examples: of train that are used, 0 for all. More examples lie closer: a gamma chosen on fewer is, if anything,
-        too small for all of them.
-
-    Raises:
-      UserError: no candidates, or every one of them singular, or input as interpolation.fit_rows refuses it.
+    More examples lie closer: a gamma chosen on fewer is, if anything, too small for all of them.
     """
     fitted, held_out = draw_held_out(len(rows), examples=examples, seed=seed)
     train, others = rows[fitted], rows[held_out]
+    return HeldOut(
+        lambda kernel: (
+            kernel_matrix.make_matrix(kernel, train, tile=tile),
+            kernel_matrix.make_matrix(kernel, others, train, tile=tile),
+        ),
+        lambda name: kernel_matrix.find_natural_gamma(name, train),
+        labels[fitted],
+        labels[held_out],
+    )
 
-    def matrices(candidate: Kernel) -> tuple[BlockMatrix, BlockMatrix]:
-        return kernel_matrix.make_matrix(candidate, train), kernel_matrix.make_matrix(candidate, others, train)
 
-    candidates = _candidates(kernel, kernel_matrix.find_natural_gamma(kernel.name, train), multiples)
-    parts = (np.eye(num_classes)[labels[fitted]], labels[held_out])
-    return _search(matrices, candidates, ridges, *parts, tile=tile, progress=progress)
+def hold_out_products(products: Accumulated, labels: np.ndarray, held_out_labels: np.ndarray) -> HeldOut:
+    """Returns the two parts of accumulated features, of which those held out stand in the place of test."""
+    return HeldOut(
+        lambda kernel: (
+            gram_accumulation.make_train_matrix(kernel, products),
+            gram_accumulation.make_cross_matrix(kernel, products),
+        ),
+        lambda name: gram_accumulation.find_products_gamma(name, products),
+        labels,
+        held_out_labels,
+    )
 
 
-def choose_kernel_of_products(
-    products: Accumulated,
-    labels: np.ndarray,
-    held_out_labels: np.ndarray,
+def choose_kernel(
+    parts: HeldOut,
     num_classes: int,
     kernel: Kernel,
     *,
@@ -113,61 +122,34 @@ def choose_kernel_of_products(
     ridges: Sequence[float],
     progress: Progress = ignore_progress,
 ) -> Choice:
-    """Returns as `choose_kernel`, for accumulated features of a part of train, and of another held out in the place of test.
+    """Returns the best of all pairs of gamma = multiple * the natural gamma and ridge, each fitted to nine tenths.
 
     Args:
-      products: of the parts that `draw_held_out` gives; labels: int [n], held_out_labels: int [m].
+      kernel: its gamma is replaced.
 
     Raises:
-      UserError: as `choose_kernel`.
+      UserError: no candidates, or every one of them singular, or input that `interpolation.fit_matrix` refuses.
     """
-
-    def matrices(candidate: Kernel) -> tuple[BlockMatrix, BlockMatrix]:
-        return gram_accumulation.make_train_matrix(candidate, products), gram_accumulation.make_cross_matrix(
-            candidate, products
-        )
-
-    candidates = _candidates(kernel, gram_accumulation.find_products_gamma(kernel.name, products), multiples)
-    parts = (np.eye(num_classes)[labels], held_out_labels)
-    return _search(matrices, candidates, ridges, *parts, tile=products.train.tile, progress=progress)
-
-
-def _candidates(kernel: Kernel, natural: float, multiples: Sequence[float]) -> list[tuple[float, Kernel]]:
-    return [(multiple, kernel._replace(gamma=multiple * natural)) for multiple in multiples]
-
-
-def _search(
-    matrices: Callable[[Kernel], tuple[BlockMatrix, BlockMatrix]],
-    candidates: list[tuple[float, Kernel]],
-    ridges: Sequence[float],
-    targets: np.ndarray,
-    held_out_labels: np.ndarray,
-    *,
-    tile: int,
-    progress: Progress,
-) -> Choice:
-    """Returns the choice among all pairs."""
-    if not candidates or not len(ridges):
-        raise UserError("No candidates to choose from: give at least one multiple of gamma and one ridge, such as 0.0.")
+    natural, targets = parts.find_gamma(kernel.name), np.eye(num_classes)[parts.labels]
     trials: list[Trial] = []
     singular = ""
-    total = len(candidates) * len(ridges)
-    for multiple, kernel in candidates:
-        gram, cross = matrices(kernel)
+    for multiple in multiples:
+        candidate = kernel._replace(gamma=multiple * natural)
+        gram, cross = parts.make_matrices(candidate)
         for ridge in ridges:
+            error = norm = float("nan")
             try:
-                found = interpolation.fit_matrix(gram, targets, ridge=ridge, tile=tile, condition=False)
-                error = interpolation.compute_error_rate(
-                    interpolation.predict_matrix(found, cross, tile=tile), held_out_labels
-                )
-                trials.append(Trial(multiple, kernel.gamma, ridge, error, found.norm))
-            except interpolation.SingularMatrix as fault:
-                singular = str(fault)
-                trials.append(Trial(multiple, kernel.gamma, ridge, float("nan"), float("nan")))
-            progress("choice of gamma and ridge", len(trials), total)
+                solution = interpolation.fit_matrix(gram, targets, ridge=ridge, condition=False)
+                predictions = interpolation.predict_matrix(solution, cross)
+                error, norm = interpolation.compute_error_rate(predictions, parts.held_out_labels), solution.norm
+            except interpolation.SingularMatrix as reason:
+                singular = str(reason)
+            trials.append(Trial(multiple, candidate.gamma, ridge, error, norm))
+            progress("choice of gamma and ridge", len(trials), len(multiples) * len(ridges))
+    if not trials:
+        raise UserError("No candidates to choose from: give at least one multiple of gamma and one ridge, such as 0.0.")
     usable = [trial for trial in trials if not np.isnan(trial.held_out_error)]
     if not usable:
         raise UserError(f"Every candidate is singular. The last: {singular}")
     best = min(usable, key=lambda trial: trial.held_out_error)
-    kernel = candidates[0][1]._replace(gamma=best.gamma)
-    return Choice(kernel, best.ridge, trials, len(targets), len(held_out_labels))
+    return Choice(kernel._replace(gamma=best.gamma), best.ridge, trials, len(targets), len(parts.held_out_labels))

@@ -237,10 +237,18 @@ def _descend(
         if not np.abs(weights).max() < OVERFLOW:
             raise UserError(f"learning_rate={learning_rate} diverged by step {step}: take a smaller one.")
         measures.append(measure_iterate(basis, y, weights, origin, limit, least))
-    columns = np.asarray(measures).T
-    measured_rate = _fit_rate(recorded, columns[0])
-    weights = least_norm.as_weights(weights, targets)
-    return Trajectory(recorded, *columns, weights, basis.condition, predicted_rate, measured_rate)
+    distances, from_least_norm, residuals, outside = np.asarray(measures).T
+    return Trajectory(
+        steps=recorded,
+        distances=distances,
+        from_least_norm=from_least_norm,
+        residuals=residuals,
+        outside=outside,
+        weights=least_norm.as_weights(weights, targets),
+        condition=basis.condition,
+        predicted_rate=predicted_rate,
+        measured_rate=_fit_rate(recorded, distances),
+    )
 
 
 def measure_iterate(

@@ -1,7 +1,7 @@
 """Section 5: solves weight decay and early stopping of linear models in closed form, two paths to least norm.
 
-Nothing is iterated. Both fit each singular direction in part, ridge by s^2 / (s^2 + penalty), gradient descent from 0 on
-|X w - y|^2 / 2n by 1 - (1 - rate s^2 / n)^steps, and so never leave the span of the data.
+Nothing is iterated. Both fit each singular direction in part, ridge by s^2 / (s^2 + penalty), gradient descent from 0
+on |X w - y|^2 / 2n by 1 - (1 - rate s^2 / n)^steps, and so never leave the span of the data.
 """
 
 from typing import NamedTuple

@@ -16,7 +16,6 @@ from scipy.linalg import lapack
 
 from rethink import randomness
 from rethink.schema.errors import UserError
-from rethink.schema.fields import FIELDS
 
 # With f the position and g a gap, slopes follow s <- (dy / g - f s) / (1 - f), whose memory of what came before fades
 # as (f / (1 - f))^i: not at all at the midpoint, and it grows beyond. Up to 1/8 the residual hardly depends on f. A
@@ -110,8 +109,8 @@ def interpolate_points(
     points, targets = check_sample(points, targets)
     if not 0 < threshold_position < 1:
         raise UserError(f"threshold_position={threshold_position} is out of range: it must be in (0, 1).")
-    if seed not in FIELDS["seed"].interval:
-        raise UserError(f"seed={seed} is out of range: it must be {FIELDS['seed'].interval}.")
+    if not 0 <= seed < 2**32:
+        raise UserError(f"seed={seed} is out of range: it must be in [0, {2**32}).")
     separation = _separate_points(points, targets, seed, threshold_position)
     weights = _solve_weights(separation.positions, separation.thresholds, targets[separation.rows])
     if not np.isfinite(weights).all():

@@ -17,7 +17,7 @@ def network(scale=1.0, bias=0.0, seed=0):
 
 def sample(**changes):
     measures = dict(examples=1000, input_norm=2.0, input_entry=1.5, margin=0.5, margin_error=0.1)
-    return bound_values.Sample(**{**measures, "train_error": 0.0, "test_error": 0.4, **changes})
+    return bound_values.Measures(**{**measures, "train_error": 0.0, "test_error": 0.4, **changes})
 
 
 def rows_of(*args, delta=0.05, **kwargs):
@@ -94,6 +94,8 @@ LOGITS = np.zeros((4, 3))
         (lambda: bound_values.evaluate_bounds(network(), sample(examples=0), delta=0.05), "examples=0"),
         (lambda: bound_values.evaluate_bounds(network(), sample(examples=1), delta=0.05), "examples=1"),
         (lambda: bound_values.evaluate_bounds(network(), sample(), delta=1.0), "delta"),
+        (lambda: bound_values.evaluate_bounds(network(), sample(), delta=0.0), "delta=0.0"),
+        (lambda: bound_values.evaluate_bounds(network(), sample(), delta=math.nan), "delta"),
         (lambda: bound_values.evaluate_bounds(network(), sample(test_error=math.nan), delta=0.05), "finite"),
         (lambda: bound_values.evaluate_bounds(network(), sample(input_norm=-1.0), delta=0.05), "not negative"),
         (

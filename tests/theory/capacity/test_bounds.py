@@ -6,7 +6,6 @@ import math
 import numpy as np
 import pytest
 
-from rethink.schema.errors import UserError
 from rethink.theory.capacity import bounds
 
 WEIGHTS = (np.asarray([[3.0, 0.0], [0.0, -4.0]]), np.asarray([[1.0], [2.0]]))
@@ -136,27 +135,3 @@ def test_the_spectral_bound_by_hand_and_in_n():
     assert (np.diff([bound(n) for n in (10, 100, 10**4, 10**8)]) < 0).all() and bound(10**10) < 0.01
     assert bound(100, margin=4.0, complexity=2e-3) == pytest.approx(bound(100))
     assert bound(100, margin=-1.0) == math.inf
-
-
-@pytest.mark.parametrize(
-    "call, message",
-    [
-        (lambda: bounds.vc_dimension((3,), biases=True), "sizes"),
-        (lambda: bounds.vc_dimension((3, 0, 1), biases=True), "sizes"),
-        (lambda: bounds.vc_bound(0.0, 10, 0.05), "dimension"),
-        (lambda: bounds.vc_bound(math.nan, 10, 0.05), "dimension"),
-        (lambda: bounds.vc_bound(5, 0, 0.05), "examples=0"),
-        (lambda: bounds.vc_bound(5, 10, 0.0), "delta=0.0"),
-        (lambda: bounds.rademacher_bound(1.0, 10, math.nan), "delta"),
-        (lambda: bounds.golowich_complexity(WEIGHTS, 1.0, 0), "examples=0"),
-        (lambda: bounds.path_complexity(WEIGHTS, 1.0, 0), "examples=0"),
-        (
-            lambda: bounds.spectral_bound(1.0, width=2, input_norm=1.0, margin=1.0, examples=1, delta=0.05),
-            "examples=1",
-        ),
-    ],
-)
-def test_mistakes_end_in_one_line(call, message):
-    with pytest.raises(UserError, match=message) as error:
-        call()
-    assert "\n" not in str(error.value)

@@ -77,14 +77,16 @@ def test_kernels_of_products_are_those_of_the_features(train, test, kernel, thei
 def test_a_model_of_products_is_that_of_the_features(train, test, kernel, ridge):
     products, targets = accumulate(train, test, 4), np.eye(2)[np.arange(TRAIN) % 2]
     held = [block.copy() for line in products.train.blocks for block in line]
-    found = interpolation.fit_matrix(
-        gram_accumulation.make_train_matrix(kernel, products), targets, ridge=ridge, tile=7
-    )
-    direct = interpolation.fit_rows(train, targets, kernel, ridge=ridge, tile=7)
+    found = interpolation.fit_matrix(gram_accumulation.make_train_matrix(kernel, products), targets, ridge=ridge)
+    direct = interpolation.fit_matrix(kernel_matrix.make_matrix(kernel, train, tile=7), targets, ridge=ridge)
     assert np.allclose(found.alpha, direct.alpha, atol=1e-4) and found.norm == pytest.approx(direct.norm, rel=1e-4)
     assert found.residual < 1e-6
-    predicted = interpolation.predict_matrix(found, gram_accumulation.make_cross_matrix(kernel, products), tile=7)
-    assert np.allclose(predicted, interpolation.predict_rows(direct, kernel, train, test, tile=7), atol=1e-4)
+    predicted = interpolation.predict_matrix(found, gram_accumulation.make_cross_matrix(kernel, products))
+    assert np.allclose(
+        predicted,
+        interpolation.predict_matrix(direct, kernel_matrix.make_matrix(kernel, test, train, tile=7)),
+        atol=1e-4,
+    )
     kept = [block for line in products.train.blocks for block in line]
     assert all(np.array_equal(a, b) for a, b in zip(held, kept, strict=True))  # and more features may follow
 
@@ -94,8 +96,8 @@ def test_fewer_features_than_examples_have_no_interpolant(train, test):
     matrix = gram_accumulation.make_train_matrix(Kernel("linear", 1.0), products)
     targets = np.eye(2)[np.arange(TRAIN) % 2]
     with pytest.raises(interpolation.SingularMatrix, match="linear kernel.*accumulated features.*more features than"):
-        interpolation.fit_matrix(matrix, targets, ridge=0.0, tile=7)
-    assert interpolation.fit_matrix(matrix, targets, ridge=1.0, tile=7).residual < 1e-6
+        interpolation.fit_matrix(matrix, targets, ridge=0.0)
+    assert interpolation.fit_matrix(matrix, targets, ridge=1.0).residual < 1e-6
 
 
 def test_the_natural_gamma_is_that_of_the_features(train, test):
@@ -106,10 +108,13 @@ def test_the_natural_gamma_is_that_of_the_features(train, test):
         )
 
 
-def test_another_tile_than_that_of_the_products_is_refused(train, test):
-    matrix = gram_accumulation.make_train_matrix(Kernel("gaussian", 0.01), accumulate(train, test, 4))
-    with pytest.raises(UserError, match="tile=10.*7"):
-        interpolation.fit_matrix(matrix, np.ones((TRAIN, 1)), ridge=0.0, tile=10)
+def test_a_matrix_has_the_tile_of_its_products(train, test):
+    products = accumulate(train, test, 4)
+    for matrix in (
+        gram_accumulation.make_train_matrix(Kernel("gaussian", 0.01), products),
+        gram_accumulation.make_cross_matrix(Kernel("gaussian", 0.01), products),
+    ):
+        assert matrix.tile == products.train.tile == 7
 
 
 def test_no_test_examples_are_needed(train):
@@ -128,6 +133,10 @@ def test_bad_input_is_one_line(train, test, monkeypatch):
         gram_accumulation.add_features(products, bad, test)
     with pytest.raises(UserError, match="laplacian"):
         gram_accumulation.make_train_matrix(Kernel("laplacian", 1.0), products)
+    with pytest.raises(UserError, match="laplacian"):
+        gram_accumulation.find_products_gamma("laplacian", products)
+    with pytest.raises(UserError, match="kernel.name='gausian' is unknown"):
+        gram_accumulation.find_products_gamma("gausian", products)
     with pytest.raises(UserError, match="at least 1"):
         gram_accumulation.start_products(0, 3, tile=7)
     with pytest.raises(UserError, match="all equal"):

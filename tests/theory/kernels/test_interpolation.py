@@ -13,6 +13,15 @@ from rethink.theory.kernels.kernel_matrix import Kernel
 GAUSSIAN = Kernel("gaussian", 0.3)
 
 
+def fit(rows, targets, kernel, *, ridge, tile=cholesky.TILE, **options):
+    matrix = kernel_matrix.make_matrix(kernel, rows, tile=tile, distinct=not ridge)
+    return interpolation.fit_matrix(matrix, targets, ridge=ridge, **options)
+
+
+def predict(solution, kernel, train_rows, rows, tile=cholesky.TILE):
+    return interpolation.predict_matrix(solution, kernel_matrix.make_matrix(kernel, rows, train_rows, tile=tile))
+
+
 @pytest.fixture(scope="module")
 def rows():
     return np.random.default_rng(0).standard_normal((40, 5))
@@ -36,7 +45,7 @@ def others():
 @pytest.mark.parametrize("tile", [7, 40, 1000])
 @pytest.mark.parametrize("ridge", [0.0, 0.1])
 def test_the_solution_is_that_of_the_whole_system(rows, targets, tile, ridge):
-    found = interpolation.fit_rows(rows, targets, GAUSSIAN, ridge=ridge, tile=tile)
+    found = fit(rows, targets, GAUSSIAN, ridge=ridge, tile=tile)
     matrix = rbf_kernel(rows, gamma=0.3)
     expected = np.linalg.solve(matrix + ridge * np.eye(40), targets)
     assert np.allclose(found.alpha, expected, rtol=1e-4, atol=1e-4)
@@ -59,31 +68,31 @@ def test_predictions_are_scikit_learns(rows, targets, others, name, ridge):
     scale = 1 / 0.3 if name == "linear" else 1.0  # theirs has no gamma
     if name == "linear":
         theirs.alpha = ridge * scale
-    found = interpolation.fit_rows(rows, targets, kernel, ridge=ridge, tile=7)
-    predicted = interpolation.predict_rows(found, kernel, rows, others, tile=7)
+    found = fit(rows, targets, kernel, ridge=ridge, tile=7)
+    predicted = predict(found, kernel, rows, others, tile=7)
     assert np.allclose(predicted, theirs.fit(rows, targets).predict(others), atol=1e-4)
 
 
 def test_an_interpolant_reproduces_random_labels_and_a_ridge_does_not(rows, targets, labels):
-    exact = interpolation.fit_rows(rows, targets, GAUSSIAN, ridge=0.0, tile=7)
+    exact = fit(rows, targets, GAUSSIAN, ridge=0.0, tile=7)
     assert exact.train_residual < 1e-6 and interpolation.compute_error_rate(exact.fitted, labels) == 0
-    shrunk = interpolation.fit_rows(rows, targets, GAUSSIAN, ridge=10.0, tile=7)
+    shrunk = fit(rows, targets, GAUSSIAN, ridge=10.0, tile=7)
     assert shrunk.train_residual > 0.1 and shrunk.norm < exact.norm and shrunk.residual < 1e-6
 
 
 def test_many_targets_are_each_solved_as_alone(rows, targets):
-    together = interpolation.fit_rows(rows, targets, GAUSSIAN, ridge=0.0, tile=7).alpha
+    together = fit(rows, targets, GAUSSIAN, ridge=0.0, tile=7).alpha
     for column in range(3):
-        alone = interpolation.fit_rows(rows, targets[:, [column]], GAUSSIAN, ridge=0.0, tile=7).alpha
+        alone = fit(rows, targets[:, [column]], GAUSSIAN, ridge=0.0, tile=7).alpha
         assert np.allclose(together[:, [column]], alone, rtol=1e-4, atol=1e-5)
     with_zeros = np.concatenate([targets, np.zeros((40, 1))], axis=1)
-    assert not interpolation.fit_rows(rows, with_zeros, GAUSSIAN, ridge=0.0, tile=7).alpha[:, 3].any()
+    assert not fit(rows, with_zeros, GAUSSIAN, ridge=0.0, tile=7).alpha[:, 3].any()
 
 
 def test_refinement_takes_a_float32_factor_to_float64(rows, targets, monkeypatch):
     monkeypatch.setattr(interpolation, "TOLERANCE", 1e-13)
     kernel = Kernel("gaussian", 0.03)  # of condition 1e6
-    found = interpolation.fit_rows(rows, targets, kernel, ridge=0.0, tile=7)
+    found = fit(rows, targets, kernel, ridge=0.0, tile=7)
     assert found.condition > 1e5
     assert found.residuals[0] == 1 and found.residuals[1] > 1e-8 > 1e-12 > found.residual
     matrix = rbf_kernel(rows, gamma=0.03)
@@ -97,25 +106,25 @@ def test_a_matrix_below_the_noise_of_float32_is_still_solved(targets):
     grid = np.linspace(0, 1, 12)[:, None]
     kernel, smooth = Kernel("gaussian", 5.0), np.sin(5 * grid)
     assert 0 < np.linalg.eigvalsh(rbf_kernel(grid, gamma=5.0))[0] < cholesky.EPSILON
-    found = interpolation.fit_rows(grid, smooth, kernel, ridge=0.0, tile=5)
+    found = fit(grid, smooth, kernel, ridge=0.0, tile=5)
     assert found.residual < 1e-6
-    assert np.allclose(interpolation.predict_rows(found, kernel, grid, grid, tile=5), smooth, atol=1e-6)
+    assert np.allclose(predict(found, kernel, grid, grid, tile=5), smooth, atol=1e-6)
 
 
 def test_one_example_is_a_model():
-    found = interpolation.fit_rows(np.ones((1, 3)), np.array([[0.0, 2.0]]), GAUSSIAN, ridge=1.0, tile=7)
+    found = fit(np.ones((1, 3)), np.array([[0.0, 2.0]]), GAUSSIAN, ridge=1.0, tile=7)
     assert np.allclose(found.alpha, [[0.0, 1.0]]) and found.condition == pytest.approx(1)
-    assert np.allclose(interpolation.predict_rows(found, GAUSSIAN, np.ones((1, 3)), np.ones((2, 3))), [[0, 1]] * 2)
+    assert np.allclose(predict(found, GAUSSIAN, np.ones((1, 3)), np.ones((2, 3))), [[0, 1]] * 2)
 
 
 def test_targets_of_zero_have_the_model_zero(rows):
-    found = interpolation.fit_rows(rows, np.zeros((40, 2)), GAUSSIAN, ridge=0.0, tile=7)
+    found = fit(rows, np.zeros((40, 2)), GAUSSIAN, ridge=0.0, tile=7)
     assert not found.alpha.any() and found.norm == 0 and found.residual == 0
 
 
 def test_progress_names_the_stages(rows, targets):
     seen = []
-    interpolation.fit_rows(
+    fit(
         rows,
         targets,
         GAUSSIAN,
@@ -130,13 +139,13 @@ def test_progress_names_the_stages(rows, targets):
 def test_equal_examples_are_an_error_without_a_ridge(rows, targets):
     twice = np.concatenate([rows[:39], rows[5:6]])
     with pytest.raises(UserError, match="Examples 5 and 39 are equal"):
-        interpolation.fit_rows(twice, targets, GAUSSIAN, ridge=0.0, tile=7)
-    assert interpolation.fit_rows(twice, targets, GAUSSIAN, ridge=0.1, tile=7).residual < 1e-6
+        fit(twice, targets, GAUSSIAN, ridge=0.0, tile=7)
+    assert fit(twice, targets, GAUSSIAN, ridge=0.1, tile=7).residual < 1e-6
 
 
 def test_a_singular_kernel_is_an_error_that_names_kernel_pivot_and_remedy(rows, targets):
     with pytest.raises(interpolation.SingularMatrix) as error:
-        interpolation.fit_rows(rows, targets, Kernel("linear", 0.3), ridge=0.0, tile=7)
+        fit(rows, targets, Kernel("linear", 0.3), ridge=0.0, tile=7)
     line = str(error.value)
     assert "\n" not in line and "linear kernel (gamma=0.3)" in line and "singular" in line
     assert "pivot" in line and "example" in line and "of 6" in line and "kernel.ridge" in line
@@ -146,12 +155,12 @@ def test_an_indefinite_kernel_is_an_error(rows, targets):
     with pytest.raises(
         interpolation.SingularMatrix, match="polynomial kernel.*indefinite.*pivot of example 0 .tile 1 of 6"
     ):
-        interpolation.fit_rows(rows, targets, Kernel("polynomial", 0.3, degree=1, offset=-100.0), ridge=0.0, tile=7)
+        fit(rows, targets, Kernel("polynomial", 0.3, degree=1, offset=-100.0), ridge=0.0, tile=7)
 
 
 def test_a_bandwidth_too_wide_is_an_error_that_says_so(rows, targets):
     with pytest.raises(interpolation.SingularMatrix, match="larger kernel.gamma"):
-        interpolation.fit_rows(rows, targets, Kernel("gaussian", 1e-9), ridge=0.0, tile=7)
+        fit(rows, targets, Kernel("gaussian", 1e-9), ridge=0.0, tile=7)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +179,7 @@ def test_a_bandwidth_too_wide_is_an_error_that_says_so(rows, targets):
 def test_bad_input_is_one_line(rows, targets, change, said):
     given = {"rows": rows, "targets": targets, "kernel": GAUSSIAN, "ridge": 0.0, "tile": 7, **change}
     with pytest.raises(UserError, match=said) as error:
-        interpolation.fit_rows(given.pop("rows"), given.pop("targets"), given.pop("kernel"), **given)
+        fit(given.pop("rows"), given.pop("targets"), given.pop("kernel"), **given)
     assert "\n" not in str(error.value)
 
 
@@ -178,11 +187,11 @@ def test_memory_is_predicted_before_anything_is_computed(rows, targets, monkeypa
     monkeypatch.setattr(memory, "available_bytes", lambda: 10_000)
     monkeypatch.setattr(cholesky, "fill_tiles", None)
     with pytest.raises(UserError, match="data.train_examples to at most"):
-        interpolation.fit_rows(rows, targets, GAUSSIAN, ridge=0.0, tile=7)
+        fit(rows, targets, GAUSSIAN, ridge=0.0, tile=7)
 
 
 def test_a_matrix_by_blocks_gives_the_same_model(rows, targets):
-    matrix = kernel_matrix.make_matrix(GAUSSIAN, rows)
-    by_blocks = interpolation.fit_matrix(matrix, targets, ridge=0.0, tile=7, condition=False)
-    assert np.array_equal(by_blocks.alpha, interpolation.fit_rows(rows, targets, GAUSSIAN, ridge=0.0, tile=7).alpha)
+    matrix = kernel_matrix.make_matrix(GAUSSIAN, rows, tile=7)
+    by_blocks = interpolation.fit_matrix(matrix, targets, ridge=0.0, condition=False)
+    assert np.array_equal(by_blocks.alpha, fit(rows, targets, GAUSSIAN, ridge=0.0, tile=7).alpha)
     assert np.isnan(by_blocks.condition)

@@ -30,13 +30,9 @@ def others():
     return np.random.default_rng(1).standard_normal((9, 5)) + 1
 
 
-def assemble(matrix, tile, dtype):
-    return np.block(
-        [
-            [matrix.block(a, b, dtype) for b in cholesky.split_rows(matrix.columns, tile)]
-            for a in cholesky.split_rows(matrix.rows, tile)
-        ]
-    )
+def assemble(matrix, dtype):
+    parts = [cholesky.split_rows(count, matrix.tile) for count in (matrix.rows, matrix.columns)]
+    return np.block([[matrix.block(a, b, dtype) for b in parts[1]] for a in parts[0]])
 
 
 def test_the_table_is_tested():
@@ -47,10 +43,9 @@ def test_the_table_is_tested():
 
 @pytest.mark.parametrize("name", THEIRS)
 def test_a_kernel_is_scikit_learns(name, rows, others):
-    assert np.allclose(
-        kernel_matrix.evaluate_kernel(kernel_of(name), rows, others), THEIRS[name](rows, others), atol=1e-12
-    )
-    single = kernel_matrix.evaluate_kernel(kernel_of(name), rows.astype(np.float32), others.astype(np.float32))
+    matrix, whole = kernel_matrix.make_matrix(kernel_of(name), rows, others), (slice(None), slice(None))
+    assert np.allclose(matrix.block(*whole, np.float64), THEIRS[name](rows, others), atol=1e-12)
+    single = matrix.block(*whole, np.float32)
     assert single.dtype == np.float32 and np.allclose(single, THEIRS[name](rows, others), rtol=1e-4, atol=1e-5)
 
 
@@ -58,37 +53,38 @@ def test_a_kernel_is_scikit_learns(name, rows, others):
 @pytest.mark.parametrize("name", THEIRS)
 def test_blocks_of_any_size_make_the_matrix(name, dtype, rows, others):
     for given, expected in (((rows,), THEIRS[name](rows, rows)), ((others, rows), THEIRS[name](others, rows))):
-        matrix = kernel_matrix.make_matrix(kernel_of(name), *given)
         for tile in (1, 7, 100):
-            found = assemble(matrix, tile, dtype)
+            matrix = kernel_matrix.make_matrix(kernel_of(name), *given, tile=tile)
+            found = assemble(matrix, dtype)
             assert found.dtype == dtype and found.shape == (matrix.rows, matrix.columns)
             assert np.allclose(found, expected, rtol=1e-12 if dtype == np.float64 else 1e-4, atol=1e-5)
 
 
 def test_distances_survive_a_large_common_shift(rows):
     shifted = rows + 1000
-    found = assemble(kernel_matrix.make_matrix(kernel_of("gaussian"), shifted), 7, np.float32)
+    found = assemble(kernel_matrix.make_matrix(kernel_of("gaussian"), shifted, tile=7), np.float32)
     assert np.allclose(found, THEIRS["gaussian"](rows, rows), atol=1e-5)
 
 
 def test_pixels_as_stored_are_rows():
     pixels = np.random.default_rng(0).integers(0, 256, (20, 5)).astype(np.uint8)
     kernel = Kernel("gaussian", 0.3 / 255**2)
-    found = assemble(kernel_matrix.make_matrix(kernel, pixels), 7, np.float64)
+    found = assemble(kernel_matrix.make_matrix(kernel, pixels, tile=7), np.float64)
     assert np.allclose(found, THEIRS["gaussian"](pixels / 255, pixels / 255), rtol=1e-12)
 
 
 @pytest.mark.parametrize("name", THEIRS)
 def test_products_with_vectors_are_those_of_the_whole_matrix(name, rows, others):
-    vectors, silent = np.random.default_rng(2).standard_normal((20, 3)), cholesky.ignore_progress
-    square, cross = (
-        kernel_matrix.make_matrix(kernel_of(name), rows),
-        kernel_matrix.make_matrix(kernel_of(name), others, rows),
+    vectors, shown = (
+        np.random.default_rng(2).standard_normal((20, 3)),
+        {"progress": cholesky.ignore_progress, "stage": ""},
     )
+    square = kernel_matrix.make_matrix(kernel_of(name), rows, tile=7)
+    cross = kernel_matrix.make_matrix(kernel_of(name), others, rows, tile=7)
     for matrix, expected in ((square, THEIRS[name](rows, rows)), (cross, THEIRS[name](others, rows))):
-        found = kernel_matrix.multiply_matrix(matrix, vectors, tile=7, progress=silent, stage="")
+        found = kernel_matrix.multiply_matrix(matrix, vectors, **shown)
         assert np.allclose(found, expected @ vectors, rtol=1e-12, atol=1e-12)
-    found = kernel_matrix.multiply_symmetric(square, vectors, tile=7, progress=silent, stage="")
+    found = kernel_matrix.multiply_matrix(square, vectors, symmetric=True, **shown)
     assert np.allclose(found, THEIRS[name](rows, rows) @ vectors, rtol=1e-12, atol=1e-12)
 
 
@@ -120,12 +116,8 @@ def test_equal_rows_have_no_natural_gamma(name):
     ],
 )
 def test_a_kernel_that_is_none_is_refused(kernel, said, rows):
-    for call in (
-        lambda: kernel_matrix.evaluate_kernel(kernel, rows, rows),
-        lambda: kernel_matrix.make_matrix(kernel, rows),
-    ):
-        with pytest.raises(UserError, match=said):
-            call()
+    with pytest.raises(UserError, match=said):
+        kernel_matrix.make_matrix(kernel, rows)
 
 
 def test_rows_that_are_none_are_refused(rows):
@@ -143,9 +135,12 @@ def test_rows_that_are_none_are_refused(rows):
 
 def test_equal_rows_are_named(rows):
     kernel_matrix.check_distinct(rows)
+    kernel_matrix.make_matrix(kernel_of("gaussian"), rows, distinct=True)
     rows[17] = rows[4]
     with pytest.raises(UserError, match="Examples 4 and 17 are equal.*ridge"):
         kernel_matrix.check_distinct(rows)
+    with pytest.raises(UserError, match="Examples 4 and 17 are equal.*ridge"):
+        kernel_matrix.make_matrix(kernel_of("gaussian"), rows, distinct=True)
 
 
 def test_a_kernel_says_what_it_is():
