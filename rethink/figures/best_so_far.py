@@ -1,6 +1,6 @@
-"""Owns the picture of what early stopping could gain, after the paper's figure 2: a panel a run, as PNG and PDF.
+"""What early stopping could gain, after the paper's figure 2: a panel for each run, and a table.
 
-Refuses to pass the gain for one that can be had: the best so far is chosen by the test set, and labelled an oracle's.
+The best so far is chosen by the test set: nobody can have that gain, so that it is labelled an oracle's.
 """
 
 import math
@@ -44,87 +44,46 @@ def draw_best_so_far(runs: Sequence[tuple[str, Rows]], stem: Path, *, title: str
     return style.save_figure(lambda: _draw(runs, title), stem)
 
 
-def gain(rows: Rows) -> tuple[float, int] | None:
+def measure_gain(rows: Rows) -> tuple[float, int] | None:
     """Returns the best test accuracy minus the last one, in points, and the step of the best; None where none is known.
 
     Of equal ones the first is the best.
     """
-    known = [(row["step"], value) for row, value in zip(*tested(rows), strict=True) if not math.isnan(value)]
-    if not known:
+    evaluations, accuracies = select_tested(rows)
+    points = [(row["step"], value) for row, value in zip(evaluations, accuracies, strict=True) if not math.isnan(value)]
+    if not points:
         return None
-    step, best = max(known, key=lambda point: point[1])
-    return best - known[-1][1], step
+    step, best = max(points, key=lambda point: point[1])
+    return best - points[-1][1], step
 
 
-def noise(rows: Rows) -> float | None:
+def measure_noise(rows: Rows) -> float | None:
     """Returns how noisy the test curve is, points: the root mean square of its second differences over sqrt(6).
 
     Of independent errors about a straight line that estimates their standard deviation, whatever the line's slope.
     None with fewer than three evaluations, or where a value is missing.
     """
-    values = np.asarray(tested(rows)[1])
-    if len(values) < 3 or np.isnan(values).any():
+    accuracies = np.asarray(select_tested(rows)[1])
+    if len(accuracies) < 3 or np.isnan(accuracies).any():
         return None
-    return float(np.sqrt(np.mean(np.diff(values, 2) ** 2) / 6))
+    return float(np.sqrt(np.mean(np.diff(accuracies, 2) ** 2) / 6))
 
 
 def best_so_far_rows(runs: Sequence[tuple[str, Rows]]) -> list[dict[str, Any]]:
-    """Returns a row for each run that was tested, in percent and points; the columns are `COLUMNS`."""
-    found = []
-    for label, evaluations in runs:
-        gained, noisy = gain(evaluations), noise(evaluations)
-        if gained is not None:
-            last = [value for value in tested(evaluations)[1] if not math.isnan(value)][-1]
-            best = {"oracle's best %": f"{last + gained[0]:.2f}", "at step": gained[1], "gain": f"{gained[0]:.2f}"}
-            noisy_text = "" if noisy is None else f"{noisy:.2f}"
-            found.append({"run": label, "last test %": f"{last:.2f}", **best, "noise": noisy_text})
-    return found
+    """Returns the printed row of each run that was tested, in percent and points; the columns are `COLUMNS`."""
+    described = []
+    for label, rows in runs:
+        gain, noise = measure_gain(rows), measure_noise(rows)
+        if gain is not None:
+            last = [value for value in select_tested(rows)[1] if not math.isnan(value)][-1]
+            numbers = (f"{last:.2f}", f"{last + gain[0]:.2f}", gain[1], f"{gain[0]:.2f}")
+            described.append(
+                dict(zip(COLUMNS, (label, *numbers, "" if noise is None else f"{noise:.2f}"), strict=True))
+            )
+    return described
 
 
-def _draw(runs: Sequence[tuple[str, Rows]], title: str):
-    columns = WIDTHS.get(len(runs), 3)
-    lines = math.ceil(len(runs) / columns)
-    size = (max(columns, 1.35) * PANEL[0], lines * PANEL[1] + MARGIN)
-    figure = style.new_figure(size, title, round(12 * size[0]))
-    panels = list(figure.subplots(lines, columns, sharey=True, squeeze=False).flat)
-    entries: dict[str, Any] = {}
-    for (label, rows), axes in zip(runs, panels, strict=False):
-        _panel(axes, label, rows)
-        entries |= {artist.get_label(): artist for artist in [*axes.lines, *axes.collections]}
-    for number, axes in enumerate(panels):
-        if number >= len(runs):
-            axes.set_axis_off()
-        elif number + columns >= len(runs):
-            axes.set_xlabel("step")
-        if number % columns == 0:
-            axes.set_ylabel("accuracy (%)")
-    shown = [artist for label, artist in entries.items() if not label.startswith("_")]
-    figure.legend(handles=shown, loc="outside lower center", ncols=1 if columns == 1 else 3, frameon=False)
-    return figure
-
-
-def _panel(axes, label: str, rows: Rows) -> None:
-    from matplotlib.ticker import EngFormatter
-
-    style.curve(axes, rows, "evaluation", "train_accuracy", TRAIN, scale=100)
-    evaluations, test = tested(rows)
-    steps, best = [row["step"] for row in evaluations], running_best(test)
-    axes.fill_between(steps, test, best, **BAND)
-    axes.plot(steps, best, **BEST)
-    style.curve(axes, rows, "evaluation", "test_accuracy", TEST, scale=100)
-    last_step = max([1, *steps])
-    axes.set(xlim=(-0.02 * last_step, 1.02 * last_step), ylim=(-3, 103))
-    axes.locator_params(axis="x", nbins=5)
-    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    gained, noisy = gain(rows), noise(rows)
-    text = (
-        "no test accuracy" if gained is None else f"oracle's gain: {gained[0]:.2f} points (best at step {gained[1]:,})"
-    )
-    text += "" if noisy is None else f"\nnoise: {noisy:.2f} points"
-    axes.set_title(f"{textwrap.fill(label, LABEL_WIDTH)}\n{text}", fontsize=9, loc="left", parse_math=False)
-
-
-def tested(rows: Rows) -> tuple[list[Mapping[str, Any]], list[float]]:
+def select_tested(rows: Rows) -> tuple[list[Mapping[str, Any]], list[float]]:
     """Returns the evaluation rows but that of the start, which is no result, and their test accuracy in percent.
 
     The accuracy is nan where it is null or not finite.
@@ -135,8 +94,47 @@ def tested(rows: Rows) -> tuple[list[Mapping[str, Any]], list[float]]:
 
 def running_best(values: Sequence[float]) -> list[float]:
     """Returns the largest value up to each one; nan where the value is, so that the gap is one of the band as well."""
-    best, found = -math.inf, []
-    for value in values:
-        best = best if math.isnan(value) else max(best, value)
-        found.append(math.nan if math.isnan(value) else best)
-    return found
+    largest = np.fmax.accumulate([-math.inf, *values])[1:]
+    return np.where(np.isnan(values), math.nan, largest).tolist()
+
+
+def _draw(runs: Sequence[tuple[str, Rows]], title: str):
+    columns = WIDTHS.get(len(runs), 3)
+    lines = math.ceil(len(runs) / columns)
+    size = (max(columns, 1.35) * PANEL[0], lines * PANEL[1] + MARGIN)
+    figure = style.new_figure(size, title, round(12 * size[0]))
+    panels = list(figure.subplots(lines, columns, sharey=True, squeeze=False).flat)
+    artists: dict[str, Any] = {}
+    for (label, rows), axes in zip(runs, panels, strict=False):
+        _draw_panel(axes, label, rows)
+        artists |= {artist.get_label(): artist for artist in [*axes.lines, *axes.collections]}
+    # The last panel of each column has the steps below it; the places that are left over stay empty.
+    for number, axes in enumerate(panels):
+        if number >= len(runs):
+            axes.set_axis_off()
+        elif number + columns >= len(runs):
+            axes.set_xlabel("step")
+        if number % columns == 0:
+            axes.set_ylabel("accuracy (%)")
+    shown = [artist for label, artist in artists.items() if not label.startswith("_")]
+    figure.legend(handles=shown, loc="outside lower center", ncols=1 if columns == 1 else 3, frameon=False)
+    return figure
+
+
+def _draw_panel(axes, label: str, rows: Rows) -> None:
+    from matplotlib.ticker import EngFormatter
+
+    style.draw_curve(axes, rows, "evaluation", "train_accuracy", TRAIN, scale=100)
+    evaluations, test = select_tested(rows)
+    steps, best = [row["step"] for row in evaluations], running_best(test)
+    axes.fill_between(steps, test, best, **BAND)
+    axes.plot(steps, best, **BEST)
+    style.draw_curve(axes, rows, "evaluation", "test_accuracy", TEST, scale=100)
+    last_step = max([1, *steps])
+    axes.set(xlim=(-0.02 * last_step, 1.02 * last_step), ylim=(-3, 103))
+    axes.locator_params(axis="x", nbins=5)
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    gain, noise = measure_gain(rows), measure_noise(rows)
+    text = "no test accuracy" if gain is None else f"oracle's gain: {gain[0]:.2f} points (best at step {gain[1]:,})"
+    text += "" if noise is None else f"\nnoise: {noise:.2f} points"
+    axes.set_title(f"{textwrap.fill(label, LABEL_WIDTH)}\n{text}", fontsize=9, loc="left", parse_math=False)

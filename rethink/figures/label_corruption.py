@@ -1,124 +1,89 @@
-"""Owns figures 1b and 1c: steps to fit, and test error, against the probability that a label is resampled.
+"""Figures 1b and 1c: steps to fit, and test error, against the probability that a label is resampled.
 
-Refuses to leave out a run that did not fit, as it was short or diverged: it is drawn at the steps that it made, as a
-lower bound. One that diverged has no test error.
+A run that did not fit, as it was short or diverged, is not left out: it is drawn at the steps that it made, as a lower
+bound. One that diverged has no test error.
 """
 
-import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rethink.figures import metric_vs_field, style
-from rethink.figures.metric_vs_field import Point, Value
+from rethink.figures.metric_vs_field import IS_BOUND
 from rethink.paper import protocol
-from rethink.results.runs import Runs
+from rethink.paper.claims import FIT_FRACTION
+from rethink.results.runs import RunsByCell, read_numbers
+
+if TYPE_CHECKING:
+    import pandas
 
 FIELD = "corruption.label_probability"
-FIT = "0.95"  # train accuracy that counts as fitted in figure 1b: mlp_1x512 ends at 98 to 99% on random labels
+FIT = str(FIT_FRACTION)  # a train accuracy as records name it
 STRICT = "0.99"  # of the second panel
-COLUMNS = (
-    "series",
-    "p",
-    "n",
-    f"steps to {float(FIT):.0%}",
-    "relative",
-    f"steps to {float(STRICT):.0%}",
-    "relative, strict",
-    "test error %",
-    "deviation",
-    "notes",
-)
+STEPS = {accuracy: f"steps to {float(accuracy):.0%}" for accuracy in (FIT, STRICT)}
+RELATIVE = {FIT: "relative", STRICT: "relative, strict"}  # to the mean of the same series at p = 0
+MEASURES = (STEPS[FIT], RELATIVE[FIT], STEPS[STRICT], RELATIVE[STRICT], "test error %")
+COLUMNS = ("series", "p", "n", *MEASURES, "deviation", "notes")
+FORMS = {**dict.fromkeys(STEPS.values(), "{:.0f}"), **dict.fromkeys((*RELATIVE.values(), "test error %"), "{:.2f}")}
 
 
-def read_points(runs: Runs) -> list[Point]:
-    """Returns the points of runs against the probability that a label is resampled; true labels are at 0."""
-    return metric_vs_field.read_points(runs, FIELD, probability, protocol.figure_mismatches)
+def read_points(runs: RunsByCell) -> "pandas.DataFrame":
+    """Returns the points of runs against the probability that a label is resampled; true labels are at 0.
+
+    Beside the columns of metric_vs_field.read_points there are those of `STEPS` and `RELATIVE`, nan where they are not
+    known, each with one that says whether it is a lower bound.
+    """
+    points = metric_vs_field.read_points(runs, FIELD, resampled_fraction, protocol.figure_mismatches)
+    for accuracy in STEPS:
+        _add_steps(points, accuracy)
+    return points
 
 
-def probability(config: Mapping[str, Any]) -> float:
+def resampled_fraction(config: Mapping[str, Any]) -> float:
     """Returns the probability with which a flat config has a label resampled."""
     return 0.0 if config.get("corruption.labels") == "none" else config[FIELD]
 
 
-def steps_to(accuracy: str) -> Value:
-    """Returns the value: steps until an evaluation finds this train accuracy; else the steps made, a lower bound."""
-
-    def value(point: Point) -> tuple[float, bool] | None:
-        reached = point.summary.get("steps_to_train_accuracy") or {}
-        if accuracy not in reached:
-            return None
-        steps = reached[accuracy]
-        return (point.summary["steps"], True) if steps is None else (steps, False)
-
-    return value
-
-
-def relative(points: Sequence[Point], accuracy: str) -> Value:
-    """Returns the value: `steps_to` over the mean of the same series at p = 0; None where that is not known."""
-    steps = steps_to(accuracy)
-    bases: dict[str, float] = {}
-    for series in {point.series for point in points}:
-        at_zero = [steps(point) for point in points if point.series == series and point.x == 0]
-        if at_zero and all(found and not found[1] for found in at_zero):
-            bases[series] = statistics.fmean(found[0] for found in at_zero if found)
-
-    def value(point: Point) -> tuple[float, bool] | None:
-        found = steps(point)
-        return (found[0] / bases[point.series], found[1]) if found and point.series in bases else None
-
-    return value
+def _add_steps(points: "pandas.DataFrame", accuracy: str) -> None:
+    """Adds the columns of a train accuracy: steps until an evaluation finds it, as they are and relative to p = 0."""
+    steps, reached = read_numbers(points, f"steps to {accuracy}"), read_numbers(points, f"reached {accuracy}")
+    at_zero = points["x"] == 0
+    bases = steps[at_zero].groupby(points["series"]).mean()
+    # A base of which a part is not known, or only a bound, is none.
+    bases = bases[(reached[at_zero] == 1).groupby(points["series"]).all()]
+    points[STEPS[accuracy]], points[RELATIVE[accuracy]] = steps, steps / points["series"].map(bases)
+    for column in (STEPS[accuracy], RELATIVE[accuracy]):
+        points[column + IS_BOUND] = reached == 0
 
 
-def fitting(points: Sequence[Point], accuracy: str) -> tuple[str, Value]:
-    """Returns the title and the value of a panel of figure 1b: `relative`, or the steps where that is known of none."""
-    title, value = f"steps to {float(accuracy):.0%}", relative(points, accuracy)
-    return (f"{title} / at p = 0", value) if any(map(value, points)) else (title, steps_to(accuracy))
+def choose_fit_panel(points: "pandas.DataFrame", accuracy: str) -> tuple[str, str]:
+    """Returns the title and the column of a panel of figure 1b: `RELATIVE`, `STEPS` where no run has that."""
+    if points[RELATIVE[accuracy]].notna().any():
+        return f"{STEPS[accuracy]} / at p = 0", RELATIVE[accuracy]
+    return STEPS[accuracy], STEPS[accuracy]
 
 
-def draw_label_corruption(points: Sequence[Point], stem: Path, *, title: str) -> list[Path]:
+def draw_label_corruption(points: "pandas.DataFrame", stem: Path, *, title: str) -> list[Path]:
     """Draws figure 1b, for both train accuracies, and figure 1c; returns the paths of `stem`.png and `stem`.pdf."""
 
-    def make():
-        figure = style.new_figure((metric_vs_field.SIZE[0], 3 * metric_vs_field.SIZE[1]), title, 56)
-        upper, middle, lower = figure.subplots(3, 1, sharex=True)
-        for axes, accuracy in ((upper, FIT), (middle, STRICT)):
-            label, value = fitting(points, accuracy)
-            drawn = metric_vs_field.curves(points, value)
-            metric_vs_field.plot(axes, drawn)
+    def draw():
+        figure = style.new_figure((metric_vs_field.SIZE[0], 3 * metric_vs_field.SIZE[1]), title)
+        *upper, lower = figure.subplots(3, 1, sharex=True)
+        for axes, accuracy in zip(upper, STEPS, strict=True):
+            label, column = choose_fit_panel(points, accuracy)
+            any_bound = metric_vs_field.draw_series(axes, points, column)
             axes.set_ylabel(label)
             style.from_zero(axes)
-            if any(any(curve.bounds) for curve in drawn.values()):
+            if any_bound:
                 axes.set_title("triangles: not reached, a lower bound", loc="right", fontsize=7, color="#555555")
-        metric_vs_field.plot(lower, metric_vs_field.curves(points, metric_vs_field.error("test_accuracy")))
+        metric_vs_field.draw_series(lower, points, "test error %")
         lower.set(ylabel="test error (%)", xlabel="probability that a label is resampled", ylim=(0, 100))
-        metric_vs_field.legend(figure, lower)
+        style.add_legend(figure, lower)
         return figure
 
-    return style.save_figure(make, stem)
+    return style.save_figure(draw, stem)
 
 
-def label_corruption_rows(points: Sequence[Point]) -> list[dict[str, Any]]:
-    """Returns a row for each series and p, means over seeds; the columns are `COLUMNS`."""
-    measured = {
-        COLUMNS[3]: (steps_to(FIT), "{:.0f}"),
-        COLUMNS[4]: (relative(points, FIT), "{:.2f}"),
-        COLUMNS[5]: (steps_to(STRICT), "{:.0f}"),
-        COLUMNS[6]: (relative(points, STRICT), "{:.2f}"),
-        "test error %": (metric_vs_field.error("test_accuracy"), "{:.2f}"),
-    }
-    drawn = {column: metric_vs_field.curves(points, value) for column, (value, _) in measured.items()}
-    found = []
-    for series, x in metric_vs_field.places(points):
-        row: dict[str, Any] = {"series": series, "p": f"{x:g}", "n": 0, "deviation": ""}
-        for column, (_, form) in measured.items():
-            curve = drawn[column][series]
-            row[column] = ""
-            if x in curve.x:
-                place = curve.x.index(x)
-                row[column] = (">= " if curve.bounds[place] else "") + form.format(curve.mean[place])
-                row["n"] = max(row["n"], curve.n[place])
-                if column == "test error %" and curve.n[place] > 1:
-                    row["deviation"] = f"{curve.deviation[place]:.2f}"
-        found.append({**row, "notes": metric_vs_field.notes(points, series, x)})
-    return found
+def label_corruption_rows(points: "pandas.DataFrame") -> list[dict[str, Any]]:
+    """Returns the printed row of each series and p, means over seeds; the columns are `COLUMNS`."""
+    return metric_vs_field.describe_places(points, "p", FORMS)

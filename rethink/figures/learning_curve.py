@@ -1,6 +1,6 @@
-"""Owns the learning curve of a run, drawn from its rows, and how every figure looks and is written: PNG and PDF.
+"""The learning curve of one run: loss and accuracy against steps, drawn from its metrics rows.
 
-Refuses to train, to smooth and to measure: it draws what the rows say, and no point that they do not hold.
+Nothing is smoothed or measured: each point is a row.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,39 +25,42 @@ def draw_learning_curve(rows: Sequence[Mapping[str, Any]], stem: Path, *, title:
 
 
 def _draw(rows: Sequence[Mapping[str, Any]], title: str, num_classes: int):
-    figure = style.new_figure(SIZE, title, 56)
+    figure = style.new_figure(SIZE, title)
     upper, lower = figure.subplots(2, 1, sharex=True)
 
+    # Loss: a logarithmic axis where a linear one would show only the start.
     losses = [
-        style.curve(upper, rows, "train", "loss", style.DURING),
-        style.curve(upper, rows, "evaluation", "train_loss", style.TRAIN),
-        style.curve(upper, rows, "evaluation", "test_loss", style.TEST),
+        style.draw_curve(upper, rows, "train", "loss", style.DURING),
+        style.draw_curve(upper, rows, "evaluation", "train_loss", style.TRAIN),
+        style.draw_curve(upper, rows, "evaluation", "test_loss", style.TEST),
     ]
     positive = [value for values in losses for value in values if value > 0]
     if positive and max(positive) > style.LOG_SPAN * min(positive):
         upper.set_yscale("log")
     elif positive:
-        upper.set_ylim(0, 1.08 * max(positive))  # from zero: noise about a constant loss shall not look like a fall
+        upper.set_ylim(0, 1.08 * max(positive))  # from zero: noise about a constant loss must not look like a fall
     upper.set_ylabel("loss")
 
-    style.curve(lower, rows, "train", "accuracy", style.DURING, scale=100)
-    style.curve(lower, rows, "evaluation", "train_accuracy", style.TRAIN, scale=100)
-    style.curve(lower, rows, "evaluation", "test_accuracy", style.TEST, scale=100)
-    style.curve(lower, rows, "evaluation", "train_accuracy_corrupted_true", style.CORRUPTED, scale=100)
+    # Accuracy, in percent; the curves that no row has are left out.
+    style.draw_curve(lower, rows, "train", "accuracy", style.DURING, scale=100)
+    style.draw_curve(lower, rows, "evaluation", "train_accuracy", style.TRAIN, scale=100)
+    style.draw_curve(lower, rows, "evaluation", "test_accuracy", style.TEST, scale=100)
+    style.draw_curve(lower, rows, "evaluation", "train_accuracy_corrupted_true", style.CORRUPTED, scale=100)
     lower.axhline(100 / num_classes, **style.CHANCE)
     lower.set(ylabel="accuracy (%)", xlabel="step", ylim=(-3, 103))
 
+    # Room at both ends for the marks, however short the run.
     last_step = max((row["step"] for row in rows), default=0)
     lower.locator_params(axis="x", nbins=5)
     lower.set_xlim(-0.02 * max(last_step, 1), 1.02 * max(last_step, 1))
-    _epoch_axis(upper, rows)
-    entries = {line.get_label(): line for line in [*upper.lines, *lower.lines]}
-    figure.legend(handles=list(entries.values()), loc="outside lower center", ncols=2, frameon=False)
+    _add_epoch_axis(upper, rows)
+    labelled = {line.get_label(): line for line in [*upper.lines, *lower.lines]}
+    figure.legend(handles=list(labelled.values()), loc="outside lower center", ncols=2, frameon=False)
     return figure
 
 
-def _epoch_axis(axes, rows: Sequence[Mapping[str, Any]]) -> None:
-    """A second axis on top, in epochs, where a row tells how many steps an epoch has."""
+def _add_epoch_axis(axes, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Adds a second axis on top, in epochs, where a row has a step and an epoch to convert by."""
     steps_per_epoch = next((row["step"] / row["epoch"] for row in reversed(rows) if row["epoch"]), None)
     if steps_per_epoch:
         ways = (lambda steps: steps / steps_per_epoch, lambda epochs: epochs * steps_per_epoch)

@@ -1,6 +1,6 @@
-"""Owns figure 1a: the training loss against steps, a curve a condition, and when each has converged.
+"""Figure 1a: the training loss against steps, a colour for each condition, and when each has converged.
 
-Refuses to smooth: a point is a row, the mean over the steps between two of them.
+Nothing is smoothed: a point is a metrics row, the mean over the steps since the one before.
 """
 
 import math
@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 
 from rethink.figures import metric_vs_field, style
 from rethink.paper import protocol
+from rethink.paper.claims import CONVERGED
 from rethink.paper.numbers import REPLICATED_TEST_ACCURACY, STEPS_TO_LOSS
-from rethink.results import records, tables
-from rethink.results.runs import Runs
+from rethink.results import tables
+from rethink.results.runs import LoadedRun, RunsByCell, read_numbers, row_table
 
-CONVERGED = 0.1  # a training loss at most this, as in the replication whose steps paper.py has
 BATCH = 128  # of the replication, in whose steps that is
 STARTED = 0.9  # the loss is below this times that of guessing: the run has begun to converge
 COLUMNS = (
@@ -33,16 +33,20 @@ COLUMNS = (
 )
 
 
-class Loss(NamedTuple):
-    """A run's training loss [m] at steps [m], the loss of guessing, None where the classes are not recorded yet, how
-    the run is unlike the replication's, and its test accuracy, None where it has come to no result.
+class LossCurve(NamedTuple):
+    """The training loss of a run.
+
+    Attributes:
+      steps, losses: float [rows], those whose loss is finite.
+      guessing: the loss of guessing; None where the number of classes is not recorded yet.
+      notes: how the run is unlike the replication's.
     """
 
-    steps: list[int]
-    losses: list[float]
+    run: LoadedRun
+    steps: Sequence[int]
+    losses: Sequence[float]
     guessing: float | None
     notes: Sequence[str]
-    test_accuracy: float | None
 
     def first_below(self, level: float | None) -> int | None:
         """Returns the step of the first row at most `level`; None where there is none, and for no level."""
@@ -50,102 +54,113 @@ class Loss(NamedTuple):
             return None
         return next((step for step, loss in zip(self.steps, self.losses, strict=True) if loss <= level), None)
 
-    def started(self) -> int | None:
+    def first_started(self) -> int | None:
         """Returns the step of the first row that is clearly better than guessing."""
         return self.first_below(None if self.guessing is None else STARTED * self.guessing)
 
 
-def read_losses(runs: Runs) -> dict[str, list[Loss]]:
-    """Returns condition -> the losses of its runs; `runs`: condition -> run directories."""
-    found = {name: [loss for loss in map(_loss, folders) if loss.steps] for name, folders in runs.items()}
-    return {name: losses for name, losses in found.items() if losses}
+def read_losses(runs: RunsByCell) -> dict[str, list[LossCurve]]:
+    """Returns condition -> the loss curves of its runs; runs without a finite loss are left out.
+
+    Raises:
+      UserError: the metrics of a run are damaged.
+    """
+    curves = {
+        condition: [curve for run in loaded if (curve := _read_loss(run)).steps] for condition, loaded in runs.items()
+    }
+    return {condition: losses for condition, losses in curves.items() if losses}
 
 
-def _loss(folder: Path) -> Loss:
-    rows = [row for row in records.read_rows(folder / "metrics.jsonl") if row["kind"] == "train"]
-    seen = [(row["step"], row["loss"]) for row in rows if math.isfinite(style.finite(row.get("loss")))]
-    manifest = records.read_run(folder)
-    summary = manifest.get("summary") or {}
-    classes, test = summary.get("num_classes"), (summary.get("evaluation") or {}).get("test_accuracy")
-    plain = {field: value for field, value in manifest["config"].items() if field != "corruption.pixels"}
-    notes = [*protocol.figure_mismatches(plain), *protocol.caveats(plain, manifest.get("data") or {})]
-    if manifest["status"] not in records.WITH_RESULT:
-        notes.insert(0, manifest["status"])
-    if plain.get("train.batch_size") != BATCH:
-        notes.insert(0, f"batch: {plain.get('train.batch_size')}")
-    if plain.get("model.name") != "inception":
-        notes.insert(0, f"network: {plain.get('model.name')}")
-    guessing = math.log(classes) if classes else None
-    return Loss([step for step, _ in seen], [loss for _, loss in seen], guessing, notes, test)
+def _read_loss(run: LoadedRun) -> LossCurve:
+    rows = row_table([run], "train")
+    losses = read_numbers(rows, "loss")
+    finite = losses.abs() < math.inf
+    classes = run.summary.get("num_classes")
+    steps = rows["step"][finite].tolist() if len(rows) else []
+    return LossCurve(run, steps, losses[finite].tolist(), math.log(classes) if classes else None, _compare_setup(run))
 
 
-def draw_loss_curves(found: Mapping[str, Sequence[Loss]], stem: Path, *, title: str) -> list[Path]:
-    """Draws the curves of all runs, those of a condition in one colour; returns `stem`.png and `stem`.pdf."""
-
-    def make():
-        figure = style.new_figure((metric_vs_field.SIZE[0], 3.6), title, 56)
-        axes = figure.subplots()
-        for number, (condition, runs) in enumerate(list(found.items())[: metric_vs_field.MOST_SERIES]):
-            look = metric_vs_field.SERIES_STYLES[number % len(metric_vs_field.SERIES_STYLES)]
-            for place, run in enumerate(runs):
-                every = max(1, len(run.steps) // 8)
-                label = condition if place == 0 else f"_{condition}"
-                axes.plot(run.steps, run.losses, label=label, markevery=(number, every), linewidth=1.2, **look)
-        axes.set(xlabel="step", ylabel="training loss")
-        style.from_zero(axes)
-        metric_vs_field.legend(figure, axes)
-        return figure
-
-    return style.save_figure(make, stem)
-
-
-def loss_rows(found: Mapping[str, Sequence[Loss]]) -> list[dict[str, Any]]:
-    """Returns a row for each condition, medians over runs; blank where a run has not come there."""
-    base = _converged(found.get("true", ()))
+def _compare_setup(run: LoadedRun) -> list[str]:
+    """Returns how a run is unlike the replication's, but for its pixels, which are the condition's."""
+    plain = {field: value for field, value in run.config.items() if field != "corruption.pixels"}
+    network, batch = plain.get("model.name"), plain.get("train.batch_size")
     return [
-        {
-            "condition": condition,
-            "n": len(runs),
-            "steps to start": _text(_steps([run.started() for run in runs])),
-            "steps to loss 0.1": _text(_converged(runs)),
-            "relative to true": _ratio(_converged(runs), base),
-            **_replicated(condition),
-            "test accuracy %": tables.percent(_mean([run.test_accuracy for run in runs])),
-            "notes": "; ".join(dict.fromkeys(note for run in runs for note in run.notes)),
-        }
-        for condition, runs in found.items()
+        *([f"network: {network}"] if network != "inception" else []),
+        *([f"batch: {batch}"] if batch != BATCH else []),
+        *([] if run.has_result else [run.status]),
+        *protocol.figure_mismatches(plain),
+        *protocol.caveats(plain, run.data),
     ]
 
 
-def _replicated(condition: str) -> dict[str, str]:
+def draw_loss_curves(curves: Mapping[str, Sequence[LossCurve]], stem: Path, *, title: str) -> list[Path]:
+    """Draws the curves of all runs, those of a condition in one colour; returns `stem`.png and `stem`.pdf."""
+
+    def draw():
+        figure = style.new_figure((metric_vs_field.SIZE[0], 3.6), title)
+        axes = figure.subplots()
+        for number, (condition, losses) in enumerate(list(curves.items())[: metric_vs_field.MOST_SERIES]):
+            look = style.SERIES_STYLES[number % len(style.SERIES_STYLES)]
+            for place, curve in enumerate(losses):
+                every = max(1, len(curve.steps) // 8)
+                label = condition if place == 0 else f"_{condition}"
+                axes.plot(curve.steps, curve.losses, label=label, markevery=(number, every), linewidth=1.2, **look)
+        axes.set(xlabel="step", ylabel="training loss")
+        style.from_zero(axes)
+        style.add_legend(figure, axes)
+        return figure
+
+    return style.save_figure(draw, stem)
+
+
+def loss_rows(curves: Mapping[str, Sequence[LossCurve]]) -> list[dict[str, Any]]:
+    """Returns the printed row of each condition, medians over runs; blank where a run has not come there."""
+    base = _converged_steps(curves.get("true", ()))
+    return [
+        {
+            "condition": condition,
+            "n": len(losses),
+            "steps to start": _describe_steps(_median([curve.first_started() for curve in losses])),
+            "steps to loss 0.1": _describe_steps(_converged_steps(losses)),
+            "relative to true": _describe_ratio(_converged_steps(losses), base),
+            **_replicated_columns(condition),
+            "test accuracy %": _describe_accuracy(losses),
+            "notes": "; ".join(dict.fromkeys(note for curve in losses for note in curve.notes)),
+        }
+        for condition, losses in curves.items()
+    ]
+
+
+def _replicated_columns(condition: str) -> dict[str, str]:
     """Returns what the replication has of a condition; blank where it has none."""
     steps, test = STEPS_TO_LOSS.get(condition), REPLICATED_TEST_ACCURACY.get(condition)
     return {
-        "replication's": _text(steps.value if steps else None),
-        "relative": _ratio(steps.value if steps else None, STEPS_TO_LOSS["true"].value),
+        "replication's": _describe_steps(steps.value if steps else None),
+        "relative": _describe_ratio(steps.value if steps else None, STEPS_TO_LOSS["true"].value),
         "replication's %": test.text() if test else "",
         "certainty": steps.certainty if steps else "",
     }
 
 
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return statistics.fmean(known) if known else None
+def _converged_steps(losses: Sequence[LossCurve]) -> float | None:
+    return _median([curve.first_below(CONVERGED) for curve in losses])
 
 
-def _converged(runs: Sequence[Loss]) -> float | None:
-    return _steps([run.first_below(CONVERGED) for run in runs])
+def _median(reached: Sequence[int | None]) -> float | None:
+    """Returns the median over runs; None where one has not come there, and of no runs."""
+    steps = [step for step in reached if step is not None]
+    return statistics.median(steps) if steps and len(steps) == len(reached) else None
 
 
-def _steps(reached: Sequence[int | None]) -> float | None:
-    """Returns the median over runs, None where one has not come there."""
-    known = [step for step in reached if step is not None]
-    return statistics.median(known) if known and len(known) == len(reached) else None
+def _describe_accuracy(losses: Sequence[LossCurve]) -> str:
+    accuracies = [curve.run.evaluation.get("test_accuracy") for curve in losses]
+    recorded = [accuracy for accuracy in accuracies if accuracy is not None]
+    return tables.percent(statistics.fmean(recorded)) if recorded else ""
 
 
-def _text(steps: float | None) -> str:
+def _describe_steps(steps: float | None) -> str:
     return "" if steps is None else f"{steps:.0f}"
 
 
-def _ratio(steps: float | None, base: float | None) -> str:
+def _describe_ratio(steps: float | None, base: float | None) -> str:
     return "" if steps is None or not base else f"{steps / base:.2f}"

@@ -1,224 +1,182 @@
-"""Owns what runs show against a field of their configs: points, curves over seeds, and the picture of errors.
+"""Metrics of runs against a field of their configs: points, means over seeds, and the figure of errors.
 
-Refuses to pass a run that did not end for one that did: it gives no point. One that diverged has no error, and is told.
+A run that has not ended gives no point. One that diverged has no error, and is counted in the notes.
 """
 
-import math
 import re
-import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from rethink.figures import style
 from rethink.paper import protocol
 from rethink.results import records
-from rethink.results.runs import Runs
+from rethink.results.runs import LoadedRun, RunsByCell, read_numbers, run_table
 from rethink.schema.errors import UserError, unknown_name
 
+if TYPE_CHECKING:
+    import pandas
+
 SIZE = (4.8, 2.7)  # inches: the width, and the height of a panel
-SERIES_STYLES = (  # of series: told apart by colour and by mark
-    {"color": "#0072B2", "marker": "o"},
-    {"color": "#D55E00", "marker": "s"},
-    {"color": "#009E73", "marker": "^"},
-    {"color": "#CC79A7", "marker": "D"},
-    {"color": "#E69F00", "marker": "v"},
-    {"color": "#56B4E9", "marker": "P"},
-)
-MOST_SERIES = 24  # a picture of more says nothing
-ERRORS = {"test": "test_accuracy", "train": "train_accuracy"}
+MOST_SERIES = 24  # a figure of more can't be read
+ERRORS = {"test error %": "test_accuracy", "train error %": "train_accuracy"}  # column -> field of the evaluation
+FORMS = dict.fromkeys(ERRORS, "{:.2f}")
+IS_BOUND = " is a lower bound"  # ends the name of the column beside a measure's own
 
-
-class Point(NamedTuple):
-    """What one run says that came to a result, or diverged.
-
-    Attributes:
-      series: its name without the value of the field and the seed; "" where nothing else is left.
-      x: the value of the field.
-      summary: of its manifest; without an evaluation where it diverged.
-      caveats: why it is another experiment than the paper's.
-    """
-
-    series: str
-    x: float
-    seed: int
-    summary: Mapping[str, Any]
-    caveats: Sequence[str]
-    diverged: bool
-
-
-class Curve(NamedTuple):
-    """Values of a series against x, over seeds.
-
-    Attributes:
-      x: ascending; mean: of the values there; deviation: their sample standard deviation, 0 where n is 1; n: how many.
-      bounds: whether a value is only a lower bound.
-    """
-
-    x: list[float]
-    mean: list[float]
-    deviation: list[float]
-    n: list[int]
-    bounds: list[bool]
-
-
-Value = Callable[[Point], tuple[float, bool] | None]  # (value, whether it is a lower bound), None where there is none
+Config = Mapping[str, Any]
 
 
 def read_points(
-    runs: Runs,
+    runs: RunsByCell,
     field: str,
-    at: Callable[[Mapping[str, Any]], float] | None = None,
-    unlike: Callable[[Mapping[str, Any]], Sequence[str]] = lambda _: (),
-) -> list[Point]:
-    """Returns the points of runs that came to a result or diverged, in the order of series, x and seed.
+    position: Callable[[Config], Any] | None = None,
+    mismatches: Callable[[Config], Sequence[str]] = lambda config: (),
+) -> "pandas.DataFrame":
+    """Returns a row for each run that came to a result or diverged, in the order of series, x and seed.
+
+    Its columns are those of `run_table`, and `series` (the run's name without the value of the field and the seed; ""
+    where nothing else is left), `x` (the value of the field) and `ERRORS`, percent, nan where the run diverged.
+    `notes`: why a run is another experiment than the paper's.
 
     Args:
-      runs: name -> run directories; a name holds FIELD=VALUE, without the section of the field where it can.
-      at: flat config -> x, where it is not the field's value.
-      unlike: flat config -> further caveats.
+      runs: a name holds FIELD=VALUE, without the section of the field where it can.
+      position: flat config -> x, where it is not the field's value.
+      mismatches: flat config -> further notes.
 
     Raises:
-      UserError: a run is damaged, or has no such field, or no number there.
+      UserError: a run has no such field, or no number there.
     """
-    found = []
-    for name, folders in runs.items():
-        for folder in folders:
-            manifest = records.read_run(folder)
-            config, summary = manifest["config"], manifest.get("summary")
-            if field not in config:
-                raise UserError(unknown_name("FIELD", field, list(config)))
-            if not summary or manifest["status"] not in records.FINISHED:
-                continue
-            diverged = manifest["status"] not in records.WITH_RESULT
-            value = at(config) if at else config[field]
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                raise UserError(f"FIELD='{field}' is no number ({value!r}): choose one to draw against.")
-            others = {other: value for other, value in config.items() if other != field}
-            caveats = [*unlike(config), *protocol.caveats(others, manifest.get("data", {}))]
-            series = _series(name, field, config[field])
-            told = {**summary, "evaluation": None} if diverged else summary
-            found.append(Point(series, float(value), config["seed"], told, caveats, diverged))
-    return sorted(found, key=lambda point: point[:3])
+    ended, places = [], []
+    for run in (run for loaded in runs.values() for run in loaded):
+        if field not in run.config:
+            raise UserError(unknown_name("FIELD", field, list(run.config)))
+        if not run.summary or run.status not in records.FINISHED:
+            continue
+        x = position(run.config) if position else run.config[field]
+        if isinstance(x, bool) or not isinstance(x, int | float):
+            raise UserError(f"FIELD='{field}' is no number ({x!r}): choose one to draw against.")
+        ended.append(run)
+        places.append((_series_name(run.cell, field, run.config[field]), float(x)))
+
+    def notes(run: LoadedRun) -> list[str]:
+        others = {other: value for other, value in run.config.items() if other != field}
+        return [*mismatches(run.config), *protocol.caveats(others, run.data)]
+
+    points = run_table(ended, notes)
+    points["series"], points["x"] = [name for name, _ in places], [x for _, x in places]
+    ended_well = points["has_result"].astype(bool)
+    for column, measure in ERRORS.items():
+        points[column] = (100 * (1 - read_numbers(points, measure))).where(ended_well)
+    return points.sort_values(["series", "x", "seed"], ignore_index=True)
 
 
-def _series(name: str, field: str, value: Any) -> str:
+def _series_name(name: str, field: str, value: Any) -> str:
     """Returns the name of a run without FIELD=VALUE."""
-    for known in (field, field.rpartition(".")[2]):
-        word = re.escape(f"{known}={value}".replace(":", "."))
+    for written in (field, field.rpartition(".")[2]):
+        word = re.escape(f"{written}={value}".replace(":", "."))
         name = re.sub(rf"(^|-){word}(?=-|$)", "", name)
     return name.removeprefix("-")
 
 
-def curves(points: Iterable[Point], value: Value) -> dict[str, Curve]:
-    """Returns series -> its curve; x where no run has a value is left out."""
-    found: dict[str, dict[float, list[tuple[float, bool]]]] = {}
-    for point in points:
-        series = found.setdefault(point.series, {})
-        measured = value(point)
-        if measured is not None:
-            series.setdefault(point.x, []).append(measured)
-    drawn = {}
-    for name, series in found.items():
-        samples = [[number for number, _ in series[x]] for x in sorted(series)]
-        drawn[name] = Curve(
-            sorted(series),
-            [statistics.fmean(sample) for sample in samples],
-            [statistics.stdev(sample) if len(sample) > 1 else 0.0 for sample in samples],
-            [len(sample) for sample in samples],
-            [any(bound for _, bound in series[x]) for x in sorted(series)],
-        )
-    return drawn
+def estimate_means(points: "pandas.DataFrame", column: str) -> "pandas.DataFrame":
+    """Returns the means over seeds of a measure: a row for each series and x at which a run has a value, ascending.
+
+    The columns are `series`, `x`, `value`, `deviation` (the sample standard deviation; 0 where n is 1), `n`, and
+    `is_bound`: whether a value among them is only a lower bound.
+    """
+    measured = points[points[column].notna()]
+    bounds = measured.get(column + IS_BOUND, False)
+    groups = measured.assign(bound=bounds).groupby(["series", "x"])
+    means = groups.agg(value=(column, "mean"), deviation=(column, "std"), n=(column, "size"), is_bound=("bound", "any"))
+    return means.fillna({"deviation": 0.0}).reset_index()
 
 
-def error(measure: str) -> Value:
-    """Returns the value 100 (1 - accuracy), percent, of a field of a run's evaluation."""
-
-    def value(point: Point) -> tuple[float, bool] | None:
-        accuracy = (point.summary["evaluation"] or {}).get(measure)
-        return None if accuracy is None else (100 * (1 - accuracy), False)
-
-    return value
+def split_series(points: "pandas.DataFrame", column: str) -> "Iterator[tuple[str, pandas.DataFrame]]":
+    """Yields each series that is drawn, with its rows of `estimate_means`, which may be none."""
+    means = estimate_means(points, column)
+    for name in points["series"].unique()[:MOST_SERIES]:
+        yield name, means[means["series"] == name]
 
 
-def plot(axes, drawn: Mapping[str, Curve]) -> None:
-    """Draws curves with their spread; where the value is a lower bound, a hollow triangle points up."""
-    for number, (name, curve) in enumerate(list(drawn.items())[:MOST_SERIES]):
-        look = SERIES_STYLES[number % len(SERIES_STYLES)]
-        style = ("-", "--", ":", "-.")[number // len(SERIES_STYLES) % 4]
-        measured = [math.nan if bound else mean for mean, bound in zip(curve.mean, curve.bounds, strict=True)]
-        axes.errorbar(curve.x, measured, yerr=curve.deviation, label=name or "runs", linestyle=style, capsize=2, **look)
-        bounds = [(x, mean) for x, mean, bound in zip(curve.x, curve.mean, curve.bounds, strict=True) if bound]
-        if bounds:
-            axes.plot(*zip(*bounds, strict=True), color=look["color"], marker=6, linestyle="none", markersize=7)
+def draw_series(axes, points: "pandas.DataFrame", column: str) -> bool:
+    """Draws a measure with its spread; returns whether a value is a lower bound, drawn as a hollow triangle."""
+    any_bound = False
+    for number, (name, curve) in enumerate(split_series(points, column)):
+        look = style.SERIES_STYLES[number % len(style.SERIES_STYLES)]
+        line = ("-", "--", ":", "-.")[number // len(style.SERIES_STYLES) % 4]
+        measured = curve["value"].mask(curve["is_bound"])
+        spread = {"yerr": curve["deviation"], "capsize": 2}
+        axes.errorbar(curve["x"], measured, label=name or "runs", linestyle=line, **spread, **look)
+        bounds = curve[curve["is_bound"]]
+        if len(bounds):
+            any_bound = True
+            triangle = {"marker": 6, "linestyle": "none", "markersize": 7}
+            axes.plot(bounds["x"], bounds["value"], color=look["color"], **triangle)
+    return any_bound
 
 
-def draw_metric_vs_field(points: Sequence[Point], field: str, stem: Path, *, title: str) -> list[Path]:
+def draw_metric_vs_field(points: "pandas.DataFrame", field: str, stem: Path, *, title: str) -> list[Path]:
     """Draws test and train error (percent) against a field; returns the paths of `stem`.png and `stem`.pdf."""
 
-    def make():
-        panels = {name: curves(points, error(measure)) for name, measure in ERRORS.items()}
-        figure = style.new_figure((SIZE[0], SIZE[1] * len(panels) + 0.4), title, 56)
-        for axes, (name, drawn) in zip(figure.subplots(len(panels), 1, sharex=True), panels.items(), strict=True):
-            plot(axes, drawn)
-            axes.set_ylabel(f"{name} error (%)")
+    def draw():
+        figure = style.new_figure((SIZE[0], SIZE[1] * len(ERRORS) + 0.4), title)
+        for axes, column in zip(figure.subplots(len(ERRORS), 1, sharex=True), ERRORS, strict=True):
+            draw_series(axes, points, column)
+            axes.set_ylabel(column.replace("%", "(%)"))
             style.from_zero(axes)
         axes.set_xlabel(field)
-        if spans_decades([point.x for point in points]):
+        if spans_decades(points["x"]):
             axes.set_xscale("log")
-        legend(figure, axes)
+        style.add_legend(figure, axes)
         return figure
 
-    return style.save_figure(make, stem)
+    return style.save_figure(draw, stem)
 
 
-def legend(figure, axes) -> None:
-    """Puts the names of the series below the panels, where they have names."""
-    handles, labels = axes.get_legend_handles_labels()
-    if any(labels):
-        figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
-
-
-def spans_decades(values: Sequence[float]) -> bool:
+def spans_decades(values: "pandas.Series") -> bool:
     """Returns whether the values of a field want a logarithmic axis."""
-    return bool(values) and min(values) > 0 and max(values) >= 20 * min(values)
+    return len(values) > 0 and values.min() > 0 and values.max() >= 20 * values.min()
 
 
 def metric_columns(field: str) -> tuple[str, ...]:
-    """Returns the columns of `rows`."""
+    """Returns the columns of `metric_rows`."""
     return ("series", field, "n", "test error %", "deviation", "train error %", "notes")
 
 
 def field_of(header: Sequence[str]) -> str:
-    """Returns the field of the `columns` in a file's first line; "" where it has others."""
+    """Returns the field of the `metric_columns` in a file's first line; "" where it has others."""
     return header[1] if len(header) > 1 and tuple(header) == metric_columns(header[1]) else ""
 
 
-def metric_rows(points: Sequence[Point], field: str) -> list[dict[str, Any]]:
-    """Returns a row for each series and x, errors in percent; the columns are `columns`."""
-    test, train = (curves(points, error(measure)) for measure in ERRORS.values())
-    found = []
-    for name, x in places(points):
-        row = {"series": name, field: f"{x:g}", "n": 0, "deviation": "", "notes": notes(points, name, x)}
-        for measure, curve in (("train error %", train[name]), ("test error %", test[name])):
-            row[measure] = ""
-            if x in curve.x:
-                place = curve.x.index(x)
-                row |= {measure: f"{curve.mean[place]:.2f}", "n": curve.n[place]}
-                if measure.startswith("test") and curve.n[place] > 1:
-                    row["deviation"] = f"{curve.deviation[place]:.2f}"
-        found.append(row)
-    return found
+def metric_rows(points: "pandas.DataFrame", field: str) -> list[dict[str, Any]]:
+    """Returns the printed row of each series and x; the columns are `metric_columns`."""
+    return describe_places(points, field, FORMS)
 
 
-def places(points: Iterable[Point]) -> list[tuple[str, float]]:
-    """Returns each series and x, ascending."""
-    return sorted({(point.series, point.x) for point in points})
+def describe_places(points: "pandas.DataFrame", x_name: str, forms: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Returns the printed row of each series and x: means over seeds, n, the deviation of the test error, notes.
+
+    Args:
+      x_name: the column of x; forms: column of a measure -> how its number is written.
+    """
+    means = {column: estimate_means(points, column).set_index(["series", "x"]) for column in forms}
+    rows = []
+    for place, here in points.groupby(["series", "x"]):
+        row: dict[str, Any] = {"series": place[0], x_name: f"{place[1]:g}", "n": 0, "deviation": ""}
+        for column, form in forms.items():
+            row[column] = ""
+            if place in means[column].index:
+                mean = means[column].loc[place]
+                row[column] = (">= " if mean["is_bound"] else "") + form.format(mean["value"])
+                row["n"] = max(row["n"], int(mean["n"]))
+                if column == "test error %" and mean["n"] > 1:
+                    row["deviation"] = f"{mean['deviation']:.2f}"
+        rows.append({**row, "notes": _describe_notes(here)})
+    return rows
 
 
-def notes(points: Iterable[Point], series: str, x: float) -> str:
-    """Returns what makes the runs at a place other experiments than the paper's, and how many of them diverged."""
-    here = [point for point in points if (point.series, point.x) == (series, x)]
-    lost = sum(point.diverged for point in here)
-    told = [f"{lost} of {len(here)} diverged"] if lost else []
-    return "; ".join(dict.fromkeys([*told, *(caveat for point in here for caveat in point.caveats)]))
+def _describe_notes(here: "pandas.DataFrame") -> str:
+    """Returns how many of the runs at a place diverged, and what makes them other experiments than the paper's."""
+    diverged = int((~here["has_result"].astype(bool)).sum())
+    lost = [f"{diverged} of {len(here)} diverged"] if diverged else []
+    return "; ".join(dict.fromkeys([*lost, *(note for notes in here["notes"] for note in notes)]))

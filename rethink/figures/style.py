@@ -1,4 +1,4 @@
-"""How every figure looks and is written: PNG and PDF."""
+"""The look that all figures share, the parts that several draw, and how a figure is written: PNG and PDF."""
 
 import math
 import os
@@ -44,6 +44,16 @@ CORRUPTED = {
 CHANCE = {"label": "chance", "color": "#555555", "linewidth": 1.0, "linestyle": "--", "zorder": 1.5}
 
 
+SERIES_STYLES = (  # of series: told apart by colour and by mark
+    {"color": "#0072B2", "marker": "o"},
+    {"color": "#D55E00", "marker": "s"},
+    {"color": "#009E73", "marker": "^"},
+    {"color": "#CC79A7", "marker": "D"},
+    {"color": "#E69F00", "marker": "v"},
+    {"color": "#56B4E9", "marker": "P"},
+)
+
+
 def from_zero(axes) -> None:
     """Lets the y axis begin at zero, with some room above what is drawn so far."""
     axes.update_datalim([(0, 0)], updatex=False)
@@ -52,7 +62,7 @@ def from_zero(axes) -> None:
 
 
 def save_figure(draw: Callable[[], Any], stem: Path) -> list[Path]:
-    """Draws a figure in the house style and writes it; returns the paths of `stem`.png and `stem`.pdf."""
+    """Draws a figure in the shared style and writes it; returns the paths of `stem`.png and `stem`.pdf."""
     import matplotlib.style
 
     with matplotlib.style.context(["default", STYLE]):  # the user's own style stays out of it, and comes back
@@ -60,7 +70,7 @@ def save_figure(draw: Callable[[], Any], stem: Path) -> list[Path]:
         return [_write(figure, Path(stem), suffix) for suffix in METADATA]
 
 
-def new_figure(size: tuple[float, float], title: str, title_width: int):
+def new_figure(size: tuple[float, float], title: str, title_width: int = 56):
     """Returns an empty figure of `size` inches, its title in lines of `title_width` letters."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -71,7 +81,14 @@ def new_figure(size: tuple[float, float], title: str, title_width: int):
     return figure
 
 
-def curve(
+def add_legend(figure, axes) -> None:
+    """Puts the names of the series below the panels, where they have names."""
+    handles, labels = axes.get_legend_handles_labels()
+    if any(labels):
+        figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
+
+
+def draw_curve(
     axes, rows: Sequence[Mapping[str, Any]], kind: str, field: str, look: Mapping[str, Any], scale: float = 1
 ) -> list[float]:
     """Draws one field of the rows of one kind; returns its values, nan for what is null or not finite."""

@@ -1,6 +1,6 @@
-"""Owns the figures of studies: what theorem 1's network does, and how linear models get to the least-norm interpolant.
+"""Figures of the analyses: theorem 1's network, the way of linear models to the least-norm interpolant, bounds.
 
-Refuses to compute: it draws arrays that it is handed.
+Computes nothing: it draws the arrays that it is given.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
 
 class Curve(NamedTuple):
-    """A network along its projection: grid [m], values [m] or [m, k]; its points' positions [p], targets likewise."""
+    """A network along its projection, float64: grid [m], values [m] or [m, k]; its points likewise [p], [p] or [p, k]."""
 
     grid: np.ndarray
     values: np.ndarray
@@ -37,7 +37,7 @@ def draw_theorem1(curve: Curve, growth: Sequence[Mapping[str, Any]], stem: Path,
     """
 
     def draw():
-        figure = style.new_figure(SIZE if growth else (SIZE[0], SIZE[1] / 2 + 0.4), title, 56)
+        figure = style.new_figure(SIZE if growth else (SIZE[0], SIZE[1] / 2 + 0.4), title)
         axes = np.atleast_1d(figure.subplots(2 if growth else 1, 1))
         values, targets = (part.reshape(len(part), -1)[:, 0] for part in (curve.values, curve.targets))
         axes[0].plot(curve.grid, values, label="the network", **LINE)
@@ -67,7 +67,7 @@ def draw_least_norm_paths(paths: Mapping[str, Mapping[str, Any]], stem: Path, *,
     """
 
     def draw():
-        figure = style.new_figure((SIZE[0], 3.4), title, 56)
+        figure = style.new_figure((SIZE[0], 3.4), title)
         axes = figure.subplots()
         for colour, (name, path) in zip(COLOURS, paths.items(), strict=False):
             steps, distances = np.asarray(path["steps"]), np.asarray(path["distances"])
@@ -84,20 +84,20 @@ def draw_least_norm_paths(paths: Mapping[str, Mapping[str, Any]], stem: Path, *,
     return style.save_figure(draw, stem)
 
 
-def draw_bounds(found: Mapping[str, Sequence[Any]], stem: Path, *, title: str) -> list[Path]:
-    """Draws each bound beside the gap that was measured, on a logarithmic axis; from 1 on a bound says nothing.
+def draw_bounds(bounds: Mapping[str, Sequence[Any]], stem: Path, *, title: str) -> list[Path]:
+    """Draws each bound beside the gap that was measured, on a logarithmic axis; a bound of 1 or more is vacuous.
 
     Returns the paths of `stem`.png and `stem`.pdf.
 
     Args:
-      found: labels of the run -> rows with `name`, `value` and `gap`.
+      bounds: labels of the run -> rows with `name`, `value` and `gap`.
     """
 
     def draw():
-        figure = style.new_figure((SIZE[0] + 0.8, 3.4), title, 56)
+        figure = style.new_figure((SIZE[0] + 0.8, 3.4), title)
         axes = figure.subplots()
-        names = [row.name for row in next(iter(found.values()))]
-        for number, (labels, rows) in enumerate(found.items()):
+        names = [row.name for row in next(iter(bounds.values()))]
+        for number, (labels, rows) in enumerate(bounds.items()):
             places = np.arange(len(names)) + 0.15 * (2 * number - 1)
             look = {"color": COLOURS[number], "marker": "os"[number % 2], "linestyle": "none"}
             axes.plot([row.value for row in rows], places, label=f"{labels} labels: bound", **look)

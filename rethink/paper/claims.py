@@ -1,15 +1,30 @@
-"""Owns the orderings that the paper reports among its numbers, as claims that can be put to other numbers as well.
+"""What the paper says beyond its numbers, as claims that other numbers can be held to: orderings, and ranges.
 
-Refuses to type a number of the paper again: which side is the larger one is read off the paper's table.
+Judges nothing, and types no number of the paper again: which side is the larger one is read off the paper's table.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from rethink.paper.numbers import TABLES, values_of
+from rethink.paper.numbers import (
+    BATCH_NORM_GAIN,
+    BEST,
+    EARLY_STOPPING_GAIN,
+    START_BEFORE_RANDOM,
+    STEPS_TO_LOSS,
+    STEPS_TO_OVERFIT,
+    TABLES,
+    TEST_ERROR,
+    Number,
+    values_of,
+)
 
 FITTED = 99.0  # percent of train accuracy from which on a train set counts as fitted
+CONVERGED = 0.1  # training loss from which on down a run of figure 1a counts as fitted, as in its replication
+LITTLE_GAIN = 1.0  # of early stopping, points: no more counts as nothing
+FIT_FRACTION = 0.95  # train accuracy that counts as fitted in figure 1b: mlp_1x512 ends at 98 to 99% on random labels
+LAST_AND_BEST = ("last", "best so far")  # of a test curve of figure 2a: the cells of its claims
 
 
 class ChanceParams(NamedTuple):
@@ -31,47 +46,39 @@ class Difference(NamedTuple):
     over: str = ""
 
     def of(self, values: Mapping[str, float]) -> float:
-        """Returns the gain from the values of the cells."""
+        """Returns the difference of the values of the cells."""
         return values[self.cell] - (values[self.over] if self.over else 0.0)
 
 
 class Ordering(NamedTuple):
-    """The claim that `larger` exceeds `smaller`."""
+    """The claim that each side exceeds the next one, or with sign "<" is less than it.
+
+    Attributes:
+      paper: what the paper has; certainty: the letters of that.
+      form: how a value is written.
+    """
 
     statement: str
     measure: str
-    larger: Difference
-    smaller: Difference
+    sides: Sequence[Difference]
+    paper: str
+    certainty: str
+    sign: str = ">"
+    form: str = ".2f"
 
-    def weights(self) -> dict[str, int]:
-        """Returns cell -> its factor in the margin, the difference of both sides; 0 where it cancels."""
-        weights: dict[str, int] = {}
-        for sign, gain in ((1, self.larger), (-1, self.smaller)):
-            for factor, cell in ((sign, gain.cell), (-sign, gain.over)):
-                if cell:
-                    weights[cell] = weights.get(cell, 0) + factor
-        return weights
-
-    def margin(self, values: Mapping[str, float]) -> float:
-        """Returns by how many points the claim is true of the values of the cells, or misses."""
-        return self.larger.of(values) - self.smaller.of(values)
-
-    def holds(self, values: Mapping[str, float]) -> bool:
-        """Returns whether the claim is true of the values of the cells."""
-        return self.margin(values) > 0
-
-    def figures(self, values: Mapping[str, float]) -> str:
-        """Returns both sides as they are: '3.56 > 0.28'."""
-        sign = ">" if self.holds(values) else "<="
-        return f"{self.larger.of(values):.2f} {sign} {self.smaller.of(values):.2f}"
+    @property
+    def cells(self) -> list[str]:
+        """The cells whose values the claim is about, each once."""
+        return list(dict.fromkeys(cell for side in self.sides for cell in side if cell))
 
 
 class RangeClaim(NamedTuple):
-    """The claim that a measure of `cell` lies in `low`..`high`, percent, ends included.
+    """The claim that a measure of `cell` lies in `low`..`high`, ends included.
 
     Attributes:
+      paper, certainty: as of an `Ordering`.
       or_diverged: whether the claim is also met by runs that all diverged, and so have no value.
-      guesses: of a claim of chance (`at_chance`), whose ends depend on the numbers of examples.
+      chance: of a claim of chance (`chance_claim`), whose ends depend on the numbers of examples.
     """
 
     statement: str
@@ -79,24 +86,15 @@ class RangeClaim(NamedTuple):
     cell: str
     low: float
     high: float
+    paper: str
+    certainty: str
     or_diverged: bool = False
-    guesses: ChanceParams | None = None
+    chance: ChanceParams | None = None
 
-    def weights(self) -> dict[str, int]:
-        """Returns the cell, once."""
-        return {self.cell: 1}
-
-    def margin(self, values: Mapping[str, float]) -> float:
-        """Returns by how many points the value lies inside of the nearer end; negative outside."""
-        return min(values[self.cell] - self.low, self.high - values[self.cell])
-
-    def holds(self, values: Mapping[str, float]) -> bool:
-        """Returns whether the claim is true of the value of the cell."""
-        return self.margin(values) >= 0
-
-    def figures(self, values: Mapping[str, float]) -> str:
-        """Returns the value."""
-        return f"{values[self.cell]:.2f}"
+    @property
+    def cells(self) -> list[str]:
+        """The cell, in a list."""
+        return [self.cell]
 
 
 Claim = Ordering | RangeClaim
@@ -109,53 +107,61 @@ class Named(NamedTuple):
     side: Difference
 
 
-def _compared(table: str, measure: str, prefix: str, first: Named, second: Named) -> Ordering:
+def _join_certainties(numbers: Sequence[Number]) -> str:
+    return "".join(sorted({number.certainty for number in numbers}))
+
+
+def _compare(table: str, measure: str, prefix: str, first: Named, second: Named) -> Ordering:
     """Returns the claim '<prefix>: <larger> above <smaller>', whichever side the paper's numbers have larger."""
     values = values_of(table, measure)
     larger, smaller = sorted((first, second), key=lambda named: named.side.of(values), reverse=True)
-    return Ordering(f"{prefix}: {larger.name} above {smaller.name}", measure, larger.side, smaller.side)
+    paper = f"{larger.side.of(values):.2f} > {smaller.side.of(values):.2f}"
+    claim = Ordering(f"{prefix}: {larger.name} above {smaller.name}", measure, (larger.side, smaller.side), paper, "")
+    return claim._replace(certainty=_join_certainties([TABLES[table].cells[cell][measure] for cell in claim.cells]))
 
 
-def _regularized(table: str, measure: str, prefix: str, plain: str, regularized: Mapping[str, str]) -> list[Ordering]:
-    """Returns each regularizer (name -> cell) against the plain cell, and of two their gains against each other."""
+def _compare_regularizers(
+    table: str, measure: str, prefix: str, plain: str, regularized: Mapping[str, str]
+) -> Iterator[Ordering]:
+    """Yields each regularizer (name -> cell) against the plain cell, and of two their gains against each other."""
     none = Named("no regularizer", Difference(plain))
-    found = [
-        _compared(table, measure, prefix, Named(name, Difference(cell)), none) for name, cell in regularized.items()
-    ]
+    for name, cell in regularized.items():
+        yield _compare(table, measure, prefix, Named(name, Difference(cell)), none)
     if len(regularized) == 2:
         gains = [Named(f"gain of {name}", Difference(cell, plain)) for name, cell in regularized.items()]
-        found.append(_compared(table, measure, prefix, *gains))
-    return found
+        yield _compare(table, measure, prefix, *gains)
 
 
-def at_chance(cell: str, prefix: str, guesses: ChanceParams) -> RangeClaim:
+def chance_claim(cell: str, prefix: str, chance: ChanceParams, number: Number) -> RangeClaim:
     """Returns the claim of a test accuracy within three standard errors of guessing.
 
     Guessing on a test set has a binomial standard error. A network that was trained on n random labels makes no more
     than n guesses for all of the test set, as a nearest-neighbour rule does: their binomial error is added.
     """
-    chance = 1 / guesses.classes
-    error = math.sqrt(chance * (1 - chance) * (1 / guesses.test_examples + 1 / guesses.train_examples))
-    low, high = (100 * max(0.0, chance + sign * 3 * error) for sign in (-1, 1))
+    mean = 1 / chance.classes
+    error = math.sqrt(mean * (1 - mean) * (1 / chance.test_examples + 1 / chance.train_examples))
+    low, high = (100 * max(0.0, mean + sign * 3 * error) for sign in (-1, 1))
     statement = f"{prefix}: at chance (test accuracy in {low:.2f}..{high:.2f}%)"
-    return RangeClaim(statement, "test_accuracy", cell, low, high, guesses=guesses)
+    return RangeClaim(statement, "test_accuracy", cell, low, high, number.text(), number.certainty, chance=chance)
 
 
-def resized(
-    claim: RangeClaim, classes: int | None, train_examples: int | None, test_examples: int | None
-) -> RangeClaim:
-    """Returns a claim of chance for other data, as far as their numbers are known; any other claim as it is."""
-    if not claim.guesses:
+def resize_chance(claim: Claim, sizes: Sequence[int | None]) -> Claim:
+    """Returns a claim of chance for other data; any other claim as it is.
+
+    Args:
+      sizes: those of `ChanceParams`; None where one is not known, for which the paper's stands.
+    """
+    if not isinstance(claim, RangeClaim) or not claim.chance:
         return claim
-    given = zip((classes, train_examples, test_examples), claim.guesses, strict=True)
-    sizes = ChanceParams(*(own or papers for own, papers in given))
-    return at_chance(claim.cell, claim.statement.partition(": at chance")[0], sizes)
+    chance = ChanceParams(*(own or papers for own, papers in zip(sizes, claim.chance, strict=True)))
+    paper = Number(None, claim.certainty, claim.paper)
+    return chance_claim(claim.cell, claim.statement.partition(": at chance")[0], chance, paper)
 
 
-def _fitted(cell: str, prefix: str) -> RangeClaim:
-    return RangeClaim(
-        f"{prefix}: fitted (train accuracy of {FITTED:g}% or more)", "train_accuracy", cell, FITTED, math.inf
-    )
+def _fitted_claim(table: str, cell: str, prefix: str) -> RangeClaim:
+    number = TABLES[table].cells[cell]["train_accuracy"]
+    statement = f"{prefix}: fitted (train accuracy of {FITTED:g}% or more)"
+    return RangeClaim(statement, "train_accuracy", cell, FITTED, math.inf, number.text(), number.certainty)
 
 
 def _table1() -> Iterator[Claim]:
@@ -164,59 +170,57 @@ def _table1() -> Iterator[Claim]:
     for model in ("inception", "inception_no_bn", "alexnet", "mlp_3x512", "mlp_1x512"):
         tried = regularizers.get(model, {"weight decay": "wd"})
         cells = {name: f"{model}-{condition}" for name, condition in tried.items()}
-        yield from _regularized(table, test, model, f"{model}-none", cells)
+        yield from _compare_regularizers(table, test, model, f"{model}-none", cells)
     with_norm, without = Difference("inception-none"), Difference("inception_no_bn-none")
-    yield _compared(table, test, "inception", Named("batch norm", with_norm), Named("none", without))
+    yield _compare(table, test, "inception", Named("batch norm", with_norm), Named("none", without))
+    # What a better architecture gains, against what a regularizer gains on it.
     for model, other in (("inception", "alexnet"), ("alexnet", "mlp_3x512")):
         architecture = Named(f"gain from {other}", Difference(f"{model}-none", f"{other}-none"))
         for name, condition in both.items():
             regularizer = Named(f"gain of {name}", Difference(f"{model}-{condition}", f"{model}-none"))
-            yield _compared(table, test, model, architecture, regularizer)
-    for cell in TABLES[table].cells:
+            yield _compare(table, test, model, architecture, regularizer)
+    for cell, numbers in TABLES[table].cells.items():
         model, condition = cell.split("-", 1)
         if condition == "random":
-            yield _fitted(cell, f"{model}, random labels")
-            yield at_chance(cell, f"{model}, random labels", CIFAR10)
+            prefix = f"{model}, random labels"
+            yield _fitted_claim(table, cell, prefix)
+            yield chance_claim(cell, prefix, CIFAR10, numbers[test])
 
 
 def _table2() -> Iterator[Claim]:
     table, alone = "table2", {"augmentation": "true-aug", "weight decay": "true-wd"}
-    for measure, prefix in (("test_accuracy", "top 1"), ("test_top5_accuracy", "top 5")):
-        prefix = f"true labels, {prefix}"
-        yield from _regularized(table, measure, prefix, "true-none", alone)
-        every, one = (
-            Named("all regularizers", Difference("true-aug-dropout-wd")),
-            Named("augmentation", Difference("true-aug")),
-        )
-        yield _compared(table, measure, prefix, every, one)
+    every = Named("all regularizers", Difference("true-aug-dropout-wd"))
+    for measure, top in (("test_accuracy", "top 1"), ("test_top5_accuracy", "top 5")):
+        prefix = f"true labels, {top}"
+        yield from _compare_regularizers(table, measure, prefix, "true-none", alone)
+        yield _compare(table, measure, prefix, every, Named("augmentation", Difference("true-aug")))
     none = Named("no regularizer", Difference("random-none"))
     for cell, name in (("random-wd", "weight decay"), ("random-dropout-wd", "dropout and weight decay")):
-        yield _compared(table, "train_accuracy", "random labels, train", none, Named(name, Difference(cell)))
-    for cell in TABLES[table].cells:
+        yield _compare(table, "train_accuracy", "random labels, train", none, Named(name, Difference(cell)))
+    for cell, numbers in TABLES[table].cells.items():
         if cell.startswith("random-"):
-            yield at_chance(cell, cell, IMAGENET)
+            yield chance_claim(cell, cell, IMAGENET, numbers["test_accuracy"])
 
 
 def _table3() -> Iterator[Claim]:
-    table, error = "table3", "test_error"
-    for prefix, first, second in (
+    for prefix, *names in (
         ("MNIST", "mnist-pixels", "mnist-gabor"),
         ("CIFAR10", "cifar10-pixels", "cifar10-random_convolutions"),
         ("CIFAR10", "cifar10-random_convolutions", "cifar10-random_convolutions-l2"),
     ):
-        yield _compared(
-            table, error, f"{prefix}, test error", Named(first, Difference(first)), Named(second, Difference(second))
-        )
+        first, second = (Named(name, Difference(name)) for name in names)
+        yield _compare("table3", "test_error", f"{prefix}, test error", first, second)
 
 
 def _table4() -> Iterator[Claim]:
     for cell, numbers in TABLES["table4"].cells.items():
-        prefix = f"random labels, {cell}"
-        if numbers["train_accuracy"].value is None:  # failed to converge
+        prefix, number = f"random labels, {cell}", numbers["train_accuracy"]
+        claim = _fitted_claim("table4", cell, prefix)
+        if number.value is None:  # failed to converge
             statement = f"{prefix}: not fitted (train accuracy below {FITTED:g}%, or diverged)"
-            yield RangeClaim(statement, "train_accuracy", cell, 0.0, math.nextafter(FITTED, 0.0), or_diverged=True)
-        else:
-            yield _fitted(cell, prefix)
+            below = math.nextafter(FITTED, 0.0)
+            claim = claim._replace(statement=statement, low=0.0, high=below, or_diverged=True)
+        yield claim
 
 
 ORDERINGS: dict[str, tuple[Claim, ...]] = {
@@ -225,3 +229,73 @@ ORDERINGS: dict[str, tuple[Claim, ...]] = {
     "table3": tuple(_table3()),
     "table4": tuple(_table4()),
 }
+
+
+def rising_claim(
+    statement: str, measure: str, cells: Sequence[str], paper: str, numbers: Sequence[Number], form: str = ".2f"
+) -> Ordering:
+    """Returns the claim that a measure grows from each cell to the next; `numbers`: of the paper, for the certainty."""
+    return Ordering(statement, measure, [*map(Difference, cells)], paper, _join_certainties(numbers), "<", form)
+
+
+def _join_numbers(numbers: Mapping[str, Number], cells: Sequence[str], form: str = ".2f") -> str:
+    """Returns the paper's numbers of cells as of a rising claim: '1 < about 4'."""
+    return " < ".join(numbers[cell].note or f"{numbers[cell].value:{form}}" for cell in cells)
+
+
+def figure1a_claims() -> Iterator[Claim]:
+    """Yields the claims of figure 1a: what starts, and what fits, before random labels; the cells are conditions."""
+    starts, fits, loss = "steps to start", f"steps to loss {CONVERGED}", "training loss"
+    for name, number in START_BEFORE_RANDOM.items():
+        statement = f"{name}: starts to converge before random labels"
+        yield rising_claim(statement, starts, (name, "random"), number.note, [number], ".0f")
+    for name, number in STEPS_TO_LOSS.items():
+        statement = f"{name}: fitted (a training loss of {CONVERGED} or less)"
+        paper = f"a replication: at step {number.value:.0f}"
+        yield RangeClaim(statement, loss, name, 0.0, CONVERGED, paper, number.certainty)
+    order = sorted(STEPS_TO_LOSS, key=lambda name: STEPS_TO_LOSS[name].value or 0.0)
+    sooner = {f"{name}: fitted before random labels": (name, "random") for name in order if name != "random"}
+    for statement, cells in {**sooner, f"fitted in this order: {', '.join(order)}": tuple(order)}.items():
+        paper = f"a replication: {_join_numbers(STEPS_TO_LOSS, cells, '.0f')}"
+        yield rising_claim(statement, fits, cells, paper, [STEPS_TO_LOSS[cell] for cell in cells], ".0f")
+
+
+def figure1bc_claims(prefix: str, levels: Sequence[str], sizes: Sequence[int | None]) -> Iterator[Claim]:
+    """Yields the claims of figures 1b and 1c about one network; the cells are the probabilities p, as text.
+
+    Args:
+      prefix: of the statements: the network.
+      levels: all p that there are runs of, ascending.
+      sizes: of the data, as of `resize_chance`.
+    """
+    fits, ends, ninety = f"steps to {FIT_FRACTION:.0%} / at p = 0", ("0", "1"), TEST_ERROR["1"]
+    paper = _join_numbers(STEPS_TO_OVERFIT, ends)
+    statement = f"{prefix}more steps to fit at p = 1 than at p = 0"
+    yield rising_claim(statement, fits, ends, paper, list(STEPS_TO_OVERFIT.values()))
+    statement = f"{prefix}test error rises from each p to the next ({', '.join(levels)})"
+    yield rising_claim(statement, "test error", levels, ninety.note, [ninety])
+    chance = resize_chance(chance_claim("1", prefix, CIFAR10, ninety), sizes)
+    assert isinstance(chance, RangeClaim)
+    low, high = 100 - chance.high, 100 - chance.low
+    statement = f"{prefix}at chance at p = 1 (test error in {low:.2f}..{high:.2f}%)"
+    yield chance._replace(statement=statement, measure="test error", low=low, high=high)
+
+
+def figure2a_claims() -> Iterator[tuple[str, Claim]]:
+    """Yields (cell of table 2, claim that early stopping would gain there); the claim's cells are `LAST_AND_BEST`."""
+    for cell, numbers in TABLES["table2"].cells.items():
+        if BEST + "test_accuracy" in numbers:
+            pair = [numbers["test_accuracy"], numbers[BEST + "test_accuracy"]]
+            paper = _join_numbers(dict(zip(LAST_AND_BEST, pair, strict=True)), LAST_AND_BEST)
+            statement = f"{cell.removeprefix('true-')}: early stopping would gain (the oracle's best above the last)"
+            yield cell, rising_claim(statement, "test accuracy", LAST_AND_BEST, paper, pair)
+
+
+def figure2b_claims() -> Iterator[Claim]:
+    """Yields the claims of figure 2b: what batch norm gains, and that early stopping gains nothing; cells: networks."""
+    names, number = ("inception_no_bn", "inception"), EARLY_STOPPING_GAIN
+    statement = "inception: batch norm above none"
+    yield rising_claim(statement, "test accuracy", names, BATCH_NORM_GAIN.note, [BATCH_NORM_GAIN])
+    for name in names:
+        statement = f"{name}: early stopping gains nothing (the oracle's gain is {LITTLE_GAIN:g} point or less)"
+        yield RangeClaim(statement, "gain", name, 0.0, LITTLE_GAIN, number.note, number.certainty)

@@ -1,9 +1,7 @@
-"""Owns the command that writes the page of a reproduction.
+"""Writes the HTML page of many runs: the paper's numbers, ours, and whether they agree.
 
-Refuses to run anything: it shows what the records say.
-
-    python -m rethink.report runs/table1-HASH
-    python -m rethink.report runs --output=docs/index.html
+python -m rethink.report runs/table1-HASH
+python -m rethink.report runs --output=docs/index.html
 """
 
 import argparse
@@ -15,7 +13,7 @@ from rethink.schema.errors import UserError
 
 
 def main() -> None:
-    """Writes the page that the command line asks for, and prints its path."""
+    """Writes the page of the folders that the command line names, and prints its path."""
     parser = argparse.ArgumentParser(
         prog="python -m rethink.report",
         description="A page: the paper's numbers, ours, whether they agree.",
@@ -26,7 +24,7 @@ def main() -> None:
     parser.add_argument("--output", type=pathlib.Path, metavar="FILE", help="default: index.html in the first WORKDIR")
     arguments = parser.parse_args()
     try:
-        print(page.write(arguments.folders, arguments.output or arguments.folders[0] / "index.html"))
+        print(page.write_page(arguments.folders, arguments.output or arguments.folders[0] / "index.html"))
     except UserError as error:
         sys.exit(f"Error: {error}")
 

@@ -1,6 +1,6 @@
-"""Owns the command that takes a table's small results out of its directory, to stand beside a text: pictures, numbers.
+"""Copies the small results of a sweep, figures and tables, out of its directory, such as into docs/.
 
-Refuses to make any: runs and the page have written them.
+Makes none of them: the sweep and the page have written them.
 
     python -m rethink.report.copy_figures runs/figure1bc-HASH docs/results/figure1bc --tables=orderings
     python -m rethink.report.copy_figures runs/table1-HASH docs/results/table1 --tables=table1,table1-orderings
@@ -18,7 +18,7 @@ from rethink.schema.errors import UserError
 KEPT = (".png", ".csv")  # of figures; PDFs are for papers
 
 
-def copy(folder: pathlib.Path, prefix: pathlib.Path, tables: Iterable[str] = ()) -> list[pathlib.Path]:
+def copy_figures(folder: pathlib.Path, prefix: pathlib.Path, tables: Iterable[str] = ()) -> list[pathlib.Path]:
     """Copies figures, the list of runs, and some tables of a directory to PREFIX.png, PREFIX_runs.csv, PREFIX_TABLE.md.
 
     Args:
@@ -35,34 +35,34 @@ def copy(folder: pathlib.Path, prefix: pathlib.Path, tables: Iterable[str] = ())
     named = folder.resolve().name
     figures = sorted(path for path in (folder / "figures").glob("*") if path.suffix in KEPT)
     several = len({path.stem for path in figures}) > 1
-    wanted = {path: f"_{path.stem}" * several + path.suffix for path in figures}
-    wanted[folder / exports.FOLDER / f"{exports.file_stem(f'{named}-runs')}.csv"] = "_runs.csv"
-    wanted.update({_table(folder / exports.FOLDER, named, name): f"_{name}.md" for name in tables})
-    missing = [path for path in wanted if not path.is_file()]
+    endings = {path: f"_{path.stem}" * several + path.suffix for path in figures}
+    endings[folder / exports.FOLDER / f"{exports.file_stem(f'{named}-runs')}.csv"] = "_runs.csv"
+    endings.update({_find_table(folder / exports.FOLDER, named, name): f"_{name}.md" for name in tables})
+    missing = [path for path in endings if not path.is_file()]
     if missing:
         raise UserError(
             f"{missing[0]} is not there: give the directory of a table that has ended, with its page "
             f"(python -m rethink.report {folder})."
         )
-    written = [prefix.with_name(prefix.name + ending) for ending in wanted.values()]
+    written = [prefix.with_name(prefix.name + ending) for ending in endings.values()]
     try:
-        for source, target in zip(wanted, written, strict=True):
+        for source, target in zip(endings, written, strict=True):
             shutil.copyfile(source, target)
     except OSError as error:
         raise UserError(f"{prefix}: nothing can be written there ({error.strerror}).") from error
     return written
 
 
-def _table(folder: pathlib.Path, named: str, name: str) -> pathlib.Path:
+def _find_table(folder: pathlib.Path, named: str, name: str) -> pathlib.Path:
     """Returns the file of a table: the page put the directory's name before it, or behind a table of the paper's."""
     table, dash, rest = name.partition("-")
     stems = (f"{named}-{name}", f"{table}-{named}{dash}{rest}", name)
-    known = (folder / f"{exports.file_stem(stem)}.md" for stem in stems)
-    return next(filter(pathlib.Path.is_file, known), folder / f"{name}.md")
+    paths = (folder / f"{exports.file_stem(stem)}.md" for stem in stems)
+    return next(filter(pathlib.Path.is_file, paths), folder / f"{name}.md")
 
 
 def main() -> None:
-    """Copies what the command line asks for, and prints the names of the copies."""
+    """Copies what the command line names, and prints the names of the copies."""
     parser = argparse.ArgumentParser(
         prog="python -m rethink.report.copy_figures", description="Small results of a table, to stand beside a text."
     )
@@ -71,7 +71,7 @@ def main() -> None:
     parser.add_argument("--tables", default="", help="such as table1,table1-orderings, or orderings of a figure")
     arguments = parser.parse_args()
     try:
-        for path in copy(arguments.folder, arguments.prefix, filter(None, arguments.tables.split(","))):
+        for path in copy_figures(arguments.folder, arguments.prefix, filter(None, arguments.tables.split(","))):
             print(path)
     except UserError as error:
         sys.exit(f"Error: {error}")

@@ -1,62 +1,51 @@
-"""Owns what the paper says of its figures, as claims, and whether the runs of a figure show it.
+"""What the paper says of its figures, put to the runs of a figure.
 
-Refuses to read a number off a picture: a claim is of what is said in words or numbers, and paper.py has its certainty.
+Reads no number off a picture: a claim is of what is said in words or numbers, with the certainty of paper/numbers.py.
 """
 
 import math
 import statistics
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from rethink.figures import best_so_far, label_corruption, loss_curves, metric_vs_field
-from rethink.figures.loss_curves import Loss
-from rethink.figures.metric_vs_field import Point
-from rethink.paper import protocol
-from rethink.paper.claims import CIFAR10, FITTED, RangeClaim, at_chance, resized
-from rethink.paper.numbers import (
-    BATCH_NORM_GAIN,
-    BEST,
-    CORRUPTED_NETWORKS,
-    EARLY_STOPPING_GAIN,
-    START_BEFORE_RANDOM,
-    STEPS_TO_LOSS,
-    STEPS_TO_OVERFIT,
-    TABLES,
-    TEST_ERROR,
-    Number,
-)
-from rethink.report import comparison, findings, outcomes
-from rethink.report.findings import ClaimCheck, Estimate, MonotoneClaim, Row
+from rethink.figures.loss_curves import LossCurve
+from rethink.paper import claims, protocol
+from rethink.paper.claims import FITTED, LAST_AND_BEST, Claim
+from rethink.paper.numbers import BEST, CORRUPTED_NETWORKS, STEPS_TO_LOSS, TABLES
+from rethink.report import outcomes, verdicts
 from rethink.report.outcomes import Outcome
-from rethink.results import records
-from rethink.results.runs import Runs
+from rethink.report.verdicts import ClaimCheck, Estimate, Row
+from rethink.results import tables
+from rethink.results.runs import LoadedRun, RunsByCell
 
-Manifest = Mapping[str, Any]
-
-ENDS = ("last", "best so far")  # of a test curve
-LITTLE_GAIN = comparison.MATCH_POINTS  # of early stopping, points: no more counts as nothing
+if TYPE_CHECKING:
+    import pandas
 
 
-def check(name: str, runs: Runs) -> list[Row]:
-    """Returns a row for each claim of the paper about a figure; the columns are comparison.ORDERING_COLUMNS.
+def check_figure_claims(name: str, runs: RunsByCell) -> list[Row]:
+    """Returns a row for each claim of the paper about a figure; the columns are verdicts.CLAIM_COLUMNS.
 
-    Runs of a subset or of other data are asked too; ones with another corruption, regularizer or batch norm than the
+    Runs of a subset or of other data are judged too; ones with another corruption, regularizer or batch norm than the
     figure's are "not comparable".
 
     Args:
       name: of the figure: figure1a, figure1bc, figure2a or figure2b, whatever follows; others have no claims.
-      runs: cell -> its run directories.
 
     Raises:
-      UserError: a run is damaged.
+      UserError: the metrics of a run are damaged.
     """
     makers = [make for prefix, make in _FIGURES.items() if name.startswith(prefix)]
-    return [findings.row(case) for make in makers for case in make(runs)]
+    return [verdicts.judge_claim(check) for make in makers for check in make(runs)]
 
 
-def _said(numbers: Mapping[str, Number], cells: Sequence[str], form: str = ".2f") -> str:
-    """Returns the paper's numbers of cells in the order of a chain: '1 < about 4'."""
-    return " < ".join(numbers[cell].note or f"{numbers[cell].value:{form}}" for cell in cells)
+def describe_claims(name: str, runs: RunsByCell) -> str:
+    """Returns what the paper says of a figure beside what runs show, for the terminal; "" of others.
+
+    Arguments and errors are those of `check_figure_claims`.
+    """
+    rows = check_figure_claims(name, runs)
+    return f"\n\nWhat the paper says of it\n\n{tables.to_text(rows, verdicts.CLAIM_COLUMNS)}" if rows else ""
 
 
 def _changes_claims(config: Mapping[str, Any], labels: str) -> bool:
@@ -69,149 +58,123 @@ def _changes_claims(config: Mapping[str, Any], labels: str) -> bool:
     return protocol.changes_claims("table1", f"{network}-{labels}", config)  # of another network, but for its norm
 
 
-def _figure1a(runs: Runs) -> Iterator[ClaimCheck]:
-    replicated = STEPS_TO_LOSS
-    manifests = {name: [records.read_run(folder) for folder in runs.get(name, ())] for name in replicated}
-    lost = {name for name, known in manifests.items() if any(run["status"] == "diverged" for run in known)}
-    every = loss_curves.read_losses(runs)
-    found = {name: losses for name, losses in every.items() if name not in lost}  # no claim is put to survivors
-    ended = [name for name, known in manifests.items() if all(run["status"] in records.WITH_RESULT for run in known)]
-    loss = {name: Estimate(max(min(run.losses) for run in losses), len(losses)) for name, losses in found.items()}
-    steps = {
-        "steps to start": _steps(found, Loss.started, lambda run: run.guessing is not None),
-        f"steps to loss {loss_curves.CONVERGED}": _steps(found, lambda run: run.first_below(loss_curves.CONVERGED)),
+# Figure 1a: the cells of a claim are conditions.
+
+
+def _check_figure1a(runs: RunsByCell) -> Iterator[ClaimCheck]:
+    loaded = {name: runs.get(name, ()) for name in STEPS_TO_LOSS}
+    curves = loss_curves.read_losses(runs)
+    diverged = {name for name, some in loaded.items() if any(run.status == "diverged" for run in some)}
+    compared = {name: losses for name, losses in curves.items() if name not in diverged}
+    lowest = {name: max(min(curve.losses) for curve in losses) for name, losses in compared.items()}
+    with_guessing = {
+        name: losses for name, losses in compared.items() if all(curve.guessing is not None for curve in losses)
     }
-
-    def case(
-        claim: MonotoneClaim | RangeClaim, said: str, certain: Collection[Number], values: Mapping[str, Estimate]
-    ) -> ClaimCheck:
-        cells = claim.cells if isinstance(claim, MonotoneClaim) else [claim.cell]
-        differences = outcomes.differences([[outcomes.training(run) for cell in cells for run in manifests[cell]]])
-        notes = [*differences, *(note for cell in cells for run in every.get(cell, ()) for note in run.notes)]
-        changed = any(_changes_condition(cell, run["config"]) for cell in cells for run in manifests[cell])
-        same = not changed and not differences
-        begun = [name for name, known in manifests.items() if known]
-        return ClaimCheck(claim, said, certain, values, begun, same, notes, open=set(manifests) - set(ended))
-
-    starts, fits = steps
-    for name, number in START_BEFORE_RANDOM.items():
-        claim = MonotoneClaim(f"{name}: starts to converge before random labels", starts, (name, "random"), ".0f")
-        yield case(claim, number.note, [number], steps[starts])
-    for name, number in replicated.items():
-        statement = f"{name}: fitted (a training loss of {loss_curves.CONVERGED} or less)"
-        level = RangeClaim(statement, "training loss", name, 0.0, loss_curves.CONVERGED)
-        yield case(level, f"a replication: at step {number.value:.0f}", [number], loss)
-    later = sorted(replicated, key=lambda name: replicated[name].value or 0.0)
-    sooner = [(f"{name}: fitted before random labels", (name, "random")) for name in later if name != "random"]
-    for statement, cells in (*sooner, (f"fitted in this order: {', '.join(later)}", tuple(later))):
-        said = f"a replication: {_said(replicated, cells, '.0f')}"
-        yield case(
-            MonotoneClaim(statement, fits, cells, ".0f"), said, [replicated[cell] for cell in cells], steps[fits]
+    measures = {
+        "training loss": {name: Estimate(loss, len(compared[name])) for name, loss in lowest.items()},
+        "steps to start": _estimate_steps(with_guessing, LossCurve.first_started),
+        f"steps to loss {claims.CONVERGED}": _estimate_steps(
+            compared, lambda curve: curve.first_below(claims.CONVERGED)
+        ),
+    }
+    for claim in claims.figure1a_claims():
+        cells = {cell: loaded[cell] for cell in claim.cells}
+        differences = outcomes.find_differences([[run for some in cells.values() for run in some]])
+        changed = any(_changes_condition(cell, run.config) for cell, some in cells.items() for run in some)
+        yield ClaimCheck(
+            claim,
+            measures[claim.measure],
+            [*differences, *(note for cell in cells for curve in curves.get(cell, ()) for note in curve.notes)],
+            started=[name for name, some in loaded.items() if some],
+            unfinished=[name for name, some in loaded.items() if not all(run.has_result for run in some)],
+            is_comparable=not changed and not differences,
         )
 
 
-def _steps(
-    found: Mapping[str, Sequence[Loss]],
-    reached: Callable[[Loss], int | None],
-    is_known: Callable[[Loss], bool] = lambda run: True,
+def _estimate_steps(
+    curves: Mapping[str, Sequence[LossCurve]], first: Callable[[LossCurve], int | None]
 ) -> dict[str, Estimate]:
     """Returns the median steps of each condition; a run that has not come there makes it a bound."""
-    measured = {}
-    for name, losses in found.items():
-        steps = [reached(run) for run in losses]
-        if all(map(is_known, losses)):
-            made = [run.steps[-1] if step is None else step for step, run in zip(steps, losses, strict=True)]
-            measured[name] = Estimate(statistics.median(made), len(made), None, None in steps)
-    return measured
+    estimates = {}
+    for name, losses in curves.items():
+        steps = [first(curve) for curve in losses]
+        made = [curve.steps[-1] if step is None else step for step, curve in zip(steps, losses, strict=True)]
+        estimates[name] = Estimate(statistics.median(made), len(made), None, None in steps)
+    return estimates
 
 
 def _changes_condition(condition: str, config: Mapping[str, Any]) -> bool:
-    """Returns whether a run is not of the condition of figure 1a that its name says."""
+    """Returns whether a run is not of the condition of figure 1a that its name gives."""
     labels = "random" if condition == "random" else "none"
     pixels = "none" if condition in ("true", "random") else condition
     others = {**config, "corruption.pixels": "none"}
     return config.get("corruption.pixels") != pixels or _changes_claims(others, labels)
 
 
-def _figure1bc(runs: Runs) -> Iterator[ClaimCheck]:
-    placed: list[tuple[Point, Manifest]] = []
-    unfinished: list[tuple[str, Manifest]] = []
-    for name, folders in runs.items():
-        for folder in folders:
-            manifest = records.read_run(folder)
-            points = label_corruption.read_points({name: [folder]})
-            placed += [(point, manifest) for point in points]
-            unfinished += [] if points else [(name, manifest)]
-    for series in sorted({point.series for point, _ in placed}):
-        own = [(point, manifest) for point, manifest in placed if point.series == series]
+# Figures 1b and 1c: the cells of a claim are probabilities p, as text.
+
+
+def _check_figure1bc(runs: RunsByCell) -> Iterator[ClaimCheck]:
+    points = label_corruption.read_points(runs)
+    loaded = {run.folder.name: run for some in runs.values() for run in some}
+    unfinished = [run for name, run in loaded.items() if name not in set(points["run"])]
+    for series, rows in points.groupby("series"):
         words = set(filter(None, series.split("-")))
-        yield from _of_series(series, own, [run for name, run in unfinished if words <= set(name.split("-"))])
+        others = [run for run in unfinished if words <= set(run.cell.split("-"))]
+        yield from _check_network(series, rows, [loaded[name] for name in rows["run"]], others)
 
 
-def _of_series(
-    series: str, own: Sequence[tuple[Point, Manifest]], unfinished: Sequence[Manifest]
+def _check_network(
+    series: str, points: "pandas.DataFrame", runs: Sequence[LoadedRun], unfinished: Sequence[LoadedRun]
 ) -> Iterator[ClaimCheck]:
-    """Yields the claims about one network; its points with their manifests, and those of its runs without a result."""
-    points, manifests = [point for point, _ in own], [manifest for _, manifest in own]
-    begun = [(label_corruption.probability(run["config"]), run["status"]) for run in unfinished]
-    begun = [(p, status) for p, status in begun if isinstance(p, int | float)]
-    levels = [f"{x:g}" for x in sorted({*(point.x for point in points), *(p for p, _ in begun)})]
+    """Yields the claims about one network: by its points and their runs, and its runs without a result."""
+    started = [(label_corruption.resampled_fraction(run.config), run.status) for run in unfinished]
+    started = [(p, status) for p, status in started if isinstance(p, int | float)]
+    levels = [f"{x:g}" for x in sorted({*points["x"], *(p for p, _ in started)})]
     if len(levels) < 2:
         return  # no level to compare with
-    prefix = f"{series}: " if series else ""
-    networks = {str(run["config"].get("model.name")) for run in manifests} - set(CORRUPTED_NETWORKS)
-    notes = [f"network: {network}" for network in sorted(networks)] + [n for point in points for n in point.caveats]
-    differences = outcomes.differences([list(map(outcomes.training, manifests))])
-    comparable = not differences and not any(_changes_levels(run["config"]) for run in manifests)
-    notes += [*differences, *(f"{status} at p = {p:g}" for p, status in begun)]
-    steps = _over_seeds(points, label_corruption.relative(points, label_corruption.FIT))
-    lost = {point.x for point in points if point.diverged}  # a mean there would be one of survivors
-    survived = [point for point in points if point.x not in lost]
-    notes += [f"runs diverged at p = {', '.join(f'{x:g}' for x in sorted(lost))}"] if lost else []
-    errors, trained = (
-        _over_seeds(survived, metric_vs_field.error(measure)) for measure in metric_vs_field.ERRORS.values()
-    )
-    unfitted = [x for x, error in trained.items() if _is_unfitted(error)]
 
-    measure = f"steps to {float(label_corruption.FIT):.0%} / at p = 0"
-    said, ends = STEPS_TO_OVERFIT, ("0", "1")
-    claim = MonotoneClaim(f"{prefix}more steps to fit at p = 1 than at p = 0", measure, ends)
-    yield ClaimCheck(claim, _said(said, ends), said.values(), steps, levels, comparable, notes)
+    # A mean of the runs that are left where others diverged would mislead: such a level has no error.
+    diverged = set(points["x"][~points["has_result"].astype(bool)])
+    left = points[~points["x"].isin(diverged)]
+    error, train_error = (_estimate_levels(left, column) for column in metric_vs_field.ERRORS)
+    fit = label_corruption.FIT
+    steps = _estimate_levels(points, label_corruption.RELATIVE[fit])
+    measures = {"test error": error, f"{label_corruption.STEPS[fit]} / at p = 0": steps}
 
-    notes = [*notes, f"not fitted at p = {', '.join(unfitted)}"] if unfitted else notes
-    ninety = TEST_ERROR["1"]
-    rising = MonotoneClaim(
-        f"{prefix}test error rises from each p to the next ({', '.join(levels)})", "test error", levels
-    )
-    yield ClaimCheck(rising, ninety.note, [ninety], errors, levels, comparable, notes)
-    at_one = [manifest for point, manifest in own if point.x == 1]
-    yield ClaimCheck(_chance(prefix, at_one), ninety.text(), [ninety], errors, levels, comparable, notes)
+    # Notes on all claims, and on those about errors.
+    networks = {str(run.config.get("model.name")) for run in runs} - set(CORRUPTED_NETWORKS)
+    differences = outcomes.find_differences([runs])
+    notes = [f"network: {network}" for network in sorted(networks)]
+    notes += [note for some in points["notes"] for note in some]
+    notes += [*differences, *(f"{status} at p = {p:g}" for p, status in started)]
+    notes += [f"runs diverged at p = {', '.join(f'{x:g}' for x in sorted(diverged))}"] if diverged else []
+    unfitted = [p for p, estimate in train_error.items() if 100 - estimate.value < FITTED]
+    error_notes = [f"not fitted at p = {', '.join(unfitted)}"] if unfitted else []
+
+    is_comparable = not differences and not any(_changes_levels(run.config) for run in runs)
+    sizes = _least_sizes([run for run, x in zip(runs, points["x"], strict=True) if x == 1])
+    for claim in claims.figure1bc_claims(f"{series}: " if series else "", levels, sizes):
+        own_notes = [*notes, *(error_notes if claim.measure == "test error" else [])]
+        yield ClaimCheck(claim, measures[claim.measure], own_notes, levels, is_comparable=is_comparable)
 
 
-def _is_unfitted(error: Estimate) -> bool:
-    return 100 - error.value < FITTED
+def _least_sizes(runs: Sequence[LoadedRun]) -> list[int | None]:
+    """Returns the least numbers of classes, train and test examples of some runs, as of claims.resize_chance."""
+    sizes = [
+        (run.summary.get("num_classes"), run.data.get("train_examples"), run.data.get("test_examples")) for run in runs
+    ]
+    return [min(filter(None, some), default=None) for some in zip(*sizes, strict=True)] or [None] * 3
 
 
-def _chance(prefix: str, at_one: Sequence[Manifest]) -> RangeClaim:
-    """Returns the claim of orderings.at_chance, of the test error at p = 1 in place of the accuracy."""
-    sizes = [[(run.get("data") or {}).get(name) for run in at_one] for name in ("train_examples", "test_examples")]
-    classes = [(run.get("summary") or {}).get("num_classes") for run in at_one]
-    least = [min((count for count in counts if count), default=None) for counts in (classes, *sizes)]
-    chance = resized(at_chance("1", prefix, CIFAR10), *least)
-    low, high = 100 - chance.high, 100 - chance.low
-    return RangeClaim(
-        f"{prefix}at chance at p = 1 (test error in {low:.2f}..{high:.2f}%)", "test error", "1", low, high
-    )
-
-
-def _over_seeds(points: Sequence[Point], value: metric_vs_field.Value) -> dict[str, Estimate]:
+def _estimate_levels(points: "pandas.DataFrame", column: str) -> dict[str, Estimate]:
     """Returns p -> the mean over seeds, of points of one series."""
+    means = metric_vs_field.estimate_means(points, column)
     return {
-        f"{x:g}": Estimate(mean, n, deviation / math.sqrt(n) if n > 1 else None, bound)
-        for curve in metric_vs_field.curves(points, value).values()
-        for x, mean, n, deviation, bound in zip(
-            curve.x, curve.mean, curve.n, curve.deviation, curve.bounds, strict=True
+        f"{mean.x:g}": Estimate(
+            mean.value, mean.n, mean.deviation / math.sqrt(mean.n) if mean.n > 1 else None, mean.is_bound
         )
+        for mean in means.itertuples()
     }
 
 
@@ -221,77 +184,69 @@ def _changes_levels(config: Mapping[str, Any]) -> bool:
     return config.get("corruption.labels") not in ("none", "uniform") or _changes_claims(others, "none")
 
 
-def _figure2a(runs: Runs) -> Iterator[ClaimCheck]:
+# Figure 2: the cells of a claim are the last and the best accuracy of a network (2a), or networks (2b).
+
+
+def _check_figure2a(runs: RunsByCell) -> Iterator[ClaimCheck]:
     """Yields what stopping early could gain on ImageNet, by table 2's best accuracies so far; of no other networks."""
-    best = BEST + "test_accuracy"
     names = {cell: cell.removeprefix("true-") for cell in TABLES["table2"].cells}
-    for cell, numbers in TABLES["table2"].cells.items() if set(runs) & set(names.values()) else ():
-        if best in numbers:
-            name = names[cell]
-            (known,) = outcomes.read({cell: runs.get(name, ())}, "table2").values()
-            measures = {"test_accuracy": "last", best: "best so far"}
-            found = {
-                column: _mean(known, measure, error=False) for measure, column in measures.items()
-            }  # pairs of a run
-            claim = MonotoneClaim(
-                f"{name}: early stopping would gain (the oracle's best above the last)", "test accuracy", ENDS
-            )
-            said = {column: numbers[measure] for measure, column in measures.items()}
-            yield _case_of(claim, _said(said, ENDS), said.values(), found, {name: known}, ENDS if known else ())
+    for cell, claim in claims.figure2a_claims() if set(runs) & set(names.values()) else ():
+        ours = outcomes.read_outcomes({cell: runs.get(names[cell], ())}, "table2")[cell]
+        measures = dict(zip(LAST_AND_BEST, ("test_accuracy", f"{BEST}test_accuracy"), strict=True))
+        estimates = {column: _estimate_accuracy(ours, measure) for column, measure in measures.items()}
+        # Both are of the same runs, so that the error of their difference is not that of two independent means.
+        paired = {column: estimate and estimate._replace(error=None) for column, estimate in estimates.items()}
+        yield _check_outcomes(claim, paired, {names[cell]: ours}, LAST_AND_BEST if ours else ())
 
 
-def _figure2b(runs: Runs) -> Iterator[ClaimCheck]:
-    names = ("inception_no_bn", "inception")
-    known = {name: outcomes.read({f"{name}-none": runs.get(name, ())}, "table1")[f"{name}-none"] for name in names}
-    claim, said = MonotoneClaim("inception: batch norm above none", "test accuracy", names), BATCH_NORM_GAIN
-    tested = {name: _mean(found, "test_accuracy") for name, found in known.items()}
-    begun = [name for name in names if known[name]]
-    yield _case_of(claim, said.note, [said], tested, known, begun)
-    for name, found in known.items():
-        ended = [run for run in found if run.fractions]
-        gains = [best_so_far.gain(records.read_rows(run.folder / "metrics.jsonl")) for run in ended]
-        sample = [gain[0] for gain in gains if gain]
-        statement = f"{name}: early stopping gains nothing (the oracle's gain is {LITTLE_GAIN:g} point or less)"
-        level, said = RangeClaim(statement, "gain", name, 0.0, LITTLE_GAIN), EARLY_STOPPING_GAIN
-        yield _case_of(level, said.note, [said], {name: _of_sample(sample)}, {name: found}, begun)
+def _check_figure2b(runs: RunsByCell) -> Iterator[ClaimCheck]:
+    norm_claim, *gain_claims = claims.figure2b_claims()
+    by_name = {
+        name: outcomes.read_outcomes({f"{name}-none": runs.get(name, ())}, "table1")[f"{name}-none"]
+        for name in norm_claim.cells
+    }
+    started = [name for name, ours in by_name.items() if ours]
+    accuracies = {name: _estimate_accuracy(ours, "test_accuracy") for name, ours in by_name.items()}
+    yield _check_outcomes(norm_claim, accuracies, by_name, started)
+    for claim in gain_claims:
+        (name,) = claim.cells
+        gains = [best_so_far.measure_gain(ours.run.rows()) for ours in by_name[name] if ours.fractions]
+        estimate = verdicts.estimate_mean([gain[0] for gain in gains if gain])
+        yield _check_outcomes(claim, {name: estimate}, {name: by_name[name]}, started)
 
 
-def _mean(known: Sequence[Outcome], measure: str, *, error: bool = True) -> Estimate | None:
-    """Returns the mean over runs, percent; without its standard error where what it is compared with is of the same."""
-    found = _of_sample([100 * fraction for fraction in outcomes.values(known, measure)])
-    return found if error or not found else found._replace(error=None)
+def _estimate_accuracy(ours: Sequence[Outcome], measure: str) -> Estimate | None:
+    """Returns the mean over runs, percent."""
+    return verdicts.estimate_mean(outcomes.measure_values(ours, measure), 100)
 
 
-def _of_sample(sample: Sequence[float]) -> Estimate | None:
-    """Returns the mean with its standard error; None of no values."""
-    error = statistics.stdev(sample) / math.sqrt(len(sample)) if len(sample) > 1 else None
-    return Estimate(statistics.fmean(sample), len(sample), error) if sample else None
-
-
-def _case_of(
-    claim: MonotoneClaim | RangeClaim,
-    said: str,
-    certain: Collection[Number],
-    found: Mapping[str, Estimate | None],
-    known: Mapping[str, Sequence[Outcome]],
-    begun: Collection[str],
+def _check_outcomes(
+    claim: Claim,
+    estimates: Mapping[str, Estimate | None],
+    by_name: Mapping[str, Sequence[Outcome]],
+    started: Sequence[str],
 ) -> ClaimCheck:
-    """Returns the case of a claim about outcomes: `known` are those of all the runs that it speaks of."""
-    listed = [run for runs in known.values() for run in runs]
-    measured = {cell: value for cell, value in found.items() if value is not None}
+    """Returns the check of a claim about outcomes: `by_name` are those of all the runs that it is about."""
+    differences = outcomes.find_differences([[outcome.run for outcome in ours] for ours in by_name.values()])
+    caveats = [caveat for ours in by_name.values() for caveat in outcomes.collect_caveats(ours)]
     statuses = [
-        f"{name}: {outcomes.statuses(runs)}" for name, runs in known.items() if not all(run.fractions for run in runs)
+        f"{name}: {outcomes.describe_statuses(ours)}"
+        for name, ours in by_name.items()
+        if not all(outcome.fractions for outcome in ours)
     ]
-    differences = outcomes.differences([[run.training for run in runs] for runs in known.values()])
-    survivors = any(map(outcomes.diverged, known.values()))
-    comparable = not differences and not survivors and not any(run.changes_claims for run in listed)
-    caveats = [caveat for runs in known.values() for caveat in outcomes.caveats_of(runs)]
-    return ClaimCheck(claim, said, certain, measured, begun, comparable, [*caveats, *statuses, *differences])
+    changed = any(outcome.changes_claims for ours in by_name.values() for outcome in ours)
+    return ClaimCheck(
+        claim,
+        {cell: estimate for cell, estimate in estimates.items() if estimate},
+        [*caveats, *statuses, *differences],
+        started,
+        is_comparable=not changed and not differences and not any(map(outcomes.count_diverged, by_name.values())),
+    )
 
 
-_FIGURES: Mapping[str, Callable[[Runs], Iterator[ClaimCheck]]] = {
-    "figure1a": _figure1a,
-    "figure1bc": _figure1bc,
-    "figure2a": _figure2a,
-    "figure2b": _figure2b,
+_FIGURES: Mapping[str, Callable[[RunsByCell], Iterator[ClaimCheck]]] = {
+    "figure1a": _check_figure1a,
+    "figure1bc": _check_figure1bc,
+    "figure2a": _check_figure2a,
+    "figure2b": _check_figure2b,
 }

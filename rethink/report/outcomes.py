@@ -1,153 +1,108 @@
-"""Owns what the runs of a comparison say: where they lie, their measures, and why they may not be comparable.
+"""What runs show of a table of the paper: their measures, and why they may not be comparable.
 
-Refuses to compare: it reads records, and no number of the paper.
+Compares nothing, and reads no number of the paper.
 """
 
-import pathlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rethink.paper import protocol
 from rethink.paper.numbers import BEST, TABLES
-from rethink.results import records
-from rethink.results.runs import Runs
+from rethink.results.runs import LoadedRun, RunsByCell
 from rethink.schema.errors import UserError
 
 
-class Training(NamedTuple):
-    """What runs must share to be compared with each other; None where it is not recorded.
-
-    Attributes:
-      epochs: as planned; optimizer: the fields of the config that are of it, as text.
-    """
-
-    train_examples: int | None
-    epochs: float | None
-    optimizer: str
-
-
 class Outcome(NamedTuple):
-    """What one run says.
+    """What one run shows.
 
     Attributes:
-      train_examples, test_examples, epochs: None where they are not recorded.
       fractions: measure -> value in 0..1; empty where the run has not come to a result.
       caveats: why it is another experiment than the paper's.
       changes_claims: whether not even an ordering can be put to it.
-      classes: of its data; None where they are not recorded.
     """
 
-    folder: pathlib.Path
-    seed: int
-    status: str
-    train_examples: int | None
-    test_examples: int | None
-    epochs: float | None
+    run: LoadedRun
     fractions: Mapping[str, float]
     caveats: Sequence[str]
     changes_claims: bool
-    classes: int | None
-    training: Training
+
+    def result(self, field: str) -> Any:
+        """Returns a field of the summary; None where the run has not come to a result, or has none such."""
+        return self.run.summary.get(field) if self.run.has_result else None
 
 
-def training(manifest: Mapping[str, Any]) -> Training:
-    """Returns how a run was trained, as its manifest says."""
-    config, data = manifest["config"], manifest.get("data") or {}
-    optimizer = ", ".join(f"{field}={config[field]}" for field in sorted(config) if field.startswith("optimizer."))
-    return Training(data.get("train_examples"), config.get("train.total_epochs"), optimizer)
+def read_outcomes(runs: RunsByCell, table: str) -> dict[str, list[Outcome]]:
+    """Returns what the runs of each cell show of a table of the paper.
+
+    Raises:
+      UserError: the metrics of a run are damaged, or two of a cell have the same seed.
+    """
+    for cell, loaded in runs.items():
+        folders: dict[int, Any] = {}
+        for seed, folder in ((run.seed, run.folder) for run in loaded):
+            if seed in folders:
+                raise UserError(f"{cell}: {folders[seed]} and {folder} have the same seed ({seed}): leave one out.")
+            folders[seed] = folder
+    return {cell: [_read_outcome(run, table, cell) for run in loaded] for cell, loaded in runs.items()}
 
 
-def differences(networks: Iterable[Sequence[Training]]) -> list[str]:
+def _read_outcome(run: LoadedRun, table: str, cell: str) -> Outcome:
+    # Metrics are read of every run, so that damaged ones are not passed over.
+    rows = [row for row in run.rows("evaluation") if row["step"]]
+    fractions: dict[str, float] = {}
+    for measure in TABLES[table].measures if run.has_result else ():
+        field = measure.removeprefix(BEST)
+        values = [row.get(field) for row in (rows if measure.startswith(BEST) else [run.evaluation])]
+        recorded = [value for value in values if value is not None]
+        if recorded:
+            fractions[measure] = max(recorded)
+    caveats = [*protocol.mismatches(table, cell, run.config), *protocol.caveats(run.config, run.data)]
+    return Outcome(run, fractions, caveats, protocol.changes_claims(table, cell, run.config))
+
+
+def measure_values(outcomes: Iterable[Outcome], measure: str) -> list[float]:
+    """Returns a measure of the runs that came to a result, as fractions."""
+    return [outcome.fractions[measure] for outcome in outcomes if measure in outcome.fractions]
+
+
+def collect_caveats(outcomes: Sequence[Outcome]) -> list[str]:
+    """Returns what makes any of the runs another experiment than the paper's, or their mean one of those left over."""
+    caveats = list(dict.fromkeys(caveat for outcome in outcomes for caveat in outcome.caveats))
+    diverged = count_diverged(outcomes)
+    return caveats + ([f"{diverged} of {len(outcomes)} diverged"] if diverged else [])
+
+
+def count_diverged(outcomes: Sequence[Outcome]) -> int:
+    """Returns how many of the runs diverged, where others of the same cell came to a result; else 0."""
+    count = sum(outcome.run.status == "diverged" for outcome in outcomes)
+    return count if any(outcome.fractions for outcome in outcomes) else 0
+
+
+def describe_statuses(outcomes: Sequence[Outcome]) -> str:
+    """Returns 'not run', 'done', or with several statuses how many runs had each: '2 done, 1 failed'."""
+    counts = Counter(outcome.run.status for outcome in outcomes)
+    if len(counts) < 2:
+        return next(iter(counts), "not run")
+    return ", ".join(f"{count} {status}" for status, count in counts.items())
+
+
+def find_differences(networks: Iterable[Sequence[LoadedRun]]) -> list[str]:
     """Returns how runs were trained otherwise than each other, so that no claim can be put to them together.
 
     Args:
       networks: the runs of each network; optimizers are compared among those of one.
     """
     groups = list(networks)
-    every = [run for group in groups for run in group]
+    runs = [run for group in groups for run in group]
     differ = {
-        "train examples": len({run.train_examples for run in every}) > 1,
-        "epochs": len({run.epochs for run in every}) > 1,
-        "the optimizer of one network": any(len({run.optimizer for run in group}) > 1 for group in groups),
+        "train examples": len({run.data.get("train_examples") for run in runs}) > 1,
+        "epochs": len({run.config.get("train.total_epochs") for run in runs}) > 1,  # as planned
+        "the optimizer of one network": any(len(set(map(_describe_optimizer, group))) > 1 for group in groups),
     }
     return [f"runs differ in {what}" for what, differs in differ.items() if differs]
 
 
-def read(runs: Runs, table: str) -> dict[str, list[Outcome]]:
-    """Returns what the runs of each cell say of a table of the paper.
-
-    Raises:
-      UserError: a directory holds no run or a damaged one, or two of a cell have the same seed.
-    """
-    found = {cell: [_outcome(folder, table, cell) for folder in folders] for cell, folders in runs.items()}
-    for cell, outcomes in found.items():
-        folders: dict[int, pathlib.Path] = {}
-        for outcome in outcomes:
-            if outcome.seed in folders:
-                other = folders[outcome.seed]
-                raise UserError(
-                    f"{cell}: {other} and {outcome.folder} have the same seed ({outcome.seed}): leave one out."
-                )
-            folders[outcome.seed] = outcome.folder
-    return found
-
-
-def _outcome(folder: pathlib.Path, table: str, cell: str) -> Outcome:
-    manifest = records.read_run(folder)
-    status, config, data = manifest["status"], manifest["config"], manifest.get("data", {})
-    if "seed" not in config:
-        raise UserError(f"{folder}/manifest.json has no seed: bring it back from a copy, or leave it out.")
-    summary = manifest.get("summary") if status in records.WITH_RESULT else None
-    return Outcome(
-        folder=folder,
-        seed=config["seed"],
-        status=status,
-        train_examples=data.get("train_examples"),
-        test_examples=data.get("test_examples"),
-        epochs=summary.get("epochs") if summary else None,
-        fractions=_fractions(folder, summary["evaluation"] or {}, TABLES[table].measures) if summary else {},
-        caveats=[*protocol.mismatches(table, cell, config), *protocol.caveats(config, data)],
-        changes_claims=protocol.changes_claims(table, cell, config),
-        classes=(summary or {}).get("num_classes"),
-        training=training(manifest),
-    )
-
-
-def _fractions(folder: pathlib.Path, last: Mapping[str, Any], measures: Iterable[str]) -> dict[str, float]:
-    """Returns the measures that the run has recorded, from its last evaluation row or, for the best, from all."""
-    rows = [row for row in records.read_rows(folder / "metrics.jsonl") if row["kind"] == "evaluation" and row["step"]]
-    found: dict[str, float] = {}
-    for measure in measures:
-        field = measure.removeprefix(BEST)
-        values = [row.get(field) for row in (rows if measure.startswith(BEST) else [last])]
-        measured = [value for value in values if value is not None]
-        if measured:
-            found[measure] = max(measured)
-    return found
-
-
-def values(outcomes: Iterable[Outcome], measure: str) -> list[float]:
-    """Returns a measure of the runs that came to a result, as fractions."""
-    return [outcome.fractions[measure] for outcome in outcomes if measure in outcome.fractions]
-
-
-def caveats_of(outcomes: Sequence[Outcome]) -> list[str]:
-    """Returns what makes any of the runs another experiment than the paper's, or their mean one of survivors."""
-    found = list(dict.fromkeys(caveat for outcome in outcomes for caveat in outcome.caveats))
-    lost = diverged(outcomes)
-    return found + ([f"{lost} of {len(outcomes)} diverged"] if lost else [])
-
-
-def diverged(outcomes: Sequence[Outcome]) -> int:
-    """Returns how many of the runs diverged, where others of the same cell came to a result; else 0."""
-    count = sum(outcome.status == "diverged" for outcome in outcomes)
-    return count if any(outcome.fractions for outcome in outcomes) else 0
-
-
-def statuses(outcomes: Sequence[Outcome]) -> str:
-    """Returns 'not run', 'done', or with several statuses how many runs had each: '2 done, 1 failed'."""
-    counts = Counter(outcome.status for outcome in outcomes)
-    if len(counts) < 2:
-        return next(iter(counts), "not run")
-    return ", ".join(f"{count} {status}" for status, count in counts.items())
+def _describe_optimizer(run: LoadedRun) -> str:
+    config = run.config
+    return ", ".join(f"{field}={config[field]}" for field in sorted(config) if field.startswith("optimizer."))

@@ -1,44 +1,247 @@
-"""Finds the run directories of a sweep: FOLDER/CELL-seedS."""
+"""Reads run directories once each: as loaded runs, and as pandas tables with a row for each run or metrics row.
 
-import pathlib
+Computes no metric: what a run has not recorded is blank.
+"""
+
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rethink.results import records
+from rethink.results import records, tables
 from rethink.schema.errors import UserError
 
+if TYPE_CHECKING:
+    import pandas
+
 RUN_FOLDER = re.compile(r"(?P<cell>.+)-seed\d+")
+COLUMNS = (
+    "run",
+    "model",
+    "labels",
+    "pixels",
+    "train examples",
+    "test examples",
+    "seed",
+    "status",
+    "steps",
+    "train accuracy %",
+    "test accuracy %",
+    "result of",
+    "steps to 99%",
+    "steps to 100%",
+    "seconds",
+    "devices",
+)
+BRIEF_COLUMNS = ("run", "seed", "status", "steps", "train accuracy %", "test accuracy %", "result of", "seconds")
 
-Runs = Mapping[str, Sequence[pathlib.Path]]
+
+class LoadedRun(NamedTuple):
+    """A run directory whose manifest has been read.
+
+    Attributes:
+      cell: CELL of a directory CELL-seedS, of another one its name.
+    """
+
+    folder: Path
+    cell: str
+    manifest: Mapping[str, Any]
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The flat config."""
+        return self.manifest["config"]
+
+    @property
+    def seed(self) -> int:
+        """The seed of everything random."""
+        return self.config["seed"]
+
+    @property
+    def kind(self) -> str:
+        """What the experiment is: 'train', or the name of an analysis."""
+        return str(self.config.get("kind", "train"))
+
+    @property
+    def status(self) -> str:
+        """How the run stands."""
+        return self.manifest["status"]
+
+    @property
+    def has_result(self) -> bool:
+        """Whether the run came to a result; one that diverged did not."""
+        return self.status in records.WITH_RESULT
+
+    @property
+    def data(self) -> Mapping[str, Any]:
+        """What the manifest says of the data; {} where that is not recorded."""
+        return self.manifest.get("data") or {}
+
+    @property
+    def summary(self) -> Mapping[str, Any]:
+        """The summary of a run that ended or diverged, else {}."""
+        return self.manifest.get("summary") or {}
+
+    @property
+    def evaluation(self) -> Mapping[str, Any]:
+        """The evaluation that is the run's result, else {}."""
+        return self.summary.get("evaluation") or {}
+
+    def rows(self, kind: str = "") -> list[dict[str, Any]]:
+        """Returns the rows of the metrics, of one kind or of all; read anew by each call, as they may be many.
+
+        Raises:
+          UserError: the metrics are damaged.
+        """
+        rows = records.read_rows(self.folder / "metrics.jsonl")
+        return [row for row in rows if kind in ("", row["kind"])]
 
 
-def run_folders(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
-    """Returns cell -> run directories, of a folder that holds directories CELL-seedS; those without a run are left out.
+RunsByCell = Mapping[str, Sequence[LoadedRun]]
+
+
+def load_run(folder: Path) -> LoadedRun:
+    """Returns the run in a folder.
 
     Raises:
-      UserError: there is no such folder, no run in it, or one by another name.
+      UserError: there is none, or its manifest is damaged or has no seed.
+    """
+    manifest = records.read_run(folder)
+    if "seed" not in manifest["config"]:
+        raise UserError(f"{folder}/manifest.json has no seed: bring it back from a copy, or leave it out.")
+    return LoadedRun(folder, cell_of(folder), manifest)
+
+
+def cell_of(folder: Path) -> str:
+    """Returns CELL of a directory CELL-seedS, of another one its name."""
+    match = RUN_FOLDER.fullmatch(folder.name)
+    return match["cell"] if match else folder.name
+
+
+def load_runs(folder: Path) -> dict[str, list[LoadedRun]]:
+    """Returns cell -> its runs, of a folder of directories CELL-seedS; those in which nothing is recorded are left out.
+
+    Raises:
+      UserError: there is no such folder, no run in it, one by another name, or a damaged one.
     """
     if not folder.is_dir():
         raise UserError(f"{folder} is no folder: name the one that holds the directories CELL-seedS.")
-    runs: dict[str, list[pathlib.Path]] = {}
+    runs: dict[str, list[LoadedRun]] = {}
     for path in sorted(path.parent for path in folder.glob("*/manifest.json")):
-        name = RUN_FOLDER.fullmatch(path.name)
-        if not name:
+        if not RUN_FOLDER.fullmatch(path.name):
             raise UserError(f"{path} does not say which cell it is: name it CELL-seedS, or move it elsewhere.")
-        runs.setdefault(name["cell"], []).append(path)
+        runs.setdefault(cell_of(path), []).append(load_run(path))
     if not runs:
         raise UserError(f"{folder} holds no run: name the folder that holds the directories CELL-seedS.")
     return runs
 
 
-def name_of(runs: Runs) -> str:
-    """Returns the name of the table or figure that runs belong to, as their configs have it; "" where they have none.
-
-    Raises:
-      UserError: a directory holds a damaged run.
-    """
-    for cell, folders in runs.items():
-        name = str(records.read_run(folders[0])["config"].get("name", ""))
+def sweep_name(runs: RunsByCell) -> str:
+    """Returns the name of the table or figure that runs belong to, by their configs; "" where they have none."""
+    for cell, (run, *_) in runs.items():
+        name = str(run.config.get("name", ""))
         if name.endswith(f"-{cell}"):
             return name.removesuffix(f"-{cell}")
     return ""
+
+
+def run_table(
+    runs: Iterable[LoadedRun], notes: Callable[[LoadedRun], Sequence[str]] = lambda run: ()
+) -> "pandas.DataFrame":
+    """Returns a table with a row for each run.
+
+    Its columns: `cell`, `run` (the directory's name), `status`, `has_result`, `notes`, each field of the config,
+    `train_examples`, `test_examples`, `steps`, `epochs`, `classes`, each field of the evaluation, and for each train
+    accuracy A `steps to A`, with `reached A`: False where these are all the steps that the run made.
+
+    Args:
+      notes: what is to be said of a run, such as how it differs from the paper's.
+    """
+    import pandas
+
+    rows = []
+    for run in runs:
+        summary = run.summary
+        row = {
+            **run.config,
+            "cell": run.cell,
+            "run": run.folder.name,
+            "status": run.status,
+            "has_result": run.has_result,
+            "notes": list(notes(run)),
+            "train_examples": run.data.get("train_examples"),
+            "test_examples": run.data.get("test_examples"),
+            "steps": summary.get("steps"),
+            "epochs": summary.get("epochs"),
+            "classes": summary.get("num_classes"),
+            **{field: value for field, value in run.evaluation.items() if field not in ("kind", "step", "epoch")},
+        }
+        for accuracy, steps in (summary.get("steps_to_train_accuracy") or {}).items():
+            row[f"steps to {accuracy}"] = summary.get("steps") if steps is None else steps
+            row[f"reached {accuracy}"] = steps is not None
+        rows.append(row)
+    return pandas.DataFrame(rows, columns=None if rows else ["cell", "run", "seed", "status", "has_result", "notes"])
+
+
+def read_numbers(table: "pandas.DataFrame", column: str) -> "pandas.Series":
+    """Returns a column as float64; nan where a row has no number, and throughout where the table has no such column."""
+    return table.reindex(columns=[column])[column].astype(float)
+
+
+def row_table(runs: Iterable[LoadedRun], kind: str = "") -> "pandas.DataFrame":
+    """Returns a table with a row for each metrics row, of one kind or of all: `cell`, `run`, and the row's fields.
+
+    Raises:
+      UserError: the metrics of a run are damaged.
+    """
+    import pandas
+
+    rows = [{"cell": run.cell, "run": run.folder.name, **row} for run in runs for row in run.rows(kind)]
+    return pandas.DataFrame(rows)
+
+
+def describe_run(run: LoadedRun) -> dict[str, Any]:
+    """Returns the printed row of a run that has ended: accuracies in percent, steps that were not reached as text.
+
+    Raises:
+      UserError: it has not ended.
+    """
+    config, summary, evaluation = run.config, run.summary, run.evaluation
+    if not summary:
+        raise UserError(f"{run.folder} has not ended (status: {run.status}): leave it out, or finish it.")
+    reached = summary.get("steps_to_train_accuracy", {})
+    labels, hardware = config["corruption.labels"], run.manifest["hardware"]
+    return {
+        "run": config["name"],
+        "model": config["model.name"] if run.kind == "train" else run.kind,
+        "labels": "true" if labels == "none" else f"{labels} p={config['corruption.label_probability']:g}",
+        "pixels": "true" if config["corruption.pixels"] == "none" else config["corruption.pixels"],
+        "train examples": run.manifest["data"]["train_examples"],
+        "test examples": run.data.get("test_examples", ""),
+        "seed": run.seed,
+        "status": run.status,
+        "steps": summary.get("steps", ""),
+        "train accuracy %": tables.percent(evaluation.get("train_accuracy")),
+        "test accuracy %": tables.percent(evaluation.get("test_accuracy")),
+        "result of": _describe_source(summary) if reached else "",
+        "steps to 99%": _describe_steps(reached, "0.99"),
+        "steps to 100%": _describe_steps(reached, "1.0"),
+        "seconds": round(summary["seconds"]),
+        "devices": f"{hardware['devices']} x {hardware['kind']}",
+    }
+
+
+def _describe_source(summary: Mapping[str, Any]) -> str:
+    """Returns which evaluation the accuracies are of; one that was chosen by the test set is named so."""
+    watched = summary.get("early_stopping")
+    if not watched or not watched["restored"]:
+        return "last step"
+    chosen_by = "the ORACLE (test set)" if watched["monitor"] == "oracle" else "validation"
+    return f"step {watched['best_step']}, best by {chosen_by}"
+
+
+def _describe_steps(reached: Mapping[str, int | None], accuracy: str) -> str:
+    """Returns the steps to a train accuracy; blank for what takes no steps."""
+    if accuracy not in reached:
+        return ""
+    return "not reached" if reached[accuracy] is None else str(reached[accuracy])

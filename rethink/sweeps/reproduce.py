@@ -155,7 +155,7 @@ def _write_page(workdir: str) -> None:
     """Writes the page of all that lies in a directory; prints where it is, or in one line why there is none."""
     folder = validation.expand_path(workdir, "--workdir").absolute()
     try:
-        print(f"\nPage: {page.write([folder], folder / 'index.html')}")
+        print(f"\nPage: {page.write_page([folder], folder / 'index.html')}")
     except UserError as error:
         print(f"\nNo page: {error}")
     except Exception as error:  # the runs are kept, and their exit code counts

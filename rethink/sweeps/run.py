@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from ml_collections import ConfigDict
 
 from rethink.experiment.run import Launch, check_config
+from rethink.figures import registry
 from rethink.paper.numbers import TABLES
-from rethink.report import comparison, gallery
-from rethink.results import records, tables
+from rethink.report import comparison, figure_claims
 from rethink.results import runs as results_runs
+from rethink.results import tables
 from rethink.schema import grid, validation
 from rethink.schema.errors import EXIT_FAILED, UserError, pick
 from rethink.sweeps import estimate
@@ -111,15 +112,15 @@ def print_error(error: Exception) -> None:
 def _show_results(config: ConfigDict, folder: pathlib.Path, figure: grid.FigureChoice) -> None:
     """Prints a table of the runs, beside the paper's where it has one of this name, and draws their figure, if any."""
     print()
+    loaded = results_runs.load_runs(folder)
     if config.name in TABLES:
-        comparison.report(config.name, folder)
+        comparison.print_comparison(config.name, loaded)
     else:
-        folders = [path for paths in results_runs.run_folders(folder).values() for path in paths]
-        ended = [path for path in folders if records.read_run(path).get("summary")]
-        print(tables.to_text([tables.run_row(path) for path in ended], tables.BRIEF_COLUMNS))
+        ended = [run for runs in loaded.values() for run in runs if run.summary]
+        print(tables.to_text([results_runs.describe_run(run) for run in ended], results_runs.BRIEF_COLUMNS))
     if figure.name == "none":
         return
-    drawn = gallery.draw_figure(figure.name, folder, title=config.name, field=figure.field)
+    drawn = registry.draw_figure(figure.name, loaded, folder, title=config.name, field=figure.field)
     if drawn.rows:
         print(f"\n{tables.to_text(drawn.rows, drawn.columns)}")
-    print(f"Figure: {drawn.paths[0]}{gallery.claims(config.name, folder)}")
+    print(f"Figure: {drawn.paths[0]}{figure_claims.describe_claims(config.name, loaded)}")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from rethink.figures import best_so_far
-from rethink.figures.best_so_far import draw_best_so_far, gain, noise
+from rethink.figures.best_so_far import draw_best_so_far, measure_gain, measure_noise
 
 
 def evaluations(*accuracies, every=100):
@@ -51,18 +51,18 @@ def test_the_band_lies_between_test_and_the_best_so_far():
 
 
 def test_the_gain_is_best_minus_last_in_points():
-    assert gain(WAVY) == (pytest.approx(5.0), 200)
-    assert gain(evaluations(0.1, 0.2, 0.2)) == (0.0, 200)
-    assert gain(evaluations(0.5, 0.3, None)) == (pytest.approx(20.0), 100)
-    assert gain([TRAIN]) is None and gain(evaluations(None, math.nan)) is None
+    assert measure_gain(WAVY) == (pytest.approx(5.0), 200)
+    assert measure_gain(evaluations(0.1, 0.2, 0.2)) == (0.0, 200)
+    assert measure_gain(evaluations(0.5, 0.3, None)) == (pytest.approx(20.0), 100)
+    assert measure_gain([TRAIN]) is None and measure_gain(evaluations(None, math.nan)) is None
 
 
 def test_noise_is_the_deviation_of_errors_about_a_line():
     line = np.linspace(0.3, 0.6, 2_000)
-    assert noise(evaluations(*line)) == pytest.approx(0, abs=1e-9)
+    assert measure_noise(evaluations(*line)) == pytest.approx(0, abs=1e-9)
     errors = np.random.default_rng(0).normal(0, 0.02, len(line))
-    assert noise(evaluations(*(line + errors))) == pytest.approx(2.0, rel=0.1)
-    assert noise(evaluations(0.5, 0.6)) is None and noise(evaluations(0.5, None, 0.6, 0.7)) is None
+    assert measure_noise(evaluations(*(line + errors))) == pytest.approx(2.0, rel=0.1)
+    assert measure_noise(evaluations(0.5, 0.6)) is None and measure_noise(evaluations(0.5, None, 0.6, 0.7)) is None
 
 
 def test_panel_and_legend_name_the_oracle():

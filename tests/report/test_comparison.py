@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from rethink.paper.numbers import TABLES, Number
-from rethink.report import comparison
+from rethink.report import comparison, verdicts
 from rethink.results import runs as results_runs
 from rethink.results import tables
 from rethink.schema import grid, validation
@@ -63,18 +63,23 @@ def write(tmp_path):
     return write
 
 
+def load(runs):
+    """Returns cell -> loaded runs, of cell -> run directories."""
+    return {cell: [results_runs.load_run(folder) for folder in folders] for cell, folders in runs.items()}
+
+
 def row_of(runs, cell, measure="test_accuracy", table="table1"):
-    (row,) = [r for r in comparison.compare(table, runs) if r["cell"] == cell and r["measure"] == measure]
+    (row,) = [r for r in comparison.compare_table(table, load(runs)) if r["cell"] == cell and r["measure"] == measure]
     return row
 
 
 def claim_of(runs, statement, table="table1"):
-    (row,) = [r for r in comparison.check_orderings(table, runs) if r["statement"] == statement]
+    (row,) = [r for r in comparison.check_orderings(table, load(runs)) if r["statement"] == statement]
     return row
 
 
 def test_rows_follow_the_papers_table_and_say_what_has_not_run(write):
-    rows = comparison.compare("table1", {"mlp_3x512-none": [write("mlp_3x512-none")]})
+    rows = comparison.compare_table("table1", load({"mlp_3x512-none": [write("mlp_3x512-none")]}))
     assert [(row["cell"], row["measure"]) for row in rows] == [
         (cell, measure) for cell in TABLES["table1"].cells for measure in ("train_accuracy", "test_accuracy")
     ]
@@ -212,7 +217,8 @@ def test_no_ordering_is_put_to_cells_that_were_trained_otherwise_than_each_other
 def test_a_difference_beyond_all_noise_is_off_however_noisy():
     number = Number(50.0, "A")
     judged = [
-        comparison.judge(number, difference, 1.0, ran=True, comparable=True) for difference in (-60.0, 3.1, 2.9, 0.1)
+        comparison.judge_number(number, difference, 1.0, ran=True, comparable=True)
+        for difference in (-60.0, 3.1, 2.9, 0.1)
     ]
     assert judged == ["off", "off", "inconclusive", "inconclusive"]
 
@@ -235,20 +241,20 @@ def test_a_measure_that_was_not_recorded_is_blank(write):
 
 
 def test_cells_of_the_users_own_follow_without_a_number_of_the_paper(write):
-    rows = comparison.compare("table4", {"wide_resnet-wd": [write("wide_resnet-wd", train=0.99)]})
+    rows = comparison.compare_table("table4", load({"wide_resnet-wd": [write("wide_resnet-wd", train=0.99)]}))
     assert [row["cell"] for row in rows] == [*TABLES["table4"].cells, "wide_resnet-wd"]
     assert rows[-1]["ours %"] == "99.00" and not any(rows[-1][c] for c in ("paper %", "certainty", "ours - paper"))
     words = rows[1]
     assert (words["cell"], words["paper %"], words["certainty"]) == ("alexnet-wd", "failed to converge", "A")
     assert (rows[-1]["verdict"], words["verdict"]) == ("not reported", "not run")
-    ran = comparison.compare("table4", {"alexnet-wd": [write("alexnet-wd", table="table4", train=0.99)]})
+    ran = comparison.compare_table("table4", load({"alexnet-wd": [write("alexnet-wd", table="table4", train=0.99)]}))
     assert next(row for row in ran if row["cell"] == "alexnet-wd")["verdict"] == "in words"
 
 
 def test_two_runs_of_one_seed_are_not_two_seeds(write, tmp_path):
     first = write("mlp_3x512-none", 3)
     with pytest.raises(UserError, match="same seed"):
-        comparison.compare("table1", {"mlp_3x512-none": [first, first]})
+        comparison.compare_table("table1", load({"mlp_3x512-none": [first, first]}))
 
 
 # Orderings.
@@ -385,17 +391,16 @@ def test_not_converging_is_met_by_divergence_but_not_by_a_crash(write, changes, 
 
 
 def test_csv_markdown_and_terminal_hold_the_rows(write):
-    runs = {"mlp_3x512-none": [write("mlp_3x512-none", seed, test=0.5 + seed / 100) for seed in (0, 1)]}
+    folders = {"mlp_3x512-none": [write("mlp_3x512-none", seed, test=0.5 + seed / 100) for seed in (0, 1)]}
+    runs = load(folders)
     for rows, columns in (
-        (comparison.compare("table1", runs), comparison.COLUMNS),
-        (comparison.check_orderings("table1", runs), comparison.ORDERING_COLUMNS),
+        (comparison.compare_table("table1", runs), comparison.COLUMNS),
+        (comparison.check_orderings("table1", runs), verdicts.CLAIM_COLUMNS),
     ):
-        stream = io.StringIO()
-        tables.write_csv(rows, columns, stream)
-        read = list(csv.DictReader(io.StringIO(stream.getvalue())))
+        read = list(csv.DictReader(io.StringIO(tables.to_csv(rows, columns))))
         assert read == [{name: str(value) for name, value in row.items()} for row in rows]
         assert len(tables.to_markdown(rows, columns).splitlines()) == len(rows) + 2
-    brief = comparison.for_terminal(row_of(runs, "mlp_3x512-none"))
+    brief = comparison.for_terminal(row_of(folders, "mlp_3x512-none"))
     assert brief["ours %"] == "50.50 +- 0.71 (n=2)" and brief["paper %"] == "52.39 B"
 
 
@@ -403,7 +408,9 @@ def test_folders_are_found_by_their_names(write, tmp_path):
     first, second = write("inception_no_bn-wd", 0), write("inception_no_bn-wd", 12)
     (tmp_path / "mlp_1x512-wd-seed0").mkdir()  # begun by no run yet
     (tmp_path / "log.txt").write_text("")
-    assert results_runs.run_folders(tmp_path) == {"inception_no_bn-wd": [first, second]}
+    assert {cell: [run.folder for run in loaded] for cell, loaded in results_runs.load_runs(tmp_path).items()} == {
+        "inception_no_bn-wd": [first, second]
+    }
 
 
 def call(*arguments):

@@ -18,20 +18,20 @@ def make(write_run, tmp_path, monkeypatch):
         for name in (*(f"figures/{stem}.{suffix}" for stem in figures for suffix in ("png", "pdf", "csv")),):
             (tmp_path / table / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / table / name).write_text(name)
-        page.write([tmp_path / table], tmp_path / table / "index.html")
+        page.write_page([tmp_path / table], tmp_path / table / "index.html")
         return tmp_path / table
 
     return make
 
 
 def test_a_directory_of_any_name_has_its_runs(make, tmp_path):
-    written = copy_figures.copy(make("a name with spaces" + 100 * "x"), tmp_path / "own")
+    written = copy_figures.copy_figures(make("a name with spaces" + 100 * "x"), tmp_path / "own")
     assert tmp_path / "own_runs.csv" in written
 
 
 @pytest.mark.parametrize("table", ["mine", "table1"])
 def test_pictures_numbers_runs_and_the_tables_asked_for_are_copied(make, tmp_path, table):
-    written = copy_figures.copy(make(table), tmp_path / "own", ["table1", "table1-orderings"])
+    written = copy_figures.copy_figures(make(table), tmp_path / "own", ["table1", "table1-orderings"])
     texts = {path.name: path.read_text() for path in written}
     assert texts.keys() == {"own.png", "own.csv", "own_runs.csv", "own_table1.md", "own_table1-orderings.md"}
     assert texts["own.png"] == "figures/loss_curves.png" and texts["own.csv"] == "figures/loss_curves.csv"
@@ -41,22 +41,22 @@ def test_pictures_numbers_runs_and_the_tables_asked_for_are_copied(make, tmp_pat
     ]
     row = next(line for line in texts["own_table1.md"].splitlines() if "mlp_3x512-none" in line and "test" in line)
     if table == "mine":
-        extra = copy_figures.copy(tmp_path / table, tmp_path / "named", ["runs"])
+        extra = copy_figures.copy_figures(tmp_path / table, tmp_path / "named", ["runs"])
         assert (tmp_path / "named_runs.md") in extra
     assert ("not run" in row) == (table == "mine") and "mlp_3x512" in texts["own_table1-orderings.md"]
 
 
 def test_of_several_figures_each_keeps_its_name(make, tmp_path):
-    written = copy_figures.copy(make(figures=("a", "b")), tmp_path / "own")
+    written = copy_figures.copy_figures(make(figures=("a", "b")), tmp_path / "own")
     assert [path.name for path in written] == ["own_a.csv", "own_a.png", "own_b.csv", "own_b.png", "own_runs.csv"]
 
 
 def test_nothing_is_copied_of_a_table_that_has_not_ended(make, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=r"empty-runs.csv is not there: give .* with its page \(python -m rethink"):
-        copy_figures.copy(tmp_path / "empty", tmp_path / "own")
+        copy_figures.copy_figures(tmp_path / "empty", tmp_path / "own")
     with pytest.raises(UserError, match="table9.md is not there"):
-        copy_figures.copy(make(), tmp_path / "own", ["table9"])
+        copy_figures.copy_figures(make(), tmp_path / "own", ["table9"])
     assert not list(tmp_path.glob("own*"))
     with pytest.raises(UserError, match="nothing can be written there"):
-        copy_figures.copy(tmp_path / "mine", tmp_path / "nowhere" / "own")
+        copy_figures.copy_figures(tmp_path / "mine", tmp_path / "nowhere" / "own")

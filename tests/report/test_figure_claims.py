@@ -4,10 +4,12 @@ import json
 
 import pytest
 
+from rethink.figures import __main__ as figures_command
 from rethink.figures import label_corruption
+from rethink.paper.claims import rising_claim
 from rethink.paper.numbers import BATCH_NORM_GAIN
-from rethink.report import comparison, figure_claims, gallery
-from rethink.report.findings import Estimate, MonotoneClaim
+from rethink.report import figure_claims, verdicts
+from rethink.report.verdicts import Estimate
 from rethink.results import runs as results_runs
 from rethink.schema.errors import UserError
 
@@ -19,8 +21,8 @@ def judged(tmp_path):
     """judged(figure) -> statement -> row, of the runs in a folder of that name."""
 
     def judged(figure):
-        found = figure_claims.check(figure, results_runs.run_folders(tmp_path / figure))
-        assert all(list(row) == list(comparison.ORDERING_COLUMNS) for row in found)
+        found = figure_claims.check_figure_claims(figure, results_runs.load_runs(tmp_path / figure))
+        assert all(list(row) == list(verdicts.CLAIM_COLUMNS) for row in found)
         rows = {row["statement"]: row for row in found}
         assert len(rows) == len(found)
         return rows
@@ -291,29 +293,30 @@ def test_figure_2a_asks_for_a_gain_of_the_oracle(write_run, judged):
 )
 def test_a_bound_decides_only_what_it_can(first, second, truth):
     found = {"a": first, "b": second, "c": Estimate(9, 1), "d": Estimate(1, 1)}
-    assert MonotoneClaim("grows", "steps", ("a", "b")).truth(found) is truth
-    assert MonotoneClaim("grows", "steps", ("a", "b", "c", "d")).truth(found) is False  # whatever the bounds leave open
+    claim, longer = (rising_claim("grows", "steps", cells, "", ()) for cells in (("a", "b"), ("a", "b", "c", "d")))
+    assert verdicts.claim_holds(claim, found) is truth
+    assert verdicts.claim_holds(longer, found) is False  # whatever the bounds leave open
 
 
 def test_other_figures_have_no_claims_and_a_damaged_run_is_named(write_run, tmp_path):
     folder = write_run("figure1a", "true")
-    assert figure_claims.check("table1", results_runs.run_folders(folder.parent)) == []
-    assert gallery.claims("table1", folder.parent) == ""
+    assert figure_claims.check_figure_claims("table1", results_runs.load_runs(folder.parent)) == []
+    assert figure_claims.describe_claims("table1", results_runs.load_runs(folder.parent)) == ""
     (folder / "metrics.jsonl").write_text("[]\n")
     with pytest.raises(UserError, match="metrics.jsonl is damaged"):
-        gallery.claims("figure1a", folder.parent)
+        figure_claims.describe_claims("figure1a", results_runs.load_runs(folder.parent))
 
 
 def test_the_terminal_shows_them(condition, tmp_path):
     for name, losses in ALL.items():
         condition(name, losses)
-    text = gallery.claims("figure1a-mlp_3x512", tmp_path / "figure1a")
+    text = figure_claims.describe_claims("figure1a-mlp_3x512", results_runs.load_runs(tmp_path / "figure1a"))
     assert "What the paper says of it" in text and text.count("holds") == 12
 
 
-def test_the_gallery_knows_the_figure_by_its_runs(write_run, tmp_path, monkeypatch, capsys):
+def test_the_command_takes_the_claims_from_the_names_of_the_runs(write_run, tmp_path, monkeypatch, capsys):
     write_levels(write_run, (100, 150, 200), (0.5, 0.3, 0.1))
     (tmp_path / "figure1bc").rename(tmp_path / "mine")
-    monkeypatch.setattr("sys.argv", ["gallery", "label_corruption", str(tmp_path / "mine"), "--title=figure2b"])
-    gallery.main()
+    monkeypatch.setattr("sys.argv", ["figures", "label_corruption", str(tmp_path / "mine"), "--title=figure2b"])
+    figures_command.main()
     assert "more steps to fit at p = 1 than at p = 0" in capsys.readouterr().out

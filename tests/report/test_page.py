@@ -16,8 +16,8 @@ from PIL import Image
 
 from rethink.figures.label_corruption import FIELD
 from rethink.paper.numbers import CERTAINTIES, NORMS, TABLES
-from rethink.report import comparison, figure_claims, page
-from rethink.report.page import document, drawing, verdicts
+from rethink.report import comparison, figure_claims, page, verdicts
+from rethink.report.page import document, drawing, group_verdicts
 from rethink.results import runs as results_runs
 from rethink.schema.errors import UserError
 
@@ -59,7 +59,7 @@ def show(tmp_path, monkeypatch):
 
     def show(*folders):
         output = tmp_path / "site" / "index.html"
-        return Reader(page.write(folders or [tmp_path], output).read_text())
+        return Reader(page.write_page(folders or [tmp_path], output).read_text())
 
     return show
 
@@ -74,8 +74,8 @@ def test_the_counts_are_those_of_the_comparison(write_run, tmp_path, show):
     write_run("table1", "alexnet-none", status="running", **{"model.name": "alexnet"})
     expected, orderings = collections.Counter(), collections.Counter()
     for table in TABLES:
-        runs = results_runs.run_folders(tmp_path / table) if table == "table1" else {}
-        expected.update(row["verdict"] for row in comparison.compare(table, runs))
+        runs = results_runs.load_runs(tmp_path / table) if table == "table1" else {}
+        expected.update(row["verdict"] for row in comparison.compare_table(table, runs))
         orderings.update(row["verdict"] for row in comparison.check_orderings(table, runs))
     assert {"match", "off", "not comparable", "no result", "not run"} <= set(expected) and orderings["holds"]
     reader = show()
@@ -84,16 +84,16 @@ def test_the_counts_are_those_of_the_comparison(write_run, tmp_path, show):
     claims = claims.partition("The rule.")[0]
     for verdict in comparison.VERDICTS:
         assert re.search(rf"{verdict} {expected[verdict]}\b", " ".join(numbers.split())), verdict
-    for verdict in verdicts.ORDERING_VERDICTS:
+    for verdict in verdicts.CLAIM_VERDICTS:
         assert re.search(rf"{verdict} {orderings[verdict]}\b", claims), verdict
-    assert verdicts.RULE in reader.text and f"{comparison.MATCH_POINTS:g} point" in verdicts.RULE
+    assert group_verdicts.RULE in reader.text and f"{comparison.MATCH_POINTS:g} point" in group_verdicts.RULE
 
 
 def test_what_the_paper_says_of_a_figure_stands_beneath_it_and_is_counted(write_run, tmp_path, show):
     for p, test in ((0.0, 0.5), (1.0, 0.1)):
         fields = {"corruption.label_probability": p, "corruption.labels": "uniform", "model.name": "mlp_1x512"}
         write_run("figure1bc", f"mlp_1x512-label_probability={p}", test=test, **fields)
-    claims = figure_claims.check("figure1bc", results_runs.run_folders(tmp_path / "figure1bc"))
+    claims = figure_claims.check_figure_claims("figure1bc", results_runs.load_runs(tmp_path / "figure1bc"))
     reader = show()
     for row in claims:
         told = f"{row['verdict']} {row['paper']} {row['certainty']} {row['ours']}"
@@ -271,7 +271,7 @@ def test_samples_show_given_and_true_labels_pixel_by_pixel(write_run, write_samp
         assert np.array_equal(np.asarray(Image.open(io.BytesIO(content))), expected)
 
 
-def test_a_study_shows_its_rows_and_its_figure(write_run, show):
+def test_an_analysis_shows_its_rows_and_its_figure(write_run, show):
     folder = write_run("", "theorem1", **{"kind": "theorem1"})
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["summary"] |= {"rows": [["weights", "2n + d = 3172"], "no row"]}
@@ -283,7 +283,7 @@ def test_a_study_shows_its_rows_and_its_figure(write_run, show):
     assert any("theorem1 of theorem1" in alt for alt in reader.values("alt"))
 
 
-def test_a_table_of_studies_has_no_empty_section_of_figures(write_run, show):
+def test_a_table_of_analyses_has_no_empty_section_of_figures(write_run, show):
     for cell in ("mnist-pixels", "mnist-gabor"):
         folder = write_run("table3", cell, **{"kind": "kernel"})
         (folder / "metrics.jsonl").write_text("")
@@ -297,7 +297,7 @@ def test_many_runs_make_a_page_soon_and_it_stays_small(write_run, tmp_path):
     for number in range(500):
         write_run("figure2a", f"mlp-{number}", points=400)
     start = time.process_time()  # which other work on the machine leaves alone
-    output = page.write([tmp_path], tmp_path / "index.html")
+    output = page.write_page([tmp_path], tmp_path / "index.html")
     assert time.process_time() - start < 60
     rows = 2 * 500 * 400
     assert output.stat().st_size - len(drawing.library()) < 40 * rows  # bytes; a curve is thinned to 200 points
@@ -320,4 +320,4 @@ def test_mistakes_end_in_one_line(tmp_path, write_run):
     assert ended.stdout == f"{tmp_path / 'index.html'}\n" and (tmp_path / "tables" / "table1.tex").is_file()
     with pytest.raises(UserError, match="no run"):
         (tmp_path / "empty").mkdir()
-        page.write([tmp_path / "empty"], tmp_path / "x.html")
+        page.write_page([tmp_path / "empty"], tmp_path / "x.html")

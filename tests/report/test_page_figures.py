@@ -4,19 +4,18 @@ import json
 
 import pytest
 
-from rethink.figures import best_so_far, label_corruption
-from rethink.report import gallery
+from rethink.figures import best_so_far, label_corruption, registry
 from rethink.report.page import configs, curves, plots, run_index
-from rethink.results import records
+from rethink.results import records, runs
 
 
 @pytest.fixture
 def drawn(tmp_path):
-    """drawn(folder) -> name -> figure, of the only shelf in a folder."""
+    """drawn(folder) -> name -> figure, of the only group in a folder."""
 
     def drawn(folder):
-        (shelf,) = run_index.read_run_groups([tmp_path / folder])
-        return {plot.name: plot for plot in plots.of_shelf(shelf)}
+        (group,) = run_index.read_run_groups([tmp_path / folder])
+        return {plot.name: plot for plot in plots.draw_plots(group)}
 
     return drawn
 
@@ -63,7 +62,8 @@ def test_the_page_draws_against_the_field_of_the_static_figure(write_run, drawn,
     for size, rate, p in ((32, 0.01, 0.0), (64, 0.1, 1.0)):
         values = {"train.batch_size": size, "optimizer.learning_rate": rate, label_corruption.FIELD: p}
         write_run("sweep", f"batch_size={size}-learning_rate={rate}-label_probability={p}", **values)
-    gallery.draw_figure("metric_vs_field", tmp_path / "sweep", title="sweep", field=field)
+    sweep = tmp_path / "sweep"
+    registry.draw_figure("metric_vs_field", runs.load_runs(sweep), sweep, title="sweep", field=field)
     plot = drawn("sweep")["metric_vs_field"]
     assert plot.title == f"Errors against {field}" and plot.columns[1] == field
 
@@ -109,7 +109,7 @@ def test_of_many_runs_some_are_drawn_and_the_others_counted(write_run, drawn):
 def test_curves_are_thinned_and_leave_gaps_for_what_is_no_number():
     rows = [{"kind": "train", "step": step, "loss": float("nan") if step == 0 else step} for step in range(1000)]
     rows += [{"kind": "evaluation", "step": 5, "test_accuracy": 0.123456789, "train_loss": None}]
-    found = curves.of_run(rows)
+    found = curves.thin_rows(rows)
     assert set(found["train"]) == {"step", "loss"} and set(found["evaluation"]) == {"step", "test_accuracy"}
     steps, losses = found["train"]["step"], found["train"]["loss"]
     assert len(steps) == curves.MOST_POINTS and (steps[0], steps[-1]) == (0, 999)
@@ -119,22 +119,22 @@ def test_curves_are_thinned_and_leave_gaps_for_what_is_no_number():
 
 
 def test_the_figure_of_a_run_has_a_trace_for_each_field_of_its_curves():
-    found = {tuple(trace["meta"]) for trace in plots.of_a_run()["data"]}
+    found = {tuple(trace["meta"]) for trace in plots.run_template()["data"]}
     assert found == {(kind, field) for kind, fields in curves.FIELDS.items() for field in fields}
 
 
 def test_what_is_common_and_what_is_a_runs_own_make_its_config(write_run, tmp_path):
     for number in range(3):
         write_run("figure2a", f"mlp-{number}", number, **({"data.name": "digits"} if number == 2 else {}))
-    (shelf,) = run_index.read_run_groups([tmp_path])
-    shared = configs.common(shelf.entries)
-    for entry in shelf.entries:
-        merged = {**shared, **configs.own(entry, shared)}
-        assert {field: text for field, text in merged.items() if text is not None} == configs.texts(
-            entry.manifest["config"]
+    (group,) = run_index.read_run_groups([tmp_path])
+    shared = configs.common_config(group.records)
+    for record in group.records:
+        merged = {**shared, **configs.own_config(record, shared)}
+        assert {field: text for field, text in merged.items() if text is not None} == configs.describe_fields(
+            record.run.config
         )
-    assert configs.own(shelf.entries[2], shared)["data.name"] == "digits"
-    assert configs.texts({"a": [0.5, 1.0], "b": [1.0], "c": True, "d": 1e-8, "e": ""}) == {
+    assert configs.own_config(group.records[2], shared)["data.name"] == "digits"
+    assert configs.describe_fields({"a": [0.5, 1.0], "b": [1.0], "c": True, "d": 1e-8, "e": ""}) == {
         "a": "(0.5, 1.0)",
         "b": "(1.0,)",
         "c": "True",

@@ -68,7 +68,7 @@ def scroll_through(tab):
 
 @pytest.fixture
 def site(write_run, write_samples, tmp_path):
-    """A page with tables, figures of each kind, samples, a study, a damaged run and a long name."""
+    """A page with tables, figures of each kind, samples, an analysis, an unreadable run and a long name."""
     write_samples(write_run("table1", "mlp_3x512-none"))
     (write_run("table1", "mlp_3x512-wd") / "manifest.json").write_text("{")
     for p in (0.0, 0.5, 1.0):
@@ -80,7 +80,7 @@ def site(write_run, write_samples, tmp_path):
         write_run("figure2a", f"a_network_with_a_long_name_without_any_break_{number}")
     write_run("", "theorem1", **{"kind": "theorem1"})
     write_run("", "x<b>'\"&", **{"model.name": "</script><script>alert(1)</script>"})
-    return page.write([tmp_path], tmp_path / "index.html")
+    return page.write_page([tmp_path], tmp_path / "index.html")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -143,7 +143,7 @@ def test_every_table_has_a_caption_and_headings_come_in_order(visit, site):
 def test_a_page_of_500_runs_loads_within_three_seconds(visit, write_run, tmp_path):
     for number in range(500):
         write_run("figure2a", f"mlp-{number}", points=300)
-    tab = visit(page.write([tmp_path], tmp_path / "index.html"))
+    tab = visit(page.write_page([tmp_path], tmp_path / "index.html"))
     assert tab.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd") < 3000
     assert tab.evaluate("document.querySelectorAll('details.run').length") == 500
 
@@ -152,7 +152,7 @@ def test_the_command_that_runs_it_again_makes_the_same_run(visit, tmp_path):
     first, again = tmp_path / "first", tmp_path / "again"
     command = [sys.executable, "main.py", "--config=configs/digits_random.py:mlp_tiny", f"--workdir={first}"]
     subprocess.run([*command, "--config.train.total_epochs=2.0"], check=True, capture_output=True)
-    tab = visit(page.write([first], tmp_path / "index.html"))
+    tab = visit(page.write_page([first], tmp_path / "index.html"))
     tab.click("details.run > summary")
     python, *words = shlex.split(tab.text_content(".command"))
     assert python == "python"

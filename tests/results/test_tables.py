@@ -1,4 +1,4 @@
-"""Tables of runs: what a row says, and that nothing but a run that has ended makes one."""
+"""Tables of runs: what a row holds, that only a run that has ended makes one, and how rows are written."""
 
 import csv
 import io
@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from rethink.results import tables
+from rethink.results import runs, tables
 from rethink.schema.errors import UserError
 
 MANIFEST = {
@@ -39,7 +39,7 @@ def folder(tmp_path):
 
 
 def test_a_row_says_what_ran_and_how_it_ended(folder):
-    row = tables.run_row(folder)
+    row = runs.describe_run(runs.load_run(folder))
     assert row["labels"] == "uniform p=0.5" and row["pixels"] == "true"
     assert row["train accuracy %"] == "98.77" and row["test accuracy %"] == "10.00"
     assert row["steps to 99%"] == "300" and row["steps to 100%"] == "not reached"
@@ -58,8 +58,8 @@ def test_a_row_says_what_ran_and_how_it_ended(folder):
 def test_accuracies_that_the_test_set_chose_say_so(folder, watched, shown):
     summary = {**MANIFEST["summary"], **({"early_stopping": watched} if watched else {})}
     (folder / "manifest.json").write_text(json.dumps({**MANIFEST, "summary": summary}))
-    assert tables.run_row(folder)["result of"] == shown
-    assert "result of" in tables.COLUMNS and "result of" in tables.BRIEF_COLUMNS
+    assert runs.describe_run(runs.load_run(folder))["result of"] == shown
+    assert "result of" in runs.COLUMNS and "result of" in runs.BRIEF_COLUMNS
 
 
 def test_only_a_run_without_a_miss_has_an_accuracy_of_100(folder):
@@ -67,23 +67,21 @@ def test_only_a_run_without_a_miss_has_an_accuracy_of_100(folder):
         evaluation = {"train_accuracy": right / 50_000, "test_accuracy": right / 50_000}
         summary = {**MANIFEST["summary"], "evaluation": evaluation}
         (folder / "manifest.json").write_text(json.dumps({**MANIFEST, "summary": summary}))
-        row = tables.run_row(folder)
+        row = runs.describe_run(runs.load_run(folder))
         assert row["train accuracy %"] == row["test accuracy %"] == shown
 
 
 def test_a_damaged_run_is_named(folder):
     (folder / "manifest.json").write_text("{")
     with pytest.raises(UserError, match="manifest.json is damaged"):
-        tables.run_row(folder)
+        runs.describe_run(runs.load_run(folder))
 
 
 def test_csv_and_markdown_hold_the_same_cells(folder):
-    row = tables.run_row(folder)
-    stream = io.StringIO()
-    tables.write_csv([row, row], tables.COLUMNS, stream)
-    read = list(csv.DictReader(io.StringIO(stream.getvalue())))
+    row = runs.describe_run(runs.load_run(folder))
+    read = list(csv.DictReader(io.StringIO(tables.to_csv([row, row], runs.COLUMNS))))
     assert read == [{name: str(value) for name, value in row.items()}] * 2
-    lines = tables.to_markdown([{**row, "run": "a|b"}], tables.COLUMNS).splitlines()
+    lines = tables.to_markdown([{**row, "run": "a|b"}], runs.COLUMNS).splitlines()
     assert len(lines) == 3 and lines[2].startswith("| a\\|b | mlp_1x512 |")
 
 
@@ -95,11 +93,11 @@ def test_text_is_aligned_and_leaves_out_empty_columns():
 def test_a_run_that_has_not_ended_is_named(folder):
     (folder / "manifest.json").write_text(json.dumps({**MANIFEST, "status": "running", "summary": None}))
     with pytest.raises(UserError, match="has not ended"):
-        tables.run_row(folder)
+        runs.describe_run(runs.load_run(folder))
 
 
 def test_the_command_refuses_what_is_no_run_in_one_line(tmp_path):
-    command = [sys.executable, "-m", "rethink.results.tables", str(tmp_path)]
+    command = [sys.executable, "-m", "rethink.results", str(tmp_path)]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode and ended.stderr.startswith("Error: ") and ended.stderr.count("\n") == 1
 

@@ -1,6 +1,6 @@
-"""Owns the page of a reproduction: what the paper says, what runs have found, whether they agree, in one HTML file.
+"""The HTML page of many runs: what the paper says, what the runs show, and whether they agree.
 
-Refuses to run or change anything: it reads records, and writes the page and the tables beside it.
+Runs and changes nothing: it reads records, and writes the page and the tables beside it.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from rethink.results import files
 from rethink.schema.errors import UserError
 
 
-def write(folders: Sequence[Path], output: Path) -> Path:
+def write_page(folders: Sequence[Path], output: Path) -> Path:
     """Writes the page of the runs in some folders, and its tables into the folder `tables` beside it; returns its path.
 
     Args:
@@ -21,11 +21,11 @@ def write(folders: Sequence[Path], output: Path) -> Path:
     Raises:
       UserError: a folder is none, there is no run, plotly is not installed, or the page can't be written.
     """
-    found = run_index.read_run_groups(folders)
+    groups = run_index.read_run_groups(folders)
     output = output.absolute()
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        files.replace(output, document.render(found, output.resolve()).encode())
+        files.replace(output, document.render_page(groups, output.resolve()).encode())
     except OSError as error:
         raise UserError(f"{output} can't be written ({error.strerror}): choose another with --output=FILE.") from error
     return output

@@ -1,6 +1,6 @@
-"""Owns the curves of a page as numbers: the rows of a run, thinned, and values short enough to be embedded.
+"""The curves of a page as numbers: a run's metrics rows, thinned, with values short enough to be embedded.
 
-Refuses to smooth: a point that is shown is a row, and says what the row says.
+Nothing is smoothed: a point that is shown is a row.
 """
 
 import math
@@ -18,7 +18,7 @@ FIELDS = {  # kind of a row -> fields that a run's curves show
 Rows = Sequence[Mapping[str, Any]]
 
 
-def places(length: int, keep: Sequence[int] = ()) -> list[int]:
+def choose_places(length: int, keep: Sequence[int] = ()) -> list[int]:
     """Returns which of so many points are shown: evenly spaced, first and last among them, and those to keep."""
     if length <= MOST_POINTS:
         return list(range(length))
@@ -26,32 +26,27 @@ def places(length: int, keep: Sequence[int] = ()) -> list[int]:
     return sorted(even | set(keep))
 
 
-def number(value: float | None, scale: float = 1.0) -> float | None:
+def round_number(value: float | None, scale: float = 1.0) -> float | None:
     """Returns a value to five digits; None for what is null or not finite, which leaves a gap."""
-    found = style.finite(value) * scale
-    return None if math.isnan(found) else float(f"{found:.5g}")
+    scaled = style.finite(value) * scale
+    return None if math.isnan(scaled) else float(f"{scaled:.5g}")
 
 
-def of_run(rows: Rows) -> dict[str, dict[str, list[Any]]]:
+def thin_rows(rows: Rows) -> dict[str, dict[str, list[Any]]]:
     """Returns kind of row -> field -> values at the rows shown, `step` among the fields; accuracies in percent.
 
     Fields that no row holds are left out.
     """
-    found: dict[str, dict[str, list[Any]]] = {}
+    curves: dict[str, dict[str, list[Any]]] = {}
     for kind, fields in FIELDS.items():
         chosen = [row for row in rows if row["kind"] == kind]
-        shown = [chosen[place] for place in places(len(chosen))]
-        columns = {field: [_value(row, field) for row in shown] for field in fields}
-        known = {field: values for field, values in columns.items() if any(value is not None for value in values)}
-        if known:
-            found[kind] = {"step": [row["step"] for row in shown], **known}
-    return found
-
-
-def _value(row: Mapping[str, Any], field: str) -> float | None:
-    value = row.get(field)
-    known = value if isinstance(value, int | float) else None
-    return number(known, 100 if "accuracy" in field else 1)
+        shown = [chosen[place] for place in choose_places(len(chosen))]
+        scales = {field: 100 if "accuracy" in field else 1 for field in fields}
+        columns = {field: [round_number(row.get(field), scales[field]) for row in shown] for field in fields}
+        recorded = {field: values for field, values in columns.items() if any(value is not None for value in values)}
+        if recorded:
+            curves[kind] = {"step": [row["step"] for row in shown], **recorded}
+    return curves
 
 
 def spans_decades(columns: Mapping[str, Mapping[str, Sequence[float | None]]]) -> bool:

@@ -1,6 +1,6 @@
-"""Owns the section of runs: each with its status, curves, config, fingerprints, versions, and how to run it again.
+"""The section of runs: each with its status, curves, config, fingerprints, versions, and how to run it again.
 
-Refuses to draw or list every field beforehand: what is long is data, which the page's script shows when it is opened.
+What is long is data, which the page's script shows when a run is opened: nothing is drawn beforehand.
 """
 
 import os
@@ -15,28 +15,28 @@ from rethink.report.page.run_index import RunGroup, RunRecord
 from rethink.results import tables
 
 MOST_FIELDS = 40  # of those that a run differs in: the others stand in its whole config
-AGAIN = "python -m rethink.experiment.rerun"
-RESUMED = ("running", "interrupted", "failed")  # statuses that the same command goes on from
+RERUN = "python -m rethink.experiment.rerun"
+RESUMED = ("running", "interrupted", "failed")  # statuses from which the same command resumes
 
 
-def section(found: Sequence[RunGroup], output: Path) -> Markup:
-    """Returns the section of all runs, shelf after shelf."""
-    entries = [entry for shelf in found for entry in shelf.entries]
-    shared = configs.common(entries)
+def runs_section(groups: Sequence[RunGroup], output: Path) -> Markup:
+    """Returns the section of all runs, group after group."""
+    records = [record for group in groups for record in group.records]
+    shared = configs.common_config(records)
     return element(
         "section",
         element("h2", "The runs", id="runs"),
-        _filter(len(entries)),
+        _filter(len(records)),
         markup.data(shared, id="common-config"),
-        markup.data(plots.of_a_run(), id="run-figure"),
+        markup.data(plots.run_template(), id="run-figure"),
         (
             element(
                 "div",
-                element("h3", run_index.display_name(shelf), " ", element("small", f"{len(shelf.entries)} runs")),
-                (_run(entry, shared, output) for entry in shelf.entries),
-                class_="shelf",
+                element("h3", run_index.display_name(group), " ", element("small", f"{len(group.records)} runs")),
+                (_run_block(record, shared, output) for record in group.records),
+                class_="run-group",
             )
-            for shelf in found
+            for group in groups
         ),
         aria_labelledby="runs",
     )
@@ -49,52 +49,52 @@ def _filter(count: int) -> Markup:
     return element("p", label, " ", shown, class_="filter")
 
 
-def _run(entry: RunRecord, shared: Mapping[str, str], output: Path) -> Markup:
+def _run_block(record: RunRecord, shared: Mapping[str, str], output: Path) -> Markup:
     results = [
-        f"{name} {tables.percent(entry.evaluation[field])}%"
+        f"{name} {tables.percent(record.run.evaluation[field])}%"
         for name, field in (("train", "train_accuracy"), ("test", "test_accuracy"))
-        if entry.evaluation.get(field) is not None
+        if record.run.evaluation.get(field) is not None
     ]
-    name = element("span", entry.folder.name, class_="name")
+    name = element("span", record.name, class_="name")
     summary = element(
-        "summary", name, " ", parts.badge(entry.status), " ", element("span", ", ".join(results), class_="digits")
+        "summary", name, " ", parts.badge(record.status), " ", element("span", ", ".join(results), class_="digits")
     )
-    body = _damage(entry, output) if entry.problem else _body(entry, shared, output)
-    return element("details", summary, element("div", body, class_="body"), id=entry.anchor, class_="run")
+    body = _problem(record, output) if record.problem else _body(record, shared, output)
+    return element("details", summary, element("div", body, class_="body"), id=record.anchor, class_="run")
 
 
-def _directory(entry: RunRecord, output: Path) -> str:
-    return os.path.relpath(entry.folder, output.parent)
+def _directory(record: RunRecord, output: Path) -> str:
+    return os.path.relpath(record.run.folder, output.parent)
 
 
-def _damage(entry: RunRecord, output: Path) -> list[Markup]:
+def _problem(record: RunRecord, output: Path) -> list[Markup]:
     remedy = "Bring it back from a copy, or remove the directory and run it again."
-    where = element("p", "Directory: ", element("code", _directory(entry, output)))
-    return [element("p", entry.problem, ". ", remedy, class_="problem"), where]
+    where = element("p", "Directory: ", element("code", _directory(record, output)))
+    return [element("p", record.problem, ". ", remedy, class_="problem"), where]
 
 
-def _body(entry: RunRecord, shared: Mapping[str, str], output: Path) -> list[Markup | None]:
-    columns = curves.of_run(entry.rows())
-    unlike = configs.own(entry, shared)
-    number = entry.summary.get("num_classes")
+def _body(record: RunRecord, shared: Mapping[str, str], output: Path) -> list[Markup | None]:
+    columns = curves.thin_rows(record.rows())
+    unlike = configs.own_config(record, shared)
+    number = record.run.summary.get("num_classes")
     own = {"config": unlike, "curves": columns, "log": curves.spans_decades(columns)}
     if isinstance(number, int) and number > 0:
         own["chance"] = 100 / number
-    name = entry.folder.name
+    name = record.name
     return [
-        _facts(entry, output),
+        _describe_run(record, output),
         markup.data(own, class_="run-data"),
         _curves(name) if columns else None,
-        parts.file_links(static, f"Figures of {name}") if (static := _static(entry, output)) else None,
+        parts.file_links(static, f"Figures of {name}") if (static := _static(record, output)) else None,
         _unlike(unlike, name),
         element(
             "details",
             element("summary", "The whole config"),
             element("div", class_="config scroll", tabindex="0", role="group", aria_label="config, scrolls sideways"),
         ),
-        _again(entry, output),
-        _pairs("Fingerprints (SHA-256)", entry.manifest.get("fingerprints") or {}),
-        _pairs("Versions", entry.manifest.get("versions") or {}),
+        _rerun_commands(record, output),
+        _pairs("Fingerprints (SHA-256)", record.run.manifest.get("fingerprints") or {}),
+        _pairs("Versions", record.run.manifest.get("versions") or {}),
     ]
 
 
@@ -105,34 +105,34 @@ def _curves(name: str) -> Markup:
     return element("figure", figure, caption)
 
 
-def _static(entry: RunRecord, output: Path) -> list[str]:
-    folder = entry.folder / "figures"
+def _static(record: RunRecord, output: Path) -> list[str]:
+    folder = record.run.folder / "figures"
     stems = sorted({path.stem for path in folder.glob("*.p[nd][gf]")})
     return [path for stem in stems for path in parts.sibling_files(folder, stem, output)]
 
 
-def _facts(entry: RunRecord, output: Path) -> Markup:
-    manifest, summary = entry.manifest, entry.summary
+def _describe_run(record: RunRecord, output: Path) -> Markup:
+    manifest, summary = record.run.manifest, record.run.summary
     data, hardware = manifest.get("data") or {}, manifest.get("hardware") or {}
-    facts = {
+    fields = {
         "status": manifest["status"],
         "error": manifest.get("error"),
-        "directory": _directory(entry, output),
-        "kind": entry.kind,
+        "directory": _directory(record, output),
+        "kind": record.run.kind,
         "name in its config": manifest["config"].get("name"),
         "seed": manifest["config"].get("seed"),
         "data": data.get("name"),
         "train examples": _of(data.get("train_examples"), data.get("full_train_examples")),
         "test examples": _grouped(data.get("test_examples")),
-        "not the paper's experiment": "; ".join(run_index.caveats(entry)),
+        "not the paper's experiment": "; ".join(run_index.find_caveats(record)),
         "parameters": _grouped(manifest.get("parameters")),
         "steps": _grouped(summary.get("steps")),
         "epochs": _grouped(summary.get("epochs")),
         "seconds": _grouped(summary.get("seconds")),
         "hardware": _hardware(hardware),
     }
-    known = {name: value for name, value in facts.items() if value not in (None, "")}
-    return element("dl", ([element("dt", k), element("dd", v)] for k, v in known.items()), class_="facts")
+    shown = {name: value for name, value in fields.items() if value not in (None, "")}
+    return element("dl", ([element("dt", k), element("dd", v)] for k, v in shown.items()), class_="facts")
 
 
 def _grouped(value: Any) -> str:
@@ -160,16 +160,16 @@ def _unlike(unlike: Mapping[str, str | None], name: str) -> Markup:
     return parts.table(caption, ("field", "value"), rows, lambda column, row: element("code", row[column]))
 
 
-def _again(entry: RunRecord, output: Path) -> Markup:
-    directory = shlex.quote(_directory(entry, output))
-    resume, anew = f"{AGAIN} {directory}", f"{AGAIN} {directory} --workdir=NEW_DIRECTORY"
+def _rerun_commands(record: RunRecord, output: Path) -> Markup:
+    directory = shlex.quote(_directory(record, output))
+    resume, rerun = f"{RERUN} {directory}", f"{RERUN} {directory} --workdir=NEW_DIRECTORY"
     lines = [
-        element("p", "From the directory of this page, this makes the same run anew and compares the rows of both:"),
-        element("pre", anew, class_="command", tabindex="0"),
+        element("p", "From the directory of this page, this makes the same run again and compares the rows of both:"),
+        element("pre", rerun, class_="command", tabindex="0"),
     ]
-    if entry.status in RESUMED:
+    if record.status in RESUMED:
         lines += [
-            element("p", "This goes on with it, from its last checkpoint:"),
+            element("p", "This resumes it from its last checkpoint:"),
             element("pre", resume, class_="command", tabindex="0"),
         ]
     return element("details", element("summary", "How to run it again"), lines)

@@ -1,12 +1,12 @@
-"""Owns the page as a whole: its head, its policy, its landmarks, and the order of its sections.
+"""Puts the page together: its head, its security policy, its landmarks, and the order of its sections.
 
-Refuses the network: the policy lets nothing load that is not in the page, and no script run but the page's own.
+The policy lets nothing load that is not in the page, and no script run but the page's own.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from rethink.report.page import details, drawing, exhibits, exports, markup, overview, verdicts
+from rethink.report.page import details, drawing, exhibits, exports, group_verdicts, markup, overview
 from rethink.report.page.markup import Markup, element
 from rethink.report.page.run_index import RunGroup
 
@@ -16,32 +16,33 @@ ABOUT = (
     "Zhang, Bengio, Hardt, Recht and Vinyals, Understanding deep learning requires rethinking generalization (2017): "
     "what the paper says, what was measured here, and whether they agree."
 )
-SECTIONS = {  # id -> how the navigation calls it
+SECTIONS = {  # id -> its name in the navigation
     "verdict": "Verdict",
     "tables": "Tables",
     "figures": "Figures",
-    "studies": "Proofs",
+    "analyses": "Proofs",
     "samples": "Samples",
     "runs": "Runs",
 }
 
 
-def render(found: Sequence[RunGroup], output: Path) -> str:
-    """Returns the page of shelves, and writes the files of its tables beside `output`.
+def render_page(groups: Sequence[RunGroup], output: Path) -> str:
+    """Returns the page of groups, and writes the files of its tables beside `output`.
 
     Raises:
       UserError: plotly is not installed.
     """
     scripts = library, own = drawing.library(), (HERE / "page.js").read_text(encoding="utf-8")
-    files, judged, figured = exports.Exports(output), verdicts.of_shelves(found), verdicts.of_figures(found)
-    anchors = {overview.anchor(number): verdict for number, verdict in enumerate(figured, start=len(judged))}
+    files = exports.Exports(output)
+    tables, figures = group_verdicts.judge_tables(groups), group_verdicts.judge_figures(groups)
+    anchors = {overview.anchor(number): verdict for number, verdict in enumerate(figures, start=len(tables))}
     sections = {
-        "verdict": overview.verdict_section([*judged, *figured]),
-        "tables": overview.tables_section(judged, files),
-        "figures": exhibits.figures_section(found, anchors, output, files),
-        "studies": exhibits.studies_section(found, output),
-        "samples": exhibits.samples_section(found),
-        "runs": details.section(found, output),
+        "verdict": overview.verdict_section([*tables, *figures]),
+        "tables": overview.tables_section(tables, files),
+        "figures": exhibits.figures_section(groups, anchors, output, files),
+        "analyses": exhibits.analyses_section(groups, output),
+        "samples": exhibits.samples_section(groups),
+        "runs": details.runs_section(groups, output),
     }
     shown = {name: section for name, section in sections.items() if section is not None}
     body = element(

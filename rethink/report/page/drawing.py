@@ -1,21 +1,28 @@
-"""Owns how an interactive figure is made: traces in panels one above the other, as the JSON that plotly.js draws.
+"""Makes an interactive figure: traces in panels one above the other, as the JSON that plotly.js draws.
 
-Refuses to know of runs, and of the page's colours: its script sets those, light or dark.
+The page's own colours are set by its script, light or dark.
 """
 
 from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
-from rethink.figures import metric_vs_field
+from rethink.figures.style import SERIES_STYLES
 from rethink.schema.errors import UserError
 
 PANEL_HEIGHT = 270  # pixels
-MARKS = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross")  # of series, in the order of LOOKS
+MARKS = (
+    "circle",
+    "square",
+    "triangle-up",
+    "diamond",
+    "triangle-down",
+    "cross",
+)  # of series, in the order of SERIES_STYLES
 LINES = ("solid", "dash", "dot", "dashdot")
 
 
-def plotly() -> ModuleType:
+def import_plotly() -> ModuleType:
     """Returns the package that makes figures.
 
     Raises:
@@ -32,25 +39,27 @@ def plotly() -> ModuleType:
 
 def library() -> str:
     """Returns the script that draws figures, plotly.js."""
-    return plotly().offline.get_plotlyjs()
+    return import_plotly().offline.get_plotlyjs()
 
 
-def look(number: int) -> dict[str, Any]:
+def series_look(number: int) -> dict[str, Any]:
     """Returns line and marker of a series: told apart by colour and by mark, those of the static figures."""
-    colour = metric_vs_field.SERIES_STYLES[number % len(metric_vs_field.SERIES_STYLES)]["color"]
-    dash = LINES[number // len(metric_vs_field.SERIES_STYLES) % len(LINES)]
+    colour = SERIES_STYLES[number % len(SERIES_STYLES)]["color"]
+    dash = LINES[number // len(SERIES_STYLES) % len(LINES)]
     marker = {"color": colour, "symbol": MARKS[number % len(MARKS)], "size": 7}
     return {"line": {"color": colour, "width": 1.8, "dash": dash}, "marker": marker}
 
 
-def figure(panels: Sequence[tuple[str, Sequence[Mapping[str, Any]]]], x_title: str, **x_axis: Any) -> dict[str, Any]:
+def make_figure(
+    panels: Sequence[tuple[str, Sequence[Mapping[str, Any]]]], x_title: str, **x_axis: Any
+) -> dict[str, Any]:
     """Returns the JSON of a figure with a common horizontal axis.
 
     Args:
       panels: (title of the vertical axis, traces) from above.
       x_axis: further properties of the horizontal axis.
     """
-    package = plotly()
+    package = import_plotly()
     made = package.subplots.make_subplots(rows=len(panels), cols=1, shared_xaxes=True, vertical_spacing=0.06)
     for row, (title, traces) in enumerate(panels, start=1):
         for trace in traces:
@@ -65,6 +74,6 @@ def figure(panels: Sequence[tuple[str, Sequence[Mapping[str, Any]]]], x_title: s
         hovermode="closest",
         font={"size": 13},
     )
-    found = made.to_plotly_json()
-    found["layout"].pop("template", None)  # colours of its own
-    return found
+    figure = made.to_plotly_json()
+    figure["layout"].pop("template", None)  # colours of its own
+    return figure

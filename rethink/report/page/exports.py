@@ -1,9 +1,8 @@
-"""Owns the tables that lie beside a page as files: CSV, Markdown and LaTeX, and how they are called.
+"""Writes the tables that lie beside a page as files: CSV, Markdown and LaTeX, and chooses their names.
 
-Refuses two files of one name, and a name that could lead out of its folder.
+No two files have one name, and no name leads out of its folder.
 """
 
-import io
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,15 +25,14 @@ class Exports:
     def write(self, name: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[str], caption: str) -> list[str]:
         """Writes a table in each form; returns the paths, relative to the page."""
         self._folder.mkdir(exist_ok=True)
-        stem = self._unused(file_stem(name))
-        text = io.StringIO()
-        tables.write_csv(rows, columns, text)
-        contents = (text.getvalue(), tables.to_markdown(rows, columns), tables.to_latex(rows, columns, caption))
+        stem = self._choose_name(file_stem(name))
+        latex = tables.to_latex(rows, columns, caption)
+        contents = (tables.to_csv(rows, columns), tables.to_markdown(rows, columns), latex)
         for suffix, content in zip(SUFFIXES, contents, strict=True):
             files.replace(self._folder / f"{stem}.{suffix}", (content.rstrip("\n") + "\n").encode())
         return [f"{FOLDER}/{stem}.{suffix}" for suffix in SUFFIXES]
 
-    def _unused(self, name: str) -> str:
+    def _choose_name(self, name: str) -> str:
         stem, number = name, 2
         while stem in self._names:
             stem, number = f"{name}-{number}", number + 1

@@ -1,6 +1,6 @@
-"""Owns how HTML is put together: elements whose texts and attributes are escaped, in this one place.
+"""Puts HTML together: elements whose texts and attributes are escaped, in this one place.
 
-Refuses text that is not escaped: only what `element` returns, and the page's own style and script, are taken as is.
+Only what `element` returns, and the page's own style and script, are taken as they are.
 """
 
 import base64

@@ -1,6 +1,6 @@
-"""Owns the first sections of a page: the verdict, and every table of the paper beside ours.
+"""The first sections of a page: the verdict, and every table of the paper beside ours.
 
-Refuses to count again: what it shows is what verdicts.py and comparison.py say.
+Judges nothing: it shows what group_verdicts.py and comparison.py have.
 """
 
 from collections import Counter
@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rethink.paper.numbers import CERTAINTIES, TABLES
-from rethink.report import comparison
-from rethink.report.page import exports, parts, run_index, verdicts
+from rethink.report import comparison, verdicts
+from rethink.report.page import exports, group_verdicts, parts, run_index
+from rethink.report.page.group_verdicts import GroupVerdict
 from rethink.report.page.markup import Markup, element
-from rethink.report.page.verdicts import Verdict
-from rethink.results import tables
+from rethink.results.runs import BRIEF_COLUMNS
 
 
 def anchor(number: int) -> str:
@@ -20,10 +20,10 @@ def anchor(number: int) -> str:
     return f"table-{number + 1}"
 
 
-def verdict_section(found: Sequence[Verdict]) -> Markup:
+def verdict_section(groups: Sequence[GroupVerdict]) -> Markup:
     """Returns the counts over all tables and figures, the rule, and a line for each of them."""
-    counts = verdicts.total([verdict.counts() for verdict in found])
-    claims = verdicts.total([verdict.orderings() for verdict in found])
+    counts = sum((verdict.counts() for verdict in groups), Counter())
+    claims = sum((verdict.orderings() for verdict in groups), Counter())
     return element(
         "section",
         element("h2", "The verdict", id="verdict"),
@@ -31,9 +31,9 @@ def verdict_section(found: Sequence[Verdict]) -> Markup:
         element("h3", "Numbers of the paper's tables"),
         _tiles(counts, comparison.VERDICTS),
         element("h3", "Orderings that the paper reports, in tables and figures"),
-        _tiles(claims, verdicts.ORDERING_VERDICTS),
-        element("p", element("strong", "The rule. "), verdicts.RULE),
-        _lines(found),
+        _tiles(claims, verdicts.CLAIM_VERDICTS),
+        element("p", element("strong", "The rule. "), group_verdicts.RULE),
+        _verdict_table(groups),
         aria_labelledby="verdict",
     )
 
@@ -58,7 +58,7 @@ def _tiles(counts: Counter[str], names: Sequence[str]) -> Markup:
     return element("dl", tiles, class_="tiles")
 
 
-def _lines(found: Sequence[Verdict]) -> Markup:
+def _verdict_table(groups: Sequence[GroupVerdict]) -> Markup:
     columns = (
         "table or figure",
         *comparison.VERDICTS,
@@ -69,16 +69,16 @@ def _lines(found: Sequence[Verdict]) -> Markup:
         "no result ",
     )
     rows = []
-    for number, verdict in enumerate(found):
-        numbers, orderings = verdict.counts(), [verdict.orderings()[name] for name in verdicts.ORDERING_VERDICTS]
-        name = verdict.table if verdict.shelf is None else run_index.display_name(verdict.shelf)
+    for number, verdict in enumerate(groups):
+        numbers, orderings = verdict.counts(), [verdict.orderings()[name] for name in verdicts.CLAIM_VERDICTS]
+        name = verdict.table if verdict.group is None else run_index.display_name(verdict.group)
         link = element("a", name, href=f"#{anchor(number)}")
         cells = [link, *(numbers[name] for name in comparison.VERDICTS), *orderings]
         rows.append(dict(zip(columns, cells, strict=True)))
     return parts.table("Verdicts of each table and figure", columns, rows)
 
 
-def tables_section(found: Sequence[Verdict], files: exports.Exports) -> Markup:
+def tables_section(groups: Sequence[GroupVerdict], files: exports.Exports) -> Markup:
     """Returns every table of the paper beside ours, and writes its files."""
     letters = element("dl", ([element("dt", k), element("dd", v)] for k, v in CERTAINTIES.items()), class_="keys")
     return element(
@@ -86,50 +86,50 @@ def tables_section(found: Sequence[Verdict], files: exports.Exports) -> Markup:
         element("h2", "The paper's tables", id="tables"),
         element("p", "The letter behind a number of the paper says how certain it is that the paper has it:"),
         letters,
-        (_table(number, verdict, files) for number, verdict in enumerate(found)),
+        (_table_article(number, verdict, files) for number, verdict in enumerate(groups)),
         aria_labelledby="tables",
     )
 
 
-def _table(number: int, verdict: Verdict, files: exports.Exports) -> Markup:
+def _table_article(number: int, verdict: GroupVerdict, files: exports.Exports) -> Markup:
     title = TABLES[verdict.table].title
-    where = f"{title} ({verdict.shelf.folder.name})" if verdict.shelf else title
+    where = f"{title} ({verdict.group.folder.name})" if verdict.group else title
     heading = element("h3", where, id=anchor(number))
     if verdict.problem:
         return element("article", heading, element("p", "Not compared: ", verdict.problem, class_="problem"))
-    name = verdict.table if verdict.shelf is None else f"{verdict.table}-{verdict.shelf.folder.name}"
+    name = verdict.table if verdict.group is None else f"{verdict.table}-{verdict.group.folder.name}"
     written = files.write(name, verdict.rows, comparison.COLUMNS, where)
     runs = (
-        files.write(f"{verdict.shelf.folder.name}-runs", run_index.run_rows(verdict.shelf), tables.BRIEF_COLUMNS, where)
-        if verdict.shelf
+        files.write(f"{verdict.group.folder.name}-runs", run_index.describe_group(verdict.group), BRIEF_COLUMNS, where)
+        if verdict.group
         else []
     )
     return element(
         "article",
         heading,
-        _damaged(verdict),
-        _numbers(title, verdict),
+        _unreadable_note(verdict),
+        _numbers_table(title, verdict),
         parts.file_links(written, where),
         parts.file_links(runs, f"Runs of {where}", label="Its runs") if runs else None,
         orderings(title, name, where, verdict, files) if verdict.claims else None,
     )
 
 
-def _damaged(verdict: Verdict) -> Markup | None:
-    damaged = verdict.shelf.damaged() if verdict.shelf else []
-    if not damaged:
+def _unreadable_note(verdict: GroupVerdict) -> Markup | None:
+    unreadable = verdict.group.unreadable() if verdict.group else []
+    if not unreadable:
         return None
-    links = [part for entry in damaged for part in (" ", element("a", entry.folder.name, href=f"#{entry.anchor}"))]
+    links = [part for record in unreadable for part in (" ", element("a", record.name, href=f"#{record.anchor}"))]
     return element("p", "Left out, as they can't be read:", links, class_="problem")
 
 
-def _numbers(title: str, verdict: Verdict) -> Markup:
-    entries = verdict.shelf.entries if verdict.shelf else ()
+def _numbers_table(title: str, verdict: GroupVerdict) -> Markup:
+    records = verdict.group.records if verdict.group else ()
     columns = ("cell", "measure", "paper %", "ours %", "difference", "± s.e.", "verdict", "status", "notes")
 
     def show(column: str, row: Mapping[str, Any]) -> Any:
         if column == "cell":
-            return parts.run_links([entry for entry in entries if entry.cell == row["cell"]], row["cell"])
+            return parts.run_links([record for record in records if record.run.cell == row["cell"]], row["cell"])
         if column == "paper %":
             return _certain(row["paper %"], row["certainty"], "digits")
         if column == "ours %":
@@ -160,7 +160,7 @@ def _ours(row: Mapping[str, Any]) -> Any:
     return element("span", row["ours %"], small, class_="digits")
 
 
-def orderings(title: str, name: str, where: str, verdict: Verdict, files: exports.Exports) -> list[Markup]:
+def orderings(title: str, name: str, where: str, verdict: GroupVerdict, files: exports.Exports) -> list[Markup]:
     """Returns the table of a verdict's claims, and writes its files, NAME-orderings."""
     columns = ("statement", "verdict", "paper", "ours", "± s.e.", "n", "notes")
 
@@ -171,6 +171,6 @@ def orderings(title: str, name: str, where: str, verdict: Verdict, files: export
             return _certain(row["paper"], row["certainty"])
         return str(row["standard error" if column == "± s.e." else column])
 
-    written = files.write(f"{name}-orderings", verdict.claims, comparison.ORDERING_COLUMNS, f"Orderings: {where}")
+    written = files.write(f"{name}-orderings", verdict.claims, verdicts.CLAIM_COLUMNS, f"Orderings: {where}")
     table = parts.table(f"{title}: orderings", columns, verdict.claims, show)
     return [table, parts.file_links(written, f"Orderings of {where}")]

@@ -12,14 +12,14 @@
   function colours(layout) {
     const light = printing || !dark.matches;
     const [ink, grid, card] = light ? ["#33373d", "#e6e4df", "#ffffff"] : ["#d5d8dc", "#31353c", "#1b1e23"];
-    const found = { "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)", "font.color": ink,
+    const changes = { "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)", "font.color": ink,
       "legend.bgcolor": "rgba(0,0,0,0)", "hoverlabel.bgcolor": card, "hoverlabel.font.color": ink,
       "hoverlabel.bordercolor": grid, "modebar.bgcolor": "rgba(0,0,0,0)", "modebar.color": light ? "#8a9099" : "#7b828c",
       "modebar.activecolor": ink };
     for (const name of Object.keys(layout).filter((key) => /^[xy]axis\d*$/.test(key))) {
-      Object.assign(found, { [`${name}.gridcolor`]: grid, [`${name}.linecolor`]: grid, [`${name}.zerolinecolor`]: grid });
+      Object.assign(changes, { [`${name}.gridcolor`]: grid, [`${name}.linecolor`]: grid, [`${name}.zerolinecolor`]: grid });
     }
-    return found;
+    return changes;
   }
 
   // plotly.js is long: it lies in the page as text, and runs when the first figure wants it.
@@ -57,8 +57,8 @@
 
   const drawById = (place) => draw(place, read(document.getElementById(`${place.id}-data`)));
   const figures = [...document.querySelectorAll(".plot:not(.of-run)")];
-  const watch = new IntersectionObserver((seen) => {
-    for (const { isIntersecting, target } of seen) {
+  const watch = new IntersectionObserver((crossings) => {
+    for (const { isIntersecting, target } of crossings) {
       if (isIntersecting) { watch.unobserve(target); drawById(target); }
     }
   }, { rootMargin: "300px" });
@@ -151,7 +151,7 @@
   filter.addEventListener("input", () => {
     const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
     runs.forEach((run, number) => { run.hidden = !words.every((word) => names[number].includes(word)); });
-    document.querySelectorAll(".shelf").forEach((shelf) => { shelf.hidden = !shelf.querySelector("details.run:not([hidden])"); });
+    document.querySelectorAll(".group").forEach((group) => { group.hidden = !group.querySelector("details.run:not([hidden])"); });
     document.getElementById("filter-count").textContent = `${runs.filter((run) => !run.hidden).length} runs`;
   });
 })();

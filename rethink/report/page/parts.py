@@ -1,7 +1,4 @@
-"""Owns the parts that the sections of a page are made of: tables, verdicts, figures, links to runs and files.
-
-Refuses to know what they show.
-"""
+"""The parts that the sections of a page are made of: tables, badges, figures, links to runs and files."""
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -30,10 +27,8 @@ SIGNS = {  # of a verdict or a status, beside its words: never colour alone
     "interrupted": ("other", "‖"),
     "diverged": ("bad", "✗"),
     "failed": ("bad", "✗"),
-    "damaged": ("bad", "✗"),
+    "unreadable": ("bad", "✗"),
 }
-
-
 WIDTHS = {"measure": "word", "status": "word", "paper": "word", "ours": "word", "notes": "long"}  # column -> class
 
 
@@ -71,28 +66,30 @@ def _line(cells: Sequence[Any], looks: Sequence[str | None]) -> Markup:
 
 def _look(column: str, cells: Iterable[Any]) -> str | None:
     """Returns the class of a column: numbers are set flush right."""
-    known = [str(cell) for cell in cells if cell not in ("", "not reached")]
-    is_number = bool(known) and all(text.strip("+-.,%>= 0123456789") == "" for text in known)
+    texts = [str(cell) for cell in cells if cell not in ("", "not reached")]
+    is_number = bool(texts) and all(text.strip("+-.,%>= 0123456789") == "" for text in texts)
     return "number" if is_number else WIDTHS.get(column)
 
 
-def run_links(entries: Sequence[RunRecord], name: str) -> Any:
+def run_links(records: Sequence[RunRecord], name: str) -> Any:
     """Returns the name of a cell as a link to its run; with several, a link for each seed behind the name."""
-    if not entries:
+    if not records:
         return name
-    if len(entries) == 1:
-        return element("a", name, href=f"#{entries[0].anchor}")
-    seeds = [element("a", _seed(entry), href=f"#{entry.anchor}", aria_label=_spoken(entry)) for entry in entries]
+    if len(records) == 1:
+        return element("a", name, href=f"#{records[0].anchor}")
+    seeds = [
+        element("a", _seed(record), href=f"#{record.anchor}", aria_label=_link_label(record)) for record in records
+    ]
     spaced = [part for link in seeds for part in (" ", link)]
     return [name, element("span", " seed", spaced, class_="seeds")]
 
 
-def _seed(entry: RunRecord) -> str:
-    return entry.folder.name.rpartition("-seed")[2]
+def _seed(record: RunRecord) -> str:
+    return record.name.rpartition("-seed")[2]
 
 
-def _spoken(entry: RunRecord) -> str:
-    return f"run {entry.cell}, seed {_seed(entry)}"
+def _link_label(record: RunRecord) -> str:
+    return f"run {record.run.cell}, seed {_seed(record)}"
 
 
 def file_links(paths: Sequence[str], what: str, label: str = "Files") -> Markup:

@@ -1,6 +1,6 @@
-"""Owns what lies in the folders that a page is of: their runs, each with its status or its damage, by table and folder.
+"""Finds the runs that a page shows, each with its status or with what is wrong with it, grouped by table and folder.
 
-Refuses to stop at a damaged run: it becomes an entry that says what is wrong with it.
+An unreadable run ends no page: it is listed with what is wrong with it.
 """
 
 import contextlib
@@ -10,53 +10,40 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rethink.paper import protocol
-from rethink.results import files, records, tables
-from rethink.results import runs as results_runs
+from rethink.results import files, records
+from rethink.results.runs import BRIEF_COLUMNS, RUN_FOLDER, LoadedRun, cell_of, describe_run
 from rethink.schema.errors import UserError
 
 SECTIONS = ("data", "hardware", "versions", "fingerprints", "summary")  # of a manifest, where they are recorded
-SINGLE = "runs"  # name of the shelf of runs that no table holds
+SINGLE = "runs"  # name of the group of runs that no table holds
 
 
 class RunRecord(NamedTuple):
-    """A run directory.
+    """A run directory, readable or not.
 
     Attributes:
       anchor: its id on the page.
-      cell: NAME of NAME-seedS, or the directory's name.
-      manifest: {"config": {}} at least; empty config where it is damaged.
+      run: with the manifest {"config": {}} where it is unreadable.
       problem: what is damaged or missing; "" for a run that can be read.
     """
 
     anchor: str
-    folder: Path
-    cell: str
-    manifest: Mapping[str, Any]
+    run: LoadedRun
     problem: str
 
     @property
+    def name(self) -> str:
+        """The directory's name."""
+        return self.run.folder.name
+
+    @property
     def status(self) -> str:
-        """The run's status, or 'damaged'."""
-        return "damaged" if self.problem else self.manifest["status"]
-
-    @property
-    def kind(self) -> str:
-        """What the experiment is: 'train' or the name of a study."""
-        return str(self.manifest["config"].get("kind", "train"))
-
-    @property
-    def summary(self) -> Mapping[str, Any]:
-        """The summary of a run that came to its end, else {}."""
-        return self.manifest.get("summary") or {}
-
-    @property
-    def evaluation(self) -> Mapping[str, Any]:
-        """The evaluation that is the run's result, else {}."""
-        return self.summary.get("evaluation") or {}
+        """The run's status, or 'unreadable'."""
+        return "unreadable" if self.problem else self.run.status
 
     def rows(self) -> list[dict[str, Any]]:
-        """Returns the rows of the metrics; none of a damaged run."""
-        return [] if self.problem else records.read_rows(self.folder / "metrics.jsonl")
+        """Returns the rows of the metrics; none of an unreadable run."""
+        return [] if self.problem else self.run.rows()
 
 
 class RunGroup(NamedTuple):
@@ -68,23 +55,23 @@ class RunGroup(NamedTuple):
 
     name: str
     folder: Path
-    entries: Sequence[RunRecord]
+    records: Sequence[RunRecord]
 
-    def sound(self) -> dict[str, list[Path]]:
-        """Returns cell -> directories of the runs that can be read."""
-        found: dict[str, list[Path]] = {}
-        for entry in self.entries:
-            if not entry.problem:
-                found.setdefault(entry.cell, []).append(entry.folder)
-        return found
+    def readable(self) -> dict[str, list[LoadedRun]]:
+        """Returns cell -> the runs that can be read."""
+        runs: dict[str, list[LoadedRun]] = {}
+        for record in self.records:
+            if not record.problem:
+                runs.setdefault(record.run.cell, []).append(record.run)
+        return runs
 
-    def damaged(self) -> list[RunRecord]:
+    def unreadable(self) -> list[RunRecord]:
         """Returns the runs that can't be read."""
-        return [entry for entry in self.entries if entry.problem]
+        return [record for record in self.records if record.problem]
 
 
 def read_run_groups(folders: Iterable[Path]) -> list[RunGroup]:
-    """Returns the shelves of run directories, of folders of them, and of folders of those; each run stands there once.
+    """Returns the groups of run directories, of folders of them, and of folders of those; each run stands there once.
 
     Raises:
       UserError: a folder is none, or there is no run in any of them.
@@ -93,56 +80,57 @@ def read_run_groups(folders: Iterable[Path]) -> list[RunGroup]:
     for folder in folders:
         if not folder.is_dir():
             raise UserError(f"{folder} is no folder: name a run directory, or a folder that holds some.")
-        paths.update(dict.fromkeys(_runs_in(folder.resolve())))
+        paths.update(dict.fromkeys(_find_runs(folder.resolve())))
     if not paths:
         raise UserError("there is no run in these folders: name run directories, or folders that hold some.")
-    shelves: dict[tuple[str, Path], list[RunRecord]] = {}
+    groups: dict[tuple[str, Path], list[RunRecord]] = {}
     for number, path in enumerate(paths, start=1):
-        entry = _entry(f"run-{number}", path)
-        shelves.setdefault((_shelf_of(entry), path.parent), []).append(entry)
-    return [RunGroup(name, folder, entries) for (name, folder), entries in shelves.items()]
+        record = _read_record(f"run-{number}", path)
+        groups.setdefault((_group_name(record.run), path.parent), []).append(record)
+    return [RunGroup(name, folder, own) for (name, folder), own in groups.items()]
 
 
-def _runs_in(folder: Path, depth: int = 3) -> list[Path]:
+def _find_runs(folder: Path, depth: int = 3) -> list[Path]:
     """Returns the run directories in a folder and below, a run before those inside it."""
     own = [folder] if _is_run(folder) else []
     below = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    return own + [found for path in below if depth > 0 for found in _runs_in(path, depth - 1)]
+    return own + [run for path in below if depth > 0 for run in _find_runs(path, depth - 1)]
 
 
 def _is_run(folder: Path) -> bool:
-    """Returns whether a run lives there, or one was begun and has recorded nothing yet."""
-    begun = results_runs.RUN_FOLDER.fullmatch(folder.name) and (folder / files.LOCK).is_file()
-    return (folder / "manifest.json").is_file() or bool(begun)
+    """Returns whether a run lives there, or one was started and has recorded nothing yet."""
+    started = RUN_FOLDER.fullmatch(folder.name) and (folder / files.LOCK).is_file()
+    return (folder / "manifest.json").is_file() or bool(started)
 
 
-def _shelf_of(entry: RunRecord) -> str:
+def _group_name(run: LoadedRun) -> str:
     """Returns the table that a run belongs to: its name without that of its cell, else the folder's without a hash."""
-    name, ending = str(entry.manifest["config"].get("name", "")), f"-{entry.cell}"
-    if not results_runs.RUN_FOLDER.fullmatch(entry.folder.name):
+    name, ending = str(run.config.get("name", "")), f"-{run.cell}"
+    if not RUN_FOLDER.fullmatch(run.folder.name):
         return SINGLE
     if name.endswith(ending) and name != ending:
         return name.removesuffix(ending)
-    return re.sub(r"-[0-9a-f]{6,}$", "", entry.folder.parent.name)
+    return re.sub(r"-[0-9a-f]{6,}$", "", run.folder.parent.name)
 
 
-def _entry(anchor: str, folder: Path) -> RunRecord:
-    match = results_runs.RUN_FOLDER.fullmatch(folder.name)
-    cell = match["cell"] if match else folder.name
+def _read_record(anchor: str, folder: Path) -> RunRecord:
     path = folder / "manifest.json"
+    manifest: dict[str, Any] = {"config": {}}
     if not path.is_file():
-        return RunRecord(anchor, folder, cell, {"config": {}}, "no manifest.json: nothing is recorded yet")
-    try:
-        manifest = records.read_manifest(path)
-    except (UserError, UnicodeDecodeError, RecursionError):
-        return RunRecord(anchor, folder, cell, {"config": {}}, "manifest.json is damaged")
-    problem = _fault(manifest)
-    problem = f"manifest.json is damaged: {problem}" if problem else _fault_of_metrics(folder / "metrics.jsonl")
-    return RunRecord(anchor, folder, cell, {"config": {}} if problem else manifest, problem)
+        problem = "no manifest.json: nothing is recorded yet"
+    else:
+        try:
+            manifest = records.read_manifest(path)
+            problem = _find_fault(manifest)
+            problem = f"manifest.json is damaged: {problem}" if problem else _find_metrics_fault(folder)
+        except (UserError, UnicodeDecodeError, RecursionError):
+            problem = "manifest.json is damaged"
+    return RunRecord(anchor, LoadedRun(folder, cell_of(folder), {"config": {}} if problem else manifest), problem)
 
 
-def _fault(manifest: Mapping[str, Any]) -> str:
-    """Returns what the page or a comparison would stumble over, "" where there is nothing."""
+def _find_fault(manifest: Mapping[str, Any]) -> str:
+    """Returns what the page or a comparison would fail on, "" where there is nothing."""
+    # Sections: all are optional, but what is there has to be a mapping.
     for section in SECTIONS:
         if not isinstance(manifest.get(section, {}), dict) and (section, manifest[section]) != ("summary", None):
             return f"{section} is no section"
@@ -150,6 +138,7 @@ def _fault(manifest: Mapping[str, Any]) -> str:
     for section in ("evaluation", "steps_to_train_accuracy", "early_stopping"):
         if not isinstance(summary.get(section) or {}, dict):
             return f"summary.{section} is no section"
+    # Numbers, where they are recorded; the seed always is.
     reached, data = summary.get("steps_to_train_accuracy") or {}, manifest.get("data") or {}
     numbers = {**(summary.get("evaluation") or {}), **reached, "seed": manifest["config"].get("seed")}
     numbers |= {f"summary.{name}": summary.get(name) for name in ("steps", "num_classes")}
@@ -158,6 +147,7 @@ def _fault(manifest: Mapping[str, Any]) -> str:
     wrong = [name for name, value in numbers.items() if not isinstance(value, int | float | None)]
     if wrong or numbers["seed"] is None:
         return f"{wrong[0] if wrong else 'seed'} is no number"
+    # What a result has to have.
     if summary and "evaluation" not in summary:
         return "summary.evaluation is missing"
     if reached and summary.get("steps") is None:
@@ -165,34 +155,34 @@ def _fault(manifest: Mapping[str, Any]) -> str:
     return ""
 
 
-def _fault_of_metrics(path: Path) -> str:
+def _find_metrics_fault(folder: Path) -> str:
     try:
-        records.read_rows(path)
+        records.read_rows(folder / "metrics.jsonl")
     except UserError:
         return "metrics.jsonl is damaged"
     return ""
 
 
-def display_name(shelf: RunGroup) -> str:
-    """Returns how a page names a shelf: its table and its folder, where these differ."""
-    if shelf.name == SINGLE:
-        return f"Runs in {shelf.folder.name}"
-    return shelf.name if shelf.folder.name == shelf.name else f"{shelf.name} ({shelf.folder.name})"
+def display_name(group: RunGroup) -> str:
+    """Returns how a page names a group: its table and its folder, where these differ."""
+    if group.name == SINGLE:
+        return f"Runs in {group.folder.name}"
+    return group.name if group.folder.name == group.name else f"{group.name} ({group.folder.name})"
 
 
-def run_rows(shelf: RunGroup) -> list[dict[str, Any]]:
-    """Returns a row for each run, by its directory's name, of `tables.BRIEF_COLUMNS`; what is not recorded is blank."""
-    found = []
-    for entry in shelf.entries:
-        row = {**dict.fromkeys(tables.BRIEF_COLUMNS, ""), "seed": entry.manifest["config"].get("seed", "")}
-        if not entry.problem:
-            with contextlib.suppress(UserError, LookupError, TypeError):
-                known = tables.run_row(entry.folder)
-                row |= {name: known[name] for name in row if name in known}
-        found.append({**row, "run": entry.folder.name, "status": entry.status})
-    return found
+def describe_group(group: RunGroup) -> list[dict[str, Any]]:
+    """Returns a row of `BRIEF_COLUMNS` for each run, by its directory's name; what is not recorded is blank."""
+    rows = []
+    for record in group.records:
+        row = {**dict.fromkeys(BRIEF_COLUMNS, ""), "seed": record.run.config.get("seed", "")}
+        if not record.problem:
+            with contextlib.suppress(UserError, LookupError, TypeError):  # it has not ended, or lacks a field
+                described = describe_run(record.run)
+                row |= {name: described[name] for name in row if name in described}
+        rows.append({**row, "run": record.name, "status": record.status})
+    return rows
 
 
-def caveats(entry: RunRecord) -> list[str]:
-    """Returns what makes a run another experiment than the paper's, as far as its own config tells."""
-    return protocol.caveats(entry.manifest["config"], entry.manifest.get("data") or {}) if not entry.problem else []
+def find_caveats(record: RunRecord) -> list[str]:
+    """Returns what makes a run another experiment than the paper's, as far as its own config shows."""
+    return [] if record.problem else protocol.caveats(record.run.config, record.run.data)

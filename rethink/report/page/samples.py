@@ -1,6 +1,6 @@
-"""Owns the sample images of a page: a few training examples of each condition, corrupted, before crop and whitening.
+"""The sample images of a page: a few training examples of each condition, corrupted, before crop and whitening.
 
-Refuses to scale up: a browser does, without smoothing; images larger than a thumbnail are made smaller.
+Images larger than a thumbnail are made smaller; small ones are scaled up by the browser, without smoothing.
 """
 
 import base64
@@ -33,49 +33,49 @@ class Condition(NamedTuple):
     data: str
     pixels: str
     labels: str
-    entry: RunRecord
+    record: RunRecord
     samples: Sequence[Sample]
 
 
-def conditions(entries: Sequence[RunRecord]) -> list[Condition]:
+def read_conditions(records: Sequence[RunRecord]) -> list[Condition]:
     """Returns one run's samples for each (data set, pixels, labels), in the order of the runs."""
-    found: dict[tuple[str, str, str], Condition] = {}
-    for entry in entries:
-        key = _condition(entry)
-        if entry.problem or key in found:
+    conditions: dict[tuple[str, str, str], Condition] = {}
+    for record in records:
+        key = _name_condition(record)
+        if record.problem or key in conditions:
             continue
-        samples = read(entry)
+        samples = read_samples(record)
         if samples:
-            found[key] = Condition(*key, entry, samples)
-    return list(found.values())
+            conditions[key] = Condition(*key, record, samples)
+    return list(conditions.values())
 
 
-def _condition(entry: RunRecord) -> tuple[str, str, str]:
-    config = entry.manifest["config"]
+def _name_condition(record: RunRecord) -> tuple[str, str, str]:
+    config = record.run.config
     pixels, labels = (str(config.get(f"corruption.{part}", "none")) for part in ("pixels", "labels"))
     if labels != "none":
         labels = f"{labels}, each resampled with probability {config.get('corruption.label_probability', 1.0)}"
-    return str(config.get("data.name", "unknown")), _true(pixels), _true(labels)
+    return str(config.get("data.name", "unknown")), _name_true(pixels), _name_true(labels)
 
 
-def _true(corruption: str) -> str:
+def _name_true(corruption: str) -> str:
     return "true" if corruption == "none" else corruption
 
 
-def read(entry: RunRecord) -> list[Sample]:
+def read_samples(record: RunRecord) -> list[Sample]:
     """Returns the samples that a run has kept; none where it kept none, or where they can't be read."""
-    path = entry.folder / "samples.npz"
+    path = record.run.folder / "samples.npz"
     if not path.is_file():
         return []
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            found = [arrays[name][:MOST] for name in ARRAYS]
-        return [Sample(data_uri(image), int(given), int(true)) for image, given, true in zip(*found, strict=True)]
+            columns = [arrays[name][:MOST] for name in ARRAYS]
+        return [Sample(image_uri(image), int(given), int(true)) for image, given, true in zip(*columns, strict=True)]
     except (ValueError, TypeError, KeyError, OSError, EOFError, zipfile.BadZipFile):
         return []
 
 
-def data_uri(image: np.ndarray) -> str:
+def image_uri(image: np.ndarray) -> str:
     """Returns an image uint8 [height, width, 1 or 3] as a data URI of a PNG.
 
     Raises:

@@ -8,9 +8,8 @@ import matplotlib.figure
 import pytest
 
 from configs.paper import figure1a
-from rethink.figures import label_corruption, loss_curves, metric_vs_field
+from rethink.figures import label_corruption, loss_curves, metric_vs_field, registry
 from rethink.paper.numbers import STEPS_TO_LOSS
-from rethink.report import gallery
 from rethink.results import runs as results_runs
 from rethink.schema import grid, validation
 from rethink.schema.errors import UserError
@@ -67,6 +66,11 @@ def axes_drawn(monkeypatch):
     return drawn
 
 
+def draw_figure(name, folder, **options):
+    """Draws a figure of the runs in a folder, into it."""
+    return registry.draw_figure(name, results_runs.load_runs(folder), folder, title="figure", **options)
+
+
 def write_corruption(write):
     for seed in (0, 1):
         for p, steps, test in ((0.0, 100, 0.6), (0.5, 250 + 100 * seed, 0.4), (1.0, None, 0.1)):
@@ -76,7 +80,7 @@ def write_corruption(write):
 
 def test_steps_to_fit_are_relative_to_no_corruption_and_a_miss_is_a_lower_bound(write, tmp_path, axes_drawn):
     write_corruption(write)
-    picture = gallery.draw_figure("label_corruption", tmp_path, title="figure")
+    picture = draw_figure("label_corruption", tmp_path)
     relative = [(row["p"], row["n"], row["steps to 95%"], row["relative"], row["test error %"]) for row in picture.rows]
     assert relative == [
         ("0", 2, "100", "1.00", "40.00"),
@@ -100,7 +104,7 @@ def test_curves_that_are_level_stand_below_the_top_and_no_bound_is_told_of_where
 ):
     for p in (0.0, 1.0):
         write(f"mlp-label_probability={p}", reached=(100, 100), **{label_corruption.FIELD: p})
-    gallery.draw_figure("label_corruption", tmp_path, title="figure")
+    draw_figure("label_corruption", tmp_path)
     for axes in axes_drawn[:2]:
         assert axes.get_ylim() == pytest.approx((0, 1.05)) and axes.get_title(loc="right") == ""
 
@@ -113,7 +117,7 @@ def test_a_run_that_diverged_is_a_bound_without_a_test_error_and_told(write, tmp
             "mlp-label_probability=0.8", seed, status=status, reached=reached, test=0.2, **{label_corruption.FIELD: 0.8}
         )
     write("mlp-label_probability=1.0", status="diverged", reached=(None, None), **{label_corruption.FIELD: 1.0})
-    _, some, all_ = gallery.draw_figure("label_corruption", tmp_path, title="figure").rows
+    _, some, all_ = draw_figure("label_corruption", tmp_path).rows
     assert (some["n"], some["steps to 95%"], some["test error %"]) == (2, ">= 650", "80.00")
     assert (all_["n"], all_["steps to 95%"], all_["test error %"]) == (1, ">= 1000", "")
     assert (some["notes"].split("; ")[0], all_["notes"]) == ("1 of 2 diverged", "1 of 1 diverged")
@@ -123,7 +127,7 @@ def test_a_run_that_diverged_is_a_bound_without_a_test_error_and_told(write, tmp
 def test_a_run_that_is_trained_otherwise_than_those_of_the_figure_is_named(write, tmp_path, figure):
     write("a", losses=(2.0,), **{label_corruption.FIELD: 1.0})
     write("b", losses=(2.0,), **{label_corruption.FIELD: 1.0, "weight_decay.kind": "l2", "optimizer.name": "adam"})
-    plain, other = gallery.draw_figure(figure, tmp_path, title="figure").rows
+    plain, other = draw_figure(figure, tmp_path).rows
     assert plain["notes"] == "" and other["notes"] == "weight_decay.kind: l2; optimizer.name: adam"
 
 
@@ -132,8 +136,8 @@ def test_a_series_is_what_is_left_of_the_name(write, tmp_path):
         for p in (0.0, 1.0):
             name = f"{model}-label_probability={p}-batch_size=32"
             write(name, **{label_corruption.FIELD: p, "train.batch_size": 32})
-    runs = results_runs.run_folders(tmp_path)
-    assert {point.series for point in metric_vs_field.read_points(runs, label_corruption.FIELD)} == {
+    runs = results_runs.load_runs(tmp_path)
+    assert set(metric_vs_field.read_points(runs, label_corruption.FIELD)["series"]) == {
         "mlp-batch_size=32",
         "alexnet-batch_size=32",
     }
@@ -142,28 +146,28 @@ def test_a_series_is_what_is_left_of_the_name(write, tmp_path):
 def test_a_series_of_small_numbers_is_one(write, tmp_path):
     for rate in (1e-05, 0.001):
         write(f"mlp-learning_rate={rate}", **{"optimizer.learning_rate": rate})
-    found = metric_vs_field.read_points(results_runs.run_folders(tmp_path), "optimizer.learning_rate")
-    assert [(point.series, point.x) for point in found] == [("mlp", 1e-05), ("mlp", 0.001)]
+    found = metric_vs_field.read_points(results_runs.load_runs(tmp_path), "optimizer.learning_rate")
+    assert list(zip(found["series"], found["x"], strict=True)) == [("mlp", 1e-05), ("mlp", 0.001)]
 
 
-def test_true_labels_are_no_redrawn_ones(write, tmp_path):
+def test_true_labels_are_no_resampled_ones(write, tmp_path):
     write("true", **{"corruption.labels": "none", label_corruption.FIELD: 1.0})
     write("random", **{"corruption.labels": "uniform", label_corruption.FIELD: 1.0})
-    found = label_corruption.read_points(results_runs.run_folders(tmp_path))
-    assert {point.series: point.x for point in found} == {"true": 0.0, "random": 1.0}
+    found = label_corruption.read_points(results_runs.load_runs(tmp_path))
+    assert dict(zip(found["series"], found["x"], strict=True)) == {"true": 0.0, "random": 1.0}
 
 
 def test_words_are_not_drawn_against(write, tmp_path):
     write("mlp", **{"model.name": "mlp"})
     with pytest.raises(UserError, match="^FIELD='model.name' is no number"):
-        gallery.draw_figure("metric_vs_field", tmp_path, title="figure", field="model.name")
+        draw_figure("metric_vs_field", tmp_path, field="model.name")
 
 
 @pytest.mark.parametrize("figure", ["best_so_far", "loss_curves"])
 def test_damaged_metrics_are_named(write, tmp_path, figure):
     (write("mlp") / "metrics.jsonl").write_text("[]\n")
     with pytest.raises(UserError, match="metrics.jsonl is damaged"):
-        gallery.draw_figure(figure, tmp_path, title="figure")
+        draw_figure(figure, tmp_path)
 
 
 def test_errors_against_a_field_have_mean_and_spread(write, tmp_path, axes_drawn):
@@ -172,7 +176,7 @@ def test_errors_against_a_field_have_mean_and_spread(write, tmp_path, axes_drawn
             write(f"filters={filters}", seed, test=test, subset=True, **{"kernel.filters": filters})
     write("filters=100", status="failed", **{"kernel.filters": 100})
     write("filters=300", status="diverged", **{"kernel.filters": 300})
-    picture = gallery.draw_figure("metric_vs_field", tmp_path, title="figure", field="kernel.filters")
+    picture = draw_figure("metric_vs_field", tmp_path, field="kernel.filters")
     assert picture.columns[:3] == ("series", "kernel.filters", "n")
     shown = [(*(row[column] for column in picture.columns[:3]), row["test error %"]) for row in picture.rows]
     assert shown == [("", "30", 2, "55.00"), ("", "300", 0, ""), ("", "1000", 1, "30.00")]
@@ -188,7 +192,7 @@ def test_loss_curves_say_when_each_condition_converges_beside_the_replication(wr
     write(
         "gaussian", losses=(2.2, 2.2, 2.05), **{**MLP, "train.batch_size": 32, "corruption.pixels": "gaussian"}
     )  # 0.9 of guessing, which is log(10), is 2.07
-    found = {row["condition"]: row for row in gallery.draw_figure("loss_curves", tmp_path, title="figure").rows}
+    found = {row["condition"]: row for row in draw_figure("loss_curves", tmp_path).rows}
     assert [found["random"][column] for column in loss_curves.COLUMNS[1:5]] == [1, "40", "70", "1.75"]
     assert found["gaussian"]["steps to start"] == "30"
     assert found["gaussian"]["notes"] == "network: mlp_3x512; batch: 32"  # the replication's is Inception
@@ -203,7 +207,7 @@ def test_loss_curves_say_when_each_condition_converges_beside_the_replication(wr
 
 def test_the_best_so_far_has_its_numbers_as_a_table(write, tmp_path):
     write("a", test=0.5)
-    (row,) = gallery.draw_figure("best_so_far", tmp_path, title="figure").rows
+    (row,) = draw_figure("best_so_far", tmp_path).rows
     assert row == {
         "run": "a-seed0",
         "last test %": "50.00",
@@ -216,10 +220,10 @@ def test_the_best_so_far_has_its_numbers_as_a_table(write, tmp_path):
 
 def test_mistakes_are_named(write, tmp_path):
     with pytest.raises(UserError, match="FIGURE='loss'.*loss_curves"):
-        gallery.draw_figure("loss", tmp_path, title="x")
+        registry.draw_figure("loss", {}, tmp_path, title="x")
     write("a")
     with pytest.raises(UserError, match="FIELD='filters' is unknown"):
-        gallery.draw_figure("metric_vs_field", tmp_path, title="x", field="filters")
-    words = [sys.executable, "-m", "rethink.report.gallery", "metric_vs_field", str(tmp_path / "none")]
+        draw_figure("metric_vs_field", tmp_path, field="filters")
+    words = [sys.executable, "-m", "rethink.figures", "metric_vs_field", str(tmp_path / "none")]
     ended = subprocess.run(words, capture_output=True, text=True, check=False)
     assert ended.returncode == 1 and ended.stderr.startswith("Error: ") and ended.stderr.count("\n") == 1

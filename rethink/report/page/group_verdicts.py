@@ -1,6 +1,6 @@
-"""Owns the comparison of a whole reproduction with the paper: tables and figures, their verdicts, the counts of all.
+"""The verdicts on all groups of runs: each table and figure of the paper beside its runs, and the counts of all.
 
-Refuses to judge: verdicts are those of comparison.py and figure_claims.py, and so are the rules, put into words here.
+Judges nothing: verdicts are those of comparison.py and figure_claims.py, whose rules are put into words here.
 """
 
 from collections import Counter
@@ -22,20 +22,19 @@ RULE = (
     "runs with another corruption, regularizer or batch norm than the cell's, nor between cells of other sizes, "
     "lengths or, of one network, optimizers."
 )
-ORDERING_VERDICTS = ("holds", "doesn't hold", "not comparable", "not run", "no result")
 
 
-class Verdict(NamedTuple):
-    """A table or figure of the paper beside the runs of one shelf; without a shelf where no run is of it.
+class GroupVerdict(NamedTuple):
+    """A table or figure of the paper beside the runs of one group; without a group where no run is of it.
 
     Attributes:
-      table: its name; rows, claims: of comparison.compare and comparison.check_orderings, of a figure only
-        claims, of figure_claims.check.
+      table: its name; rows, claims: of comparison.compare_table and comparison.check_orderings; of a figure
+        only claims, of figure_claims.check_figure_claims.
       problem: why they could not be compared; "" where they were.
     """
 
     table: str
-    shelf: RunGroup | None
+    group: RunGroup | None
     rows: Sequence[Mapping[str, Any]]
     claims: Sequence[Mapping[str, Any]]
     problem: str = ""
@@ -49,39 +48,35 @@ class Verdict(NamedTuple):
         return Counter(claim["verdict"] for claim in self.claims)
 
 
-def of_shelves(shelves: Sequence[RunGroup]) -> list[Verdict]:
-    """Returns the verdict on each table of the paper, in its order: one for each shelf with runs of it."""
-    found = []
+def judge_tables(groups: Sequence[RunGroup]) -> list[GroupVerdict]:
+    """Returns the verdict on each table of the paper, in its order: one for each group with runs of it."""
+    verdicts = []
     for table in TABLES:
-        own = [shelf for shelf in shelves if shelf.name == table]
-        found += [_verdict(table, shelf) for shelf in own] or [_verdict(table, None)]
-    return found
+        own = [group for group in groups if group.name == table]
+        verdicts += [_judge_table(table, group) for group in own] or [_judge_table(table, None)]
+    return verdicts
 
 
-def _verdict(table: str, shelf: RunGroup | None) -> Verdict:
-    runs = shelf.sound() if shelf else {}
+def _judge_table(table: str, group: RunGroup | None) -> GroupVerdict:
+    runs = group.readable() if group else {}
     try:
-        return Verdict(table, shelf, comparison.compare(table, runs), comparison.check_orderings(table, runs))
+        rows, claims = comparison.compare_table(table, runs), comparison.check_orderings(table, runs)
+        return GroupVerdict(table, group, rows, claims)
     except UserError as error:
-        return Verdict(table, shelf, [], [], str(error))
+        return GroupVerdict(table, group, [], [], str(error))
 
 
-def of_figures(shelves: Sequence[RunGroup]) -> list[Verdict]:
+def judge_figures(groups: Sequence[RunGroup]) -> list[GroupVerdict]:
     """Returns the verdict on what the paper says of each figure that there are runs of."""
-    found = []
-    for shelf in shelves:
-        runs = shelf.sound()
+    verdicts = []
+    for group in groups:
+        runs = group.readable()
         if not runs:
             continue
         try:
-            verdict = Verdict(shelf.name, shelf, [], figure_claims.check(shelf.name, runs))
+            verdict = GroupVerdict(group.name, group, [], figure_claims.check_figure_claims(group.name, runs))
         except UserError as error:
-            verdict = Verdict(shelf.name, shelf, [], [], str(error))
+            verdict = GroupVerdict(group.name, group, [], [], str(error))
         if verdict.claims or verdict.problem:
-            found.append(verdict)
-    return found
-
-
-def total(counts: Sequence[Counter[str]]) -> Counter[str]:
-    """Returns the sum of counts."""
-    return sum(counts, Counter())
+            verdicts.append(verdict)
+    return verdicts

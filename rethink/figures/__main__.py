@@ -1,0 +1,38 @@
+"""Draws a figure of a folder of runs anew from their records, and prints its numbers beside what the paper says of it.
+
+python -m rethink.figures label_corruption runs/figure1bc-HASH
+"""
+
+import argparse
+import pathlib
+import sys
+
+from rethink.figures import registry
+from rethink.report import figure_claims
+from rethink.results import runs, tables
+from rethink.schema.errors import UserError
+
+
+def main() -> None:
+    """Draws the figure that the command line names."""
+    parser = argparse.ArgumentParser(
+        prog="python -m rethink.figures", description="A figure of a folder of runs, drawn again from their records."
+    )
+    parser.add_argument("figure", metavar="FIGURE", help=", ".join(registry.FIGURES))
+    parser.add_argument("folder", type=pathlib.Path, metavar="FOLDER", help="holds run directories CELL-seedS")
+    parser.add_argument("--field", default="", help="of metric_vs_field: a field of the config, as kernel.filters")
+    parser.add_argument("--title", default="", help="default: the folder's name")
+    arguments = parser.parse_args()
+    title = arguments.title or arguments.folder.name
+    try:
+        loaded = runs.load_runs(arguments.folder)
+        figure = registry.draw_figure(arguments.figure, loaded, arguments.folder, title=title, field=arguments.field)
+        claims = figure_claims.describe_claims(runs.sweep_name(loaded), loaded)
+    except UserError as error:
+        sys.exit(f"Error: {error}")
+    print(tables.to_text(figure.rows, figure.columns))
+    print(f"Figure: {figure.paths[0]}{claims}")
+
+
+if __name__ == "__main__":
+    main()

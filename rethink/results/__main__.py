@@ -1,0 +1,32 @@
+"""Prints a table of runs that have ended, one row each, as CSV or Markdown.
+
+python -m rethink.results runs/* > docs/runs.csv
+python -m rethink.results --markdown runs/*
+"""
+
+import argparse
+import pathlib
+import sys
+
+from rethink.results import runs, tables
+from rethink.schema.errors import UserError
+
+
+def main() -> None:
+    """Prints the runs named on the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m rethink.results", description="A table of runs that have ended, one row each, as CSV."
+    )
+    parser.add_argument("folders", nargs="+", type=pathlib.Path, metavar="RUN", help="a run's directory")
+    parser.add_argument("--markdown", action="store_true", help="Markdown instead of CSV")
+    arguments = parser.parse_args()
+    try:
+        rows = [runs.describe_run(runs.load_run(folder)) for folder in arguments.folders]
+    except UserError as error:
+        sys.exit(f"Error: {error}")
+    write = tables.to_markdown if arguments.markdown else tables.to_csv
+    print(write(rows, runs.COLUMNS).rstrip("\n"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""Many run directories as loaded runs and tidy tables: one row a run, one row a metrics row, and no pandas before."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from rethink.results import runs
+from rethink.schema.errors import UserError
+
+
+@pytest.fixture
+def write(tmp_path):
+    """write(cell, seed, ...) -> the directory of a made-up run."""
+
+    def write(cell, seed=0, *, status="done", reached=(100, None), **config):
+        folder = tmp_path / f"{cell}-seed{seed}"
+        folder.mkdir()
+        manifest = {"config": {"seed": seed, "train.batch_size": 32, **config}, "status": status}
+        if status == "done":
+            steps = dict(zip(("0.95", "0.99"), reached, strict=True))
+            evaluation = {"kind": "evaluation", "step": 300, "test_accuracy": 0.5}
+            manifest["summary"] = {"evaluation": evaluation, "steps": 300, "steps_to_train_accuracy": steps}
+        rows = [{"kind": "train", "step": 10, "loss": 2.0}, {"kind": "evaluation", "step": 10, "test_accuracy": 0.1}]
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+        (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return folder
+
+    return write
+
+
+def load(folder):
+    return [run for loaded in runs.load_runs(folder).values() for run in loaded]
+
+
+def test_a_row_for_each_run_holds_config_and_result(write, tmp_path):
+    write("a", 0), write("a", 1, **{"train.batch_size": 64}), write("b", status="running")
+    table = runs.run_table(load(tmp_path), notes=lambda run: [f"seed {run.seed}"])
+    assert list(table["run"]) == ["a-seed0", "a-seed1", "b-seed0"] and list(table["cell"]) == ["a", "a", "b"]
+    assert list(table["train.batch_size"]) == [32, 64, 32] and list(table["has_result"]) == [True, True, False]
+    assert list(table["notes"]) == [["seed 0"], ["seed 1"], ["seed 0"]]
+    numbers = runs.read_numbers(table, "test_accuracy")
+    assert list(numbers[:2]) == [0.5, 0.5] and numbers.isna()[2] and runs.read_numbers(table, "nothing").isna().all()
+
+
+def test_steps_that_were_not_reached_are_those_made(write, tmp_path):
+    write("a")
+    row = runs.run_table(load(tmp_path)).iloc[0]
+    assert (row["steps to 0.95"], row["reached 0.95"]) == (100, True)
+    assert (row["steps to 0.99"], row["reached 0.99"]) == (300, False)
+
+
+def test_a_row_for_each_metrics_row_of_a_kind_or_of_all(write, tmp_path):
+    write("a", 0), write("b", 0)
+    table = runs.row_table(load(tmp_path))
+    assert [*zip(table["cell"], table["kind"], table["step"], strict=True)] == [
+        (cell, kind, 10) for cell in "ab" for kind in ("train", "evaluation")
+    ]
+    assert list(runs.row_table(load(tmp_path), "train")["loss"]) == [2.0, 2.0]
+    assert len(runs.run_table([])) == len(runs.row_table([])) == 0
+
+
+def test_a_manifest_without_a_seed_is_named(write, tmp_path):
+    folder = write("a")
+    (folder / "manifest.json").write_text(json.dumps({"config": {}, "status": "done"}))
+    with pytest.raises(UserError, match="manifest.json has no seed"):
+        runs.load_runs(tmp_path)
+
+
+def test_the_sweep_is_named_by_the_configs(write, tmp_path):
+    write("a", name="table1-a")
+    assert runs.sweep_name(runs.load_runs(tmp_path)) == "table1"
+    assert runs.sweep_name({}) == ""
+
+
+@pytest.mark.parametrize("module", ["rethink.experiment.run", "rethink.sweeps.run", "rethink.sweeps.reproduce"])
+def test_a_run_starts_without_pandas(module):
+    code = f"import sys, {module}; sys.exit('pandas' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
