@@ -5,7 +5,7 @@
 
 Time: 5 draws and 2 runs, some minutes on 2 cores; the digits under a minute.
 Expect: a Rademacher complexity of 1 for the network, as every draw of signs is fitted; bounds of 1 and more, which
-promise nothing, for the run with true labels as for the one with random labels.
+are vacuous, for the run with true labels as for the one with random labels.
 """
 
 from configs import base

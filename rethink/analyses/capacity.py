@@ -1,4 +1,4 @@
-"""The analysis of section 2.2: what capacity measures promise for networks that were trained, which is nothing.
+"""The analysis of section 2.2: Rademacher complexity and bounds of networks that were trained, and what is vacuous.
 
 It joins theory/capacity to training runs. It trains none itself: it is handed the function that does.
 """

@@ -115,7 +115,7 @@ def _run_descents(
     trajectories = {}
     for number, (name, start) in enumerate(starts.items()):
         report("SGD", number, len(starts))
-        trajectories[f"SGD from {name}"] = gradient_descent.run_sgd(
+        trajectories[f"SGD from {name}"] = gradient_descent.run_descent(
             basis,
             targets,
             start=start,
@@ -123,12 +123,11 @@ def _run_descents(
             batch_size=settings.batch_size,
             momentum=0.0,
             steps=settings.sgd_steps,
-            order="shuffled",
             seed=seed,
         )
         report("SGD", number + 1, len(starts))
         report("gradient descent", number, len(starts))
-        trajectories[f"GD from {name}, momentum {momentum:.3f}"] = gradient_descent.run_gradient_descent(
+        trajectories[f"GD from {name}, momentum {momentum:.3f}"] = gradient_descent.run_descent(
             basis, targets, start=start, learning_rate=rate, momentum=momentum, steps=settings.gradient_steps
         )
         report("gradient descent", number + 1, len(starts))
@@ -149,10 +148,11 @@ def _trace_regularizers(basis: least_norm.Basis, targets: np.ndarray, steps: int
     """Returns norms and distances to the least-norm interpolant along weight decay and along early stopping."""
     rate = 1 / least_norm.compute_curvature(basis).eigenvalues[0]
     stops = np.unique(np.geomspace(1, steps, STOPS).astype(np.int64))
-    paths = {
-        "weight_decay": regularization_paths.trace_ridge(basis, targets, PENALTIES),
-        "early_stopping": regularization_paths.trace_early_stopping(basis, targets, learning_rate=rate, steps=stops),
+    factors = {
+        "weight_decay": (PENALTIES, regularization_paths.find_ridge_factors(basis, PENALTIES)),
+        "early_stopping": (stops, regularization_paths.find_stopping_factors(basis, stops, learning_rate=rate)),
     }
+    paths = {name: regularization_paths.trace_path(basis, targets, *pair) for name, pair in factors.items()}
     return {name: {field: values.tolist() for field, values in path._asdict().items()} for name, path in paths.items()}
 
 

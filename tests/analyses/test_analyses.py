@@ -1,4 +1,4 @@
-"""Studies as a user makes them: one command, certificates in the manifest, a figure, and one line for a mistake."""
+"""Analyses as a user runs them: one command, certificates in the manifest, a figure, one line for a mistake."""
 
 import json
 
@@ -20,7 +20,7 @@ LAUNCH = Launch()
 
 
 def theorem1(**fields):
-    """A study of 60 digits with random labels."""
+    """An analysis of 60 digits with random labels."""
     config = theorem1_config.get_config("digits")
     config.data.train_examples = 60
     config.theorem1.update({"depths": (3,), "float32_sizes": (10,), "sizes": (200,), "sampled": 50, **fields})
@@ -51,15 +51,15 @@ def capacity(**fields):
     return config
 
 
-def made(config, folder):
-    """Makes a study; returns its manifest."""
+def run_to_manifest(config, folder):
+    """Runs it; returns its manifest."""
     assert run_experiment(config, str(folder), LAUNCH) == 0
     return json.loads((folder / "manifest.json").read_text())
 
 
 @pytest.mark.parametrize("targets, weights", [("labels", 64 + 2 * 60), ("one_hot", 64 + 60 + 600)])
 def test_theorem1_takes_every_random_label_with_the_weights_it_states(tmp_path, targets, weights):
-    manifest = made(theorem1(targets=targets), tmp_path)
+    manifest = run_to_manifest(theorem1(targets=targets), tmp_path)
     summary = manifest["summary"]
     assert manifest["status"] == "done"
     assert summary["evaluation"]["train_accuracy"] == 1
@@ -74,7 +74,7 @@ def test_theorem1_takes_every_random_label_with_the_weights_it_states(tmp_path, 
 
 
 def test_sgd_from_zero_finds_the_least_norm_and_a_random_start_does_not(tmp_path):
-    summary = made(linear(sgd_steps=3000, gradient_steps=500), tmp_path)["summary"]
+    summary = run_to_manifest(linear(sgd_steps=3000, gradient_steps=500), tmp_path)["summary"]
     runs = summary["runs"].items()
     zero, random = (next(found for name, found in runs if f"GD from {start}" in name) for start in ("zero", "a"))
     assert zero["from_least_norm"][-1] < 1e-6
@@ -92,7 +92,7 @@ def test_sgd_from_zero_finds_the_least_norm_and_a_random_start_does_not(tmp_path
 )
 def test_a_kernel_interpolates_train_and_predicts_test(tmp_path, features, name):
     ridges = (0.01,) if features == "random_convolutions" else (0.0,)
-    manifest = made(kernel(features=features, name=name, ridges=ridges, patch=3), tmp_path)
+    manifest = run_to_manifest(kernel(features=features, name=name, ridges=ridges, patch=3), tmp_path)
     summary = manifest["summary"]
     assert summary["evaluation"]["train_accuracy"] == 1
     assert summary["evaluation"]["test_error"] < 0.2
@@ -104,12 +104,12 @@ def test_a_kernel_interpolates_train_and_predicts_test(tmp_path, features, name)
 
 
 def test_a_gamma_that_is_given_is_not_chosen(tmp_path):
-    summary = made(kernel(gamma=0.05), tmp_path)["summary"]
+    summary = run_to_manifest(kernel(gamma=0.05), tmp_path)["summary"]
     assert summary["choice"] is None and summary["kernel"]["gamma"] == 0.05
 
 
-def test_a_network_fits_every_draw_of_signs_and_the_bounds_promise_nothing(tmp_path):
-    summary = made(capacity(), tmp_path)["summary"]
+def test_a_network_fits_every_draw_of_signs_and_the_bounds_are_vacuous(tmp_path):
+    summary = run_to_manifest(capacity(), tmp_path)["summary"]
     network = summary["rademacher"]["mlp_1x512"]
     assert (network["mean"], network["draws"], network["fitted"]) == (1, 2, 2)
     linear_class = summary["rademacher"]["linear"]
@@ -130,7 +130,7 @@ def test_capacity_of_another_architecture_is_refused_before_anything_is_trained(
     assert not (tmp_path / "signs-0").exists()
 
 
-def test_a_network_that_diverged_ends_the_study_in_one_line(tmp_path):
+def test_a_network_that_diverged_ends_the_analysis_in_one_line(tmp_path):
     config = capacity()
     config.optimizer.learning_rate = 1e30
     with pytest.raises(UserError, match="signs-0 diverged: choose a smaller"):
@@ -140,7 +140,7 @@ def test_a_network_that_diverged_ends_the_study_in_one_line(tmp_path):
 
 @pytest.mark.slow
 def test_a_network_whose_last_checkpoint_is_damaged_is_not_taken_for_another(tmp_path):
-    made(capacity(draws=1), tmp_path)
+    run_to_manifest(capacity(draws=1), tmp_path)
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     (tmp_path / "manifest.json").write_text(json.dumps({**manifest, "status": "running"}))
     newest = max((tmp_path / "labels-true" / "checkpoints").glob("[0-9]*"), key=lambda folder: int(folder.name))
@@ -152,27 +152,27 @@ def test_a_network_whose_last_checkpoint_is_damaged_is_not_taken_for_another(tmp
 
 
 def test_table3_has_the_cells_of_the_paper_and_only_changes_what_a_cell_says():
-    found = {member.name: member.config for member in grid.expand_grid(table3.get_config())}
+    found = {run.name: run.config for run in grid.expand_grid(table3.get_config())}
     assert set(found) == set(table3.CELLS) == set(TABLES["table3"].cells)
     assert found["mnist-gabor"].data.name == "mnist" and found["cifar10-pixels"].data.name == "cifar10"
-    assert all(member.kind == "kernel" and member.kernel.gamma == 0 for member in found.values())
+    assert all(config.kind == "kernel" and config.kernel.gamma == 0 for config in found.values())
 
 
-def test_a_study_made_again_is_skipped_and_another_one_is_refused(tmp_path, capsys):
-    first = made(theorem1(), tmp_path)
-    assert made(theorem1(), tmp_path) == first
+def test_an_analysis_that_is_rerun_is_skipped_and_another_one_is_refused(tmp_path, capsys):
+    first = run_to_manifest(theorem1(), tmp_path)
+    assert run_to_manifest(theorem1(), tmp_path) == first
     assert "Nothing to do" in capsys.readouterr().out
     with pytest.raises(UserError, match="theorem1.threshold_position: 0.0078125 -> 0.25"):
         run_experiment(theorem1(threshold_position=0.25), str(tmp_path), LAUNCH)
 
 
 def test_labels_and_fingerprints_are_those_of_a_training_run(tmp_path):
-    study = made(theorem1(), tmp_path / "study")
+    analysis = run_to_manifest(theorem1(), tmp_path / "analysis")
     config = theorem1()
     config.kind, config.train.total_epochs, config.train.batch_size = "train", 1.0, 20
-    trained = made(config, tmp_path / "trained")
+    trained = run_to_manifest(config, tmp_path / "trained")
     for name in ("images", "labels", "test_images", "test_labels"):
-        assert study["fingerprints"][name] == trained["fingerprints"][name]
+        assert analysis["fingerprints"][name] == trained["fingerprints"][name]
 
 
 @pytest.mark.parametrize(

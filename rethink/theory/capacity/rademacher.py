@@ -1,4 +1,4 @@
-"""Capacity: Rademacher complexity by training on random signs, and what uniform stability promises (section 2.2).
+"""Capacity: Rademacher complexity by training on random signs, and the least bound of uniform stability (section 2.2).
 
 No network is trained here: the function that trains one is an argument. Bounds from weights are in bounds.py.
 """
@@ -26,7 +26,7 @@ class Rademacher(NamedTuple):
       mean: of the correlations, the bound; deviation: their sample standard deviation, NaN for one draw.
       draws, examples: how many signs were drawn, over how many examples.
       fitted: in how many draws every sign was reproduced.
-      correlations: float64 [draws], (1/n) sum_i sigma_i h(x_i) of the classifier that training found.
+      correlations: float64 [draws], (1/n) sum_i sigma_i h(x_i) of the classifier that was trained.
     """
 
     mean: float
@@ -38,13 +38,13 @@ class Rademacher(NamedTuple):
 
 
 class Stability(NamedTuple):
-    """What uniform stability can promise about an algorithm on a set of images.
+    """The bound on the gap that an algorithm has by uniform stability, on a set of images.
 
     Attributes:
       beta: the least value that the algorithm's stability can have, in 0..1.
       set_by: the labels that show it.
-      promised: labels -> beta, a bound on their gap, the same for all; slack: labels -> promised - measured.
-      vacuous: whether the promise is no better than guessing: beta is at least 1 - 1 / classes, or within three
+      promised: labels -> beta, a bound on their gap, the same for all; slack: labels -> bound - measured gap.
+      vacuous: whether the bound is no better than guessing: beta is at least 1 - 1 / classes, or within three
         standard errors of it.
     """
 
@@ -163,11 +163,11 @@ def bound_finite_class(log_size: float, examples: int) -> float:
 
 
 def bound_stability(gaps: Mapping[str, float], *, classes: int, test_examples: int) -> Stability:
-    """Returns the least uniform stability of an algorithm that shows these gaps, and what it promises for each of them.
+    """Returns the least uniform stability of an algorithm that shows these gaps, and the bound on each of them.
 
     Uniform stability is a supremum over data sets, true and random labels alike, and does not look at them. A
     beta-stable algorithm has an expected gap of at most beta under *every* distribution of the labels, so beta is at
-    least the largest gap, and the run with the true labels is promised no less.
+    least the largest gap, and the run with the true labels has no smaller bound.
 
     Args:
       gaps: labels ("true", "random") -> error on test minus error on train, a fraction, of runs that differ in nothing

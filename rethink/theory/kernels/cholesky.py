@@ -1,6 +1,6 @@
 """Cholesky factors of symmetric matrices too large for one call of LAPACK: lower half in float32 tiles, in place.
 
-Nothing is known of kernels: a matrix comes as a function that returns blocks. One call of `spotrf` at 60,000 rows
+Kernels play no part here: a matrix comes as a function that returns blocks. One call of `spotrf` at 60,000 rows
 crashes in scipy's OpenBLAS; tiles of 4,000 do not, and each is an array of its own, so that no half is stored twice.
 """
 

@@ -1,6 +1,6 @@
 """Model selection: chooses a kernel's gamma and ridge by the error on a tenth held out of train.
 
-The test set is never seen: train alone comes in, or a part of train and another one that was held out of it.
+The test set is never used: train alone comes in, or a part of train and another one that was held out of it.
 """
 
 from collections.abc import Callable, Sequence

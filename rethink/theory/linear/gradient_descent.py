@@ -48,7 +48,7 @@ class Trajectory(NamedTuple):
     measured_rate: float
 
 
-def run_gradient_descent(
+def run_descent(
     features: np.ndarray | least_norm.Basis,
     targets: np.ndarray,
     *,
@@ -56,53 +56,71 @@ def run_gradient_descent(
     learning_rate: float,
     momentum: float,
     steps: int,
+    batch_size: int | None = None,
+    order: str = "shuffled",
+    seed: int = 0,
 ) -> Trajectory:
-    """Returns the run of v <- momentum v - rate * gradient, w <- w + v over all examples.
+    """Returns the run of v <- momentum v - rate * gradient, w <- w + v, over all examples or over mini-batches.
+
+    SGD at a constant rate converges: at an interpolant every gradient is 0. With a batch of 1, rows of norm 1 and a
+    rate of 1 it is the randomized Kaczmarz method (Strohmer & Vershynin, 2009).
 
     Args:
       features: [n, d], or their basis; targets: [n] or [n, k].
       start: [d] or [d, k], as the weights, or one number for all of them.
+      batch_size: of SGD; None for gradient descent.
+      order, seed: of SGD, see `draw_batches`.
 
     Raises:
-      UserError: settings out of their range, a run that diverged, and as `least_norm.solve_least_norm`.
-    """
-    basis = least_norm.as_basis(features)
-    predicted = predict_gradient_rate(basis, learning_rate=learning_rate, momentum=momentum)
-    return _descend(basis, targets, start, learning_rate, momentum, steps, itertools.repeat(slice(None)), predicted)
-
-
-def run_sgd(
-    features: np.ndarray | least_norm.Basis,
-    targets: np.ndarray,
-    *,
-    start: np.ndarray | float,
-    learning_rate: float,
-    batch_size: int,
-    momentum: float,
-    steps: int,
-    order: str,
-    seed: int,
-) -> Trajectory:
-    """Returns the run of SGD at a constant rate, which converges: at an interpolant every gradient is 0.
-
-    With a batch of 1, rows of norm 1 and a rate of 1 it is the randomized Kaczmarz method (Strohmer & Vershynin, 2009).
-
-    Args:
-      features, targets, start: as for `run_gradient_descent`.
-      order: one of `ORDERS`: "shuffled", a new permutation for each epoch, whose examples left over make up no batch,
-        or "with_replacement".
-      seed: of the order.
-
-    Raises:
-      UserError: as `run_gradient_descent`, an unknown order, or a batch larger than the data.
+      UserError: settings out of their range, a batch larger than the data, a run that diverged, and as
+        `least_norm.solve_least_norm`.
 
     Source: the paper, section 5.
     """
     basis = least_norm.as_basis(features)
-    _check_batch(basis, batch_size)
-    predicted = math.nan if momentum else bound_sgd_rate(basis, learning_rate=learning_rate, batch_size=batch_size)
-    batches = draw_batches(order, len(basis.features), batch_size, seed=seed)
-    return _descend(basis, targets, start, learning_rate, momentum, steps, batches, predicted)
+    if steps < 1 or not 0 < learning_rate < math.inf or not 0 <= momentum < 1:
+        raise UserError(
+            f"steps={steps}, learning_rate={learning_rate}, momentum={momentum}: give at least 1 step, a positive rate "
+            "and a momentum in [0, 1)."
+        )
+    # The examples of each step, and the rate that theory predicts for them.
+    batches: Iterator[Any] = itertools.repeat(slice(None))
+    if batch_size is None:
+        predicted_rate = predict_gradient_rate(basis, learning_rate=learning_rate, momentum=momentum)
+    else:
+        _check_batch(basis, batch_size)
+        batches = draw_batches(order, len(basis.features), batch_size, seed=seed)
+        predicted_rate = math.nan
+        if not momentum:
+            predicted_rate = bound_sgd_rate(basis, learning_rate=learning_rate, batch_size=batch_size)
+    # Where it starts, and where it should end: [d, k] each.
+    y = least_norm.as_targets(targets, len(basis.features))
+    least = least_norm.solve_least_norm(basis, targets).weights.reshape(-1, y.shape[1])
+    limit = least_norm.find_limit(basis, targets, start).reshape(least.shape)
+    origin = least_norm.as_start(start, least_norm.as_weights(least, targets)).reshape(least.shape)
+    weights = np.array(origin, order="F")  # as BLAS updates in place
+    velocity = np.zeros_like(weights)
+    # Step from one recorded step to the next, and measure there.
+    recorded = np.concatenate([[0], np.unique(np.round(np.geomspace(1, steps, RECORDS)).astype(np.int64))])
+    measures = [measure_iterate(basis, y, weights, origin, limit, least)]
+    for before, step in itertools.pairwise(recorded.tolist()):
+        with np.errstate(over="ignore", invalid="ignore"):
+            for batch in itertools.islice(batches, step - before):
+                x = basis.features[batch]
+                scale, errors = -learning_rate / len(x), x @ weights - y[batch]
+                if momentum:
+                    velocity = dgemm(scale, x.T, errors, momentum, velocity, overwrite_c=True)
+                    weights += velocity
+                else:
+                    weights = dgemm(scale, x.T, errors, 1.0, weights, overwrite_c=True)
+        if not np.abs(weights).max() < OVERFLOW:
+            raise UserError(f"learning_rate={learning_rate} diverged by step {step}: take a smaller one.")
+        measures.append(measure_iterate(basis, y, weights, origin, limit, least))
+    distances, from_least_norm, residuals, outside = np.asarray(measures).T
+    weights, rate = least_norm.as_weights(weights, targets), _fit_rate(recorded, distances)
+    return Trajectory(
+        recorded, distances, from_least_norm, residuals, outside, weights, basis.condition, predicted_rate, rate
+    )
 
 
 def _draw_shuffled(key: jax.Array, count: int) -> np.ndarray:
@@ -119,7 +137,10 @@ ORDERS = {"shuffled": _draw_shuffled, "with_replacement": _draw_with_replacement
 
 
 def draw_batches(order: str, count: int, batch_size: int, *, seed: int) -> Iterator[np.ndarray]:
-    """Yields the rows int [batch_size] of each step, for ever; an epoch's examples left over are dropped."""
+    """Yields the rows int [batch_size] of each step, for ever; an epoch's examples left over make up no batch.
+
+    `order` is one of `ORDERS`: "shuffled", a new permutation for each epoch, or "with_replacement".
+    """
     draw, key = pick(ORDERS, order, "order"), randomness.key_for(seed, "sgd_order")
     for epoch in itertools.count():
         rows = draw(jax.random.fold_in(key, np.uint32(epoch)), count)
@@ -183,11 +204,6 @@ def tune_heavy_ball(features: np.ndarray | least_norm.Basis) -> tuple[float, flo
     return rate, ((basis.condition - 1) / (basis.condition + 1)) ** 2
 
 
-def count_steps_to(rate: float, distance: float) -> float:
-    """Returns after how many steps of a factor `rate` a distance of 1 is down to `distance`: infinite for rate >= 1."""
-    return math.log(distance) / math.log(rate) if 0 < rate < 1 else (0.0 if rate == 0 else math.inf)
-
-
 def _largest_squared_norm(basis: least_norm.Basis) -> float:
     """Returns L, the largest squared norm of an example."""
     return float(np.max(np.sum(basis.features**2, axis=1)))
@@ -196,59 +212,6 @@ def _largest_squared_norm(basis: least_norm.Basis) -> float:
 def _check_batch(basis: least_norm.Basis, batch_size: int) -> None:
     if not 1 <= batch_size <= len(basis.features):
         raise UserError(f"batch_size={batch_size} of {len(basis.features)} examples: give one between 1 and these.")
-
-
-def _descend(
-    basis: least_norm.Basis,
-    targets: np.ndarray,
-    start: np.ndarray | float,
-    learning_rate: float,
-    momentum: float,
-    steps: int,
-    batches: Iterator[Any],
-    predicted_rate: float,
-) -> Trajectory:
-    """Returns the run in which each step takes the next of `batches`, rows of the examples."""
-    if steps < 1 or not 0 < learning_rate < math.inf or not 0 <= momentum < 1:
-        raise UserError(
-            f"steps={steps}, learning_rate={learning_rate}, momentum={momentum}: give at least 1 step, a positive rate "
-            "and a momentum in [0, 1)."
-        )
-    # Where it starts, and where it should end: [d, k] each.
-    y = least_norm.as_targets(targets, len(basis.features))
-    least = least_norm.solve_least_norm(basis, targets).weights.reshape(-1, y.shape[1])
-    limit = least_norm.find_limit(basis, targets, start).reshape(least.shape)
-    origin = least_norm.as_start(start, least_norm.as_weights(least, targets)).reshape(least.shape)
-    weights = np.array(origin, order="F")  # as BLAS updates in place
-    velocity = np.zeros_like(weights)
-    # Step from one recorded step to the next, and measure there.
-    recorded = np.concatenate([[0], np.unique(np.round(np.geomspace(1, steps, RECORDS)).astype(np.int64))])
-    measures = [measure_iterate(basis, y, weights, origin, limit, least)]
-    for before, step in itertools.pairwise(recorded.tolist()):
-        with np.errstate(over="ignore", invalid="ignore"):
-            for batch in itertools.islice(batches, step - before):
-                x = basis.features[batch]
-                scale, errors = -learning_rate / len(x), x @ weights - y[batch]
-                if momentum:
-                    velocity = dgemm(scale, x.T, errors, momentum, velocity, overwrite_c=True)
-                    weights += velocity
-                else:
-                    weights = dgemm(scale, x.T, errors, 1.0, weights, overwrite_c=True)
-        if not np.abs(weights).max() < OVERFLOW:
-            raise UserError(f"learning_rate={learning_rate} diverged by step {step}: take a smaller one.")
-        measures.append(measure_iterate(basis, y, weights, origin, limit, least))
-    distances, from_least_norm, residuals, outside = np.asarray(measures).T
-    return Trajectory(
-        steps=recorded,
-        distances=distances,
-        from_least_norm=from_least_norm,
-        residuals=residuals,
-        outside=outside,
-        weights=least_norm.as_weights(weights, targets),
-        condition=basis.condition,
-        predicted_rate=predicted_rate,
-        measured_rate=_fit_rate(recorded, distances),
-    )
 
 
 def measure_iterate(

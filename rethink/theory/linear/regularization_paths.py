@@ -25,58 +25,25 @@ class SolutionPath(NamedTuple):
     residuals: np.ndarray
 
 
-def solve_ridge(features: np.ndarray | least_norm.Basis, targets: np.ndarray, penalty: float) -> np.ndarray:
-    """Returns the w [d] or [d, k] that minimizes |X w - y|^2 + penalty |w|^2; the least-norm solution at penalty 0.
-
-    Args:
-      features: [n, d], or their basis; targets: [n] or [n, k].
+def find_ridge_factors(basis: least_norm.Basis, penalties: np.ndarray) -> np.ndarray:
+    """Returns s^2 / (s^2 + penalty), float64 [m, rank]: what part of its least-norm coefficient each direction keeps.
 
     Raises:
-      UserError: a penalty below 0 or not finite, and as `least_norm.solve_least_norm`.
+      UserError: a penalty below 0 or not finite; 0 gives the least-norm solution.
     """
-    basis = least_norm.as_basis(features)
-    return _scale_least_norm(basis, targets, _find_ridge_factors(basis, np.asarray([penalty]))[0])
-
-
-def trace_ridge(features: np.ndarray | least_norm.Basis, targets: np.ndarray, penalties: np.ndarray) -> SolutionPath:
-    """Returns what `solve_ridge` gives at each of the penalties, float [m]."""
-    basis = least_norm.as_basis(features)
-    return _trace_path(basis, targets, penalties, _find_ridge_factors(basis, np.asarray(penalties)))
-
-
-def solve_early_stopped(
-    features: np.ndarray | least_norm.Basis, targets: np.ndarray, *, learning_rate: float, steps: int
-) -> np.ndarray:
-    """Returns the weights [d] or [d, k] of gradient descent from 0 after so many steps.
-
-    Args:
-      features: [n, d], or their basis; targets: [n] or [n, k].
-
-    Raises:
-      UserError: a rate at which it does not converge, steps below 0, and as `least_norm.solve_least_norm`.
-    """
-    basis = least_norm.as_basis(features)
-    return _scale_least_norm(basis, targets, _find_step_factors(basis, learning_rate, np.asarray([steps]))[0])
-
-
-def trace_early_stopping(
-    features: np.ndarray | least_norm.Basis, targets: np.ndarray, *, learning_rate: float, steps: np.ndarray
-) -> SolutionPath:
-    """Returns what `solve_early_stopped` gives after each of the steps, int [m]."""
-    basis = least_norm.as_basis(features)
-    return _trace_path(basis, targets, steps, _find_step_factors(basis, learning_rate, np.asarray(steps)))
-
-
-def _find_ridge_factors(basis: least_norm.Basis, penalties: np.ndarray) -> np.ndarray:
-    """Returns [m, rank]: what part of its least-norm coefficient each direction has."""
+    penalties = np.asarray(penalties)
     if not (np.isfinite(penalties).all() and (penalties >= 0).all()):
         raise UserError("A penalty is negative or not finite: give numbers of at least 0.")
     return basis.singular**2 / (basis.singular**2 + penalties[:, None])
 
 
-def _find_step_factors(basis: least_norm.Basis, learning_rate: float, steps: np.ndarray) -> np.ndarray:
-    """Returns [m, rank], as `_find_ridge_factors`."""
-    largest = 2 * len(basis.features) / basis.singular[0] ** 2
+def find_stopping_factors(basis: least_norm.Basis, steps: np.ndarray, *, learning_rate: float) -> np.ndarray:
+    """Returns 1 - (1 - rate s^2 / n)^steps, float64 [m, rank], for gradient descent from 0 after steps int [m].
+
+    Raises:
+      UserError: a rate at which it does not converge, or steps below 0.
+    """
+    steps, largest = np.asarray(steps), 2 * len(basis.features) / basis.singular[0] ** 2
     if not 0 < learning_rate < largest:
         raise UserError(f"learning_rate={learning_rate} does not converge: give one between 0 and {largest:.6g}.")
     if (steps < 0).any():
@@ -84,16 +51,17 @@ def _find_step_factors(basis: least_norm.Basis, learning_rate: float, steps: np.
     return 1 - (1 - learning_rate * basis.singular**2 / len(basis.features)) ** steps[:, None]
 
 
-def _scale_least_norm(basis: least_norm.Basis, targets: np.ndarray, factors: np.ndarray) -> np.ndarray:
-    """Returns the least-norm solution with its coefficient in each direction times factors [rank]."""
+def solve_with_factors(basis: least_norm.Basis, targets: np.ndarray, factors: np.ndarray) -> np.ndarray:
+    """Returns the least-norm solution, [d] or [d, k] for targets [n] or [n, k], its directions times factors [rank].
+
+    Of ridge it minimizes |X w - y|^2 + penalty |w|^2, of early stopping it is where gradient descent stops.
+    """
     y = least_norm.as_targets(targets, len(basis.features))
     return least_norm.as_weights(basis.right.T @ ((factors / basis.singular)[:, None] * (basis.left.T @ y)), targets)
 
 
-def _trace_path(
-    basis: least_norm.Basis, targets: np.ndarray, settings: np.ndarray, factors: np.ndarray
-) -> SolutionPath:
-    """Returns norms and distances of the solutions that factors [m, rank] make, without forming them."""
+def trace_path(basis: least_norm.Basis, targets: np.ndarray, settings: np.ndarray, factors: np.ndarray) -> SolutionPath:
+    """Returns norms, distances and residuals of the solutions that factors [m, rank] make, at settings [m]."""
     # In the singular directions norms need no weights: |w|^2 = sum (factor * fitted / s)^2.
     y = least_norm.as_targets(targets, len(basis.features))
     fitted = np.linalg.norm(basis.left.T @ y, axis=1)  # of the targets, by direction

@@ -1,4 +1,4 @@
-"""What the bounds promise about a network beside what was measured, and which promises are vacuous."""
+"""The bounds on a network beside what was measured, and which of them are vacuous."""
 
 import math
 
@@ -46,13 +46,13 @@ def test_the_values_are_those_of_the_formulas():
     assert rows[bound_values.VC].value == bounds.vc_bound(dimension, 1000, 0.05)
 
 
-def test_enough_examples_make_every_promise_worth_something():
+def test_with_enough_examples_no_bound_is_vacuous():
     rows = rows_of(network(), sample(examples=10**18, margin_error=0.01), initial=network(seed=1), rademacher=0.0)
     assert not any(row.vacuous for row in rows.values())
     assert all(row.value < 0.02 for row in rows.values())
 
 
-def test_a_margin_that_is_not_positive_leaves_the_margin_bounds_without_a_promise():
+def test_with_a_margin_that_is_not_positive_the_margin_bounds_are_infinite():
     rows = rows_of(network(), sample(margin=-0.1))
     assert {name for name, row in rows.items() if row.value == math.inf} == set(rows) - {bound_values.VC}
     assert rows[bound_values.GOLOWICH].vacuous

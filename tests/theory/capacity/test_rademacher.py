@@ -1,4 +1,4 @@
-"""Rademacher complexity by fitting random signs, from a constant to a memorizer, and what stability can promise."""
+"""Rademacher complexity by fitting random signs, from a constant to a memorizer, and the bound of stability."""
 
 import itertools
 import math
@@ -114,13 +114,13 @@ def test_mistakes_end_in_one_line(call, message):
 # Stability.
 
 
-def test_random_labels_set_what_stability_promises_for_true_ones():
+def test_random_labels_set_the_bound_of_stability_for_true_ones():
     found = rademacher.bound_stability({"true": 0.25, "random": 0.899}, classes=10, test_examples=10_000)
     assert found.beta == 0.899 and found.set_by == "random" and found.vacuous
     assert found.promised == {"true": 0.899, "random": 0.899}
     assert found.slack["random"] == 0 and found.slack["true"] == pytest.approx(0.649)
 
 
-def test_without_a_run_on_random_labels_it_would_seem_to_promise_something():
+def test_without_a_run_on_random_labels_the_bound_would_not_be_vacuous():
     assert not rademacher.bound_stability({"true": 0.25}, classes=10, test_examples=10_000).vacuous
     assert rademacher.bound_stability({"true": -0.01}, classes=10, test_examples=10_000).beta == 0

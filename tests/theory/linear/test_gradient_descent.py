@@ -18,7 +18,7 @@ def run_sgd(problem, **changes):
     settings.update(changes)
     basis, y = problem
     settings.setdefault("learning_rate", gradient_descent.tune_sgd_rate(basis, batch_size=settings["batch_size"]))
-    return gradient_descent.run_sgd(basis, y, **settings)
+    return gradient_descent.run_descent(basis, y, **settings)
 
 
 @pytest.mark.parametrize("order", gradient_descent.ORDERS)
@@ -56,27 +56,26 @@ def test_leaving_the_span_would_be_seen(problem):
 @pytest.mark.parametrize("momentum", [0.0, 0.5])
 def test_gradient_descent_shrinks_at_the_predicted_rate(problem, momentum):
     basis, y = problem
-    found = gradient_descent.run_gradient_descent(
-        basis, y, start=0.0, learning_rate=0.05, momentum=momentum, steps=2000
-    )
+    found = gradient_descent.run_descent(basis, y, start=0.0, learning_rate=0.05, momentum=momentum, steps=2000)
     assert found.distances[-1] < 1e-3
     assert found.measured_rate == pytest.approx(found.predicted_rate, abs=1e-4) and found.predicted_rate < 1
 
 
 def test_gradient_descent_is_the_closed_form_at_every_record(problem):
     basis, y = problem
-    found = gradient_descent.run_gradient_descent(basis, y, start=0.0, learning_rate=0.1, momentum=0.0, steps=500)
-    path = regularization_paths.trace_early_stopping(basis, y, learning_rate=0.1, steps=found.steps)
+    found = gradient_descent.run_descent(basis, y, start=0.0, learning_rate=0.1, momentum=0.0, steps=500)
+    factors = regularization_paths.find_stopping_factors(basis, found.steps, learning_rate=0.1)
+    path = regularization_paths.trace_path(basis, y, found.steps, factors)
     assert found.steps[0] == 0 and found.steps[-1] == 500 and (np.diff(found.steps) > 0).all()
     assert np.allclose(found.distances, path.distances, atol=1e-12)
     assert np.allclose(found.residuals, path.residuals, atol=1e-12)
-    assert np.allclose(found.weights, regularization_paths.solve_early_stopped(basis, y, learning_rate=0.1, steps=500))
+    assert np.allclose(found.weights, regularization_paths.solve_with_factors(basis, y, factors[-1]))
 
 
 def test_a_batch_of_everything_is_gradient_descent(problem):
     basis, y = problem
     one = run_sgd(problem, batch_size=12, steps=50, learning_rate=0.1, momentum=0.5)
-    other = gradient_descent.run_gradient_descent(basis, y, start=0.0, learning_rate=0.1, momentum=0.5, steps=50)
+    other = gradient_descent.run_descent(basis, y, start=0.0, learning_rate=0.1, momentum=0.5, steps=50)
     assert np.allclose(one.weights, other.weights) and np.isnan(one.predicted_rate)
 
 
@@ -102,8 +101,7 @@ def test_the_bound_on_sgd_holds_and_is_kaczmarz_for_a_batch_of_one(problem):
         for seed in range(10)
     ]
     assert np.sqrt(np.mean(np.square(finals))) <= bound**200
-    assert gradient_descent.count_steps_to(bound, bound**200) == pytest.approx(200)
-    one = gradient_descent.run_sgd(
+    one = gradient_descent.run_descent(
         basis, problem[1], start=0.0, learning_rate=1.0, batch_size=1, momentum=0.0, steps=1, order="shuffled", seed=0
     )
     assert np.isclose(basis.features @ one.weights, problem[1]).all(axis=1).sum() == 1  # a projection onto one example

@@ -42,7 +42,7 @@ def test_it_is_the_same_function_off_the_sample_too(made, depth):
 
 
 @pytest.mark.parametrize("depth", [2, 3, 4, 11, 41])
-def test_width_and_weights_are_those_promised(made, depth):
+def test_width_and_weights_are_those_of_the_corollary(made, depth):
     n, d = 400, 7
     network, points, targets = made(n)
     found = certify_depth(deepen_network(network, depth), points, targets)
