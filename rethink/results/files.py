@@ -1,6 +1,6 @@
-"""Owns how files of a run directory are written: whole or by whole lines, by one process, and what a full disk says.
+"""Writes the files of a run directory, whole or by whole lines, under a lock; and recognizes a disk that is full.
 
-Refuses to know what is in them.
+What the files hold is not known here.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ ENOUGH_BYTES = 2**26  # a disk with so much left is not full
 
 @contextlib.contextmanager
 def lock(folder: pathlib.Path) -> Iterator[None]:
-    """Holds the directory against other writers. The kernel lets go when the process dies, so no lock is ever stale."""
+    """Locks the directory against other writers; the kernel unlocks it when the process dies, so no lock is stale."""
     with open(folder / LOCK, "a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

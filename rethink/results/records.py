@@ -1,6 +1,6 @@
-"""Owns a run directory: lock, manifest, metrics, timings, status. Hands out sub-folders to others.
+"""The directory of a run: its lock, manifest, metrics and timings; what else lies in it is written by other modules.
 
-Refuses to be shared: one process writes. Files are replaced whole or grow by whole lines; nothing is half written.
+One process writes. Files are replaced whole or grow by whole lines, so that none is ever half written.
 
     manifest.json    config, versions, devices, fingerprints, plan, status, summary
     metrics.jsonl    rows of training and evaluation; no clock in it
@@ -9,18 +9,18 @@ Refuses to be shared: one process writes. Files are replaced whole or grow by wh
     samples.npz      a few corrupted training examples, before crop and whitening: id, image uint8, labels
     figures/         learning_curve.png and .pdf
     tensorboard/     event files of the same rows
-    profile/         a profiler's trace, where it was asked for
+    profile/         a profiler's trace, with --profile_steps
     checkpoints/     for resuming
 """
 
 import contextlib
+import importlib.metadata
 import io
 import json
 import pathlib
 import platform
 import time
 from collections.abc import Iterator, Mapping
-from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -56,9 +56,9 @@ class Run:
 
     Attributes:
       folder: absolute; manifest: as it is written with the next `update`.
-      finished: whether an earlier launch came to the end that this config asks for.
-      reached_end: whether an earlier launch came to an end that is saved, the one asked for or another.
-      begun: whether this launch writes.
+      finished: whether an earlier launch reached the end that this config sets.
+      reached_end: whether an earlier launch reached an end that is saved, the one that this config sets or another.
+      started: whether this launch writes.
     """
 
     def __init__(self, folder: pathlib.Path, manifest: dict[str, Any], config: dict[str, Any]):
@@ -72,14 +72,14 @@ class Run:
         self._before = 0.0
 
     def begin(
-        self, step: int, facts: Mapping[str, Any], fingerprints: Mapping[str, str], *, evaluated: bool = True
+        self, step: int, metadata: Mapping[str, Any], fingerprints: Mapping[str, str], *, evaluated: bool = True
     ) -> None:
         """Starts writing, from `step` on: later rows of an earlier launch are dropped, as they come again.
 
         Args:
           step: of the restored checkpoint, or -1 for a new run.
-          facts: entries of the manifest.
-          fingerprints: as far as they are known; see `check_fingerprints`.
+          metadata: fields of the manifest.
+          fingerprints: those that there are already; the others follow by `check_fingerprints`.
           evaluated: whether the evaluation at `step` was made before that checkpoint; if not, it comes again too.
 
         Raises:
@@ -91,7 +91,7 @@ class Run:
         self.started = True
         for stale in ("error", "summary", "end"):  # of an earlier launch
             self.manifest.pop(stale, None)
-        self.update(status="running", **facts)
+        self.update(status="running", **metadata)
         kept: list[dict[str, Any]] = []
         for file in ("metrics.jsonl", "timings.jsonl"):
             last = {"train": step, "evaluation": step if evaluated else step - 1}
@@ -99,27 +99,27 @@ class Run:
             files.replace(self.folder / file, "".join(json.dumps(row) + "\n" for row in kept).encode())
         self._before = kept[-1]["seconds"] if kept else 0.0
 
-    def check_fingerprints(self, found: Mapping[str, str]) -> None:
+    def check_fingerprints(self, fingerprints: Mapping[str, str]) -> None:
         """Records fingerprints; those that an earlier launch recorded must be the same.
 
         Raises:
           UserError: images, labels or order are not those of the earlier launch.
         """
-        self.update(fingerprints=self._merge_fingerprints(found))
+        self.update(fingerprints=self._merge_fingerprints(fingerprints))
 
-    def _merge_fingerprints(self, found: Mapping[str, str]) -> dict[str, str]:
-        """Returns the known fingerprints and those found, which must agree."""
-        known = self.manifest.get("fingerprints", {})
-        for name, value in found.items():
-            if known.get(name, value) != value:
+    def _merge_fingerprints(self, fingerprints: Mapping[str, str]) -> dict[str, str]:
+        """Returns the recorded fingerprints and these, which must agree where both have one."""
+        recorded = self.manifest.get("fingerprints", {})
+        for name, value in fingerprints.items():
+            if recorded.get(name, value) != value:
                 raise UserError(
                     f"--workdir={self.folder}: the fingerprint of its {name} has changed, so the data are not those it "
                     "was trained on: bring them back, or choose another --workdir."
                 )
-        return {**known, **found}
+        return {**recorded, **fingerprints}
 
     def update(self, **values: Any) -> None:
-        """Sets entries of the manifest and writes it."""
+        """Sets fields of the manifest and writes it."""
         self.manifest.update(values)
         files.write_json(self.folder / "manifest.json", self.manifest)
 
@@ -128,7 +128,7 @@ class Run:
         self.update(status=status, **values)
 
     def fail(self, error: str) -> None:
-        """Writes that the run failed, where it had begun; what is on disk else is left as it is."""
+        """Writes that the run failed, if this launch has started to write; all other files stay as they are."""
         if self.started:
             self.end("failed", error=error)
 
@@ -139,7 +139,7 @@ class Run:
         files.append_line(self.folder / "timings.jsonl", timing)
 
     def seconds(self) -> float:
-        """Returns the time since launch, after that of the earlier launches up to where this one went on."""
+        """Returns the time since launch, after that of the earlier launches up to where this one resumed."""
         return round(self._before + time.monotonic() - self._launch, 3)
 
     def rows(self) -> list[dict[str, Any]]:
@@ -161,7 +161,7 @@ class Run:
 
 @contextlib.contextmanager
 def open_run(workdir: str, config: ConfigDict) -> Iterator[Run]:
-    """Takes hold of a run directory; an exception inside ends the run as `failed`, Ctrl-C as `interrupted`.
+    """Locks a run directory for the `with` block; an exception in it ends the run as `failed`, Ctrl-C as `interrupted`.
 
     Raises:
       UserError: the directory can't be written, is in use, damaged, or belongs to a run with another config.
@@ -171,7 +171,7 @@ def open_run(workdir: str, config: ConfigDict) -> Iterator[Run]:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             if not (folder / files.LOCK).exists():
-                _manifest(folder, config)  # what is refused here stays without one
+                _manifest(folder, config)  # a directory that is refused here gets no lock file
             stack.enter_context(files.lock(folder))
             run = Run(folder, _manifest(folder, config), json.loads(validation.to_json(config)))
         except OSError as error:
@@ -181,7 +181,7 @@ def open_run(workdir: str, config: ConfigDict) -> Iterator[Run]:
         try:
             yield run
         except KeyboardInterrupt:
-            if run.started:  # a launch that never began leaves everything as it was
+            if run.started:  # else this launch leaves everything as it was
                 run.end("interrupted")
             raise
         except Exception as error:
@@ -190,7 +190,7 @@ def open_run(workdir: str, config: ConfigDict) -> Iterator[Run]:
             if reason := files.no_room(error, folder):
                 raise UserError(
                     f"--workdir={workdir} can't be written any more ({reason}): make room or allow writing, and start "
-                    "the same command again, which goes on from the last checkpoint."
+                    "the same command again, which resumes from the last checkpoint."
                 ) from error
             raise
 
@@ -249,7 +249,7 @@ def read_manifest(path: pathlib.Path) -> dict[str, Any]:
 
 
 def is_finished(manifest: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
-    """Returns whether the earlier launch of `manifest` came to its end, and `config` asks for no other one."""
+    """Returns whether the earlier launch of `manifest` reached its end, and `config` sets the same one."""
     same = all(manifest["config"].get(field) == config.get(field) for field in _DECIDES_LENGTH)
     return manifest["status"] in FINISHED and same
 
@@ -282,8 +282,8 @@ def _is_foreign(entry: pathlib.Path) -> bool:
 
 def versions() -> dict[str, str]:
     """Returns the versions of Python and of the packages that a result depends on."""
-    found = {"python": platform.python_version()}
+    installed = {"python": platform.python_version()}
     for package in _PACKAGES:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            found[package] = metadata.version(package)
-    return found
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            installed[package] = importlib.metadata.version(package)
+    return installed

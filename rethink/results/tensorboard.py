@@ -1,6 +1,6 @@
-"""Owns the TensorBoard event files of a run: its rows, written as scalars without TensorFlow.
+"""Writes the rows of a run as TensorBoard event files: scalars, without TensorFlow.
 
-Refuses to keep results: metrics.jsonl is the record, these files are a view that can be made again from it.
+The record is metrics.jsonl; these files are a view of it and can be written again from it.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ AXES = ("step", "epoch")  # where a point lies, not what was measured there
 
 @contextlib.contextmanager
 def _without_torch() -> Iterator[None]:
-    """Hides PyTorch from the imports of the block: tensorboardX takes it in where it is installed, for nothing here."""
+    """Hides PyTorch from the imports of the block: tensorboardX imports it where it is installed, for nothing here."""
     if "torch" in sys.modules:
         yield
         return

@@ -116,7 +116,7 @@ def check_name(field: str, name: str) -> None:
 
 
 def flatten(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yields (dotted field, value) of every leaf, in order of definition; an empty section is a leaf."""
+    """Yields (dotted field, value) of every leaf, sorted by name; an empty section is a leaf."""
     for name in config:
         field, value = f"{prefix}{name}", config[name]
         if isinstance(value, ConfigDict) and len(value):

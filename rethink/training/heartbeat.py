@@ -99,9 +99,8 @@ def is_synchronized(error: BaseException) -> bool:
 def hard_exit(exit_code: int) -> None:
     """Ends this process at once: JAX would wait for the others, which wait for this one in a collective."""
     if distributed.is_first():
-        time.sleep(
-            3 * BEAT_SECONDS
-        )  # the others read the reason through this process, and JAX kills them when it is gone
+        # The others read the reason through this process, and JAX kills them when it is gone.
+        time.sleep(3 * BEAT_SECONDS)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(exit_code)
