@@ -18,7 +18,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
 
 class Curve(NamedTuple):
-    """A network along its projection, float64: grid [m], values [m] or [m, k]; its points likewise [p], [p] or [p, k]."""
+    """A network along its projection, float64: grid [m], values [m] or [m, k]; its points likewise, of size p."""
 
     grid: np.ndarray
     values: np.ndarray

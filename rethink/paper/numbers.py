@@ -1,8 +1,6 @@
-"""Owns the paper's numbers as data, each with its certainty.
+"""The paper's numbers as data, each with a letter for how certain it is; none of ours.
 
-Refuses to hold a number without a certainty letter, and any number of ours.
-
-What the letters say stands in `CERTAINTIES`. Cells carry the names of the run directories that a sweep lays out.
+The letters are explained in `CERTAINTIES`. Cells have the names of the run directories that a sweep makes.
 """
 
 from collections.abc import Mapping
@@ -22,7 +20,7 @@ class Number(NamedTuple):
     """A figure of the paper.
 
     Attributes:
-      value: in percent, or in the unit that its place says; None where the paper gives words instead.
+      value: in percent, or in the unit that the comment beside it gives; None where the paper gives words instead.
       certainty: one of `CERTAINTIES`.
       note: the paper's words.
     """
@@ -157,5 +155,5 @@ EARLY_STOPPING_GAIN = Number(None, "A", "nothing")
 
 def values_of(table: str, measure: str) -> dict[str, float]:
     """Returns cell -> the paper's value of a measure, percent, where it gives one."""
-    numbers = {cell: found[measure] for cell, found in TABLES[table].cells.items() if measure in found}
+    numbers = {cell: row[measure] for cell, row in TABLES[table].cells.items() if measure in row}
     return {cell: number.value for cell, number in numbers.items() if number.value is not None}

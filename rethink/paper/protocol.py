@@ -1,6 +1,6 @@
-"""Owns what a run must be to be the paper's experiment: the protocol's fields, cell by cell, and the full data sets.
+"""What a run must be to be the paper's experiment: the protocol's fields, cell by cell, and the full data sets.
 
-Refuses to ask for what the paper leaves open: batch, initialization, coefficients, ImageNet's optimizer, where
+Nothing is required where the paper leaves it open: batch, initialization, coefficients, ImageNet's optimizer, where
 table 3's filters come from and what is made of their features, and the rate of Inception without batch norm, which the
 paper's does not train.
 """
@@ -19,7 +19,7 @@ Test = Callable[[Any], bool]  # value of a field -> whether the experiment is th
 _NETWORKS = {"imagenet2012": ("inception_v3", 299, "symmetric"), "cifar10": ("", 28, "per_image")}
 _RATES = {"inception": 0.1, "alexnet": 0.01, "mlp_3x512": 0.01, "mlp_1x512": 0.01}
 _LONGER = ("table4/inception-crop", "table4/inception-augmentation")  # there the rate falls by 0.999
-_CLAIMED = ("corruption.", "weight_decay.", "dropout.", "augmentation.", "batch_norm.")  # what orderings speak of
+_CLAIMED = ("corruption.", "weight_decay.", "dropout.", "augmentation.", "batch_norm.")  # what orderings are about
 _COLOUR = ("brightness", "contrast", "saturation", "hue")
 
 
@@ -38,7 +38,7 @@ def _switch(on: bool) -> Test:
     return _ON if on else _OFF
 
 
-def expected(table: str, cell: str) -> dict[str, Test]:
+def expected_fields(table: str, cell: str) -> dict[str, Test]:
     """Returns field -> what a run's config must hold there to be that of a cell; {} for a cell that is not the paper's.
 
     Args:
@@ -46,10 +46,10 @@ def expected(table: str, cell: str) -> dict[str, Test]:
     """
     if cell not in TABLES[table].cells:
         return {}
-    return _of_a_kernel(cell) if table == "table3" else _of_a_network(table, cell)
+    return _kernel_fields(cell) if table == "table3" else _network_fields(table, cell)
 
 
-def _of_a_kernel(cell: str) -> dict[str, Test]:
+def _kernel_fields(cell: str) -> dict[str, Test]:
     """Returns what a cell of table 3 stands for."""
     data, features, *l2 = cell.split("-")
     ridges: Test = all if l2 else lambda value: not any(value)
@@ -66,7 +66,7 @@ def _of_a_kernel(cell: str) -> dict[str, Test]:
     return {**fields, "kernel.name": _is("gaussian")}
 
 
-def _of_a_network(table: str, cell: str) -> dict[str, Test]:
+def _network_fields(table: str, cell: str) -> dict[str, Test]:
     """Returns what a cell of table 1, 2 or 4 stands for."""
     first, *conditions = cell.split("-")
     data = "imagenet2012" if table == "table2" else "cifar10"
@@ -95,7 +95,7 @@ def _of_a_network(table: str, cell: str) -> dict[str, Test]:
         **{f"augmentation.{name}": _switch(augmented and table == "table2") for name in _COLOUR},
         "data.train_split": _is("train"),
         "data.test_split": _is("validation" if table == "table2" else "test"),
-        **({} if table == "table2" else _of_cifar10(f"{table}/{cell}", first)),
+        **({} if table == "table2" else _cifar10_fields(f"{table}/{cell}", first)),
     }
 
 
@@ -107,7 +107,7 @@ _NORMED: dict[str, Test] = {
 }
 
 
-def _of_cifar10(cell: str, network: str) -> dict[str, Test]:
+def _cifar10_fields(cell: str, network: str) -> dict[str, Test]:
     """Returns the paper's optimizer and images for CIFAR10 (appendix A; table 4's slower decay)."""
     fields = {
         "data.image_size": _is(0),
@@ -124,7 +124,7 @@ def _of_cifar10(cell: str, network: str) -> dict[str, Test]:
 
 def mismatches(table: str, cell: str, config: Mapping[str, Any]) -> list[str]:
     """Returns `field: value` for each field of a flat config that makes a run another than its cell stands for."""
-    wanted = expected(table, cell)
+    wanted = expected_fields(table, cell)
     return [
         f"{field}: {config.get(field, 'not recorded')}" for field in wanted if _mismatches(field, wanted[field], config)
     ]
@@ -133,12 +133,12 @@ def mismatches(table: str, cell: str, config: Mapping[str, Any]) -> list[str]:
 def figure_mismatches(config: Mapping[str, Any]) -> list[str]:
     """Returns `field: value` of what makes a run another than those of figures 1a to 1c, but for its corruption.
 
-    Nothing is asked of a network that is not the paper's, nor of one on other data than CIFAR10, which `caveats` names.
+    Nothing is required of a network that is not the paper's, nor of one on other data than CIFAR10, which `caveats` names.
     """
     model = config.get("model.name")
     cell = f"{model}{'_no_bn' if model == 'inception' and config.get('batch_norm.kind') == 'none' else ''}-none"
-    found = mismatches("table1", cell, config) if _data(config) == "cifar10" else []
-    return [stray for stray in found if not stray.startswith("corruption.")]
+    strays = mismatches("table1", cell, config) if _data_name(config) == "cifar10" else []
+    return [stray for stray in strays if not stray.startswith("corruption.")]
 
 
 def _mismatches(field: str, test: Test, config: Mapping[str, Any]) -> bool:
@@ -147,9 +147,9 @@ def _mismatches(field: str, test: Test, config: Mapping[str, Any]) -> bool:
 
 def changes_claims(table: str, cell: str, config: Mapping[str, Any]) -> bool:
     """Returns whether no ordering can be put to a run: corruption, regularizers or batch norm are not its cell's."""
-    wanted = expected(table, cell)
+    wanted = expected_fields(table, cell)
     named = any(_mismatches(field, wanted[field], config) for field in wanted if field.startswith(_CLAIMED))
-    resampled = _some_redrawn(config, "corruption.label_probability") and bool(wanted)
+    resampled = _some_resampled(config, "corruption.label_probability") and bool(wanted)
     return named or resampled or any(_set(config, f"corruption.{name}") for name in ("pixels", "test_labels"))
 
 
@@ -172,32 +172,32 @@ def _set(config: Mapping[str, Any], field: str) -> bool:
     return config.get(field, "none") not in ("none", 0, False)
 
 
-def _holds(wanted: Any) -> Callable[[Mapping[str, Any], str], bool]:
+def _equals(wanted: Any) -> Callable[[Mapping[str, Any], str], bool]:
     return lambda config, field: config.get(field) == wanted
 
 
-def _some_redrawn(config: Mapping[str, Any], field: str) -> bool:
+def _some_resampled(config: Mapping[str, Any], field: str) -> bool:
     return _set(config, "corruption.labels") and config.get(field, 1.0) != 1
 
 
 def _short(config: Mapping[str, Any], field: str) -> bool:
-    of_cifar10 = config.get("kind", "train") == "train" and _data(config) == "cifar10"
+    of_cifar10 = config.get("kind", "train") == "train" and _data_name(config) == "cifar10"
     return of_cifar10 and config.get(field, EPOCHS) < EPOCHS
 
 
-def _data(config: Mapping[str, Any]) -> str:
+def _data_name(config: Mapping[str, Any]) -> str:
     """Returns the name of the data set, without the version that may follow it."""
     return str(config.get("data.name")).partition(":")[0]
 
 
 _CAVEATS: tuple[tuple[str, Callable[[Mapping[str, Any], str], bool], str], ...] = (
     ("data.classes", _set, "labels modulo {} classes"),
-    ("corruption.label_probability", _some_redrawn, "labels resampled with p = {:g}"),
-    ("corruption.labels", _holds("symmetric"), "labels resampled to other classes only"),
+    ("corruption.label_probability", _some_resampled, "labels resampled with p = {:g}"),
+    ("corruption.labels", _equals("symmetric"), "labels resampled to other classes only"),
     ("corruption.pixels", _set, "pixels: {}"),
     ("corruption.test_labels", _set, "test labels corrupted too"),
-    ("early_stopping.monitor", _holds("oracle"), "stopped by the oracle (test set)"),
-    ("early_stopping.monitor", _holds("validation"), "stopped by examples held out of train"),
+    ("early_stopping.monitor", _equals("oracle"), "stopped by the oracle (test set)"),
+    ("early_stopping.monitor", _equals("validation"), "stopped by examples held out of train"),
     ("stop.train_accuracy", _set, "ends at a train accuracy of {:.2%}"),
     ("train.total_epochs", _short, "short: {:g} epochs"),
 )
@@ -205,19 +205,19 @@ _CAVEATS: tuple[tuple[str, Callable[[Mapping[str, Any], str], bool], str], ...] 
 
 def _sizes(config: Mapping[str, Any], data: Mapping[str, Any]) -> list[str]:
     """Returns how the train and the test set are not the whole of one of the paper's; [] where they are."""
-    name, train, test = _data(config), data.get("train_examples"), data.get("test_examples")
+    name, train, test = _data_name(config), data.get("train_examples"), data.get("test_examples")
     if train is None:
         return ["size of the train set not recorded"]
     if name not in EXAMPLES:
         return [f"data not of the paper: {name}"]
     full_train, full_test = EXAMPLES[name]
-    found = []
+    differences = []
     if train < full_train:
-        found.append(f"subset: {train:,} of {full_train:,} examples")
+        differences.append(f"subset: {train:,} of {full_train:,} examples")
     elif train > full_train:
-        found.append(f"{train:,} examples, more than the paper's {full_train:,}")
+        differences.append(f"{train:,} examples, more than the paper's {full_train:,}")
     if test is None:
-        found.append("size of the test set not recorded")
+        differences.append("size of the test set not recorded")
     elif test != full_test:
-        found.append(f"tested on {test:,} of {full_test:,} examples")
-    return found
+        differences.append(f"tested on {test:,} of {full_test:,} examples")
+    return differences

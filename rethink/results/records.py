@@ -92,6 +92,7 @@ class Run:
         for stale in ("error", "summary", "end"):  # of an earlier launch
             self.manifest.pop(stale, None)
         self.update(status="running", **metadata)
+        # Rows after the step come again; an evaluation at the step itself, only where the checkpoint came before it.
         kept: list[dict[str, Any]] = []
         for file in ("metrics.jsonl", "timings.jsonl"):
             last = {"train": step, "evaluation": step if evaluated else step - 1}
@@ -258,7 +259,7 @@ def _manifest(folder: pathlib.Path, config: ConfigDict) -> dict[str, Any]:
     """Returns the manifest of an earlier launch, checked against `config`, or a new one."""
     path = folder / "manifest.json"
     if not path.exists():
-        if any(_is_foreign(entry) for entry in folder.iterdir()):
+        if any(map(_is_foreign, folder.iterdir())):
             raise UserError(
                 f"--workdir={folder} holds files but no run (no manifest.json): choose an empty or a new directory."
             )
@@ -273,11 +274,11 @@ def _manifest(folder: pathlib.Path, config: ConfigDict) -> dict[str, Any]:
     return manifest
 
 
-def _is_foreign(entry: pathlib.Path) -> bool:
+def _is_foreign(path: pathlib.Path) -> bool:
     """Returns whether it is no lock, draft or empty folder: these are left by a launch that is killed at its start."""
-    if entry.name == files.LOCK or entry.name.startswith("."):
+    if path.name == files.LOCK or path.name.startswith("."):
         return False
-    return not entry.is_dir() or any(entry.iterdir())
+    return not path.is_dir() or any(path.iterdir())
 
 
 def versions() -> dict[str, str]:

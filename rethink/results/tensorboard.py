@@ -47,7 +47,7 @@ class EventWriter:
         # TensorBoard reads the files in the order of their names, so the suffix has to grow with time.
         self._file = EventsWriter(str(Path(folder) / "events"), filename_suffix=f".{time.time_ns():020d}")
         self._closed = False
-        # It takes the first start in a folder for no restart, so that every attempt has to write one.
+        # It takes the first start in a folder for no restart, so that each attempt has to write one.
         hidden_from = first_step + 1 if first_step else 0
         start = SessionLog(status=SessionLog.START)
         self._file.write_event(Event(wall_time=time.time(), step=hidden_from, session_log=start))
