@@ -133,7 +133,7 @@ def mismatches(table: str, cell: str, config: Mapping[str, Any]) -> list[str]:
 def figure_mismatches(config: Mapping[str, Any]) -> list[str]:
     """Returns `field: value` of what makes a run another than those of figures 1a to 1c, but for its corruption.
 
-    Nothing is required of a network that is not the paper's, nor of one on other data than CIFAR10, which `caveats` names.
+    Nothing is required of a network that is not the paper's, nor on other data than CIFAR10, which `caveats` names.
     """
     model = config.get("model.name")
     cell = f"{model}{'_no_bn' if model == 'inception' and config.get('batch_norm.kind') == 'none' else ''}-none"
