@@ -151,7 +151,7 @@
   filter.addEventListener("input", () => {
     const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
     runs.forEach((run, number) => { run.hidden = !words.every((word) => names[number].includes(word)); });
-    document.querySelectorAll(".group").forEach((group) => { group.hidden = !group.querySelector("details.run:not([hidden])"); });
+    document.querySelectorAll(".run-group").forEach((group) => { group.hidden = !group.querySelector("details.run:not([hidden])"); });
     document.getElementById("filter-count").textContent = `${runs.filter((run) => !run.hidden).length} runs`;
   });
 })();
