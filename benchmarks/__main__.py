@@ -1,4 +1,4 @@
-"""Owns the benchmark of speed: its flags, the order of its parts, the table and the file.
+"""The benchmark of speed: its flags, the order of its parts, the table and the file.
 
     python -m benchmarks --only=epochs,around,limits --models=mlp_1x512,mlp_3x512 \
         --data_dir=DIR --output=docs/results/speed_mlps.json
@@ -6,9 +6,9 @@
         --data_dir=DIR --output=docs/results/speed_convolutional.json
     python -m benchmarks --only=fit,start,memory --data_dir=DIR --output=docs/results/speed_starts.json
 
-Refuses to measure: the parts do, in processes of their own, ours and PyTorch's repeats in turns. PyTorch is measured
-where it is installed (`pip install -e '.[bench]'`). It wants an idle machine; `taskset -c 0,1` in front takes two cores
-for all that is measured. A whole epoch of the Inceptions takes many minutes on CPU, hence fewer examples.
+Nothing is measured here: the parts do that, in processes of their own, ours and PyTorch's repeats in turns. PyTorch is
+measured where it is installed (`pip install -e '.[bench]'`). It wants an idle machine; `taskset -c 0,1` in front takes
+two cores for all that is measured. A whole epoch of the Inceptions takes many minutes on CPU, hence fewer examples.
 """
 
 import argparse
@@ -43,12 +43,12 @@ class Parser(argparse.ArgumentParser):
     """A parser whose errors are one line."""
 
     def error(self, message: str) -> NoReturn:
-        """Ends with exit status 2."""
+        """Ends with exit code 2."""
         fail(message)
 
 
 def fail(message: str) -> NoReturn:
-    """Ends with one line and exit status 2."""
+    """Ends with one line and exit code 2."""
     print(f"Error: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(2)
 

@@ -1,6 +1,6 @@
-"""Owns the measured networks on paper: their layers as matrix products, parameters and floating-point operations.
+"""The measured networks as a table: their layers as matrix products, parameters and floating-point operations.
 
-Refuses both libraries, so that what is asked of each comes from one table.
+Neither library is imported here, so that what each computes comes from one table.
 
 A layer maps `rows` rows an image (1, or the positions of a convolution's output) of `inputs` numbers (a convolution's
 window, all channels) to `outputs` numbers. On a batch of m = images x rows, a step makes up to three products:

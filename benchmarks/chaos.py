@@ -1,11 +1,11 @@
-"""Owns one question: does a run that is killed at any moment, again and again, end with the bits of an undisturbed one?
+"""Does a run that is killed at any moment, again and again, end with the bits of an undisturbed one?
 
     python -m benchmarks.chaos --data_dir=DIR --kills=30 > docs/results/chaos.json
 
-Each case is run once undisturbed. Then it is killed with SIGKILL, at a random time or as soon as a
-save, an evaluation or the last row is seen, and launched again until it ends. Both must leave the same bits, every
-launch must go on from the newest whole checkpoint, and what a killed launch started must be gone soon after it. Without
---data_dir the cases train on the embedded digits, else on CIFAR10. Exit code 1 where any of it fails.
+Each case is run once undisturbed. Then it is killed with SIGKILL, at a random time or as soon as a save, an evaluation
+or the last row is seen, and launched again until it ends. Both must leave the same bits, every launch must resume from
+the newest whole checkpoint, and what a killed launch started must be gone soon after it. Without --data_dir the cases
+train on the embedded digits, else on CIFAR10. Exit code 1 where any of it fails.
 """
 
 import argparse
@@ -199,11 +199,11 @@ def digests(folder: pathlib.Path) -> dict[str, str]:
         state.update(leaf.tobytes())
     manifest = json.loads((folder / "manifest.json").read_text())
     del manifest["summary"]["seconds"]
-    told = {name: manifest[name] for name in ("status", "fingerprints", "plan", "summary")}
+    compared = {name: manifest[name] for name in ("status", "fingerprints", "plan", "summary")}
     files = [path.relative_to(folder).as_posix() for path in folder.rglob("*")]
     names = [name for name in files if not name.startswith(("checkpoints/", "tensorboard/"))]
     names += [path.name for path in (folder / "checkpoints").iterdir()]
-    texts = {"history": found["history"]["history"], "manifest.json": told, "names of files": sorted(names)}
+    texts = {"history": found["history"]["history"], "manifest.json": compared, "names of files": sorted(names)}
     whole = ["metrics.jsonl", "figures/learning_curve.png", *(path.name for path in folder.glob("corruption*.npz"))]
     return {
         "state": state.hexdigest(),

@@ -1,4 +1,4 @@
-"""Owns one question: what does a checkpoint at every epoch cost?
+"""What does a checkpoint at every epoch cost?
 
     python -m benchmarks.checkpoints --data_dir=DIR > docs/results/checkpoints.json
 

@@ -1,4 +1,4 @@
-"""Owns one question: do different numbers of devices learn the same parameters?
+"""Do different numbers of devices learn the same parameters?
 
     python -m benchmarks.devices --data_dir=DIR --model=inception > docs/results/devices.json
 

@@ -35,7 +35,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Are runs faster trained together than one after the other?")
     parser.add_argument("--data_dir", default="", help="directory of prepared TFDS sets; the embedded digits without")
     parser.add_argument("--model", default="", help="mlp_1x512, on digits mlp_tiny")
-    parser.add_argument("--members", type=int, default=11)
+    parser.add_argument("--runs", type=int, default=11)
     parser.add_argument("--train_examples", type=int, default=0, help="a subset; 0 for all")
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--turns", type=int, default=3)
@@ -50,7 +50,7 @@ def main() -> None:
                 measured = measure(name, runs)
             if turn:
                 seconds.append(measured)
-    what = {"data": config.data.name, "model": config.model.name, "members": len(sweep), "cores": os.cpu_count()}
+    what = {"data": config.data.name, "model": config.model.name, "runs": len(sweep), "cores": os.cpu_count()}
     how = {name: getattr(arguments, name) for name in ("train_examples", "epochs")}
     print(json.dumps({**what, **how, "n": arguments.turns, **summarize(found)}, indent=2))
 
@@ -62,7 +62,7 @@ def table(arguments: argparse.Namespace) -> ConfigDict:
         config.data.dir = arguments.data_dir
     else:
         config = digits_random.get_config(arguments.model or "mlp_tiny")
-    rates = (str(number / max(arguments.members - 1, 1)) for number in range(arguments.members))
+    rates = (str(number / max(arguments.runs - 1, 1)) for number in range(arguments.runs))
     config.axes = f"corruption.label_probability={','.join(rates)}"
     config.data.train_examples = arguments.train_examples
     config.train.total_epochs = config.evaluate.every_epochs = float(arguments.epochs)

@@ -1,4 +1,4 @@
-"""Owns one question: how fast is ImageNet read and augmented at 299 pixels, and how long is an epoch of all of it?
+"""How fast is ImageNet read and augmented at 299 pixels, and how long is an epoch of all of it?
 
     python -m benchmarks.imagenet --data_dir=DIR > docs/results/imagenet_loader.json
 

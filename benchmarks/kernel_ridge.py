@@ -1,4 +1,4 @@
-"""Owns one question: how do time and memory of exact kernel interpolation compare with scikit-learn's KernelRidge?
+"""How do time and memory of exact kernel interpolation compare with scikit-learn's KernelRidge?
 
     python -m benchmarks.kernel_ridge --data_dir=DIR > docs/results/kernel_ridge.json
 

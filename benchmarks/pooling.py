@@ -1,4 +1,4 @@
-"""Owns one question: what does the gradient of the max pool cost, ours and XLA's?
+"""What does the gradient of the max pool cost, ours and XLA's?
 
     taskset -c 0 python -m benchmarks.pooling > docs/results/pooling.json
 

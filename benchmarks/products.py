@@ -1,6 +1,6 @@
-"""Owns how the matrix products of a step are timed alone, in either library.
+"""Times the matrix products of a step alone, in either library.
 
-Refuses both libraries, and to say which products a network makes: architectures.py does.
+Neither library is imported here. Which products a network makes stands in architectures.py.
 """
 
 import time

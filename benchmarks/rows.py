@@ -1,6 +1,6 @@
-"""Owns what becomes of repeats: a row with median, least and most, ratios of repeats that took turns, the table.
+"""Summarizes repeats: a row with median, least and most, ratios of repeats that took turns, the table.
 
-Refuses to measure.
+Nothing is measured here.
 """
 
 import contextlib

@@ -1,6 +1,6 @@
-"""Owns the processes that measure: each holds one library, is set up once, and measures once whenever it is asked to.
+"""The processes that measure: each holds one library, is set up once, and measures once for each request.
 
-Refuses to know what is measured: a module's `make(**options)` returns the object whose methods are asked for.
+What is measured is not known here: a module's `make(**options)` returns the object whose methods are called.
 
 PyTorch and JAX in one process would fight for its threads, and processes that wait let repeats take turns.
 """
@@ -41,7 +41,7 @@ class Worker:
         """Returns what a method of the worker's object returns.
 
         Raises:
-          Mistake: the laboratory says that the user made one.
+          Mistake: this package reports one of the user.
         """
         assert self._process.stdin and self._process.stdout
         with contextlib.suppress(BrokenPipeError):

@@ -1,7 +1,4 @@
-"""Owns the copy of the data that the peers train on: made once for all parts.
-
-Refuses to change it.
-"""
+"""The copy of the data that PyTorch trains on: made once for all parts of the benchmark."""
 
 import pathlib
 

@@ -1,6 +1,6 @@
-"""Owns three questions: how fast is an epoch, what does evaluation cost, and what does all that is around a step?
+"""How fast is an epoch, what does evaluation cost, and what does all that is around a step?
 
-Refuses the limit that hardware sets, which limits.py measures.
+The limit that hardware sets is measured by limits.py.
 
 An epoch is a whole one of random labels, as a run makes it: feed, corruption, steps, metrics, records and screen, but
 for checkpoints. The corruption is the resident feed's, done once, or the streamed feed's, in each step.

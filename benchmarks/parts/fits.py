@@ -1,7 +1,7 @@
-"""Owns the time in which mlp_3x512 fits random labels: ours, resident on one device, and tuned PyTorch's.
+"""Times how long mlp_3x512 takes to fit random labels: ours, resident on one device, and tuned PyTorch's.
 
-Refuses another stop rule than the paper's question: the train accuracy over all examples, evaluated at the start and
-after each epoch together with that of the test set, reaches the one that was named.
+A fit ends when the train accuracy over all examples, evaluated at the start and after each epoch together with that of
+the test set, reaches `fit_accuracy`.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ MODEL = "mlp_3x512"
 
 
 def fits(settings: Settings) -> list[rows.Row]:
-    """Returns the seconds and the epochs of a fit, and the ratio of seconds; programs are compiled before."""
+    """Returns the seconds and the epochs of a fit, and the ratio of seconds; functions are compiled before."""
     shared = {"model": MODEL, "accuracy": settings.fit_accuracy}
     ours = {"data_dir": settings.data_dir, "examples": settings.examples}
     with contextlib.ExitStack() as stack:

@@ -1,6 +1,6 @@
-"""Owns the limit: the time of a step's own matrix products, run alone by the faster of the two libraries.
+"""Measures the limit: the time of a step's own matrix products, run alone by the faster of the two libraries.
 
-Refuses to count what is no matrix product. The products, and the formula of their operations, stand in
+What is no matrix product does not count. The products, and the formula of their operations, stand in
 architectures.py: forward, gradients of weights, gradients of activations, none with respect to the images;
 convolutions as the matrix products of their windows laid out in rows (im2col), without the laying out, a slice of the
 batch at a time so that it is not memory that limits. For convolutional networks this is a measure, not a bound.

@@ -1,7 +1,4 @@
-"""Owns what the parts of the benchmark are told: models, sizes, repeats, and whether PyTorch is there.
-
-Refuses to measure.
-"""
+"""The settings of the benchmark's parts: models, sizes, repeats, and whether PyTorch is installed."""
 
 import dataclasses
 import importlib.util

@@ -1,6 +1,6 @@
-"""Owns how long a start takes and how much memory a run: of main.py, as users start it.
+"""Measures how long a start takes and how much memory a run, of main.py as users start it.
 
-Refuses to run more than it has to: a start is that of the digits with random labels, a run one epoch of CIFAR10.
+A start is that of the digits with random labels, a run one epoch of CIFAR10.
 """
 
 import json
@@ -20,8 +20,8 @@ IMPORT = "import time; t = time.perf_counter(); import rethink.experiment.run; p
 
 
 def starts(settings: Settings) -> list[rows.Row]:
-    """Returns the seconds from the launch to the first step's row, the cache of compiled programs cold and warm, and
-    the seconds of the import of the laboratory."""
+    """Returns the seconds from launch to the first step's row, with a cold and a warm cache of compiled functions, and
+    those of importing this package."""
     cold, warm, imports = [], [], []
     for _ in range(settings.repeats):
         with tempfile.TemporaryDirectory(dir=settings.folder) as folder:
@@ -38,7 +38,7 @@ def starts(settings: Settings) -> list[rows.Row]:
 
 
 def _first_step(folder: pathlib.Path) -> float:
-    """Returns the seconds to the row of the first step of a launch, which then goes on to its end."""
+    """Returns the seconds to the row of the first step of a launch, which then runs to its end."""
     run = folder / "run"
     shutil.rmtree(run, ignore_errors=True)
     words = ["log.every_steps=1", "train.total_epochs=1.0", f"hardware.compilation_cache={folder / 'compiled'}"]

@@ -1,6 +1,6 @@
-"""Owns training in PyTorch as it is mostly written: a `Dataset` of torchvision's kind, its transforms, a `DataLoader`.
+"""Training in PyTorch as it is mostly written: a `Dataset` of torchvision's kind, its transforms, a `DataLoader`.
 
-Refuses to be clever: eager execution, the loss and the accuracy read at each step. The loader has 0 or 2 workers,
+Execution is eager, the loss and the accuracy are read at each step. The loader has 0 or 2 workers,
 whichever is faster.
 """
 

@@ -1,6 +1,6 @@
-"""Owns the measured networks in PyTorch: the laboratory's architectures, parameter for parameter.
+"""The measured networks in PyTorch: this package's architectures, parameter for parameter.
 
-Refuses to train.
+Nothing is trained here.
 """
 
 import torch
@@ -30,7 +30,7 @@ def build(model: str, *, tuned: bool) -> nn.Module:
 
 
 def initialize(network: nn.Module) -> None:
-    """Draws all parameters as the laboratory does by default; the statistics of batch norm are left as they are."""
+    """Draws all parameters as this package does by default; the statistics of batch norm are left as they are."""
     for module in network.modules():
         if isinstance(module, nn.Linear | nn.Conv2d):
             std = module.weight[0].numel() ** -0.5 / TRUNCATED_STD

@@ -1,6 +1,6 @@
-"""Owns a step's matrix products in PyTorch, run alone.
+"""A step's matrix products in PyTorch, run alone.
 
-Refuses to time them, and to say which products a network makes: products.py and architectures.py do.
+They are timed by benchmarks/products.py; which products a network makes stands in benchmarks/architectures.py.
 """
 
 import contextlib

@@ -1,9 +1,9 @@
-"""Owns what both ways of training in PyTorch share: the update, a fit, and the choice of the faster candidate.
+"""What both ways of training in PyTorch share: the update, a fit, and the choice of the faster candidate.
 
-Refuses to start processes and to compare: it is asked in a worker, and answers seconds.
+It runs in a worker process and returns seconds; comparisons are made in benchmarks/parts.
 
-Networks, batches, order, crop, whitening and update are the laboratory's. Where an even image is padded on one side,
-it is the other side than in the laboratory's networks, at the same cost.
+Networks, batches, order, crop, whitening and update are those of this package. Where an even image is padded on one
+side, it is the other side than in this package's networks, at the same cost.
 """
 
 import contextlib
@@ -37,7 +37,7 @@ def make(
 
 
 class Training:
-    """Training that is asked for its parts, one after the other; each way of writing it says the rest.
+    """Training whose parts are called one after the other; each way of writing it adds the rest.
 
     Attributes:
       candidates: of which the fastest that runs is taken, by `trial_steps` of each, after as many to warm up.

@@ -1,7 +1,7 @@
-"""Owns training in PyTorch tuned for speed: all images in memory as uint8, whole batches cropped and whitened.
+"""Training in PyTorch tuned for speed: all images in memory as uint8, whole batches cropped and whitened.
 
-Refuses what changes the arithmetic. Convolutions have their channels last, the update is PyTorch's fused one, sums are
-read once an epoch, and the step runs eagerly or by torch.compile, whichever is faster.
+Nothing that changes the arithmetic is used. Convolutions have their channels last, the update is PyTorch's fused one,
+sums are read once an epoch, and the step runs eagerly or by torch.compile, whichever is faster.
 """
 
 import functools
