@@ -29,8 +29,9 @@ TIER = {
     "schema": 0,
     "randomness": 0,
     "configs": -1,
+    "__init__": -1,  # of the package itself: it imports nothing, so that every import of a part of it is light
 }
-ENTRY_POINTS = ("main.py", "rethink/__init__.py", "rethink/sweeps/worker.py")  # and every __main__.py: import anything
+ENTRY_POINTS = ("main.py", "rethink/sweeps/worker.py")  # and every __main__.py: import anything
 # Module -> the only files that import it.
 ONLY_IMPORTERS = {
     "tensorflow_datasets": {"rethink/data/tfds.py", "rethink/data/download.py"},
@@ -86,7 +87,7 @@ def below(name, prefix):
 
 
 def folder_of(dotted):
-    """Returns the folder (or the single file) of the package, or `configs`, that a dotted name belongs to; else None."""
+    """Returns the folder (or single file) of the package, or `configs`, that a dotted name belongs to; else None."""
     parts = dotted.split(".")
     if parts[0] == "rethink":
         return parts[1] if len(parts) > 1 else "__init__"

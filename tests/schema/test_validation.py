@@ -74,11 +74,6 @@ def test_the_defaults_are_valid():
     validation.validate(base.get_config())
 
 
-def test_the_tables_name_fields_that_there_are():
-    assert set(RANGES) <= set(FIELDS)
-    assert FREE <= set(FIELDS)
-
-
 @pytest.mark.parametrize("field", RANGES)
 def test_a_value_out_of_range_is_refused_by_the_name_of_its_field(field):
     interval = RANGES[field]
