@@ -10,7 +10,7 @@ import sys
 from rethink.figures import registry
 from rethink.report import figure_claims
 from rethink.results import runs, tables
-from rethink.schema.errors import UserError
+from rethink.schema.errors import UserError, pick
 
 
 def main() -> None:
@@ -25,6 +25,7 @@ def main() -> None:
     arguments = parser.parse_args()
     title = arguments.title or arguments.folder.name
     try:
+        pick(registry.FIGURES, arguments.figure, "FIGURE")  # a wrong name is reported before the folder is read
         loaded = runs.load_runs(arguments.folder)
         figure = registry.draw_figure(arguments.figure, loaded, arguments.folder, title=title, field=arguments.field)
         claims = figure_claims.describe_claims(runs.sweep_name(loaded), loaded)

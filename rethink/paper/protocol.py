@@ -54,7 +54,7 @@ def _kernel_fields(cell: str) -> dict[str, Test]:
     data, features, *l2 = cell.split("-")
     ridges: Test = all if l2 else lambda value: not any(value)
     fields = {
-        "data.name": lambda value: str(value).partition(":")[0] == data,
+        "data.name": lambda value: _data_name(value) == data,
         "corruption.labels": _is("none"),
         "preprocess.crop": _is(0),
         "preprocess.whiten": _is("none"),
@@ -78,7 +78,7 @@ def _network_fields(table: str, cell: str) -> dict[str, Test]:
     normed = model.startswith("inception") and not first.endswith("_no_bn")
     random_crop = "inception" if data == "imagenet2012" else "random"
     return {
-        "data.name": lambda value: str(value).partition(":")[0] == data,
+        "data.name": lambda value: _data_name(value) == data,
         "preprocess.crop": _is(crop),
         "preprocess.whiten": _is(whitening),
         "model.name": _is(model),
@@ -137,7 +137,7 @@ def figure_mismatches(config: Mapping[str, Any]) -> list[str]:
     """
     model = config.get("model.name")
     cell = f"{model}{'_no_bn' if model == 'inception' and config.get('batch_norm.kind') == 'none' else ''}-none"
-    strays = mismatches("table1", cell, config) if _data_name(config) == "cifar10" else []
+    strays = mismatches("table1", cell, config) if _data_name(config.get("data.name")) == "cifar10" else []
     return [stray for stray in strays if not stray.startswith("corruption.")]
 
 
@@ -181,13 +181,13 @@ def _some_resampled(config: Mapping[str, Any], field: str) -> bool:
 
 
 def _short(config: Mapping[str, Any], field: str) -> bool:
-    of_cifar10 = config.get("kind", "train") == "train" and _data_name(config) == "cifar10"
+    of_cifar10 = config.get("kind", "train") == "train" and _data_name(config.get("data.name")) == "cifar10"
     return of_cifar10 and config.get(field, EPOCHS) < EPOCHS
 
 
-def _data_name(config: Mapping[str, Any]) -> str:
-    """Returns the name of the data set, without the version that may follow it."""
-    return str(config.get("data.name")).partition(":")[0]
+def _data_name(name: Any) -> str:
+    """Returns the name of a data set without its source and its version: 'tfds:cifar10:3.0.2' -> 'cifar10'."""
+    return str(name).removeprefix("tfds:").partition(":")[0]
 
 
 _CAVEATS: tuple[tuple[str, Callable[[Mapping[str, Any], str], bool], str], ...] = (
@@ -205,7 +205,7 @@ _CAVEATS: tuple[tuple[str, Callable[[Mapping[str, Any], str], bool], str], ...] 
 
 def _sizes(config: Mapping[str, Any], data: Mapping[str, Any]) -> list[str]:
     """Returns how the train and the test set are not the whole of one of the paper's; [] where they are."""
-    name, train, test = _data_name(config), data.get("train_examples"), data.get("test_examples")
+    name, train, test = _data_name(config.get("data.name")), data.get("train_examples"), data.get("test_examples")
     if train is None:
         return ["size of the train set not recorded"]
     if name not in EXAMPLES:

@@ -344,10 +344,9 @@ def test_a_field_that_is_not_recorded_is_not_taken_for_the_papers(write):
     assert (row["verdict"], row["notes"]) == ("not comparable", "dropout.rate: not recorded")
 
 
-def test_a_version_of_the_data_is_no_other_data(write):
-    row = row_of(
-        {"mlp_3x512-none": [write("mlp_3x512-none", test=0.5239, **{"data.name": "cifar10:3.0.2"})]}, "mlp_3x512-none"
-    )
+@pytest.mark.parametrize("name", ["cifar10:3.0.2", "tfds:cifar10", "tfds:cifar10:3.0.2"])
+def test_a_version_or_the_source_of_the_data_is_no_other_data(write, name):
+    row = row_of({"mlp_3x512-none": [write("mlp_3x512-none", test=0.5239, **{"data.name": name})]}, "mlp_3x512-none")
     assert (row["verdict"], row["notes"]) == ("match", "")
 
 
