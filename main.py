@@ -41,7 +41,7 @@ import sys
 
 from absl import app, flags
 
-from rethink.experiment.run import Launch, check_config, read_processes, read_step_range, run_experiment, run_group
+from rethink.experiment.run import Launch, read_processes, read_step_range, run_experiment, run_group
 from rethink.schema import flags as command_line
 from rethink.schema import grid, validation
 from rethink.schema.errors import EXIT_MISTAKE, UserError, exit_code_of
@@ -77,7 +77,7 @@ def launch() -> None:
                 run_alone = functools.partial(run_experiment, launch=quiet)
                 run_together = functools.partial(run_group, launch=quiet)
                 writes = init_distributed(config.value, launched)
-                functions = RunFunctions(run_alone, run_together, check_config, writes)
+                functions = RunFunctions(run_alone, run_together, writes)
                 return run_sweep_or_suite(config.value, overridden, folder, functions)
             return run_experiment(config.value, folder, launched)
 

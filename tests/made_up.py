@@ -3,14 +3,13 @@
 import functools
 
 from configs import digits_random
-from rethink.experiment.run import Launch, check_config, run_experiment, run_group
+from rethink.experiment.run import Launch, run_experiment, run_group
 from rethink.sweeps.executors.tasks import RunFunctions
 
 BRIEF = Launch(quiet=True)
 RUN_FUNCTIONS = RunFunctions(
     functools.partial(run_experiment, launch=BRIEF),
     functools.partial(run_group, launch=BRIEF),
-    check_config,
 )
 
 TRUE, RANDOM = {"corruption.labels": "none"}, {"corruption.labels": "uniform", "optimizer.learning_rate": 0.2}

@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import functools
 import json
+import pathlib
 from collections.abc import Generator
 from typing import Any
 
@@ -17,7 +18,7 @@ from rethink.experiment.setup import Setup, set_up_run
 from rethink.figures import learning_curve
 from rethink.results import records
 from rethink.schema.errors import EXIT_DIVERGED, EXIT_DONE, UserError
-from rethink.training import checkpoints, distributed, feeds, heartbeat, loop, preemption, vmapped_runs
+from rethink.training import checkpoints, distributed, feeds, heartbeat, loop, metrics, preemption, vmapped_runs
 
 RunSteps = Generator[None, None, int]  # yields where it waits for the others of its group, returns the exit code
 RunEnd = int | Exception | preemption.Interrupted
@@ -108,9 +109,24 @@ def _resume(
             folder = record.subfolder("checkpoints")
             saved = stack.enter_context(checkpoints.Checkpoints(folder, config.checkpoint.keep))
             start, history = saved.restore(start, record.reached_end) or (start, history)
+            _check_metrics(history, folder)
             _check_length(history.step, setup.plan.total_steps, profile_steps)
     text = distributed.all_gather_text(json.dumps(dataclasses.asdict(history)))[0]
     return setup.compiled.place(distributed.broadcast_from_host0(start)), loop.History(**json.loads(text)), saved
+
+
+def _check_metrics(history: loop.History, folder: pathlib.Path) -> None:
+    """Checks that a checkpoint was made with the metrics that training sums now.
+
+    Raises:
+      UserError: it was made with others, so that its sums can't be continued.
+    """
+    changed = sorted(history.window.keys() ^ metrics.empty_window().keys())
+    if changed:
+        raise UserError(
+            f"The checkpoints in {folder} were made with other training metrics ({', '.join(changed)}): choose another "
+            "--workdir, or go back to the version that the run's manifest names."
+        )
 
 
 def _check_length(step: int, total_steps: int, profile_steps: tuple[int, int] | None) -> None:

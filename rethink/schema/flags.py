@@ -24,7 +24,7 @@ from rethink.schema.errors import UserError, unknown_name
 from rethink.schema.fields import FIELDS, Field
 
 SCHEMA = ("base", "analyses")  # files of configs/ that hold fields, not an experiment
-_HELP_FLAGS = {"--help", "-help", "-h"}
+_HELP_FLAGS = {"--help", "-help", "-h", "-?"}
 _COLUMNS = 100  # of the help text
 _KINDS = {int: "whole number", float: "number", bool: "True or False", str: "text", dict: "section"}
 _log = logging.getLogger(__name__)
@@ -133,7 +133,7 @@ def _describe_flags(usage: str, defaults: ConfigDict) -> str:
         if flag.name != "config":
             blocks.append(_indent(f"  --{flag.name}=VALUE  {flag.help}"))
     blocks.append("\nFields, set by --config.FIELD=VALUE, with the defaults of configs/base.py.")
-    blocks.append("Those with a * may change when a run is resumed.")
+    blocks.append("Those with a * may change when a run is resumed (but where results depend on them: docs/design.md).")
     values = dict(validation.flatten(defaults))
     above = None
     for field, row in FIELDS.items():

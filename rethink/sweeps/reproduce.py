@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
+from rethink.experiment.run import check_config
 from rethink.report import page
 from rethink.schema import grid, validation
 from rethink.schema.errors import EXIT_FAILED, UserError
@@ -113,8 +114,8 @@ def _run_suite(
     for experiment in experiments:
         try:
             for run in grid.expand_grid(experiment.config) if grid.is_sweep(experiment.config) else ():
-                functions.check_config(run.config)
-            functions.check_config(experiment.config)
+                check_config(run.config)
+            check_config(experiment.config)
         except UserError as error:
             raise UserError(f"experiments.{experiment.name}: {error}") from error
     # Run.

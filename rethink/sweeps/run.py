@@ -61,7 +61,7 @@ def run_sweep(config: ConfigDict, workdir: str, functions: RunFunctions) -> int:
     # Check all before the first one runs.
     runs = grid.expand_grid(config)
     for run in runs:
-        functions.check_config(run.config)
+        check_config(run.config)
     figure = grid.choose_figure(config)
     # Run.
     folder = validation.expand_path(workdir, "--workdir").absolute()

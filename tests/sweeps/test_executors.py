@@ -56,7 +56,7 @@ def scripts(monkeypatch):
 
 
 def run_without_table(config, folder):
-    return run_sweep(config, str(folder), RunFunctions(None, None, check_config, writes=False))
+    return run_sweep(config, str(folder), RunFunctions(None, None, writes=False))
 
 
 OWN_MODEL = """
@@ -282,7 +282,7 @@ def test_the_experiments_of_a_suite_share_its_executor(in_processes, scripts, tm
     with pytest.raises(UserError, match="experiments.two.jobs can't differ between experiments: set config.jobs"):
         expand_suite(suite, ["experiments.two.jobs"])
     scripts["a"], scripts["two"] = "print('a')", "raise SystemExit(3)"
-    functions = RunFunctions(None, None, check_config, writes=False)
+    functions = RunFunctions(None, None, writes=False)
     assert run_sweep_or_suite(suite, overridden, str(tmp_path), functions) == EXIT_DIVERGED
     shown = capsys.readouterr().out
     assert "[1/1] a-seed5: done\n" in shown and "[1/1] two: diverged\n" in shown

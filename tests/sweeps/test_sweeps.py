@@ -5,7 +5,7 @@ import json
 import pytest
 from made_up import RANDOM, RUN_FUNCTIONS, TRUE, make_sweep
 
-from rethink.experiment.run import EXIT_DIVERGED, check_config
+from rethink.experiment.run import EXIT_DIVERGED
 from rethink.schema import grid
 from rethink.schema.errors import UserError
 from rethink.sweeps import estimate
@@ -28,7 +28,7 @@ class Runs:
 
 
 def without_table(runs):
-    return RunFunctions(runs, run_group=None, check_config=check_config, writes=False)
+    return RunFunctions(runs, run_group=None, writes=False)
 
 
 def test_a_failure_is_reported_and_the_others_run(tmp_path, capsys):

@@ -8,6 +8,7 @@ import pytest
 from configs import digits_random
 from rethink.experiment.run import Launch, run_experiment
 from rethink.figures import learning_curve
+from rethink.schema.errors import UserError
 from rethink.training import loop, metrics
 from rethink.training.metrics import Examples, Metric
 
@@ -83,6 +84,18 @@ def test_a_metric_of_the_window_is_in_the_rows_of_training(tmp_path, monkeypatch
     assert run_experiment(config, str(tmp_path), Launch()) == 0
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert all(("confident" in row) == (row["kind"] == "train") for row in rows)
+
+
+def test_a_run_is_not_resumed_with_another_metric_of_the_window(tmp_path, monkeypatch):
+    monkeypatch.setattr(learning_curve, "draw_learning_curve", lambda *_, **__: [])
+    config = digits_random.get_config("mlp_tiny")
+    config.train.total_epochs = 1.0
+    assert run_experiment(config, str(tmp_path), Launch()) == 0
+    config.train.total_epochs = 2.0
+    added = Metric("confident", (confident,), "all", {metrics.WINDOW: "confident"})
+    monkeypatch.setattr(metrics, "METRICS", (*metrics.METRICS, added))
+    with pytest.raises(UserError, match="other training metrics .confident.: choose another --workdir"):
+        run_experiment(config, str(tmp_path), Launch())
 
 
 def test_an_evaluation_row_keeps_its_order():

@@ -51,13 +51,11 @@ class RunFunctions(NamedTuple):
       run_one: (config, directory) -> exit code.
       run_group: [(config, directory), ...] -> the exit code of each, or why it failed; the runs share one compiled
         function.
-      check_config: raises UserError where a config can't be that of a run.
       writes: whether this process is the one that writes files.
     """
 
     run_one: Callable[[ConfigDict, str], int]
     run_group: Callable[[Sequence[tuple[ConfigDict, str]]], list[int | Exception]]
-    check_config: Callable[[ConfigDict], None]
     writes: bool = True
 
 
