@@ -35,13 +35,31 @@ def draw_best_so_far(runs: Sequence[tuple[str, Rows]], stem: Path, *, title: str
     """Draws train and test accuracy (percent) against steps; returns the paths of `stem`.png and `stem`.pdf.
 
     Shaded above the test curve: up to the best test accuracy so far. Each panel says what the best is above the last
-    one (`gain`), and how noisy the curve is (`noise`), in points. The same rows give the same bytes. Values that are
-    null or not finite leave a gap. The folder of `stem` must exist.
+    one (`gain`), and how noisy the curve is (`noise`), in points. Values that are null or not finite leave a gap.
 
     Args:
       runs: (label, rows) of at least one run; of its rows, in the order of their steps, the evaluations are drawn.
     """
-    return style.save_figure(lambda: _draw(runs, title), stem)
+    columns = WIDTHS.get(len(runs), 3)
+    lines = math.ceil(len(runs) / columns)
+    size = (max(columns, 1.35) * PANEL[0], lines * PANEL[1] + MARGIN)
+    with style.open_figure(stem, size, title, round(12 * size[0])) as (figure, files):
+        panels = list(figure.subplots(lines, columns, sharey=True, squeeze=False).flat)
+        artists: dict[str, Any] = {}
+        for (label, rows), axes in zip(runs, panels, strict=False):
+            _draw_panel(axes, label, rows)
+            artists |= {artist.get_label(): artist for artist in [*axes.lines, *axes.collections]}
+        # The last panel of each column has the steps below it; the places that are left over stay empty.
+        for number, axes in enumerate(panels):
+            if number >= len(runs):
+                axes.set_axis_off()
+            elif number + columns >= len(runs):
+                axes.set_xlabel("step")
+            if number % columns == 0:
+                axes.set_ylabel("accuracy (%)")
+        shown = [artist for label, artist in artists.items() if not label.startswith("_")]
+        figure.legend(handles=shown, loc="outside lower center", ncols=1 if columns == 1 else 3, frameon=False)
+    return files
 
 
 def measure_gain(rows: Rows) -> tuple[float, int] | None:
@@ -96,29 +114,6 @@ def running_best(values: Sequence[float]) -> list[float]:
     """Returns the largest value up to each one; nan where the value is, so that the gap is one of the band as well."""
     largest = np.fmax.accumulate([-math.inf, *values])[1:]
     return np.where(np.isnan(values), math.nan, largest).tolist()
-
-
-def _draw(runs: Sequence[tuple[str, Rows]], title: str):
-    columns = WIDTHS.get(len(runs), 3)
-    lines = math.ceil(len(runs) / columns)
-    size = (max(columns, 1.35) * PANEL[0], lines * PANEL[1] + MARGIN)
-    figure = style.new_figure(size, title, round(12 * size[0]))
-    panels = list(figure.subplots(lines, columns, sharey=True, squeeze=False).flat)
-    artists: dict[str, Any] = {}
-    for (label, rows), axes in zip(runs, panels, strict=False):
-        _draw_panel(axes, label, rows)
-        artists |= {artist.get_label(): artist for artist in [*axes.lines, *axes.collections]}
-    # The last panel of each column has the steps below it; the places that are left over stay empty.
-    for number, axes in enumerate(panels):
-        if number >= len(runs):
-            axes.set_axis_off()
-        elif number + columns >= len(runs):
-            axes.set_xlabel("step")
-        if number % columns == 0:
-            axes.set_ylabel("accuracy (%)")
-    shown = [artist for label, artist in artists.items() if not label.startswith("_")]
-    figure.legend(handles=shown, loc="outside lower center", ncols=1 if columns == 1 else 3, frameon=False)
-    return figure
 
 
 def _draw_panel(axes, label: str, rows: Rows) -> None:

@@ -65,9 +65,7 @@ def choose_fit_panel(points: "pandas.DataFrame", accuracy: str) -> tuple[str, st
 
 def draw_label_corruption(points: "pandas.DataFrame", stem: Path, *, title: str) -> list[Path]:
     """Draws figure 1b, for both train accuracies, and figure 1c; returns the paths of `stem`.png and `stem`.pdf."""
-
-    def draw():
-        figure = style.new_figure((metric_vs_field.SIZE[0], 3 * metric_vs_field.SIZE[1]), title)
+    with style.open_figure(stem, (metric_vs_field.SIZE[0], 3 * metric_vs_field.SIZE[1]), title) as (figure, files):
         *upper, lower = figure.subplots(3, 1, sharex=True)
         for axes, accuracy in zip(upper, STEPS, strict=True):
             label, column = choose_fit_panel(points, accuracy)
@@ -79,9 +77,7 @@ def draw_label_corruption(points: "pandas.DataFrame", stem: Path, *, title: str)
         metric_vs_field.draw_series(lower, points, "test error %")
         lower.set(ylabel="test error (%)", xlabel="probability that a label is resampled", ylim=(0, 100))
         style.add_legend(figure, lower)
-        return figure
-
-    return style.save_figure(draw, stem)
+    return files
 
 
 def label_corruption_rows(points: "pandas.DataFrame") -> list[dict[str, Any]]:

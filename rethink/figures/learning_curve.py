@@ -15,48 +15,44 @@ SIZE = (4.8, 5.4)  # inches, width and height; the type still reads when scaled 
 def draw_learning_curve(rows: Sequence[Mapping[str, Any]], stem: Path, *, title: str, num_classes: int) -> list[Path]:
     """Draws loss and accuracy (percent) against steps; returns the paths of `stem`.png and `stem`.pdf.
 
-    The same rows give the same bytes. Values that are null or not finite leave a gap. The folder of `stem` must exist.
+    Values that are null or not finite leave a gap.
 
     Args:
       rows: train and evaluation rows, in the order of their steps; there may be none.
       num_classes: the chance level is 1 / num_classes.
     """
-    return style.save_figure(lambda: _draw(rows, title, num_classes), stem)
+    with style.open_figure(stem, SIZE, title) as (figure, files):
+        upper, lower = figure.subplots(2, 1, sharex=True)
 
+        # Loss: a logarithmic axis where a linear one would show only the start.
+        losses = [
+            style.draw_curve(upper, rows, "train", "loss", style.DURING),
+            style.draw_curve(upper, rows, "evaluation", "train_loss", style.TRAIN),
+            style.draw_curve(upper, rows, "evaluation", "test_loss", style.TEST),
+        ]
+        positive = [value for values in losses for value in values if value > 0]
+        if positive and max(positive) > style.LOG_SPAN * min(positive):
+            upper.set_yscale("log")
+        elif positive:
+            upper.set_ylim(0, 1.08 * max(positive))  # from zero: noise about a constant loss must not look like a fall
+        upper.set_ylabel("loss")
 
-def _draw(rows: Sequence[Mapping[str, Any]], title: str, num_classes: int):
-    figure = style.new_figure(SIZE, title)
-    upper, lower = figure.subplots(2, 1, sharex=True)
+        # Accuracy, in percent; the curves that no row has are left out.
+        style.draw_curve(lower, rows, "train", "accuracy", style.DURING, scale=100)
+        style.draw_curve(lower, rows, "evaluation", "train_accuracy", style.TRAIN, scale=100)
+        style.draw_curve(lower, rows, "evaluation", "test_accuracy", style.TEST, scale=100)
+        style.draw_curve(lower, rows, "evaluation", "train_accuracy_corrupted_true", style.CORRUPTED, scale=100)
+        lower.axhline(100 / num_classes, **style.CHANCE)
+        lower.set(ylabel="accuracy (%)", xlabel="step", ylim=(-3, 103))
 
-    # Loss: a logarithmic axis where a linear one would show only the start.
-    losses = [
-        style.draw_curve(upper, rows, "train", "loss", style.DURING),
-        style.draw_curve(upper, rows, "evaluation", "train_loss", style.TRAIN),
-        style.draw_curve(upper, rows, "evaluation", "test_loss", style.TEST),
-    ]
-    positive = [value for values in losses for value in values if value > 0]
-    if positive and max(positive) > style.LOG_SPAN * min(positive):
-        upper.set_yscale("log")
-    elif positive:
-        upper.set_ylim(0, 1.08 * max(positive))  # from zero: noise about a constant loss must not look like a fall
-    upper.set_ylabel("loss")
-
-    # Accuracy, in percent; the curves that no row has are left out.
-    style.draw_curve(lower, rows, "train", "accuracy", style.DURING, scale=100)
-    style.draw_curve(lower, rows, "evaluation", "train_accuracy", style.TRAIN, scale=100)
-    style.draw_curve(lower, rows, "evaluation", "test_accuracy", style.TEST, scale=100)
-    style.draw_curve(lower, rows, "evaluation", "train_accuracy_corrupted_true", style.CORRUPTED, scale=100)
-    lower.axhline(100 / num_classes, **style.CHANCE)
-    lower.set(ylabel="accuracy (%)", xlabel="step", ylim=(-3, 103))
-
-    # Room at both ends for the marks, however short the run.
-    last_step = max((row["step"] for row in rows), default=0)
-    lower.locator_params(axis="x", nbins=5)
-    lower.set_xlim(-0.02 * max(last_step, 1), 1.02 * max(last_step, 1))
-    _add_epoch_axis(upper, rows)
-    labelled = {line.get_label(): line for line in [*upper.lines, *lower.lines]}
-    figure.legend(handles=list(labelled.values()), loc="outside lower center", ncols=2, frameon=False)
-    return figure
+        # Room at both ends for the marks, however short the run.
+        last_step = max((row["step"] for row in rows), default=0)
+        lower.locator_params(axis="x", nbins=5)
+        lower.set_xlim(-0.02 * max(last_step, 1), 1.02 * max(last_step, 1))
+        _add_epoch_axis(upper, rows)
+        labelled = {line.get_label(): line for line in [*upper.lines, *lower.lines]}
+        figure.legend(handles=list(labelled.values()), loc="outside lower center", ncols=2, frameon=False)
+    return files
 
 
 def _add_epoch_axis(axes, rows: Sequence[Mapping[str, Any]]) -> None:

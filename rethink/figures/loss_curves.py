@@ -95,9 +95,7 @@ def _compare_setup(run: LoadedRun) -> list[str]:
 
 def draw_loss_curves(curves: Mapping[str, Sequence[LossCurve]], stem: Path, *, title: str) -> list[Path]:
     """Draws the curves of all runs, those of a condition in one colour; returns `stem`.png and `stem`.pdf."""
-
-    def draw():
-        figure = style.new_figure((metric_vs_field.SIZE[0], 3.6), title)
+    with style.open_figure(stem, (metric_vs_field.SIZE[0], 3.6), title) as (figure, files):
         axes = figure.subplots()
         for number, (condition, losses) in enumerate(list(curves.items())[: metric_vs_field.MOST_SERIES]):
             look = style.SERIES_STYLES[number % len(style.SERIES_STYLES)]
@@ -108,9 +106,7 @@ def draw_loss_curves(curves: Mapping[str, Sequence[LossCurve]], stem: Path, *, t
         axes.set(xlabel="step", ylabel="training loss")
         style.from_zero(axes)
         style.add_legend(figure, axes)
-        return figure
-
-    return style.save_figure(draw, stem)
+    return files
 
 
 def loss_rows(curves: Mapping[str, Sequence[LossCurve]]) -> list[dict[str, Any]]:

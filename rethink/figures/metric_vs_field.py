@@ -117,9 +117,7 @@ def draw_series(axes, points: "pandas.DataFrame", column: str) -> bool:
 
 def draw_metric_vs_field(points: "pandas.DataFrame", field: str, stem: Path, *, title: str) -> list[Path]:
     """Draws test and train error (percent) against a field; returns the paths of `stem`.png and `stem`.pdf."""
-
-    def draw():
-        figure = style.new_figure((SIZE[0], SIZE[1] * len(ERRORS) + 0.4), title)
+    with style.open_figure(stem, (SIZE[0], SIZE[1] * len(ERRORS) + 0.4), title) as (figure, files):
         for axes, column in zip(figure.subplots(len(ERRORS), 1, sharex=True), ERRORS, strict=True):
             draw_series(axes, points, column)
             axes.set_ylabel(column.replace("%", "(%)"))
@@ -128,9 +126,7 @@ def draw_metric_vs_field(points: "pandas.DataFrame", field: str, stem: Path, *, 
         if spans_decades(points["x"]):
             axes.set_xscale("log")
         style.add_legend(figure, axes)
-        return figure
-
-    return style.save_figure(draw, stem)
+    return files
 
 
 def spans_decades(values: "pandas.Series") -> bool:

@@ -1,9 +1,10 @@
 """The look that all figures share, the parts that several draw, and how a figure is written: PNG and PDF."""
 
+import contextlib
 import math
 import os
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,16 +43,8 @@ CORRUPTED = {
     "markerfacecolor": "none",
 }  # hollow: it often lies on the test curve
 CHANCE = {"label": "chance", "color": "#555555", "linewidth": 1.0, "linestyle": "--", "zorder": 1.5}
-
-
-SERIES_STYLES = (  # of series: told apart by colour and by mark
-    {"color": "#0072B2", "marker": "o"},
-    {"color": "#D55E00", "marker": "s"},
-    {"color": "#009E73", "marker": "^"},
-    {"color": "#CC79A7", "marker": "D"},
-    {"color": "#E69F00", "marker": "v"},
-    {"color": "#56B4E9", "marker": "P"},
-)
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+SERIES_STYLES = [{"color": colour, "marker": mark} for colour, mark in zip(COLOURS, "os^DvP", strict=True)]
 
 
 def from_zero(axes) -> None:
@@ -61,24 +54,37 @@ def from_zero(axes) -> None:
     axes.set_ylim(bottom=0)
 
 
-def save_figure(draw: Callable[[], Any], stem: Path) -> list[Path]:
-    """Draws a figure in the shared style and writes it; returns the paths of `stem`.png and `stem`.pdf."""
+@contextlib.contextmanager
+def open_figure(
+    stem: Path, size: tuple[float, float], title: str, title_width: int = 56
+) -> Iterator[tuple[Any, list[Path]]]:
+    """Yields an empty figure in the shared style, and the paths `stem`.png and `stem`.pdf.
+
+    Both are written at the end of the `with` block: each whole or, where the block raises, not at all. The same drawing
+    gives the same bytes. The folder of `stem` must exist.
+
+    Args:
+      size: width and height, inches.
+      title_width: letters on a line of the title.
+    """
     import matplotlib.style
-
-    with matplotlib.style.context(["default", STYLE]):  # the user's own style stays out of it, and comes back
-        figure = draw()
-        return [_write(figure, Path(stem), suffix) for suffix in METADATA]
-
-
-def new_figure(size: tuple[float, float], title: str, title_width: int = 56):
-    """Returns an empty figure of `size` inches, its title in lines of `title_width` letters."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=size, layout="constrained")
-    FigureCanvasAgg(figure)
-    figure.suptitle(textwrap.fill(title, title_width), fontsize=STYLE["axes.titlesize"], parse_math=False)
-    return figure
+    with matplotlib.style.context(["default", STYLE]):  # the user's own style stays out of it, and comes back
+        figure = Figure(figsize=size, layout="constrained")
+        FigureCanvasAgg(figure)
+        figure.suptitle(textwrap.fill(title, title_width), fontsize=STYLE["axes.titlesize"], parse_math=False)
+        paths = {suffix: stem.with_name(f"{stem.name}.{suffix}") for suffix in METADATA}
+        yield figure, list(paths.values())
+        for suffix, path in paths.items():
+            # To a file beside it first; what a kill leaves of that, the next writing replaces.
+            partial = path.with_name(f".{path.name}")
+            try:
+                figure.savefig(partial, format=suffix, dpi=DPI, metadata=METADATA[suffix])
+                os.replace(partial, path)
+            finally:
+                partial.unlink(missing_ok=True)
 
 
 def add_legend(figure, axes) -> None:
@@ -103,18 +109,3 @@ def draw_curve(
 
 def finite(value: float | None) -> float:
     return math.nan if value is None or not math.isfinite(value) else float(value)
-
-
-def _write(figure, stem: Path, suffix: str) -> Path:
-    """Writes `stem`.`suffix` whole or not at all: to a file beside it first, which then takes its name.
-
-    What a kill leaves of that file, the next writing replaces.
-    """
-    path = stem.with_name(f"{stem.name}.{suffix}")
-    partial = path.with_name(f".{path.name}")
-    try:
-        figure.savefig(partial, format=suffix, dpi=DPI, metadata=METADATA[suffix])
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return path

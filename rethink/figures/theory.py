@@ -14,7 +14,6 @@ from rethink.figures import style
 SIZE = (4.8, 4.6)  # inches, width and height, of two panels one above the other
 POINT = {"color": "#D55E00", "marker": "o", "linestyle": "none", "markersize": 4, "label": "labels of the sample"}
 LINE = {"color": "#0072B2", "linewidth": 1.2}
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
 
 class Curve(NamedTuple):
@@ -35,9 +34,7 @@ def draw_theorem1(curve: Curve, growth: Sequence[Mapping[str, Any]], stem: Path,
       curve: of one output, or of several, of which the first is drawn.
       growth: `points` and `seconds` of each size.
     """
-
-    def draw():
-        figure = style.new_figure(SIZE if growth else (SIZE[0], SIZE[1] / 2 + 0.4), title)
+    with style.open_figure(stem, SIZE if growth else (SIZE[0], SIZE[1] / 2 + 0.4), title) as (figure, files):
         axes = np.atleast_1d(figure.subplots(2 if growth else 1, 1))
         values, targets = (part.reshape(len(part), -1)[:, 0] for part in (curve.values, curve.targets))
         axes[0].plot(curve.grid, values, label="the network", **LINE)
@@ -52,9 +49,7 @@ def draw_theorem1(curve: Curve, growth: Sequence[Mapping[str, Any]], stem: Path,
             axes[1].loglog(points, slope * seconds[-1] / slope[-1], color="#555555", linestyle="--", label="n log n")
             axes[1].set(xlabel="points n", ylabel="seconds")
             axes[1].legend(frameon=False, fontsize=8)
-        return figure
-
-    return style.save_figure(draw, stem)
+    return files
 
 
 def draw_least_norm_paths(paths: Mapping[str, Mapping[str, Any]], stem: Path, *, title: str) -> list[Path]:
@@ -65,11 +60,9 @@ def draw_least_norm_paths(paths: Mapping[str, Mapping[str, Any]], stem: Path, *,
     Args:
       paths: name -> `steps`, `distances` (relative) and `predicted_rate` (a factor a step, None where none is known).
     """
-
-    def draw():
-        figure = style.new_figure((SIZE[0], 3.4), title)
+    with style.open_figure(stem, (SIZE[0], 3.4), title) as (figure, files):
         axes = figure.subplots()
-        for colour, (name, path) in zip(COLOURS, paths.items(), strict=False):
+        for colour, (name, path) in zip(style.COLOURS, paths.items(), strict=False):
             steps, distances = np.asarray(path["steps"]), np.asarray(path["distances"])
             axes.loglog(steps[1:], distances[1:], color=colour, label=name)
             rate = path["predicted_rate"]
@@ -79,9 +72,7 @@ def draw_least_norm_paths(paths: Mapping[str, Mapping[str, Any]], stem: Path, *,
                 axes.loglog(steps[1:][shown], predicted[shown], color=colour, linestyle=":", linewidth=1)
         axes.set(xlabel="step", ylabel="distance to the limit, relative")
         axes.legend(frameon=False, fontsize=8, title="dotted: the predicted rate", title_fontsize=8)
-        return figure
-
-    return style.save_figure(draw, stem)
+    return files
 
 
 def draw_bounds(bounds: Mapping[str, Sequence[Any]], stem: Path, *, title: str) -> list[Path]:
@@ -92,21 +83,21 @@ def draw_bounds(bounds: Mapping[str, Sequence[Any]], stem: Path, *, title: str) 
     Args:
       bounds: labels of the run -> rows with `name`, `value` and `gap`.
     """
-
-    def draw():
-        figure = style.new_figure((SIZE[0] + 0.8, 3.4), title)
+    with style.open_figure(stem, (SIZE[0] + 0.8, 3.4), title) as (figure, files):
         axes = figure.subplots()
         names = [row.name for row in next(iter(bounds.values()))]
         for number, (labels, rows) in enumerate(bounds.items()):
             places = np.arange(len(names)) + 0.15 * (2 * number - 1)
-            look = {"color": COLOURS[number], "marker": "os"[number % 2], "linestyle": "none"}
+            look = {"color": style.COLOURS[number], "marker": "os"[number % 2], "linestyle": "none"}
             axes.plot([row.value for row in rows], places, label=f"{labels} labels: bound", **look)
-            gap = {"color": COLOURS[number], "linestyle": ":", "label": f"{labels}: measured gap, {rows[0].gap:.3f}"}
+            gap = {
+                "color": style.COLOURS[number],
+                "linestyle": ":",
+                "label": f"{labels}: measured gap, {rows[0].gap:.3f}",
+            }
             axes.axvline(rows[0].gap if rows[0].gap > 0 else np.nan, **gap)
         axes.axvline(1, color="#555555", linestyle="--", label="vacuous from here on")
         axes.set(xscale="log", xlabel="test error - train error", yticks=range(len(names)), yticklabels=names)
         axes.invert_yaxis()
         figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8)
-        return figure
-
-    return style.save_figure(draw, stem)
+    return files

@@ -41,8 +41,8 @@ def band(axes):
     return found
 
 
-def test_the_band_lies_between_test_and_the_best_so_far():
-    (axes,) = panels(best_so_far._draw([("run", [TRAIN, *WAVY])], "title"))
+def test_the_band_lies_between_test_and_the_best_so_far(figure_of):
+    (axes,) = panels(figure_of(draw_best_so_far, [("run", [TRAIN, *WAVY])]))
     expected = {100: (50, 50), 200: (70, 70), 300: (60, 70), 400: (65, 70)}
     assert {step: pytest.approx(ends) for step, ends in band(axes).items()} == expected
     lines = {line.get_label(): line for line in axes.lines}
@@ -65,8 +65,8 @@ def test_noise_is_the_deviation_of_errors_about_a_line():
     assert measure_noise(evaluations(0.5, 0.6)) is None and measure_noise(evaluations(0.5, None, 0.6, 0.7)) is None
 
 
-def test_panel_and_legend_name_the_oracle():
-    figure = best_so_far._draw([("with batch norm", WAVY), ("x" * 100, [])], "title")
+def test_panel_and_legend_name_the_oracle(figure_of):
+    figure = figure_of(draw_best_so_far, [("with batch norm", WAVY), ("x" * 100, [])])
     titles = [axes.get_title(loc="left") for axes in panels(figure)]
     assert titles[0] == "with batch norm\noracle's gain: 5.00 points (best at step 200)\nnoise: 9.68 points"
     assert titles[1].endswith("no test accuracy") and max(map(len, titles[1].splitlines())) <= best_so_far.LABEL_WIDTH
@@ -75,9 +75,9 @@ def test_panel_and_legend_name_the_oracle():
 
 
 @pytest.mark.parametrize("count", range(1, 8))
-def test_every_run_has_a_panel_of_its_own(count):
+def test_every_run_has_a_panel_of_its_own(count, figure_of):
     runs = [(f"run {number}", evaluations(0.1 * number)) for number in range(1, count + 1)]
-    found = panels(best_so_far._draw(runs, "title"))
+    found = panels(figure_of(draw_best_so_far, runs))
     assert [axes.get_title(loc="left").split("\n")[0] for axes in found] == [label for label, _ in runs]
     assert [axes.lines[-1].get_ydata()[0] for axes in found] == pytest.approx([10 * n for n in range(1, count + 1)])
 

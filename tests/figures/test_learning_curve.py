@@ -48,9 +48,13 @@ ODD = {
 }
 
 
-def curves(rows, num_classes=10):
-    """{(panel, label): line} of the drawn figure."""
-    figure = learning_curve._draw(rows, "title", num_classes)
+@pytest.fixture
+def curves(figure_of):
+    """curves(rows) -> {(panel, label): line} of the drawn figure."""
+    return lambda rows, num_classes=10: _curves(figure_of(draw_learning_curve, rows, num_classes=num_classes))
+
+
+def _curves(figure):
     panels = zip(("loss", "accuracy"), figure.axes, strict=True)
     return {(name, line.get_label()): line for name, axes in panels for line in axes.lines}
 
@@ -108,7 +112,7 @@ def test_pdf_embeds_truetype_fonts_only(tmp_path):
     assert b"/FontFile2" in data and b"/Type3" not in data
 
 
-def test_every_figure_is_drawn_where_it_belongs():
+def test_every_figure_is_drawn_where_it_belongs(curves):
     lines = curves(ROWS)
     steps = list(range(100, 1100, 100))
     assert list(lines["loss", "train, during training"].get_xdata()) == list(range(50, 1050, 50))
@@ -121,24 +125,24 @@ def test_every_figure_is_drawn_where_it_belongs():
     assert set(curves(ROWS, num_classes=4)["accuracy", "chance"].get_ydata()) == {25.0}
 
 
-def test_a_curve_without_values_is_not_drawn():
+def test_a_curve_without_values_is_not_drawn(curves):
     assert ("accuracy", "corrupted part, true labels") not in curves([evaluation(100, corrupted_true=None)])
     assert {label for _, label in curves([])} == {"chance"}
 
 
-def test_a_single_point_is_marked():
+def test_a_single_point_is_marked(curves):
     assert curves([train(10)])["loss", "train, during training"].get_marker() == "o"
 
 
 @pytest.mark.parametrize("smallest, scale", [(1e-3, "log"), (2.0, "linear")])
-def test_losses_that_span_decades_get_a_logarithmic_axis(smallest, scale):
-    figure = learning_curve._draw([evaluation(100), evaluation(200, smallest)], "title", 10)
+def test_losses_that_span_decades_get_a_logarithmic_axis(smallest, scale, figure_of):
+    figure = figure_of(draw_learning_curve, [evaluation(100), evaluation(200, smallest)], num_classes=10)
     assert figure.axes[0].get_yscale() == scale
     assert (figure.axes[0].get_ylim()[0] == 0) == (scale == "linear")
 
 
-def test_epoch_axis_counts_epochs():
-    axis = learning_curve._draw(ROWS, "title", 10).axes[0].child_axes[0]
+def test_epoch_axis_counts_epochs(figure_of):
+    axis = figure_of(draw_learning_curve, ROWS, num_classes=10).axes[0].child_axes[0]
     assert axis._functions[0](250) == pytest.approx(2.5) and axis._functions[1](2.5) == pytest.approx(250)
 
 
