@@ -14,7 +14,8 @@ from rethink.analyses.analysis import Analysis, TrainedRun
 from rethink.figures import theory
 from rethink.schema import validation
 from rethink.schema.errors import UserError
-from rethink.theory.capacity import bound_values, rademacher, weight_matrices
+from rethink.theory.capacity import rademacher, weight_matrices
+from rethink.theory.capacity.bounds import BoundValue, Measures, evaluate_bounds, measure_margins
 from rethink.theory.linear import least_norm
 
 
@@ -109,17 +110,15 @@ def _measure_gap(run: TrainedRun) -> float:
     return run.summary["evaluation"]["train_accuracy"] - run.summary["evaluation"]["test_accuracy"]
 
 
-def _evaluate_bounds(
-    analysis: Analysis, run: TrainedRun, labels: str, complexity: float | None
-) -> list[bound_values.BoundValue]:
+def _evaluate_bounds(analysis: Analysis, run: TrainedRun, labels: str, complexity: float | None) -> list[BoundValue]:
     """Returns the bounds on a trained run, beside the gap that was measured."""
     settings, evaluation = analysis.config.capacity, run.summary["evaluation"]
     network, initial = weight_matrices.read_params(run.params), weight_matrices.read_params(run.initial)
     rows, split = analysis.read_rows("train"), analysis.splits["train"]
     given = split.true_labels if labels == "true" else split.labels
     logits = network.compute_logits(rows)
-    margin, margin_error = bound_values.measure_margins(logits, given, quantile=settings.margin_quantile)
-    measures = bound_values.Measures(
+    margin, margin_error = measure_margins(logits, given, quantile=settings.margin_quantile)
+    measures = Measures(
         examples=len(rows),
         input_norm=float(np.linalg.norm(rows, axis=1).max()),
         input_entry=float(np.abs(rows).max()),
@@ -128,7 +127,7 @@ def _evaluate_bounds(
         train_error=1 - evaluation["train_accuracy"],
         test_error=1 - evaluation["test_accuracy"],
     )
-    return bound_values.evaluate_bounds(network, measures, delta=settings.delta, initial=initial, rademacher=complexity)
+    return evaluate_bounds(network, measures, delta=settings.delta, initial=initial, rademacher=complexity)
 
 
 def _complexity_json(complexity: rademacher.Rademacher) -> dict[str, Any]:
@@ -141,7 +140,7 @@ def _make_closing_rows(
     network: rademacher.Rademacher,
     linear_class: rademacher.Rademacher,
     ceiling: float,
-    bounds: dict[str, list[bound_values.BoundValue]],
+    bounds: dict[str, list[BoundValue]],
     gaps: dict[str, float],
     stability: rademacher.Stability,
 ) -> list[tuple[str, str]]:

@@ -16,6 +16,7 @@ import numpy as np
 from rethink import randomness
 from rethink.schema.errors import UserError
 from rethink.theory import memory
+from rethink.theory.inputs import check_array
 from rethink.theory.kernels import cholesky, kernel_matrix
 from rethink.theory.kernels.cholesky import Progress, ignore_progress
 from rethink.theory.kernels.kernel_matrix import BlockMatrix
@@ -87,7 +88,9 @@ def fit_matrix(
 
     Source: the paper, section 5 and table 3.
     """
-    targets = _check_targets(matrix, targets, ridge)
+    targets = check_array("targets", targets, "[n, k] (one-hot of labels)", rows=matrix.rows).astype(np.float64)
+    if not 0 <= ridge < np.inf:
+        raise UserError(f"kernel.ridges={ridge} is out of range: it must be a finite number of at least 0.")
     needed = cholesky.predict_fit_bytes(
         matrix.rows, tile=matrix.tile, dimensions=matrix.dimensions, targets=targets.shape[1]
     )
@@ -195,20 +198,6 @@ def _report_singular(matrix: BlockMatrix, ridge: float, detail: str) -> Singular
     return SingularMatrix(
         f"The matrix of the {matrix.description} with ridge {ridge:g} is singular or indefinite{detail}: {remedy}"
     )
-
-
-def _check_targets(matrix: BlockMatrix, targets: np.ndarray, ridge: float) -> np.ndarray:
-    """Returns the targets as float64 [n, k]."""
-    if targets.ndim != 2 or len(targets) != matrix.rows or not targets.size:
-        raise UserError(
-            f"Targets of shape {list(targets.shape)} are not those of {matrix.rows:,} examples: give [n, k], one-hot "
-            "for labels."
-        )
-    if not np.isfinite(targets).all():
-        raise UserError("The targets hold NaN or infinity: leave those examples out.")
-    if not 0 <= ridge < np.inf:
-        raise UserError(f"kernel.ridges={ridge} is out of range: it must be a finite number of at least 0.")
-    return targets.astype(np.float64)
 
 
 @contextmanager

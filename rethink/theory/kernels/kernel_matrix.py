@@ -11,6 +11,7 @@ import numpy as np
 from scipy.spatial import distance
 
 from rethink.schema.errors import UserError, pick
+from rethink.theory.inputs import check_array
 from rethink.theory.kernels import cholesky
 from rethink.theory.kernels.matmul import multiply_transposed
 
@@ -135,8 +136,8 @@ def make_matrix(
         raise UserError(f"kernel.tile={tile} is out of range: it must be at least 1, such as {cholesky.TILE}.")
     itself = others is None
     others = rows if others is None else others
-    check_rows("rows", rows)
-    check_rows("others", others)
+    check_array("rows", rows, "[n, d]")
+    check_array("others", others, "[n, d]")
     if rows.shape[1] != others.shape[1]:
         raise UserError(f"Rows of {rows.shape[1]} and {others.shape[1]} dimensions have no kernel: give the same map.")
     if distinct:
@@ -185,7 +186,7 @@ def find_natural_gamma(name: str, rows: np.ndarray) -> float:
       UserError: an unknown kernel, or rows that are all equal.
     """
     measure = pick(ARGUMENT_SIZES, name, "kernel.name")
-    check_rows("rows", rows)
+    check_array("rows", rows, "[n, d]")
     return invert_size(measure(rows))
 
 
@@ -235,19 +236,6 @@ def check_kernel(kernel: Kernel) -> None:
         raise UserError(f"kernel.degree={kernel.degree} is out of range: it must be in [1, 100].")
     if not np.isfinite(kernel.offset):
         raise UserError(f"kernel.offset={kernel.offset} is out of range: it must be a finite number.")
-
-
-def check_rows(name: str, rows: np.ndarray) -> None:
-    """Refuses what is no finite matrix with at least one row and one column.
-
-    Raises:
-      UserError: names the first row that is not finite.
-    """
-    if rows.ndim != 2 or not rows.size:
-        raise UserError(f"{name} of shape {list(rows.shape)} hold no example: give [n, d], at least one of each.")
-    finite = np.isfinite(rows.sum(axis=1, dtype=np.float64))
-    if not finite.all():
-        raise UserError(f"{name}: row {int(np.argmin(finite))} holds NaN or infinity, leave it out.")
 
 
 def check_distinct(rows: np.ndarray) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import scipy.linalg
 
 from rethink.schema.errors import UserError
+from rethink.theory.inputs import check_array
 
 INTERPOLATED = 1e-8  # relative residual up to which a solution counts as an interpolant
 MOST_REFINEMENTS = 20
@@ -92,16 +93,7 @@ def as_features(features: np.ndarray, name: str = "features") -> np.ndarray:
     Raises:
       UserError: they are no matrix, empty, or not finite.
     """
-    features = np.ascontiguousarray(features, np.float64)
-    if features.ndim != 2 or not features.size:
-        raise UserError(f"The {name} have shape {features.shape}: give [n, d] with at least one example and feature.")
-    if not np.isfinite(features).all():
-        rows = np.flatnonzero(~np.isfinite(features).all(axis=1))
-        raise UserError(
-            f"The {name} of example {rows[0]} are not finite ({len(rows)} such example{'s' * (len(rows) > 1)}): "
-            "leave it out."
-        )
-    return features
+    return np.ascontiguousarray(check_array(name, features, "[n, d]"), np.float64)
 
 
 def decompose_features(features: np.ndarray) -> Basis:
@@ -135,14 +127,8 @@ def as_targets(targets: np.ndarray, examples: int) -> np.ndarray:
     Raises:
       UserError: another number of them than of examples, or not finite.
     """
-    targets = np.asarray(targets, np.float64)
-    if targets.ndim not in (1, 2) or len(targets) != examples or not targets.size:
-        raise UserError(
-            f"The targets have shape {targets.shape} for {examples} examples: give [n] or [n, k], one row each."
-        )
-    if not np.isfinite(targets).all():
-        raise UserError("The targets are not finite: leave out the examples without one.")
-    return targets.reshape(len(targets), -1)
+    targets = check_array("targets", targets, "[n]", "[n, k]", rows=examples)
+    return targets.reshape(examples, -1).astype(np.float64)
 
 
 def as_weights(columns: np.ndarray, targets: np.ndarray) -> np.ndarray:

@@ -11,14 +11,15 @@ import numpy as np
 
 from rethink import randomness
 from rethink.schema.errors import UserError
-from rethink.theory.theorem1 import linen
+from rethink.theory.inputs import check_range
 from rethink.theory.theorem1.expressivity import (
+    ROWS,
     THRESHOLD_POSITION,
     TwoLayerNetwork,
-    check_range,
     check_sample,
     interpolate_points,
     project_points,
+    to_linen,
 )
 
 MOST_SINGULAR = 2000  # units up to which the singular values are computed: O(n^3)
@@ -174,16 +175,16 @@ def measure_precision(
     check_range("size", size, 1, len(points))
     points, targets = points[:size], np.asarray(targets[:size], np.float64)
     network = interpolate_points(points, targets, seed=seed, threshold_position=threshold_position)
-    module, params = linen.to_linen(network, np.float32)
+    module, params = to_linen(network, np.float32)
     apply = jax.jit(lambda x: module.apply({"params": params}, x, train=False))
-    blocks = [np.asarray(apply(points[start : start + linen.ROWS])) for start in range(0, size, linen.ROWS)]
+    blocks = [np.asarray(apply(points[start : start + ROWS])) for start in range(0, size, ROWS)]
     float32 = measure_fit(np.concatenate(blocks).astype(np.float64), targets)
     return Precision(size, measure_fit(network(points), targets), float32)
 
 
 def _project_sample(network: TwoLayerNetwork, points: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns targets as float64 and the points' projections [n], of the sample that the network was built for."""
-    points, targets = check_sample(points, targets, target_dimensions=(network.weights.ndim,))
+    points, targets = check_sample(points, targets, ("[n]", "[n, k]")[network.weights.ndim - 1])
     if points.shape[1] != network.projection.size or targets.shape[1:] != network.weights.shape[1:]:
         raise UserError(
             f"points of shape {list(points.shape)} and targets of shape {list(targets.shape)} are not those of a "

@@ -10,15 +10,9 @@ import numpy as np
 import scipy.sparse
 
 from rethink.schema.errors import UserError
+from rethink.theory.inputs import check_array, check_range
 from rethink.theory.theorem1.certificates import Fit, measure_fit
-from rethink.theory.theorem1.expressivity import (
-    ROWS,
-    TwoLayerNetwork,
-    check_array,
-    check_range,
-    check_sample,
-    project_points,
-)
+from rethink.theory.theorem1.expressivity import ROWS, TwoLayerNetwork, check_sample, project_points
 
 
 class Layer(NamedTuple):
@@ -68,19 +62,13 @@ class DeepNetwork:
         Raises:
           UserError: points of another dimension or shape, or not finite.
         """
-        return self.evaluate_positions(project_points(check_array("points", points, dimensions=(2,)), self.projection))
-
-    def evaluate_positions(self, positions: np.ndarray) -> np.ndarray:
-        """Returns the values as a function of the projection: float64 [m] or [m, outputs] of positions <a, x>, [m]."""
-        blocks = [self._evaluate_block(positions[start : start + ROWS]) for start in range(0, len(positions), ROWS)]
+        positions, blocks = project_points(check_array("points", points, "[n, d]"), self.projection), []
+        for start in range(0, len(positions), ROWS):
+            values = positions[start : start + ROWS] - self.thresholds[:, None]  # [units, rows of the block]
+            for layer in self.layers:
+                values = layer.matrix @ np.maximum(values, 0) + layer.bias[:, None]
+            blocks.append(values.T)
         return np.concatenate(blocks).reshape(len(positions), *self.output_shape)
-
-    def _evaluate_block(self, positions: np.ndarray) -> np.ndarray:
-        """Returns [m, outputs] of positions [m]; hidden values are [units, m]."""
-        values = positions - self.thresholds[:, None]
-        for layer in self.layers:
-            values = layer.matrix @ np.maximum(values, 0) + layer.bias[:, None]
-        return values.T
 
 
 class DepthCertificate(NamedTuple):
@@ -134,8 +122,8 @@ def certify_depth(network: DeepNetwork, points: np.ndarray, targets: np.ndarray)
     Raises:
       UserError: points and targets that do not fit each other or the network.
     """
-    points, targets = check_sample(points, targets, target_dimensions=(1 + len(network.output_shape),))
-    values = network.evaluate_positions(project_points(points, network.projection))
+    points, targets = check_sample(points, targets, ("[n]", "[n, k]")[len(network.output_shape)])
+    values = network(points)
     if values.shape != targets.shape:
         raise UserError(f"targets are of shape {list(targets.shape)}: give {list(values.shape)}, as the network does.")
     return DepthCertificate(measure_fit(values, targets), network.depth, network.width, network.weight_count)

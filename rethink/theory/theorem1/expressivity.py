@@ -1,7 +1,7 @@
 """Theorem 1: builds the two-layer ReLU network that takes given values at given points, and evaluates it.
 
-Nothing is trained: the weights solve a triangular system, in NumPy float64. How good a network is, certificates.py
-measures.
+Nothing is trained: the weights solve a triangular system, in NumPy float64; the network is a Flax Linen module too, in
+the dtype that one gives. How good a network is, certificates.py measures.
 """
 
 import dataclasses
@@ -9,13 +9,17 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
+import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 import scipy.special
+from numpy.typing import DTypeLike
 from scipy.linalg import lapack
 
 from rethink import randomness
 from rethink.schema.errors import UserError
+from rethink.theory.inputs import check_array, check_range
 
 # With f the position and g a gap, slopes follow s <- (dy / g - f s) / (1 - f), whose memory of what came before fades
 # as (f / (1 - f))^i: not at all at the midpoint, and it grows beyond. Up to 1/8 the residual hardly depends on f. A
@@ -57,7 +61,7 @@ class TwoLayerNetwork:
         Raises:
           UserError: points of another dimension or shape, or not finite.
         """
-        return self.evaluate_positions(project_points(check_array("points", points, dimensions=(2,)), self.projection))
+        return self.evaluate_positions(project_points(check_array("points", points, "[n, d]"), self.projection))
 
     def evaluate_positions(self, positions: np.ndarray) -> np.ndarray:
         """Returns the network as a function of the projection: float64 [m] or [m, k] of positions <a, x>, [m].
@@ -106,11 +110,10 @@ def interpolate_points(
 
     Source: the paper, section 4, theorem 1; lemma 1 of its appendix is why the matrix can be inverted.
     """
-    points, targets = check_sample(points, targets)
+    points, targets = check_sample(points, targets, "[n]", "[n, k]")
+    check_range("seed", seed, 0, 2**32 - 1)
     if not 0 < threshold_position < 1:
         raise UserError(f"threshold_position={threshold_position} is out of range: it must be in (0, 1).")
-    if not 0 <= seed < 2**32:
-        raise UserError(f"seed={seed} is out of range: it must be in [0, {2**32}).")
     separation = _separate_points(points, targets, seed, threshold_position)
     weights = _solve_weights(separation.positions, separation.thresholds, targets[separation.rows])
     if not np.isfinite(weights).all():
@@ -122,52 +125,14 @@ def interpolate_points(
     return TwoLayerNetwork(separation.projection, separation.thresholds, weights, separation.attempts, collapsed)
 
 
-def check_sample(
-    points: np.ndarray, targets: np.ndarray, target_dimensions: tuple[int, ...] = (1, 2)
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns points [n, d] as they are and targets [n] or [n, k] as float64.
+def check_sample(points: np.ndarray, targets: np.ndarray, *shapes: str) -> tuple[np.ndarray, np.ndarray]:
+    """Returns points [n, d] as they are and targets, of one of these shapes, as float64.
 
     Raises:
       UserError: as `check_array`, or their numbers differ.
     """
-    points = check_array("points", points, dimensions=(2,))
-    targets = check_array("targets", targets, dimensions=target_dimensions).astype(np.float64)
-    if len(points) != len(targets):
-        raise UserError(f"{len(points)} points have {len(targets)} targets: give as many of each.")
-    return points, targets
-
-
-def check_array(name: str, values: np.ndarray, *, dimensions: tuple[int, ...]) -> np.ndarray:
-    """Returns values as an array of finite numbers, not empty, with one of these numbers of dimensions.
-
-    Raises:
-      UserError: it is none.
-    """
-    values = np.asarray(values)
-    wanted = " or ".join("[n, d]" if name == "points" else ("[n]", "[n, k]")[count - 1] for count in dimensions)
-    if values.dtype.kind not in "buif":
-        raise UserError(f"{name} are of type {values.dtype}: give real numbers of shape {wanted}.")
-    if values.ndim not in dimensions or not values.size:
-        raise UserError(f"{name} are of shape {list(values.shape)}: give {wanted}, at least one of each.")
-    # In blocks, since a mask of all the points would take an eighth of their memory again.
-    for start in range(0, len(values) if values.dtype.kind == "f" else 0, ROWS):
-        off = np.argwhere(~np.isfinite(values[start : start + ROWS]))
-        if len(off):
-            row, *rest = off[0]
-            raise UserError(
-                f"{name} have the value {values[start + row, *rest]} in row {start + row}: give finite numbers."
-            )
-    return values
-
-
-def check_range(name: str, value: int, low: int, high: int, what: str = "") -> None:
-    """Checks that a number lies between two others, both included; `what` says of which data the limits are.
-
-    Raises:
-      UserError: it does not.
-    """
-    if not low <= value <= high:
-        raise UserError(f"{name}={value} is out of range: it must be in [{low}, {high}]{what}.")
+    points = check_array("points", points, "[n, d]")
+    return points, check_array("targets", targets, *shapes, rows=len(points)).astype(np.float64)
 
 
 def draw_projection(dimensions: int, seed: int, attempt: int) -> np.ndarray:
@@ -267,3 +232,47 @@ def _solve_weights(positions: np.ndarray, thresholds: np.ndarray, targets: np.nd
     with np.errstate(over="ignore", invalid="ignore"):  # interpolate_points refuses such weights in one line
         slopes, _ = lapack.dtbtrs(banded, np.diff(columns, axis=0, prepend=0.0), uplo="L")
         return np.diff(slopes, axis=0, prepend=0.0).reshape(targets.shape)
+
+
+class TwoLayerReLU(nn.Module):
+    """sum_j w_j max(<a, x> - b_j, 0), the n units sharing one projection (paper, theorem 1).
+
+    Attributes:
+      units: n.
+      outputs: the shape of the targets of one point: () or (k,).
+      dtype: of parameters and arithmetic, and no other: float64 without x64 would silently be float32.
+    """
+
+    units: int
+    outputs: tuple[int, ...]
+    dtype: np.dtype
+
+    @nn.compact
+    def __call__(self, images: jax.Array, *, train: bool) -> jax.Array:
+        """Returns [batch, *outputs] of images [batch, ...], which are flattened; `train` changes nothing.
+
+        Raises:
+          UserError: dtype is float64 outside of `jax.enable_x64(True)`.
+        """
+        del train
+        if jax.dtypes.canonicalize_dtype(self.dtype) != self.dtype:
+            raise UserError(f"a network in {np.dtype(self.dtype)} needs x64: call it within `jax.enable_x64(True)`.")
+        points = jnp.asarray(images, self.dtype).reshape(len(images), -1)
+        normal = nn.initializers.normal()
+        projection = self.param("projection", normal, (points.shape[1],), self.dtype)
+        thresholds = self.param("thresholds", normal, (self.units,), self.dtype)
+        weights = self.param("weights", normal, (self.units, *self.outputs), self.dtype)
+        exact = jax.lax.Precision.HIGHEST  # an accelerator's default would cut float32 short
+        positions = jnp.dot(points, projection, precision=exact)
+        return jnp.dot(nn.relu(positions[:, None] - thresholds), weights, precision=exact)
+
+
+def to_linen(network: TwoLayerNetwork, dtype: DTypeLike) -> tuple[TwoLayerReLU, dict[str, np.ndarray]]:
+    """Returns (module, params): `module.apply({"params": params}, images, train=False)` is `network(images)`.
+
+    Params are host arrays: projection [d], thresholds [n], weights [n] or [n, k]. In float64 they agree to roundoff;
+    what float32 leaves is measured by `certificates.measure_precision`.
+    """
+    module = TwoLayerReLU(len(network.thresholds), network.weights.shape[1:], np.dtype(dtype))
+    names = ("projection", "thresholds", "weights")
+    return module, {name: getattr(network, name).astype(dtype) for name in names}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rethink.schema.errors import UserError
-from rethink.theory.capacity import bound_values, bounds, weight_matrices
+from rethink.theory.capacity import bounds, weight_matrices
 
 
 def network(scale=1.0, bias=0.0, seed=0):
@@ -17,19 +17,19 @@ def network(scale=1.0, bias=0.0, seed=0):
 
 def sample(**changes):
     measures = dict(examples=1000, input_norm=2.0, input_entry=1.5, margin=0.5, margin_error=0.1)
-    return bound_values.Measures(**{**measures, "train_error": 0.0, "test_error": 0.4, **changes})
+    return bounds.Measures(**{**measures, "train_error": 0.0, "test_error": 0.4, **changes})
 
 
 def rows_of(*args, delta=0.05, **kwargs):
-    return {row.name: row for row in bound_values.evaluate_bounds(*args, delta=delta, **kwargs)}
+    return {row.name: row for row in bounds.evaluate_bounds(*args, delta=delta, **kwargs)}
 
 
 def test_every_bound_is_a_row_beside_the_gap():
     rows = rows_of(network(), sample(train_error=0.05), initial=network(seed=1), rademacher=0.97)
-    assert list(rows) == list(bound_values.SOURCES) and all(row.source for row in rows.values())
+    assert list(rows) == list(bounds.SOURCES) and all(row.source for row in rows.values())
     assert all(row.gap == pytest.approx(0.35) and row.vacuous == (row.value >= 1) for row in rows.values())
     without = rows_of(network(), sample())
-    assert set(rows) - set(without) == {bound_values.MEASURED, bound_values.DISTANCE}
+    assert set(rows) - set(without) == {bounds.MEASURED, bounds.DISTANCE}
 
 
 def test_the_values_are_those_of_the_formulas():
@@ -37,13 +37,13 @@ def test_the_values_are_those_of_the_formulas():
     weights = network().weights
     golowich = bounds.golowich_complexity(weights, 2.0, 1000)
     expected = 0.1 + bounds.margin_bound(golowich, margin=0.5, outputs=3, examples=1000, delta=0.05)
-    assert rows[bound_values.GOLOWICH].value == pytest.approx(expected)
+    assert rows[bounds.GOLOWICH].value == pytest.approx(expected)
     path = bounds.path_complexity(weights, 1.5, 1000)
     expected = 0.1 + bounds.margin_bound(path, margin=0.5, outputs=3, examples=1000, delta=0.05)
-    assert rows[bound_values.PATH].value == pytest.approx(expected)
-    assert rows[bound_values.MEASURED].value == bounds.rademacher_bound(0.3, 1000, 0.05)
+    assert rows[bounds.PATH].value == pytest.approx(expected)
+    assert rows[bounds.MEASURED].value == bounds.rademacher_bound(0.3, 1000, 0.05)
     dimension = bounds.vc_dimension((4, 6, 3), biases=False)
-    assert rows[bound_values.VC].value == bounds.vc_bound(dimension, 1000, 0.05)
+    assert rows[bounds.VC].value == bounds.vc_bound(dimension, 1000, 0.05)
 
 
 def test_with_enough_examples_no_bound_is_vacuous():
@@ -54,35 +54,35 @@ def test_with_enough_examples_no_bound_is_vacuous():
 
 def test_with_a_margin_that_is_not_positive_the_margin_bounds_are_infinite():
     rows = rows_of(network(), sample(margin=-0.1))
-    assert {name for name, row in rows.items() if row.value == math.inf} == set(rows) - {bound_values.VC}
-    assert rows[bound_values.GOLOWICH].vacuous
+    assert {name for name, row in rows.items() if row.value == math.inf} == set(rows) - {bounds.VC}
+    assert rows[bounds.GOLOWICH].vacuous
 
 
 def test_biases_are_part_of_what_is_bounded():
     without, with_biases = rows_of(network(), sample()), rows_of(network(bias=0.1), sample())
-    assert all(with_biases[name].value > row.value for name, row in without.items() if name != bound_values.VC)
+    assert all(with_biases[name].value > row.value for name, row in without.items() if name != bounds.VC)
     folded = weight_matrices.fold_biases(network(bias=0.1), always=True)
     complexity = bounds.golowich_complexity(folded, math.sqrt(5), 1000)
     expected = 0.1 + bounds.margin_bound(complexity, margin=0.5, outputs=3, examples=1000, delta=0.05)
-    assert with_biases[bound_values.GOLOWICH].value == pytest.approx(expected)
+    assert with_biases[bounds.GOLOWICH].value == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("bias, initial", [(0.1, 0.0), (0.0, 0.1)])
 def test_an_initial_network_with_other_biases_can_be_compared(bias, initial):
     rows = rows_of(network(bias=bias), sample(), initial=network(bias=initial))
     confidence = 0.1 + 8 / 1000**1.5 + 3 * math.sqrt(math.log(40) / 2000)
-    assert confidence < rows[bound_values.DISTANCE].value < rows[bound_values.SPECTRAL].value
+    assert confidence < rows[bounds.DISTANCE].value < rows[bounds.SPECTRAL].value
     same = rows_of(network(bias=bias), sample(), initial=network(bias=bias))
-    assert same[bound_values.DISTANCE].value == pytest.approx(confidence)
+    assert same[bounds.DISTANCE].value == pytest.approx(confidence)
 
 
 def test_margins_and_how_many_are_below():
     logits = np.asarray([[3.0, 1.0, 0.0], [0.0, 5.0, 1.0], [1.0, 2.0, 2.5], [4.0, 4.0, 0.0]])
     labels = np.asarray([0, 1, 1, 0])  # margins 2, 4, -0.5, 0
-    assert bound_values.measure_margins(logits, labels, quantile=0.0) == (-0.5, 0.25)
-    assert bound_values.measure_margins(logits, labels, quantile=0.5) == (0, 0.5)
-    assert bound_values.measure_margins(logits, labels, quantile=0.75) == (2, 0.75)
-    assert bound_values.measure_margins(logits, labels, quantile=1.0) == (4, 1)
+    assert bounds.measure_margins(logits, labels, quantile=0.0) == (-0.5, 0.25)
+    assert bounds.measure_margins(logits, labels, quantile=0.5) == (0, 0.5)
+    assert bounds.measure_margins(logits, labels, quantile=0.75) == (2, 0.75)
+    assert bounds.measure_margins(logits, labels, quantile=1.0) == (4, 1)
 
 
 LOGITS = np.zeros((4, 3))
@@ -91,15 +91,15 @@ LOGITS = np.zeros((4, 3))
 @pytest.mark.parametrize(
     "call, message",
     [
-        (lambda: bound_values.evaluate_bounds(network(), sample(examples=0), delta=0.05), "examples=0"),
-        (lambda: bound_values.evaluate_bounds(network(), sample(examples=1), delta=0.05), "examples=1"),
-        (lambda: bound_values.evaluate_bounds(network(), sample(), delta=1.0), "delta"),
-        (lambda: bound_values.evaluate_bounds(network(), sample(), delta=0.0), "delta=0.0"),
-        (lambda: bound_values.evaluate_bounds(network(), sample(), delta=math.nan), "delta"),
-        (lambda: bound_values.evaluate_bounds(network(), sample(test_error=math.nan), delta=0.05), "finite"),
-        (lambda: bound_values.evaluate_bounds(network(), sample(input_norm=-1.0), delta=0.05), "not negative"),
+        (lambda: bounds.evaluate_bounds(network(), sample(examples=0), delta=0.05), "examples=0"),
+        (lambda: bounds.evaluate_bounds(network(), sample(examples=1), delta=0.05), "examples=1"),
+        (lambda: bounds.evaluate_bounds(network(), sample(), delta=1.0), "delta"),
+        (lambda: bounds.evaluate_bounds(network(), sample(), delta=0.0), "delta=0.0"),
+        (lambda: bounds.evaluate_bounds(network(), sample(), delta=math.nan), "delta"),
+        (lambda: bounds.evaluate_bounds(network(), sample(test_error=math.nan), delta=0.05), "finite"),
+        (lambda: bounds.evaluate_bounds(network(), sample(input_norm=-1.0), delta=0.05), "not negative"),
         (
-            lambda: bound_values.evaluate_bounds(
+            lambda: bounds.evaluate_bounds(
                 network(),
                 sample(),
                 delta=0.05,
@@ -107,12 +107,12 @@ LOGITS = np.zeros((4, 3))
             ),
             "initial has sizes",
         ),
-        (lambda: bound_values.measure_margins(LOGITS[:, :1], np.zeros(4, int), quantile=0.1), "classes >= 2"),
-        (lambda: bound_values.measure_margins(LOGITS, np.zeros(3, int), quantile=0.1), r"\(3,\)"),
-        (lambda: bound_values.measure_margins(LOGITS[:0], np.zeros(0, int), quantile=0.1), "Logits"),
-        (lambda: bound_values.measure_margins(LOGITS, np.full(4, 3), quantile=0.1), "labels in 0..2"),
-        (lambda: bound_values.measure_margins(LOGITS, np.zeros(4, int), quantile=1.5), "quantile=1.5"),
-        (lambda: bound_values.measure_margins(LOGITS * np.nan, np.zeros(4, int), quantile=0.5), "finite"),
+        (lambda: bounds.measure_margins(LOGITS[:, :1], np.zeros(4, int), quantile=0.1), "classes >= 2"),
+        (lambda: bounds.measure_margins(LOGITS, np.zeros(3, int), quantile=0.1), r"\(3,\)"),
+        (lambda: bounds.measure_margins(LOGITS[:0], np.zeros(0, int), quantile=0.1), "Logits"),
+        (lambda: bounds.measure_margins(LOGITS, np.full(4, 3), quantile=0.1), "labels in 0..2"),
+        (lambda: bounds.measure_margins(LOGITS, np.zeros(4, int), quantile=1.5), "quantile=1.5"),
+        (lambda: bounds.measure_margins(LOGITS * np.nan, np.zeros(4, int), quantile=0.5), "finite"),
     ],
 )
 def test_mistakes_end_in_one_line(call, message):

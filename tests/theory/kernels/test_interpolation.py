@@ -166,11 +166,11 @@ def test_a_bandwidth_too_wide_is_an_error_that_says_so(rows, targets):
 @pytest.mark.parametrize(
     "change, said",
     [
-        ({"rows": np.zeros((0, 5)), "targets": np.zeros((0, 3))}, "hold no example"),
-        ({"targets": np.zeros((39, 3))}, r"\[39, 3\] are not those of 40"),
+        ({"rows": np.zeros((0, 5)), "targets": np.zeros((0, 3))}, "rows are of shape"),
+        ({"targets": np.zeros((39, 3))}, "40 examples have 39 targets"),
         ({"targets": np.zeros(40)}, "one-hot"),
-        ({"targets": np.full((40, 3), np.nan)}, "targets hold NaN"),
-        ({"rows": np.full((40, 5), np.nan)}, "rows: row 0 holds NaN"),
+        ({"targets": np.full((40, 3), np.nan)}, "targets have the value nan in row 0"),
+        ({"rows": np.full((40, 5), np.nan)}, "rows have the value nan in row 0"),
         ({"ridge": -1.0}, "kernel.ridges=-1.0"),
         ({"ridge": np.nan}, "kernel.ridges=nan"),
         ({"tile": 0}, "kernel.tile=0"),

@@ -123,13 +123,13 @@ def test_a_kernel_that_is_none_is_refused(kernel, said, rows):
 def test_rows_that_are_none_are_refused(rows):
     kernel = kernel_of("gaussian")
     for empty in (rows[:0], rows[:, :0], rows[0]):
-        with pytest.raises(UserError, match="hold no example"):
+        with pytest.raises(UserError, match="rows are of shape .*at least one of each"):
             kernel_matrix.make_matrix(kernel, empty)
     with pytest.raises(UserError, match="5 and 4 dimensions"):
         kernel_matrix.make_matrix(kernel, rows, rows[:, :4])
     for bad in (np.nan, np.inf):
         rows[3, 2] = bad
-        with pytest.raises(UserError, match="rows: row 3 holds NaN"):
+        with pytest.raises(UserError, match=f"rows have the value {bad} in row 3"):
             kernel_matrix.make_matrix(kernel, rows)
 
 

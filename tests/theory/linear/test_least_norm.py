@@ -126,17 +126,27 @@ def test_integers_and_zero_targets_are_fine():
 @pytest.mark.parametrize(
     "solve, x, y, message",
     [
-        (least_norm.solve_least_norm, np.ones((0, 3)), np.ones(0), "at least one example"),
-        (least_norm.solve_least_norm, np.ones((3, 0)), np.ones(3), "at least one example"),
+        (least_norm.solve_least_norm, np.ones((0, 3)), np.ones(0), "at least one of each"),
+        (least_norm.solve_least_norm, np.ones((3, 0)), np.ones(3), "at least one of each"),
         (least_norm.solve_least_norm, np.ones(3), np.ones(3), "shape"),
-        (least_norm.solve_least_norm, np.asarray([[1.0, 2.0], [np.nan, 1.0]]), np.ones(2), "example 1"),
-        (least_norm.solve_least_norm, np.ones((2, 3)), np.asarray([1.0, np.inf]), "not finite"),
-        (least_norm.solve_least_norm, np.ones((2, 3)), np.ones(3), "2 examples"),
+        (
+            least_norm.solve_least_norm,
+            np.asarray([[1.0, 2.0], [np.nan, 1.0]]),
+            np.ones(2),
+            "features have the value nan in row 1",
+        ),
+        (
+            least_norm.solve_least_norm,
+            np.ones((2, 3)),
+            np.asarray([1.0, np.inf]),
+            "targets have the value inf in row 1",
+        ),
+        (least_norm.solve_least_norm, np.ones((2, 3)), np.ones(3), "2 examples have 3 targets"),
         (least_norm.solve_least_norm, np.zeros((2, 3)), np.ones(2), "All features are 0"),
         (least_norm.solve_kernel_form, np.ones((2, 3)), np.ones(2), "singular"),
         (least_norm.solve_kernel_form, np.eye(4)[:, :3], np.ones(4), "singular"),
         (least_norm.solve_kernel_form, np.zeros((2, 3)), np.ones(2), "singular"),
-        (least_norm.solve_kernel_form, np.full((2, 3), np.nan), np.ones(2), "not finite"),
+        (least_norm.solve_kernel_form, np.full((2, 3), np.nan), np.ones(2), "features have the value nan in row 0"),
         (lambda x, y: least_norm.find_limit(x, y, np.ones(2)), np.eye(3), np.ones(3), "start has shape"),
     ],
 )

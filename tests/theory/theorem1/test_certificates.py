@@ -98,7 +98,7 @@ def test_zero_targets_have_no_weight(made):
     "change, message",
     [
         (lambda x, y: (x[:-1], y[:-1]), "points with 9 distinct projections are not those of a network of 10 units"),
-        (lambda x, y: (x, y[:-1]), "10 points have 9 targets"),
+        (lambda x, y: (x, y[:-1]), "10 examples have 9 targets"),
         (lambda x, y: (x[:, :2], y), r"points of shape \[10, 2\] and targets of shape \[10\] are not those"),
         (lambda x, y: (x, np.eye(10)), r"targets are of shape \[10, 10\]: give \[n\]"),
     ],

@@ -100,7 +100,7 @@ def test_zero_targets_stay_zero():
 @pytest.mark.parametrize(
     "change, message",
     [
-        (lambda x, y: (x, y[:-1]), "10 points have 9 targets"),
+        (lambda x, y: (x, y[:-1]), "10 examples have 9 targets"),
         (lambda x, y: (x, y[:, None]), r"targets are of shape \[10, 1\]: give \[n\]"),
         (lambda x, y: (x[:, :3], y), "points have 3 dimensions and the network takes 7"),
     ],

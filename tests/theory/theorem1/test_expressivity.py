@@ -182,7 +182,7 @@ ONE = np.zeros((2, 2)) + [[0], [1]]
         (np.zeros(2), np.zeros(2), r"points are of shape \[2\]"),
         (ONE, np.zeros((2, 1, 1)), r"targets are of shape \[2, 1, 1\]: give \[n\] or \[n, k\]"),
         (ONE, np.zeros((2, 0)), r"targets are of shape \[2, 0\]"),
-        (ONE, np.zeros(3), "2 points have 3 targets"),
+        (ONE, np.zeros(3), "2 examples have 3 targets"),
         (ONE + [[0, 0], [0, np.nan]], np.zeros(2), "points have the value nan in row 1"),
         (np.vstack([np.zeros((300, 2)), [[np.inf, 0]]]), np.zeros(301), "points have the value inf in row 300"),
         (ONE, np.array([0, -np.inf]), "targets have the value -inf in row 1"),

@@ -6,8 +6,7 @@ import pytest
 
 from rethink.models.user_module import count_parameters
 from rethink.schema.errors import UserError
-from rethink.theory.theorem1.expressivity import interpolate_points
-from rethink.theory.theorem1.linen import to_linen
+from rethink.theory.theorem1.expressivity import interpolate_points, to_linen
 
 
 @pytest.fixture(params=[None, 3])
