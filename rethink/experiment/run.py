@@ -224,7 +224,7 @@ def run_analysis(
     with progress.StageProgress(header) as screen:
         train_network = functools.partial(_train_for_analysis, record, launch, screen)
         summary = solve(analysis.Analysis(config, dataset.num_classes, splits, record, screen, train_network))
-    record.end("done", summary={**summary, "seconds": record.seconds()})
+    record.update(status="done", summary={**summary, "seconds": record.seconds()})
     return show_end(record)
 
 

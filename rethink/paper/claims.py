@@ -40,10 +40,15 @@ IMAGENET = ChanceParams(1000, 1_281_167, 50_000)
 
 
 class Difference(NamedTuple):
-    """What a measure of `cell` has over that of the cell `over`, in points; without `over`, the measure itself."""
+    """What a measure of `cell` has over that of the cell `over`, in points; without `over`, the measure itself.
+
+    Attributes:
+      name: in the statement of the claim.
+    """
 
     cell: str
     over: str = ""
+    name: str = ""
 
     def of(self, values: Mapping[str, float]) -> float:
         """Returns the difference of the values of the cells."""
@@ -69,7 +74,7 @@ class Ordering(NamedTuple):
     @property
     def cells(self) -> list[str]:
         """The cells whose values the claim is about, each once."""
-        return list(dict.fromkeys(cell for side in self.sides for cell in side if cell))
+        return list(dict.fromkeys(cell for side in self.sides for cell in side[:2] if cell))
 
 
 class RangeClaim(NamedTuple):
@@ -100,23 +105,16 @@ class RangeClaim(NamedTuple):
 Claim = Ordering | RangeClaim
 
 
-class Named(NamedTuple):
-    """One side of an ordering and its name."""
-
-    name: str
-    side: Difference
-
-
 def _join_certainties(numbers: Sequence[Number]) -> str:
     return "".join(sorted({number.certainty for number in numbers}))
 
 
-def _compare(table: str, measure: str, prefix: str, first: Named, second: Named) -> Ordering:
+def _compare(table: str, measure: str, prefix: str, first: Difference, second: Difference) -> Ordering:
     """Returns the claim '<prefix>: <larger> above <smaller>', whichever side the paper's numbers have larger."""
     values = values_of(table, measure)
-    larger, smaller = sorted((first, second), key=lambda named: named.side.of(values), reverse=True)
-    paper = f"{larger.side.of(values):.2f} > {smaller.side.of(values):.2f}"
-    claim = Ordering(f"{prefix}: {larger.name} above {smaller.name}", measure, (larger.side, smaller.side), paper, "")
+    larger, smaller = sorted((first, second), key=lambda side: side.of(values), reverse=True)
+    paper = f"{larger.of(values):.2f} > {smaller.of(values):.2f}"
+    claim = Ordering(f"{prefix}: {larger.name} above {smaller.name}", measure, (larger, smaller), paper, "")
     return claim._replace(certainty=_join_certainties([TABLES[table].cells[cell][measure] for cell in claim.cells]))
 
 
@@ -124,11 +122,11 @@ def _compare_regularizers(
     table: str, measure: str, prefix: str, plain: str, regularized: Mapping[str, str]
 ) -> Iterator[Ordering]:
     """Yields each regularizer (name -> cell) against the plain cell, and of two their gains against each other."""
-    none = Named("no regularizer", Difference(plain))
+    none = Difference(plain, name="no regularizer")
     for name, cell in regularized.items():
-        yield _compare(table, measure, prefix, Named(name, Difference(cell)), none)
+        yield _compare(table, measure, prefix, Difference(cell, name=name), none)
     if len(regularized) == 2:
-        gains = [Named(f"gain of {name}", Difference(cell, plain)) for name, cell in regularized.items()]
+        gains = [Difference(cell, plain, name=f"gain of {name}") for name, cell in regularized.items()]
         yield _compare(table, measure, prefix, *gains)
 
 
@@ -171,13 +169,13 @@ def _table1() -> Iterator[Claim]:
         tried = regularizers.get(model, {"weight decay": "wd"})
         cells = {name: f"{model}-{condition}" for name, condition in tried.items()}
         yield from _compare_regularizers(table, test, model, f"{model}-none", cells)
-    with_norm, without = Difference("inception-none"), Difference("inception_no_bn-none")
-    yield _compare(table, test, "inception", Named("batch norm", with_norm), Named("none", without))
+    with_norm = Difference("inception-none", name="batch norm")
+    yield _compare(table, test, "inception", with_norm, Difference("inception_no_bn-none", name="none"))
     # What a better architecture gains, against what a regularizer gains on it.
     for model, other in (("inception", "alexnet"), ("alexnet", "mlp_3x512")):
-        architecture = Named(f"gain from {other}", Difference(f"{model}-none", f"{other}-none"))
+        architecture = Difference(f"{model}-none", f"{other}-none", name=f"gain from {other}")
         for name, condition in both.items():
-            regularizer = Named(f"gain of {name}", Difference(f"{model}-{condition}", f"{model}-none"))
+            regularizer = Difference(f"{model}-{condition}", f"{model}-none", name=f"gain of {name}")
             yield _compare(table, test, model, architecture, regularizer)
     for cell, numbers in TABLES[table].cells.items():
         model, condition = cell.split("-", 1)
@@ -189,14 +187,14 @@ def _table1() -> Iterator[Claim]:
 
 def _table2() -> Iterator[Claim]:
     table, alone = "table2", {"augmentation": "true-aug", "weight decay": "true-wd"}
-    every = Named("all regularizers", Difference("true-aug-dropout-wd"))
+    every = Difference("true-aug-dropout-wd", name="all regularizers")
     for measure, top in (("test_accuracy", "top 1"), ("test_top5_accuracy", "top 5")):
         prefix = f"true labels, {top}"
         yield from _compare_regularizers(table, measure, prefix, "true-none", alone)
-        yield _compare(table, measure, prefix, every, Named("augmentation", Difference("true-aug")))
-    none = Named("no regularizer", Difference("random-none"))
+        yield _compare(table, measure, prefix, every, Difference("true-aug", name="augmentation"))
+    none = Difference("random-none", name="no regularizer")
     for cell, name in (("random-wd", "weight decay"), ("random-dropout-wd", "dropout and weight decay")):
-        yield _compare(table, "train_accuracy", "random labels, train", none, Named(name, Difference(cell)))
+        yield _compare(table, "train_accuracy", "random labels, train", none, Difference(cell, name=name))
     for cell, numbers in TABLES[table].cells.items():
         if cell.startswith("random-"):
             yield chance_claim(cell, cell, IMAGENET, numbers["test_accuracy"])
@@ -208,7 +206,7 @@ def _table3() -> Iterator[Claim]:
         ("CIFAR10", "cifar10-pixels", "cifar10-random_convolutions"),
         ("CIFAR10", "cifar10-random_convolutions", "cifar10-random_convolutions-l2"),
     ):
-        first, second = (Named(name, Difference(name)) for name in names)
+        first, second = (Difference(name, name=name) for name in names)
         yield _compare("table3", "test_error", f"{prefix}, test error", first, second)
 
 

@@ -13,7 +13,7 @@ import math
 import pathlib
 import statistics
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rethink.paper.claims import ORDERINGS, Claim, resize_chance
@@ -85,10 +85,11 @@ def check_orderings(table: str, runs: RunsByCell) -> list[dict[str, Any]]:
 
 def _compare_cell(cell: str, measure: str, number: Number | None, ours: Sequence[Outcome]) -> dict[str, Any]:
     values, caveats = outcomes.measure_values(ours, measure), outcomes.collect_caveats(ours)
+    runs = [outcome.run for outcome in ours]
     mean = statistics.fmean(values) if values else None
     difference = 100 * mean - number.value if mean is not None and number and number.value is not None else None
-    is_sampled = not measure.startswith("train")  # the train set is known whole
-    test_examples = _least(outcome.run.data.get("test_examples") for outcome in ours) if is_sampled else None
+    # A measure on the train set, which is known whole, has no sampling error.
+    test_examples = None if measure.startswith("train") else outcomes.least_sizes(runs)[2]
     error = None if mean is None else _error_of_mean(values, test_examples)
     return {
         "cell": cell,
@@ -102,8 +103,8 @@ def _compare_cell(cell: str, measure: str, number: Number | None, ours: Sequence
         "standard error": "" if error is None else f"{error:.2f}",
         "verdict": judge_number(number, difference, error, ran=bool(ours), comparable=not caveats),
         "status": outcomes.describe_statuses(ours),
-        "train examples": verdicts.span_text(outcome.run.data.get("train_examples") for outcome in ours),
-        "epochs": verdicts.span_text(outcome.result("epochs") for outcome in ours),
+        "train examples": verdicts.span_text(run.data.get("train_examples") for run in runs),
+        "epochs": verdicts.span_text(run.summary.get("epochs") for run in runs if run.has_result),
         "notes": "; ".join(caveats),
     }
 
@@ -133,11 +134,6 @@ def judge_number(
     return "match" if allowed <= MOST_POINTS else "inconclusive"
 
 
-def _least(counts: Iterable[int | None]) -> int | None:
-    """Returns the least number of examples of all runs, None where none is known."""
-    return min((count for count in counts if count), default=None)
-
-
 def _error_of_mean(sample: Sequence[float], test_examples: int | None) -> float | None:
     """Returns the standard error of a mean over runs, points: theirs, and of a measure on a test set that of its size.
 
@@ -165,7 +161,7 @@ def _check_ordering(claim: Claim, by_cell: Mapping[str, Sequence[Outcome]]) -> C
     differences = _find_differences(ours)
     has_diverged = any(map(outcomes.count_diverged, ours.values())) and not verdicts.is_met_by_diverging(claim)
     return ClaimCheck(
-        resize_chance(claim, _least_sizes(every)),
+        resize_chance(claim, outcomes.least_sizes(outcome.run for outcome in every)),
         {cell: estimate for cell, estimate in estimates.items() if estimate},
         [f"{cell}: {note}" for cell in ours for note in _describe_cell(ours[cell], values[cell])] + differences,
         started=[cell for cell in ours if ours[cell]],
@@ -173,14 +169,6 @@ def _check_ordering(claim: Claim, by_cell: Mapping[str, Sequence[Outcome]]) -> C
         is_alike=not differences and not has_diverged,
         has_diverged=all(outcome.run.status == "diverged" for outcome in every),
     )
-
-
-def _least_sizes(ours: Sequence[Outcome]) -> list[int | None]:
-    """Returns the least numbers of classes, train and test examples of some runs, as of paper.claims.resize_chance."""
-    return [
-        _least(outcome.result("num_classes") for outcome in ours),
-        *(_least(outcome.run.data.get(f"{split}_examples") for outcome in ours) for split in ("train", "test")),
-    ]
 
 
 def _describe_cell(ours: Sequence[Outcome], values: Sequence[float]) -> list[str]:

@@ -153,18 +153,10 @@ def _check_network(
     error_notes = [f"not fitted at p = {', '.join(unfitted)}"] if unfitted else []
 
     is_comparable = not differences and not any(_changes_levels(run.config) for run in runs)
-    sizes = _least_sizes([run for run, x in zip(runs, points["x"], strict=True) if x == 1])
+    sizes = outcomes.least_sizes([run for run, x in zip(runs, points["x"], strict=True) if x == 1])
     for claim in claims.figure1bc_claims(f"{series}: " if series else "", levels, sizes):
         own_notes = [*notes, *(error_notes if claim.measure == "test error" else [])]
         yield ClaimCheck(claim, measures[claim.measure], own_notes, levels, is_comparable=is_comparable)
-
-
-def _least_sizes(runs: Sequence[LoadedRun]) -> list[int | None]:
-    """Returns the least numbers of classes, train and test examples of some runs, as of claims.resize_chance."""
-    sizes = [
-        (run.summary.get("num_classes"), run.data.get("train_examples"), run.data.get("test_examples")) for run in runs
-    ]
-    return [min(filter(None, some), default=None) for some in zip(*sizes, strict=True)] or [None] * 3
 
 
 def _estimate_levels(points: "pandas.DataFrame", column: str) -> dict[str, Estimate]:

@@ -27,10 +27,6 @@ class Outcome(NamedTuple):
     caveats: Sequence[str]
     changes_claims: bool
 
-    def result(self, field: str) -> Any:
-        """Returns a field of the summary; None where the run has not come to a result, or has none such."""
-        return self.run.summary.get(field) if self.run.has_result else None
-
 
 def read_outcomes(runs: RunsByCell, table: str) -> dict[str, list[Outcome]]:
     """Returns what the runs of each cell show of a table of the paper.
@@ -85,6 +81,17 @@ def describe_statuses(outcomes: Sequence[Outcome]) -> str:
     if len(counts) < 2:
         return next(iter(counts), "not run")
     return ", ".join(f"{count} {status}" for status, count in counts.items())
+
+
+def least_sizes(runs: Iterable[LoadedRun]) -> list[int | None]:
+    """Returns the least numbers of classes, train and test examples of runs, as of paper.claims.resize_chance."""
+    some = list(runs)
+    counts = (
+        [run.summary.get("num_classes") for run in some],
+        [run.data.get("train_examples") for run in some],
+        [run.data.get("test_examples") for run in some],
+    )
+    return [min(filter(None, values), default=None) for values in counts]
 
 
 def find_differences(networks: Iterable[Sequence[LoadedRun]]) -> list[str]:

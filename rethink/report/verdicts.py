@@ -5,7 +5,7 @@ Decides nothing that a lower bound leaves open: the verdict is "no result" then.
 
 import math
 import statistics
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -113,13 +113,12 @@ def is_met_by_diverging(claim: Claim) -> bool:
     return isinstance(claim, RangeClaim) and claim.or_diverged
 
 
-def _order_holds(claim: Ordering, estimates: Estimates) -> bool | None:
+def claim_holds(claim: Claim, estimates: Estimates) -> bool | None:
+    """Returns whether a claim is true of the estimates of its cells; None where bounds leave it open."""
+    if isinstance(claim, RangeClaim):
+        return claim.low <= estimates[claim.cell].value <= claim.high
     links = [_link_holds(claim, *link) for link in pairwise(_side_estimates(claim, estimates))]
     return False if False in links else None if None in links else True
-
-
-def _range_holds(claim: RangeClaim, estimates: Estimates) -> bool | None:
-    return claim.low <= estimates[claim.cell].value <= claim.high
 
 
 def _link_holds(claim: Ordering, first: Estimate, second: Estimate) -> bool | None:
@@ -146,8 +145,15 @@ def margin_weights(larger: Difference, smaller: Difference) -> dict[str, int]:
     return weights
 
 
-def _order_margin(claim: Ordering, estimates: Estimates) -> tuple[float, float | None]:
-    """The margin of the closest two neighbours. Its error takes runs for independent; a cell that cancels has none."""
+def claim_margin(claim: Claim, estimates: Estimates) -> tuple[float, float | None]:
+    """Returns by how much a claim is true of the estimates, or misses, and the standard error; None where unknown.
+
+    Of a range that is the distance to the nearer end, of an ordering the margin of the closest two neighbours, whose
+    error takes runs for independent; a cell that cancels has none.
+    """
+    if isinstance(claim, RangeClaim):
+        estimate = estimates[claim.cell]
+        return min(estimate.value - claim.low, claim.high - estimate.value), estimate.error
     links = [link if claim.sign == ">" else link[::-1] for link in pairwise(claim.sides)]
     values = {cell: estimate.value for cell, estimate in estimates.items()}
     larger, smaller = min(links, key=lambda link: link[0].of(values) - link[1].of(values))
@@ -156,51 +162,15 @@ def _order_margin(claim: Ordering, estimates: Estimates) -> tuple[float, float |
     return larger.of(values) - smaller.of(values), None if None in (part for _, part in parts) else error
 
 
-def _range_margin(claim: RangeClaim, estimates: Estimates) -> tuple[float, float | None]:
-    """The distance to the nearer end, negative outside."""
-    estimate = estimates[claim.cell]
-    return min(estimate.value - claim.low, claim.high - estimate.value), estimate.error
-
-
-def _describe_order(claim: Ordering, estimates: Estimates) -> str:
+def describe_values(claim: Claim, estimates: Estimates) -> str:
+    """Returns the values: '3.56 > 0.28', '1.00 < at least 2.00'; a '?' stands where bounds leave it open."""
+    if isinstance(claim, RangeClaim):
+        return f"{estimates[claim.cell].value:.2f}"
     first, *others = sides = _side_estimates(claim, estimates)
     opposite = {"<": ">=", ">": "<="}[claim.sign]
     signs = [{True: claim.sign, False: opposite, None: "?"}[_link_holds(claim, *link)] for link in pairwise(sides)]
     rest = (f" {sign} {side.text(claim.form)}" for sign, side in zip(signs, others, strict=True))
     return first.text(claim.form) + "".join(rest)
-
-
-def _describe_range(claim: RangeClaim, estimates: Estimates) -> str:
-    return f"{estimates[claim.cell].value:.2f}"
-
-
-class _Rules(NamedTuple):
-    """How one kind of claim is judged, given estimates of all its cells."""
-
-    holds: Callable[[Any, Estimates], bool | None]
-    margin: Callable[[Any, Estimates], tuple[float, float | None]]
-    describe: Callable[[Any, Estimates], str]
-
-
-_RULES = {
-    Ordering: _Rules(_order_holds, _order_margin, _describe_order),
-    RangeClaim: _Rules(_range_holds, _range_margin, _describe_range),
-}
-
-
-def claim_holds(claim: Claim, estimates: Estimates) -> bool | None:
-    """Returns whether a claim is true of the estimates of its cells; None where bounds leave it open."""
-    return _RULES[type(claim)].holds(claim, estimates)
-
-
-def claim_margin(claim: Claim, estimates: Estimates) -> tuple[float, float | None]:
-    """Returns by how much a claim is true of the estimates, or misses, and the standard error; None where unknown."""
-    return _RULES[type(claim)].margin(claim, estimates)
-
-
-def describe_values(claim: Claim, estimates: Estimates) -> str:
-    """Returns the values: '3.56 > 0.28', '1.00 < at least 2.00'; a '?' stands where bounds leave it open."""
-    return _RULES[type(claim)].describe(claim, estimates)
 
 
 def span_text(values: Iterable[float | None]) -> str:

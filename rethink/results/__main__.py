@@ -25,7 +25,7 @@ def main() -> None:
     except UserError as error:
         sys.exit(f"Error: {error}")
     write = tables.to_markdown if arguments.markdown else tables.to_csv
-    print(write(rows, runs.COLUMNS).rstrip("\n"))
+    print(write(rows, list(rows[0])).rstrip("\n"))
 
 
 if __name__ == "__main__":

@@ -15,24 +15,6 @@ if TYPE_CHECKING:
     import pandas
 
 RUN_FOLDER = re.compile(r"(?P<cell>.+)-seed\d+")
-COLUMNS = (
-    "run",
-    "model",
-    "labels",
-    "pixels",
-    "train examples",
-    "test examples",
-    "seed",
-    "status",
-    "steps",
-    "train accuracy %",
-    "test accuracy %",
-    "result of",
-    "steps to 99%",
-    "steps to 100%",
-    "seconds",
-    "devices",
-)
 BRIEF_COLUMNS = ("run", "seed", "status", "steps", "train accuracy %", "test accuracy %", "result of", "seconds")
 
 

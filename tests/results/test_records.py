@@ -64,7 +64,7 @@ def write_rows(workdir, steps, status="interrupted"):
         run.begin(-1, FACTS, FINGERPRINTS)
         for step in steps:
             run.append({"kind": "train", "step": step, "loss": 0.1 * step})
-        run.end(status)
+        run.update(status=status)
 
 
 @contextlib.contextmanager
@@ -126,7 +126,7 @@ def test_the_manifest_says_what_ran_and_how_it_ended(workdir):
     with records.open_run(workdir, config) as run:
         run.begin(-1, FACTS, FINGERPRINTS)
         assert manifest(workdir)["status"] == "running"
-        run.end("done", summary={"steps": 9})
+        run.update(status="done", summary={"steps": 9})
     found = manifest(workdir)
     assert found["config"] == json.loads(validation.to_json(config))
     assert (found["status"], found["summary"], found["fingerprints"]) == ("done", {"steps": 9}, FINGERPRINTS)
@@ -162,7 +162,7 @@ def test_the_length_that_a_run_ended_at_is_that_of_the_launch_that_ended_it(work
     write_rows(workdir, [1], "done")
     with open_run(workdir, train__total_epochs=500.0) as run:
         run.begin(1, FACTS, FINGERPRINTS)
-        run.end("done")
+        run.update(status="done")
     with open_run(workdir, train__total_epochs=500.0) as run:
         assert run.finished
     with open_run(workdir) as run:
@@ -406,7 +406,7 @@ def test_a_run_that_goes_on_does_not_keep_the_error_of_an_earlier_launch(workdir
         raise ValueError("broken")
     with open_run(workdir) as run:
         run.begin(-1, FACTS, FINGERPRINTS)
-        run.end("done", summary={})
+        run.update(status="done", summary={})
     assert "error" not in manifest(workdir)
 
 
@@ -445,7 +445,7 @@ def test_a_refused_resume_keeps_the_end_of_the_earlier_launch(workdir):
     with open_run(workdir) as run:
         run.begin(-1, FACTS, FINGERPRINTS)
         run.append({"kind": "train", "step": 5})
-        run.end("done", summary={"steps": 5}, end={"step": 5})
+        run.update(status="done", summary={"steps": 5}, end={"step": 5})
     before = content(workdir)
     with pytest.raises(UserError), open_run(workdir, train__total_epochs=500.0) as run:
         run.begin(1, FACTS, {**FINGERPRINTS, "labels": "cc33"})
