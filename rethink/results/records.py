@@ -124,6 +124,11 @@ class Run:
         self.manifest.update(values)
         files.write_json(self.folder / "manifest.json", self.manifest)
 
+    def fail(self, error: str) -> None:
+        """Writes that the run failed, if this launch has started to write; all other files stay as they are."""
+        if self.started:
+            self.update(status="failed", error=error)
+
     def append(self, row: Mapping[str, Any]) -> None:
         """Appends a row to the metrics, and its time to the timings."""
         files.append_line(self.folder / "metrics.jsonl", row)
@@ -170,17 +175,15 @@ def open_run(workdir: str, config: ConfigDict) -> Iterator[Run]:
             raise UserError(
                 f"--workdir={workdir} can't be written ({error.strerror}): choose another with --workdir=DIR."
             ) from error
-        # A launch that ends before it has started to write leaves everything as it was.
         try:
             yield run
         except KeyboardInterrupt:
-            if run.started:
+            if run.started:  # else this launch leaves everything as it was
                 run.update(status="interrupted")
             raise
         except Exception as error:
             with contextlib.suppress(OSError):
-                if run.started:
-                    run.update(status="failed", error=f"{type(error).__name__}: {error}")
+                run.fail(f"{type(error).__name__}: {error}")
             if reason := files.no_room(error, folder):
                 raise UserError(
                     f"--workdir={workdir} can't be written any more ({reason}): make room or allow writing, and start "
