@@ -26,6 +26,7 @@ def open_digits(location: str, config: ConfigDict) -> Dataset:
 
     Source: `sklearn.datasets.load_digits`.
     """
+    # Check the fields that have a single value here.
     if location:
         raise UserError(f"data.name='{config.name}' has a location, and the digits have none: type 'digits'.")
     for field, value in FIXED_FIELDS.items():
@@ -37,6 +38,7 @@ def open_digits(location: str, config: ConfigDict) -> Dataset:
     import sklearn
     from sklearn.datasets import load_digits
 
+    # Read all digits, and draw which of them are for testing.
     bunch = load_digits()
     images = np.round(bunch.images * (255 / 16)).astype(np.uint8)[..., None]
     labels = bunch.target.astype(np.int32)

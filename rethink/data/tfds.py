@@ -62,6 +62,7 @@ def open_tfds(name: str, config: ConfigDict) -> Dataset:
             image_size=config.image_size,
             cache_dir=config.cache_dir,
         )
+        # A set that was copied in part has its description, but not all files.
         missing = [path.name for path in split.files if not path.exists()]
         if missing or not split.count:
             problem = f"lacks {missing[0]}" if missing else "is empty"

@@ -181,6 +181,7 @@ class InputPipeline:
         )
 
     def _make_streamed_feed(self, total_steps: int) -> feeds.StreamedFeed:
+        # Splits are read in the order of evaluation, a share by each process.
         rows = {name: self.evaluation_rows(name) for name in self.dataset.splits}
 
         def read_split(name: str) -> Iterator[tuple[Split, np.ndarray]]:
@@ -202,6 +203,7 @@ class InputPipeline:
                     counts += count_values(examples.images[weights > 0])
             return distributed.all_gather(counts).sum(axis=0)
 
+        # Corruption: gaussian pixels need the moments of the whole train split, counted in a pass over it.
         moments = self._moments(count_train_values)
         specs = {name: self.corruption_spec(name) for name in self.dataset.splits}
 
@@ -216,6 +218,7 @@ class InputPipeline:
                 yield examples, weights
             provenance.complete = True
 
+        # Training reads the rows of each step; corruption is computed on the devices.
         share = devices.process_slice(self.config.train.batch_size)
         return feeds.StreamedFeed(
             train_stream=lambda first_step: streaming.stream_batches(

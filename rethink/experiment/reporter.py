@@ -134,6 +134,7 @@ def summarize_run(setup: Setup, history: loop.History, record: records.Run) -> d
             "gain": early_stopping.compute_gain(history.best, evaluation),
             "restored": stopping.restore_best,
         }
+        # Of a run that is to restore its best step, the result is that evaluation.
         evaluation = history.best if stopping.restore_best else evaluation
     return {
         "steps": history.step,

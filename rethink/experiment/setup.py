@@ -192,6 +192,7 @@ def make_plan(config: ConfigDict, pipeline: InputPipeline, has_convolutions: boo
       UserError: the batch has more examples than there are, the steps can't be counted, or early stopping could not
         act.
     """
+    # Steps of an epoch and of the run.
     splits = pipeline.dataset.splits
     num_examples = len(pipeline.dataset.train.ids)
     if config.train.batch_size > num_examples:
@@ -208,6 +209,7 @@ def make_plan(config: ConfigDict, pipeline: InputPipeline, has_convolutions: boo
             f"train.total_epochs={config.train.total_epochs} makes {total_steps:,} steps of {steps_per_epoch:,} an "
             f"epoch: set --config.train.total_epochs to at most {MOST_STEPS // steps_per_epoch}."
         )
+    # Early stopping needs a split to watch, and evaluations enough to act on.
     evaluate_every = loop.to_steps(config.evaluate.every_epochs, steps_per_epoch)
     stopping = early_stopping.from_config(config.early_stopping)
     stopping.check_plan(splits, math.ceil(total_steps / evaluate_every))

@@ -180,6 +180,7 @@ def run_lockstep(runs: list[RunSteps], group: vmapped_runs.VmappedRuns) -> list[
                 ends[index] = _advance(run, error)
 
     try:
+        # Each run stops where it needs its next steps; then the group makes those of all at once.
         while None in ends:
             advance_all()
             try:

@@ -60,6 +60,7 @@ def build_model(
       UserError: unknown name or initializer, nothing to import there, no Linen module, fields that it does not have, or
         a batch norm or dropout that it has no place for.
     """
+    # What every network is given.
     kernel_init = pick(INITIALIZERS, init, "model.init")
     settings = {"num_classes": num_classes, "norm": norm, "dropout": dropout, "kernel_init": kernel_init}
     builder = find_builder(name)

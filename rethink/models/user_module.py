@@ -22,6 +22,7 @@ def import_module_class(path: str) -> type[nn.Module]:
     Raises:
       UserError: the path is malformed, there is nothing, its import fails, or it is no Linen module that takes `train`.
     """
+    # Import the module: whatever it raises is a mistake in the user's file.
     module_name, _, class_name = path.partition(":")
     if not all(part.isidentifier() for part in (*module_name.split("."), class_name)):
         raise UserError(f"model.name='{path}' is malformed: write package.module:ClassName.")
@@ -33,6 +34,7 @@ def import_module_class(path: str) -> type[nn.Module]:
         ) from error
     except (Exception, SystemExit) as error:
         raise UserError(f"model.name='{path}' cannot be imported: {describe_error(error)}: mend it there.") from error
+    # Find the class, and check that it is a network.
     if not hasattr(module, class_name):
         classes = [
             key for key, value in vars(module).items() if inspect.isclass(value) and issubclass(value, nn.Module)

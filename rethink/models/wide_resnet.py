@@ -68,6 +68,7 @@ class WideResNet(nn.Module):
         for group, features in enumerate((16 * self.width, 32 * self.width, 64 * self.width)):
             for block in range((self.depth - 4) // 6):
                 stride = 2 if group > 0 and block == 0 else 1
+                # The shortcut of a block that changes the shape starts after the block's first ReLU.
                 active = normalize(x)
                 changes_shape = stride > 1 or x.shape[-1] != features
                 shortcut = convolve(active, features, 1, stride) if changes_shape else x

@@ -173,6 +173,7 @@ def _load_config(path: str, configs: pathlib.Path) -> ConfigDict:
         choices = sorted(os.path.relpath(other) for other in configs.rglob("*.py") if other.stem not in SCHEMA)
         raise UserError(unknown_name("--config", file, choices))
     try:
+        # A config file is a program: whatever it raises is reported in one line, with its place.
         config = runpy.run_path(file)["get_config"](*arguments)
     except Exception as error:
         frames = traceback.extract_tb(error.__traceback__)

@@ -129,6 +129,7 @@ def read_axes(text: str, fields: Mapping[str, Any]) -> list[Axis]:
             raise UserError(f"axes: {field} can't be one: choose a field that differs between runs.")
         if field in (axis.field for axis in axes):
             raise UserError(f"axes: {field} stands there twice: put all its values together.")
+        # Its values, of the type that the field has.
         typed = tuple(_read_value(field, value.strip(), fields[field]) for value in values.split(","))
         twice = next((value for value in typed if typed.count(value) > 1), None)
         if twice is not None:
@@ -180,11 +181,13 @@ def _run_name(cell_name: str, point: Mapping[Axis, Any]) -> str:
 def _run_config(config: ConfigDict, name: str, changes: Iterable[tuple[str, Any]], seed: int) -> ConfigDict:
     """Returns the config of one run: that of the sweep, without what describes a sweep, and with its changes."""
     validation.check_name("cells", name)
+    # The sweep's config, with the fields that describe a sweep set to those of a single run.
     run = config.copy_and_resolve_references()
     for field, row in FIELDS.items():
         if row.single_run is not None:
             run[field] = ConfigDict() if row.type is dict else row.single_run
     run.name, run.seed = f"{config.name}-{name}", seed
+    # Changes of this run: each must name a field, of the type that the field has.
     fields = dict(validation.flatten(run))
     for field, value in changes:
         if field not in fields:

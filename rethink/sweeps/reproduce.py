@@ -39,12 +39,14 @@ def expand_suite(config: ConfigDict, overridden: Collection[str]) -> list[SuiteE
       UserError: no experiment matches, or one lacks fields of a config; a field is set for all that each experiment
         has for itself.
     """
+    # Fields that each experiment has for itself can't be set for all.
     for field in ("axes", "figure"):
         if field in overridden:
             raise UserError(
                 f"{field}={config[field]!r} would change nothing in {config.name}, whose experiments have their own: "
                 f"set config.experiments.NAME.{field} of one of {', '.join(config.experiments)}."
             )
+    # Changes for all experiments; those for a single one are in its config already, and win.
     fields = dict(validation.flatten(config))
     changes = {field: fields[field] for field in overridden if field.partition(".")[0] not in _SUITE_FIELDS}
     experiments = []

@@ -86,6 +86,7 @@ class Checkpoints:
         Raises:
           UserError: there are checkpoints, and all of them are damaged; or there is none, and there must be.
         """
+        # Newest first, until one can be read.
         steps = sorted(self._manager.all_steps(), reverse=True)
         for step in steps:
             try:

@@ -39,10 +39,12 @@ def initialize(config: ConfigDict, processes: Processes | None) -> None:
     Raises:
       UserError: the other processes are not there.
     """
+    # The devices of this process; JAX reads these settings at its first computation.
     allocator.prepare()
     already = jax.config.jax_num_cpu_devices  # type: ignore[attr-defined]
     if config.cpu_devices not in (1, already):  # the runs of a sweep share a process
         jax.config.update("jax_num_cpu_devices", config.cpu_devices)
+    # The other processes, where there are some.
     if (processes or is_launched()) and not jax.distributed.is_initialized():
         jax.config.update("jax_enable_preemption_service", False)  # it would swallow SIGTERM
         given = vars(processes) if processes else {}

@@ -158,6 +158,7 @@ def compile_fns(
     Args:
       make_train_step: seed -> the step of one device; evaluation_step: of one device; both as in training/step.py.
     """
+    # One compilation each: training, evaluation of each way to make a batch, and the check that a state is finite.
     compiled_train = devices.map_devices(
         step.make_train_call(make_train_step(seed), feed.batch_of["train"]), donate_state=True
     )
@@ -166,6 +167,7 @@ def compile_fns(
         for batch_of in set(feed.batch_of.values())
     }
     compiled_is_finite = devices.map_devices(step.is_finite, donate_state=False)
+    # Dispatches run ahead of the devices; the throttle bounds by how much.
     throttle = dispatch.make_throttle()
 
     def train_call(state: TrainState, first_step: int, steps: int) -> tuple[TrainState, Any]:

@@ -213,6 +213,7 @@ def _evaluate(
     if not all(np.isfinite(row[f"{split}_loss"]) for split in plan.splits):
         yield _diverged(history, history.step, learning_rate)
         return DIVERGED
+    # The history: the newest evaluation, the best one, and when each train accuracy was first reached.
     history.evaluation = row
     _monitor(plan.early_stopping, history, row)
     for threshold, reached in history.steps_to_train_accuracy.items():

@@ -87,6 +87,7 @@ def make_train_step(
         # Statistics of single devices are averaged, so that the state is the same everywhere.
         if jax.lax.axis_size(axis_name) > 1:
             grads, batch_stats = jax.lax.pmean((grads, batch_stats), axis_name)
+        # The update, the same on every device.
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         state = TrainState(state.step + 1, params, batch_stats, opt_state)

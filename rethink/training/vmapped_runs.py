@@ -35,6 +35,7 @@ class VmappedRuns:
         feed.splits = {name: _share_equal(batch, self._first.splits[name]) for name, batch in feed.splits.items()}
         run = VmappedRun(feed, seed, functools.partial(_Stack, make_train_step, evaluation_step))
 
+        # These two only record what the run requests: `advance` makes the steps of all.
         def place(start: TrainState) -> VmappedRun:
             run.start, run.requested_steps = start, (int(start.step), 0)
             self._waiting.append(run)
@@ -173,6 +174,7 @@ class _Stack:
         self._state, sums = self._compiled_train(self._state, self._seeds, self._data["train"], items)
         self._throttle(sums)
         self._cached.clear()
+        # The sums are fetched once, when the first run needs its own.
         fetched = functools.cache(functools.partial(devices.fetch, sums))
         for index, run in enumerate(self.runs):
             run.sums.take = functools.partial(_take, fetched, index)
