@@ -16,7 +16,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["rethink", "rethink.*"]),
-    package_data={"rethink.report.page": ["*.css", "*.js"]},
+    package_data={"rethink.report.page": ["*.css", "*.js", "templates/*.html"]},
     install_requires=[
         "absl-py",
         "array_record",

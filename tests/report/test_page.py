@@ -17,7 +17,7 @@ from PIL import Image
 from rethink.figures.label_corruption import FIELD
 from rethink.paper.numbers import CERTAINTIES, NORMS, TABLES
 from rethink.report import comparison, figure_claims, page, verdicts
-from rethink.report.page import document, drawing, group_verdicts
+from rethink.report.page import drawing, group_verdicts, render
 from rethink.results import runs as results_runs
 from rethink.schema.errors import UserError
 
@@ -96,8 +96,8 @@ def test_what_the_paper_says_of_a_figure_stands_beneath_it_and_is_counted(write_
     claims = figure_claims.check_figure_claims("figure1bc", results_runs.load_runs(tmp_path / "figure1bc"))
     reader = show()
     for row in claims:
-        told = f"{row['verdict']} {row['paper']} {row['certainty']} {row['ours']}"
-        assert re.search(rf"{re.escape(row['statement'])} . {re.escape(told)}", reader.text)
+        words = f"{row['verdict']} {row['paper']} {row['certainty']} {row['ours']}"
+        assert re.search(rf"{re.escape(row['statement'])} . {re.escape(words)}", reader.text)
     assert [row["verdict"] for row in claims] == ["doesn't hold", "holds", "holds"]
     counted = reader.text.partition("Orderings that the paper reports")[2].partition("The rule.")[0]
     assert "holds 2" in counted and "doesn't hold 1" in counted
@@ -156,7 +156,7 @@ def test_nothing_is_loaded_from_elsewhere(write_run, write_samples, show):
     assert not any(tag in ("iframe", "object", "embed", "base") for tag, _ in reader.elements)
     own = [text for attributes, text in reader.scripts if attributes == {}]
     assert len(own) == 1 and "//" not in re.sub(r"(?m)(^|\s)// .*$", "", own[0])
-    styles = re.findall(r"url\(|@import", (document.HERE / "style.css").read_text())
+    styles = re.findall(r"url\(|@import", (render.HERE / "style.css").read_text())
     assert styles == []
     (policy,) = [attributes["content"] for _, attributes in reader.elements if "http-equiv" in attributes]
     assert "default-src 'none'" in policy and "unsafe-inline" not in policy.split("style-src")[0]
@@ -253,8 +253,8 @@ def test_a_page_holds_each_run_once_and_folders_in_folders(write_run, tmp_path, 
     write_run("", "alone")
     for folders in ([run], [run.parent], [tmp_path], [run, run.parent, tmp_path]):
         reader = show(*folders)
-        found = sum(attributes.get("class") == "run" for _, attributes in reader.elements)
-        assert found == (2 if tmp_path in folders else 1) and "table1" in reader.text
+        shown = sum(attributes.get("class") == "run" for _, attributes in reader.elements)
+        assert shown == (2 if tmp_path in folders else 1) and "table1" in reader.text
 
 
 def test_samples_show_given_and_true_labels_pixel_by_pixel(write_run, write_samples, show):

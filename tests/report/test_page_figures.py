@@ -5,7 +5,7 @@ import json
 import pytest
 
 from rethink.figures import best_so_far, label_corruption, registry
-from rethink.report.page import configs, curves, plots, run_index
+from rethink.report.page import plots, run_data, run_index
 from rethink.results import records, runs
 
 
@@ -109,32 +109,32 @@ def test_of_many_runs_some_are_drawn_and_the_others_counted(write_run, drawn):
 def test_curves_are_thinned_and_leave_gaps_for_what_is_no_number():
     rows = [{"kind": "train", "step": step, "loss": float("nan") if step == 0 else step} for step in range(1000)]
     rows += [{"kind": "evaluation", "step": 5, "test_accuracy": 0.123456789, "train_loss": None}]
-    found = curves.thin_rows(rows)
-    assert set(found["train"]) == {"step", "loss"} and set(found["evaluation"]) == {"step", "test_accuracy"}
-    steps, losses = found["train"]["step"], found["train"]["loss"]
-    assert len(steps) == curves.MOST_POINTS and (steps[0], steps[-1]) == (0, 999)
+    columns = run_data.thin_rows(rows)
+    assert set(columns["train"]) == {"step", "loss"} and set(columns["evaluation"]) == {"step", "test_accuracy"}
+    steps, losses = columns["train"]["step"], columns["train"]["loss"]
+    assert len(steps) == run_data.MOST_POINTS and (steps[0], steps[-1]) == (0, 999)
     assert losses[0] is None and losses[1:] == steps[1:]
-    assert found["evaluation"]["test_accuracy"] == [12.346]
-    json.dumps(found, allow_nan=False)
+    assert columns["evaluation"]["test_accuracy"] == [12.346]
+    json.dumps(columns, allow_nan=False)
 
 
 def test_the_figure_of_a_run_has_a_trace_for_each_field_of_its_curves():
-    found = {tuple(trace["meta"]) for trace in plots.run_template()["data"]}
-    assert found == {(kind, field) for kind, fields in curves.FIELDS.items() for field in fields}
+    fields_drawn = {tuple(trace["meta"]) for trace in plots.run_template()["data"]}
+    assert fields_drawn == {(kind, field) for kind, fields in run_data.CURVES.items() for field in fields}
 
 
 def test_what_is_common_and_what_is_a_runs_own_make_its_config(write_run, tmp_path):
     for number in range(3):
         write_run("figure2a", f"mlp-{number}", number, **({"data.name": "digits"} if number == 2 else {}))
     (group,) = run_index.read_run_groups([tmp_path])
-    shared = configs.common_config(group.records)
+    shared = run_data.common_config(group.records)
     for record in group.records:
-        merged = {**shared, **configs.own_config(record, shared)}
-        assert {field: text for field, text in merged.items() if text is not None} == configs.describe_fields(
+        merged = {**shared, **run_data.own_config(record, shared)}
+        assert {field: text for field, text in merged.items() if text is not None} == run_data.describe_fields(
             record.run.config
         )
-    assert configs.own_config(group.records[2], shared)["data.name"] == "digits"
-    assert configs.describe_fields({"a": [0.5, 1.0], "b": [1.0], "c": True, "d": 1e-8, "e": ""}) == {
+    assert run_data.own_config(group.records[2], shared)["data.name"] == "digits"
+    assert run_data.describe_fields({"a": [0.5, 1.0], "b": [1.0], "c": True, "d": 1e-8, "e": ""}) == {
         "a": "(0.5, 1.0)",
         "b": "(1.0,)",
         "c": "True",

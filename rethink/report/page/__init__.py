@@ -6,7 +6,7 @@ Runs and changes nothing: it reads records, and writes the page and the tables b
 from collections.abc import Sequence
 from pathlib import Path
 
-from rethink.report.page import document, run_index
+from rethink.report.page import render, run_index, sections
 from rethink.results import files
 from rethink.schema.errors import UserError
 
@@ -25,7 +25,8 @@ def write_page(folders: Sequence[Path], output: Path) -> Path:
     output = output.absolute()
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        files.replace(output, document.render_page(groups, output.resolve()).encode())
+        data = sections.collect_sections(groups, output.resolve())
+        files.replace(output, render.render_page(data).encode())
     except OSError as error:
         raise UserError(f"{output} can't be written ({error.strerror}): choose another with --output=FILE.") from error
     return output

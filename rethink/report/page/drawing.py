@@ -11,14 +11,7 @@ from rethink.figures.style import SERIES_STYLES
 from rethink.schema.errors import UserError
 
 PANEL_HEIGHT = 270  # pixels
-MARKS = (
-    "circle",
-    "square",
-    "triangle-up",
-    "diamond",
-    "triangle-down",
-    "cross",
-)  # of series, in the order of SERIES_STYLES
+MARKS = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross")  # as SERIES_STYLES
 LINES = ("solid", "dash", "dot", "dashdot")
 
 

@@ -1,9 +1,8 @@
-"""The verdicts on all groups of runs: each table and figure of the paper beside its runs, and the counts of all.
+"""The verdicts on all groups of runs: each table and figure of the paper beside its runs.
 
 Judges nothing: verdicts are those of comparison.py and figure_claims.py, whose rules are put into words here.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -28,55 +27,66 @@ class GroupVerdict(NamedTuple):
     """A table or figure of the paper beside the runs of one group; without a group where no run is of it.
 
     Attributes:
-      table: its name; rows, claims: of comparison.compare_table and comparison.check_orderings; of a figure
-        only claims, of figure_claims.check_figure_claims.
+      name: of the table or figure.
+      rows, claims: of comparison.compare_table and comparison.check_orderings; of a figure only claims, of
+        figure_claims.check_figure_claims.
       problem: why they could not be compared; "" where they were.
+      anchor: the id of its heading.
     """
 
-    table: str
+    name: str
     group: RunGroup | None
-    rows: Sequence[Mapping[str, Any]]
-    claims: Sequence[Mapping[str, Any]]
+    rows: Sequence[Mapping[str, Any]] = ()
+    claims: Sequence[Mapping[str, Any]] = ()
     problem: str = ""
+    anchor: str = ""
 
-    def counts(self) -> Counter[str]:
-        """Returns how many numbers have each verdict."""
-        return Counter(row["verdict"] for row in self.rows)
+    @property
+    def is_table(self) -> bool:
+        """Whether it is about a table of the paper."""
+        return self.name in TABLES
 
-    def orderings(self) -> Counter[str]:
-        """Returns how many orderings have each verdict."""
-        return Counter(claim["verdict"] for claim in self.claims)
+    @property
+    def display_name(self) -> str:
+        """The name of the table or figure, with the runs' folder where that has another one."""
+        return self.group.display_name if self.group else self.name
+
+    @property
+    def title(self) -> str:
+        """What the paper calls the table; of a figure its name."""
+        return TABLES[self.name].title if self.is_table else self.display_name
+
+    @property
+    def heading(self) -> str:
+        """The title, with the folder of the runs."""
+        return f"{self.title} ({self.group.folder.name})" if self.is_table and self.group else self.title
+
+    @property
+    def stem(self) -> str:
+        """How the files of its numbers are called."""
+        names = [self.name] if self.is_table else []
+        return "-".join(names + [self.group.folder.name] if self.group else names)
 
 
-def judge_tables(groups: Sequence[RunGroup]) -> list[GroupVerdict]:
-    """Returns the verdict on each table of the paper, in its order: one for each group with runs of it."""
-    verdicts = []
+def judge_groups(groups: Sequence[RunGroup]) -> list[GroupVerdict]:
+    """Returns the verdict on each table of the paper, one for each group with runs of it; then on the figures.
+
+    Of figures there are verdicts only where there are runs, and where the paper says anything of them.
+    """
+    verdicts: list[GroupVerdict] = []
     for table in TABLES:
         own = [group for group in groups if group.name == table]
-        verdicts += [_judge_table(table, group) for group in own] or [_judge_table(table, None)]
-    return verdicts
+        verdicts += [_judge(table, group) for group in own] or [_judge(table, None)]
+    figures = [_judge(group.name, group) for group in groups if group.name not in TABLES and group.readable()]
+    verdicts += [figure for figure in figures if figure.claims or figure.problem]
+    return [verdict._replace(anchor=f"table-{number}") for number, verdict in enumerate(verdicts, start=1)]
 
 
-def _judge_table(table: str, group: RunGroup | None) -> GroupVerdict:
+def _judge(name: str, group: RunGroup | None) -> GroupVerdict:
     runs = group.readable() if group else {}
     try:
-        rows, claims = comparison.compare_table(table, runs), comparison.check_orderings(table, runs)
-        return GroupVerdict(table, group, rows, claims)
+        if name not in TABLES:
+            return GroupVerdict(name, group, [], figure_claims.check_figure_claims(name, runs))
+        return GroupVerdict(name, group, comparison.compare_table(name, runs), comparison.check_orderings(name, runs))
     except UserError as error:
-        return GroupVerdict(table, group, [], [], str(error))
-
-
-def judge_figures(groups: Sequence[RunGroup]) -> list[GroupVerdict]:
-    """Returns the verdict on what the paper says of each figure that there are runs of."""
-    verdicts = []
-    for group in groups:
-        runs = group.readable()
-        if not runs:
-            continue
-        try:
-            verdict = GroupVerdict(group.name, group, [], figure_claims.check_figure_claims(group.name, runs))
-        except UserError as error:
-            verdict = GroupVerdict(group.name, group, [], [], str(error))
-        if verdict.claims or verdict.problem:
-            verdicts.append(verdict)
-    return verdicts
+        return GroupVerdict(name, group, problem=str(error))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rethink.figures import best_so_far, label_corruption, loss_curves, metric_vs_field
 from rethink.paper.claims import CONVERGED
 from rethink.paper.numbers import STEPS_TO_LOSS
-from rethink.report.page import curves, drawing
+from rethink.report.page import drawing, run_data
 from rethink.report.page.run_index import RunGroup, RunRecord
 from rethink.results.runs import LoadedRun
 from rethink.schema.fields import FIELDS
@@ -76,8 +76,12 @@ def _choose_axis(group: RunGroup, records: Sequence[RunRecord]) -> tuple[str, st
 def find_axis(records: Sequence[RunRecord]) -> str:
     """Returns the numeric field that the runs differ in: one that their names give, or the only one; "" for none."""
     configs = [record.run.config for record in records]
-    fields = [field for field in (configs[0] if configs else {}) if _is_axis(field) and _varies(configs, field)]
-    numeric = [field for field in fields if all(_is_number(config.get(field)) for config in configs)]
+    first = configs[0] if configs else {}
+    allowed = [
+        field for field in first if field not in FIELDS or FIELDS[field].figure_axis
+    ]  # such as model.kwargs.width
+    fields = [field for field in allowed if any(config.get(field) != first[field] for config in configs)]
+    numeric = [field for field in fields if _all_have(records, field)]
     for field in numeric:
         name = re.compile(rf"(^|-)({re.escape(field)}|{re.escape(field.rpartition('.')[2])})=")
         if all(name.search(record.run.cell) for record in records):
@@ -85,20 +89,10 @@ def find_axis(records: Sequence[RunRecord]) -> str:
     return numeric[0] if len(numeric) == 1 and fields == numeric else ""
 
 
-def _is_axis(field: str) -> bool:
-    return field not in FIELDS or FIELDS[field].figure_axis  # such as model.kwargs.width
-
-
-def _varies(configs: Sequence[Mapping[str, Any]], field: str) -> bool:
-    return any(config.get(field) != configs[0].get(field) for config in configs)
-
-
 def _all_have(records: Sequence[RunRecord], field: str) -> bool:
-    return all(_is_number(record.run.config.get(field)) for record in records)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    """Returns whether each run has a number there."""
+    values = [record.run.config.get(field) for record in records]
+    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
 
 
 def _merge_unnamed(group: RunGroup, points: "pandas.DataFrame") -> "pandas.DataFrame":
@@ -170,8 +164,8 @@ def _draw_loss_curves(runs: Sequence[LoadedRun]) -> Plot:
     traces = []
     for number, (condition, losses) in enumerate(list(conditions.items())[: metric_vs_field.MOST_SERIES]):
         for place, curve in enumerate(losses):
-            shown = curves.choose_places(len(curve.steps))
-            values = [curves.round_number(curve.losses[index]) for index in shown]
+            shown = run_data.choose_places(len(curve.steps))
+            values = [run_data.round_number(curve.losses[index]) for index in shown]
             trace = {**drawing.series_look(number), "mode": "lines", "name": condition, "legendgroup": condition}
             hover = "step %{x}: %{y:.3f}"
             trace |= {"x": [curve.steps[index] for index in shown], "y": values, "hovertemplate": hover}
@@ -218,7 +212,7 @@ def _draw_accuracies(name: str, rows: best_so_far.Rows, number: int) -> list[dic
     best = best_so_far.running_best(test)
     # Thinned, but for the highest point, which the dotted curve is about.
     highest = max((value for value in test if not math.isnan(value)), default=math.nan)
-    shown = curves.choose_places(len(test), [test.index(highest)] if highest in test else [])
+    shown = run_data.choose_places(len(test), [test.index(highest)] if highest in test else [])
     train = [row.get("train_accuracy") for row in evaluations]
     look, steps = drawing.series_look(number), [evaluations[place]["step"] for place in shown]
     mode = "lines+markers" if len(shown) <= 12 else "lines"
@@ -233,9 +227,9 @@ def _draw_accuracies(name: str, rows: best_so_far.Rows, number: int) -> list[dic
             "hovertemplate": f"step %{{x}}: {what} %{{y:.2f}}%",
         }
         for what, values, width, dash in (
-            ("test", [curves.round_number(test[place]) for place in shown], 1.8, "solid"),
-            ("train", [curves.round_number(train[place], 100) for place in shown], 1.2, "dash"),
-            ("best test so far", [curves.round_number(best[place]) for place in shown], 1.0, "dot"),
+            ("test", [run_data.round_number(test[place]) for place in shown], 1.8, "solid"),
+            ("train", [run_data.round_number(train[place], 100) for place in shown], 1.2, "dash"),
+            ("best test so far", [run_data.round_number(best[place]) for place in shown], 1.0, "dot"),
         )
     ]
 

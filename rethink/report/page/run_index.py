@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rethink.paper import protocol
 from rethink.results import files, records
 from rethink.results.runs import BRIEF_COLUMNS, RUN_FOLDER, LoadedRun, cell_of, describe_run
 from rethink.schema.errors import UserError
@@ -41,10 +40,6 @@ class RunRecord(NamedTuple):
         """The run's status, or 'unreadable'."""
         return "unreadable" if self.problem else self.run.status
 
-    def rows(self) -> list[dict[str, Any]]:
-        """Returns the rows of the metrics; none of an unreadable run."""
-        return [] if self.problem else self.run.rows()
-
 
 class RunGroup(NamedTuple):
     """The runs of a table or a figure in one folder, in the order of their names.
@@ -57,6 +52,13 @@ class RunGroup(NamedTuple):
     folder: Path
     records: Sequence[RunRecord]
 
+    @property
+    def display_name(self) -> str:
+        """The table or figure, with the folder where that has another name."""
+        if self.name == SINGLE:
+            return f"Runs in {self.folder.name}"
+        return self.name if self.folder.name == self.name else f"{self.name} ({self.folder.name})"
+
     def readable(self) -> dict[str, list[LoadedRun]]:
         """Returns cell -> the runs that can be read."""
         runs: dict[str, list[LoadedRun]] = {}
@@ -64,10 +66,6 @@ class RunGroup(NamedTuple):
             if not record.problem:
                 runs.setdefault(record.run.cell, []).append(record.run)
         return runs
-
-    def unreadable(self) -> list[RunRecord]:
-        """Returns the runs that can't be read."""
-        return [record for record in self.records if record.problem]
 
 
 def read_run_groups(folders: Iterable[Path]) -> list[RunGroup]:
@@ -85,8 +83,9 @@ def read_run_groups(folders: Iterable[Path]) -> list[RunGroup]:
         raise UserError("there is no run in these folders: name run directories, or folders that hold some.")
     groups: dict[tuple[str, Path], list[RunRecord]] = {}
     for number, path in enumerate(paths, start=1):
-        record = _read_record(f"run-{number}", path)
-        groups.setdefault((_group_name(record.run), path.parent), []).append(record)
+        manifest, problem = _read_manifest(path)
+        run = LoadedRun(path, cell_of(path), manifest)
+        groups.setdefault((_group_name(run), path.parent), []).append(RunRecord(f"run-{number}", run, problem))
     return [RunGroup(name, folder, own) for (name, folder), own in groups.items()]
 
 
@@ -113,19 +112,23 @@ def _group_name(run: LoadedRun) -> str:
     return re.sub(r"-[0-9a-f]{6,}$", "", run.folder.parent.name)
 
 
-def _read_record(anchor: str, folder: Path) -> RunRecord:
+def _read_manifest(folder: Path) -> tuple[Mapping[str, Any], str]:
+    """Returns the manifest of a run and ""; of an unreadable one an empty config, and what is damaged or missing."""
     path = folder / "manifest.json"
-    manifest: dict[str, Any] = {"config": {}}
+    empty: dict[str, Any] = {"config": {}}
     if not path.is_file():
-        problem = "no manifest.json: nothing is recorded yet"
-    else:
-        try:
-            manifest = records.read_manifest(path)
-            problem = _find_fault(manifest)
-            problem = f"manifest.json is damaged: {problem}" if problem else _find_metrics_fault(folder)
-        except (UserError, UnicodeDecodeError, RecursionError):
-            problem = "manifest.json is damaged"
-    return RunRecord(anchor, LoadedRun(folder, cell_of(folder), {"config": {}} if problem else manifest), problem)
+        return empty, "no manifest.json: nothing is recorded yet"
+    try:
+        manifest = records.read_manifest(path)
+    except (UserError, UnicodeDecodeError, RecursionError):
+        return empty, "manifest.json is damaged"
+    if fault := _find_fault(manifest):
+        return empty, f"manifest.json is damaged: {fault}"
+    try:
+        records.read_rows(folder / "metrics.jsonl")
+    except UserError:
+        return empty, "metrics.jsonl is damaged"
+    return manifest, ""
 
 
 def _find_fault(manifest: Mapping[str, Any]) -> str:
@@ -155,21 +158,6 @@ def _find_fault(manifest: Mapping[str, Any]) -> str:
     return ""
 
 
-def _find_metrics_fault(folder: Path) -> str:
-    try:
-        records.read_rows(folder / "metrics.jsonl")
-    except UserError:
-        return "metrics.jsonl is damaged"
-    return ""
-
-
-def display_name(group: RunGroup) -> str:
-    """Returns how a page names a group: its table and its folder, where these differ."""
-    if group.name == SINGLE:
-        return f"Runs in {group.folder.name}"
-    return group.name if group.folder.name == group.name else f"{group.name} ({group.folder.name})"
-
-
 def describe_group(group: RunGroup) -> list[dict[str, Any]]:
     """Returns a row of `BRIEF_COLUMNS` for each run, by its directory's name; what is not recorded is blank."""
     rows = []
@@ -181,8 +169,3 @@ def describe_group(group: RunGroup) -> list[dict[str, Any]]:
                 row |= {name: described[name] for name in row if name in described}
         rows.append({**row, "run": record.name, "status": record.status})
     return rows
-
-
-def find_caveats(record: RunRecord) -> list[str]:
-    """Returns what makes a run another experiment than the paper's, as far as its own config shows."""
-    return [] if record.problem else protocol.caveats(record.run.config, record.run.data)

@@ -42,10 +42,7 @@ def read_conditions(records: Sequence[RunRecord]) -> list[Condition]:
     conditions: dict[tuple[str, str, str], Condition] = {}
     for record in records:
         key = _name_condition(record)
-        if record.problem or key in conditions:
-            continue
-        samples = read_samples(record)
-        if samples:
+        if not record.problem and key not in conditions and (samples := read_samples(record)):
             conditions[key] = Condition(*key, record, samples)
     return list(conditions.values())
 
@@ -53,13 +50,10 @@ def read_conditions(records: Sequence[RunRecord]) -> list[Condition]:
 def _name_condition(record: RunRecord) -> tuple[str, str, str]:
     config = record.run.config
     pixels, labels = (str(config.get(f"corruption.{part}", "none")) for part in ("pixels", "labels"))
-    if labels != "none":
-        labels = f"{labels}, each resampled with probability {config.get('corruption.label_probability', 1.0)}"
-    return str(config.get("data.name", "unknown")), _name_true(pixels), _name_true(labels)
-
-
-def _name_true(corruption: str) -> str:
-    return "true" if corruption == "none" else corruption
+    pixels = "true" if pixels == "none" else pixels
+    probability = config.get("corruption.label_probability", 1.0)
+    labels = "true" if labels == "none" else f"{labels}, each resampled with probability {probability}"
+    return str(config.get("data.name", "unknown")), pixels, labels
 
 
 def read_samples(record: RunRecord) -> list[Sample]:

@@ -1,21 +1,48 @@
-"""The curves of a page as numbers: a run's metrics rows, thinned, with values short enough to be embedded.
+"""What the page embeds of a run, for its script: the config's fields as text, and the curves as numbers.
 
-Nothing is smoothed: a point that is shown is a row.
+Defaults are not used, and nothing is smoothed: a field that is shown was recorded, and a point that is shown is a row.
 """
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rethink.figures import style
+from rethink.report.page.run_index import RunRecord
 
 MOST_POINTS = 200  # of a curve
-FIELDS = {  # kind of a row -> fields that a run's curves show
+CURVES = {  # kind of a row -> fields that a run's curves show
     "train": ("loss", "accuracy"),
     "evaluation": ("train_loss", "test_loss", "train_accuracy", "test_accuracy", "train_accuracy_corrupted_true"),
 }
 
 Rows = Sequence[Mapping[str, Any]]
+
+
+def describe_fields(config: Mapping[str, Any]) -> dict[str, str]:
+    """Returns field -> its value as --config.FIELD=VALUE takes it; empty texts and sections, which say nothing, apart.
+
+    Sections that are not flat, such as cells, are written as they are.
+    """
+    texts = {field: str(tuple(value) if isinstance(value, list) else value) for field, value in config.items()}
+    return {field: text for field, text in texts.items() if config[field] not in ("", {}, None)}
+
+
+def common_config(records: Sequence[RunRecord]) -> dict[str, str]:
+    """Returns field -> the text that most runs have there."""
+    counts: dict[str, Counter[str]] = {}
+    for record in records:
+        for field, text in describe_fields(record.run.config).items():
+            counts.setdefault(field, Counter())[text] += 1
+    return {field: counted.most_common(1)[0][0] for field, counted in sorted(counts.items())}
+
+
+def own_config(record: RunRecord, shared: Mapping[str, str]) -> dict[str, str | None]:
+    """Returns field -> text where a run is unlike `shared`; None where it lacks the field."""
+    fields = describe_fields(record.run.config)
+    unlike: dict[str, str | None] = {field: text for field, text in fields.items() if shared.get(field) != text}
+    return {**unlike, **{field: None for field in shared if field not in fields}}
 
 
 def choose_places(length: int, keep: Sequence[int] = ()) -> list[int]:
@@ -38,7 +65,7 @@ def thin_rows(rows: Rows) -> dict[str, dict[str, list[Any]]]:
     Fields that no row holds are left out.
     """
     curves: dict[str, dict[str, list[Any]]] = {}
-    for kind, fields in FIELDS.items():
+    for kind, fields in CURVES.items():
         chosen = [row for row in rows if row["kind"] == kind]
         shown = [chosen[place] for place in choose_places(len(chosen))]
         scales = {field: 100 if "accuracy" in field else 1 for field in fields}
