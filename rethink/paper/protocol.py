@@ -15,6 +15,7 @@ EPOCHS = 64  # at least, on CIFAR10: figure 1a ends at 25,000 steps (certainty M
 FILTERS = 32_000  # of the random convolutional net of table 3
 
 Test = Callable[[Any], bool]  # value of a field -> whether the experiment is the paper's
+Fields = dict[str, Any]  # field -> the value that it must have, or a `Test`
 
 _NETWORKS = {"imagenet2012": ("inception_v3", 299, "symmetric"), "cifar10": ("", 28, "per_image")}
 _RATES = {"inception": 0.1, "alexnet": 0.01, "mlp_3x512": 0.01, "mlp_1x512": 0.01}
@@ -23,22 +24,16 @@ _CLAIMED = ("corruption.", "weight_decay.", "dropout.", "augmentation.", "batch_
 _COLOUR = ("brightness", "contrast", "saturation", "hue")
 
 
-def _is(wanted: Any) -> Test:
-    return lambda value: value == wanted
-
-
 def _is_not(unwanted: Any) -> Test:
     return lambda value: value != unwanted
 
 
-_ON, _OFF = _is_not(0), _is(0)  # of a number or a truth
-
-
 def _switch(on: bool) -> Test:
-    return _ON if on else _OFF
+    """Returns the test of a number or a truth: whether it is on, that is not 0."""
+    return lambda value: (value != 0) == on
 
 
-def expected_fields(table: str, cell: str) -> dict[str, Test]:
+def expected_fields(table: str, cell: str) -> Fields:
     """Returns field -> what a run's config must hold there to be that of a cell; {} for a cell that is not the paper's.
 
     Args:
@@ -49,24 +44,24 @@ def expected_fields(table: str, cell: str) -> dict[str, Test]:
     return _kernel_fields(cell) if table == "table3" else _network_fields(table, cell)
 
 
-def _kernel_fields(cell: str) -> dict[str, Test]:
+def _kernel_fields(cell: str) -> Fields:
     """Returns what a cell of table 3 stands for."""
     data, features, *l2 = cell.split("-")
     ridges: Test = all if l2 else lambda value: not any(value)
     fields = {
         "data.name": lambda value: _data_name(value) == data,
-        "corruption.labels": _is("none"),
-        "preprocess.crop": _is(0),
-        "preprocess.whiten": _is("none"),
-        "kernel.features": _is(features),
+        "corruption.labels": "none",
+        "preprocess.crop": 0,
+        "preprocess.whiten": "none",
+        "kernel.features": features,
         "kernel.ridges": ridges,
     }
     if features == "random_convolutions":
-        return {**fields, "kernel.filters": _is(FILTERS), "kernel.name": lambda name: name in ("gaussian", "linear")}
-    return {**fields, "kernel.name": _is("gaussian")}
+        return {**fields, "kernel.filters": FILTERS, "kernel.name": lambda name: name in ("gaussian", "linear")}
+    return {**fields, "kernel.name": "gaussian"}
 
 
-def _network_fields(table: str, cell: str) -> dict[str, Test]:
+def _network_fields(table: str, cell: str) -> Fields:
     """Returns what a cell of table 1, 2 or 4 stands for."""
     first, *conditions = cell.split("-")
     data = "imagenet2012" if table == "table2" else "cifar10"
@@ -79,55 +74,59 @@ def _network_fields(table: str, cell: str) -> dict[str, Test]:
     random_crop = "inception" if data == "imagenet2012" else "random"
     return {
         "data.name": lambda value: _data_name(value) == data,
-        "preprocess.crop": _is(crop),
-        "preprocess.whiten": _is(whitening),
-        "model.name": _is(model),
-        **(_NORMED if normed else {"batch_norm.kind": _is("none")}),
-        "corruption.labels": _is("uniform" if random else "none"),
-        "weight_decay.kind": _is_not("none") if "wd" in conditions else _is("none"),
-        "weight_decay.coefficient": _ON if "wd" in conditions else lambda _: True,
+        "preprocess.crop": crop,
+        "preprocess.whiten": whitening,
+        "model.name": model,
+        **(_NORMED if normed else {"batch_norm.kind": "none"}),
+        "corruption.labels": "uniform" if random else "none",
+        "weight_decay.kind": _is_not("none") if "wd" in conditions else "none",
+        "weight_decay.coefficient": _switch(True) if "wd" in conditions else lambda _: True,
         "dropout.rate": _switch("dropout" in conditions),
-        "augmentation.crop": _is(random_crop if cropped else "none"),
+        "augmentation.crop": random_crop if cropped else "none",
         "augmentation.flip": _switch(augmented),
-        "augmentation.rotation": _is(25.0 if augmented and table == "table4" else 0.0),
-        "augmentation.zoom": _OFF,
-        "augmentation.padding": _OFF,
+        "augmentation.rotation": 25.0 if augmented and table == "table4" else 0.0,
+        "augmentation.zoom": 0,
+        "augmentation.padding": 0,
         **{f"augmentation.{name}": _switch(augmented and table == "table2") for name in _COLOUR},
-        "data.train_split": _is("train"),
-        "data.test_split": _is("validation" if table == "table2" else "test"),
+        "data.train_split": "train",
+        "data.test_split": "validation" if table == "table2" else "test",
         **({} if table == "table2" else _cifar10_fields(f"{table}/{cell}", first)),
     }
 
 
-_NORMED: dict[str, Test] = {
+_NORMED: Fields = {
     "batch_norm.kind": _is_not("none"),
-    "batch_norm.scale": _is(False),
-    "batch_norm.shift": _is(True),
-    "batch_norm.evaluation": _is("running"),
+    "batch_norm.scale": False,
+    "batch_norm.shift": True,
+    "batch_norm.evaluation": "running",
 }
 
 
-def _cifar10_fields(cell: str, network: str) -> dict[str, Test]:
+def _cifar10_fields(cell: str, network: str) -> Fields:
     """Returns the paper's optimizer and images for CIFAR10 (appendix A; table 4's slower decay)."""
     fields = {
-        "data.image_size": _is(0),
-        "optimizer.name": _is("sgd"),
-        "optimizer.momentum": _is(0.9),
-        "optimizer.nesterov": _is(False),
-        "optimizer.schedule": _is("exponential"),
-        "optimizer.decay_factor": _is(0.999 if cell in _LONGER else 0.95),
-        "optimizer.decay_every": _is(1.0),
-        "optimizer.decay_unit": _is("epochs"),
+        "data.image_size": 0,
+        "optimizer.name": "sgd",
+        "optimizer.momentum": 0.9,
+        "optimizer.nesterov": False,
+        "optimizer.schedule": "exponential",
+        "optimizer.decay_factor": 0.999 if cell in _LONGER else 0.95,
+        "optimizer.decay_every": 1.0,
+        "optimizer.decay_unit": "epochs",
     }
-    return {**fields, "optimizer.learning_rate": _is(_RATES[network])} if network in _RATES else fields
+    return {**fields, "optimizer.learning_rate": _RATES[network]} if network in _RATES else fields
 
 
 def mismatches(table: str, cell: str, config: Mapping[str, Any]) -> list[str]:
     """Returns `field: value` for each field of a flat config that makes a run another than its cell stands for."""
-    wanted = expected_fields(table, cell)
-    return [
-        f"{field}: {config.get(field, 'not recorded')}" for field in wanted if _mismatches(field, wanted[field], config)
-    ]
+    return [f"{field}: {config.get(field, 'not recorded')}" for field in _mismatched_fields(table, cell, config)]
+
+
+def _mismatched_fields(table: str, cell: str, config: Mapping[str, Any]) -> list[str]:
+    def matches(field: str, wanted: Any) -> bool:
+        return field in config and (wanted(config[field]) if callable(wanted) else config[field] == wanted)
+
+    return [field for field, wanted in expected_fields(table, cell).items() if not matches(field, wanted)]
 
 
 def figure_mismatches(config: Mapping[str, Any]) -> list[str]:
@@ -141,15 +140,10 @@ def figure_mismatches(config: Mapping[str, Any]) -> list[str]:
     return [stray for stray in strays if not stray.startswith("corruption.")]
 
 
-def _mismatches(field: str, test: Test, config: Mapping[str, Any]) -> bool:
-    return field not in config or not test(config[field])
-
-
 def changes_claims(table: str, cell: str, config: Mapping[str, Any]) -> bool:
     """Returns whether no ordering can be put to a run: corruption, regularizers or batch norm are not its cell's."""
-    wanted = expected_fields(table, cell)
-    named = any(_mismatches(field, wanted[field], config) for field in wanted if field.startswith(_CLAIMED))
-    resampled = _some_resampled(config, "corruption.label_probability") and bool(wanted)
+    named = any(field.startswith(_CLAIMED) for field in _mismatched_fields(table, cell, config))
+    resampled = _some_resampled(config, "corruption.label_probability") and cell in TABLES[table].cells
     return named or resampled or any(_set(config, f"corruption.{name}") for name in ("pixels", "test_labels"))
 
 
