@@ -5,12 +5,11 @@ python -m rethink.figures label_corruption runs/figure1bc-HASH
 
 import argparse
 import pathlib
-import sys
 
 from rethink.figures import registry
 from rethink.report import figure_claims
 from rethink.results import runs, tables
-from rethink.schema.errors import UserError, pick
+from rethink.schema.errors import exit_on_mistake, pick
 
 
 def main() -> None:
@@ -24,13 +23,11 @@ def main() -> None:
     parser.add_argument("--title", default="", help="default: the folder's name")
     arguments = parser.parse_args()
     title = arguments.title or arguments.folder.name
-    try:
+    with exit_on_mistake():
         pick(registry.FIGURES, arguments.figure, "FIGURE")  # a wrong name is reported before the folder is read
         loaded = runs.load_runs(arguments.folder)
         figure = registry.draw_figure(arguments.figure, loaded, arguments.folder, title=title, field=arguments.field)
         claims = figure_claims.describe_claims(runs.sweep_name(loaded), loaded)
-    except UserError as error:
-        sys.exit(f"Error: {error}")
     print(tables.to_text(figure.rows, figure.columns))
     print(f"Figure: {figure.paths[0]}{claims}")
 

@@ -6,10 +6,9 @@ python -m rethink.report runs --output=docs/index.html
 
 import argparse
 import pathlib
-import sys
 
 from rethink.report import page
-from rethink.schema.errors import UserError
+from rethink.schema.errors import exit_on_mistake
 
 
 def main() -> None:
@@ -23,10 +22,8 @@ def main() -> None:
     )
     parser.add_argument("--output", type=pathlib.Path, metavar="FILE", help="default: index.html in the first WORKDIR")
     arguments = parser.parse_args()
-    try:
+    with exit_on_mistake():
         print(page.write_page(arguments.folders, arguments.output or arguments.folders[0] / "index.html"))
-    except UserError as error:
-        sys.exit(f"Error: {error}")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ import argparse
 import math
 import pathlib
 import statistics
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,7 +22,7 @@ from rethink.report.outcomes import Outcome
 from rethink.report.verdicts import ClaimCheck
 from rethink.results import tables
 from rethink.results.runs import RunsByCell, load_runs
-from rethink.schema.errors import UserError, pick
+from rethink.schema.errors import exit_on_mistake, pick
 
 MATCH_POINTS = 1.0  # ours and the paper's that differ by no more match,
 MATCH_ERRORS = 3.0  # or by no more than so many standard errors,
@@ -216,10 +215,8 @@ def main() -> None:
     parser.add_argument("folder", type=pathlib.Path, metavar="FOLDER", help="holds run directories CELL-seedS")
     parser.add_argument("--markdown", action="store_true", help="Markdown with all columns instead of text")
     arguments = parser.parse_args()
-    try:
+    with exit_on_mistake():
         print_comparison(arguments.table, load_runs(arguments.folder), markdown=arguments.markdown)
-    except UserError as error:
-        sys.exit(f"Error: {error}")
 
 
 if __name__ == "__main__":

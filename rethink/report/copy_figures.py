@@ -9,11 +9,10 @@ Makes none of them: the sweep and the page have written them.
 import argparse
 import pathlib
 import shutil
-import sys
 from collections.abc import Iterable
 
 from rethink.report.page import exports
-from rethink.schema.errors import UserError
+from rethink.schema.errors import UserError, exit_on_mistake
 
 KEPT = (".png", ".csv")  # of figures; PDFs are for papers
 
@@ -70,11 +69,9 @@ def main() -> None:
     parser.add_argument("prefix", type=pathlib.Path, metavar="PREFIX", help="of the copies: docs/results/table1")
     parser.add_argument("--tables", default="", help="such as table1,table1-orderings, or orderings of a figure")
     arguments = parser.parse_args()
-    try:
+    with exit_on_mistake():
         for path in copy_figures(arguments.folder, arguments.prefix, filter(None, arguments.tables.split(","))):
             print(path)
-    except UserError as error:
-        sys.exit(f"Error: {error}")
 
 
 if __name__ == "__main__":

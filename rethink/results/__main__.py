@@ -6,10 +6,9 @@ python -m rethink.results --markdown runs/*
 
 import argparse
 import pathlib
-import sys
 
 from rethink.results import runs, tables
-from rethink.schema.errors import UserError
+from rethink.schema.errors import exit_on_mistake
 
 
 def main() -> None:
@@ -20,10 +19,8 @@ def main() -> None:
     parser.add_argument("folders", nargs="+", type=pathlib.Path, metavar="RUN", help="a run's directory")
     parser.add_argument("--markdown", action="store_true", help="Markdown instead of CSV")
     arguments = parser.parse_args()
-    try:
+    with exit_on_mistake():
         rows = [runs.describe_run(runs.load_run(folder)) for folder in arguments.folders]
-    except UserError as error:
-        sys.exit(f"Error: {error}")
     write = tables.to_markdown if arguments.markdown else tables.to_csv
     print(write(rows, list(rows[0])).rstrip("\n"))
 

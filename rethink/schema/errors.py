@@ -1,8 +1,10 @@
 """A user's mistake as one line, and the exit codes of a run and of a sweep."""
 
+import contextlib
 import difflib
 import signal
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -14,6 +16,15 @@ class UserError(Exception):
     def __str__(self) -> str:
         """Returns the line: what the user gave can't break it or command a terminal."""
         return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in super().__str__())
+
+
+@contextlib.contextmanager
+def exit_on_mistake() -> Iterator[None]:
+    """Ends the process with the line of a UserError that the block raises, exit code 1."""
+    try:
+        yield
+    except UserError as error:
+        sys.exit(f"Error: {error}")
 
 
 def pick(table: Mapping[str, T], name: str, field: str) -> T:
