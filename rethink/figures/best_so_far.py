@@ -125,6 +125,7 @@ def _draw_panel(axes, label: str, rows: Rows) -> None:
     axes.fill_between(steps, test, best, **BAND)
     axes.plot(steps, best, **BEST)
     style.draw_curve(axes, rows, "evaluation", "test_accuracy", TEST, scale=100)
+    # Room at both ends for the marks, however short the run.
     last_step = max([1, *steps])
     axes.set(xlim=(-0.02 * last_step, 1.02 * last_step), ylim=(-3, 103))
     axes.locator_params(axis="x", nbins=5)

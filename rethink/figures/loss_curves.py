@@ -100,6 +100,7 @@ def draw_loss_curves(curves: Mapping[str, Sequence[LossCurve]], stem: Path, *, t
         for number, (condition, losses) in enumerate(list(curves.items())[: metric_vs_field.MOST_SERIES]):
             look = style.SERIES_STYLES[number % len(style.SERIES_STYLES)]
             for place, curve in enumerate(losses):
+                # Marks of different conditions are offset, so that none hides another.
                 every = max(1, len(curve.steps) // 8)
                 label = condition if place == 0 else f"_{condition}"
                 axes.plot(curve.steps, curve.losses, label=label, markevery=(number, every), linewidth=1.2, **look)

@@ -63,6 +63,7 @@ def _kernel_fields(cell: str) -> Fields:
 
 def _network_fields(table: str, cell: str) -> Fields:
     """Returns what a cell of table 1, 2 or 4 stands for."""
+    # The network (of table 2: the labels) and the regularizers that the name of the cell gives.
     first, *conditions = cell.split("-")
     data = "imagenet2012" if table == "table2" else "cifar10"
     network, crop, whitening = _NETWORKS[data]
@@ -71,6 +72,7 @@ def _network_fields(table: str, cell: str) -> Fields:
     random = table == "table4" or "random" in (first, *conditions)
     model = network or first.removesuffix("_no_bn")
     normed = model.startswith("inception") and not first.endswith("_no_bn")
+    # ImageNet is cropped as Inception V3 was trained, CIFAR10 at a random place.
     random_crop = "inception" if data == "imagenet2012" else "random"
     return {
         "data.name": lambda value: _data_name(value) == data,

@@ -65,6 +65,7 @@ def _check_figure1a(runs: RunsByCell) -> Iterator[ClaimCheck]:
     loaded = {name: runs.get(name, ()) for name in STEPS_TO_LOSS}
     curves = loss_curves.read_losses(runs)
     diverged = {name for name, some in loaded.items() if any(run.status == "diverged" for run in some)}
+    # A mean or median of the runs that are left where others diverged would mislead.
     compared = {name: losses for name, losses in curves.items() if name not in diverged}
     lowest = {name: max(min(curve.losses) for curve in losses) for name, losses in compared.items()}
     with_guessing = {
@@ -77,6 +78,7 @@ def _check_figure1a(runs: RunsByCell) -> Iterator[ClaimCheck]:
             compared, lambda curve: curve.first_below(claims.CONVERGED)
         ),
     }
+    # Each claim is put to the runs of its own conditions alone.
     for claim in claims.figure1a_claims():
         cells = {cell: loaded[cell] for cell in claim.cells}
         differences = outcomes.find_differences([[run for some in cells.values() for run in some]])

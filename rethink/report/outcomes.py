@@ -34,6 +34,7 @@ def read_outcomes(runs: RunsByCell, table: str) -> dict[str, list[Outcome]]:
     Raises:
       UserError: the metrics of a run are damaged, or two of a cell have the same seed.
     """
+    # Two runs with one seed are not independent, and would make the spread too small.
     for cell, loaded in runs.items():
         folders: dict[int, Any] = {}
         for seed, folder in ((run.seed, run.folder) for run in loaded):

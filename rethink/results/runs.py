@@ -158,6 +158,7 @@ def run_table(
             "classes": summary.get("num_classes"),
             **{field: value for field, value in run.evaluation.items() if field not in ("kind", "step", "epoch")},
         }
+        # Of a train accuracy that was not reached, the steps made are a lower bound.
         for accuracy, steps in (summary.get("steps_to_train_accuracy") or {}).items():
             row[f"steps to {accuracy}"] = summary.get("steps") if steps is None else steps
             row[f"reached {accuracy}"] = steps is not None
