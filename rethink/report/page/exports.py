@@ -25,19 +25,15 @@ class Exports:
     def write(self, name: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[str], caption: str) -> list[str]:
         """Writes a table in each form; returns the paths, relative to the page."""
         self._folder.mkdir(exist_ok=True)
-        stem = self._choose_name(file_stem(name))
+        stem, number = file_stem(name), 2
+        while stem in self._names:
+            stem, number = f"{file_stem(name)}-{number}", number + 1
+        self._names.add(stem)
         latex = tables.to_latex(rows, columns, caption)
         contents = (tables.to_csv(rows, columns), tables.to_markdown(rows, columns), latex)
         for suffix, content in zip(SUFFIXES, contents, strict=True):
             files.replace(self._folder / f"{stem}.{suffix}", (content.rstrip("\n") + "\n").encode())
         return [f"{FOLDER}/{stem}.{suffix}" for suffix in SUFFIXES]
-
-    def _choose_name(self, name: str) -> str:
-        stem, number = name, 2
-        while stem in self._names:
-            stem, number = f"{name}-{number}", number + 1
-        self._names.add(stem)
-        return stem
 
 
 def file_stem(name: str) -> str:

@@ -90,12 +90,6 @@
     draw(place, figure);
   }
 
-  function whole(own) {
-    const common = read(document.getElementById("common-config"));
-    const config = { ...common, ...own.config };
-    return Object.keys(config).sort().filter((field) => config[field] !== null).map((field) => [field, config[field]]);
-  }
-
   function make(name, text, parent, attributes = {}) {
     const made = document.createElement(name);
     if (text !== null) made.textContent = text;
@@ -104,16 +98,18 @@
     return made;
   }
 
-  function table(fields, box) {
+  // A run's whole config: that of most runs, but for its own fields; null stands for one that it lacks.
+  function table(own, box) {
+    const config = { ...read(document.getElementById("common-config")), ...own.config };
     const made = make("table", null, box);
     make("caption", "All fields that its manifest holds", made);
     const head = make("tr", null, make("thead", null, made));
     for (const column of ["field", "value"]) make("th", column, head, { scope: "col" });
     const body = make("tbody", null, made);
-    for (const [field, value] of fields) {
+    for (const field of Object.keys(config).sort().filter((name) => config[name] !== null)) {
       const row = make("tr", null, body);
       make("code", field, make("th", null, row, { scope: "row" }));
-      make("code", value, make("td", null, row));
+      make("code", config[field], make("td", null, row));
     }
   }
 
@@ -124,7 +120,7 @@
     const own = read(source);
     const place = run.querySelector(".plot.of-run");
     if (place) curves(place, own);
-    table(whole(own), run.querySelector(".config"));
+    table(own, run.querySelector(".config"));
   }
   const runs = [...document.querySelectorAll("details.run")];
   runs.forEach((run) => run.addEventListener("toggle", () => open(run)));

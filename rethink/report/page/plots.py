@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rethink.figures import best_so_far, label_corruption, loss_curves, metric_vs_field
+from rethink.figures import best_so_far, label_corruption, loss_curves, metric_vs_field, style
 from rethink.paper.claims import CONVERGED
 from rethink.paper.numbers import STEPS_TO_LOSS
 from rethink.report.page import drawing, run_data
@@ -236,20 +236,17 @@ def _draw_accuracies(name: str, rows: best_so_far.Rows, number: int) -> list[dic
 
 def run_template() -> dict[str, Any]:
     """Returns the figure of a run's curves without their points: `meta` of each trace says (kind of row, field)."""
-    looks = {
-        ("train", "loss"): ("train, during training", "#56B4E9", 1.0, "solid"),
-        ("evaluation", "train_loss"): ("train, given labels", "#0072B2", 1.8, "solid"),
-        ("evaluation", "test_loss"): ("test", "#D55E00", 1.8, "dash"),
-        ("train", "accuracy"): ("train, during training", "#56B4E9", 1.0, "solid"),
-        ("evaluation", "train_accuracy"): ("train, given labels", "#0072B2", 1.8, "solid"),
-        ("evaluation", "test_accuracy"): ("test", "#D55E00", 1.8, "dash"),
-        ("evaluation", "train_accuracy_corrupted_true"): ("corrupted part, true labels", "#009E73", 1.4, "dashdot"),
-    }
+    looks = (  # of the static figures, width, dash, kind of row, and the fields of both panels
+        (style.DURING, 1.0, "solid", "train", "loss", "accuracy"),
+        (style.TRAIN, 1.8, "solid", "evaluation", "train_loss", "train_accuracy"),
+        (style.TEST, 1.8, "dash", "evaluation", "test_loss", "test_accuracy"),
+        (style.CORRUPTED, 1.4, "dashdot", "evaluation", None, "train_accuracy_corrupted_true"),
+    )
     panels: dict[str, list[dict[str, Any]]] = {"loss": [], "accuracy (%)": []}
-    for meta, (name, colour, width, dash) in looks.items():
-        is_loss = "loss" in meta[1]
-        trace: dict[str, Any] = {"name": name, "legendgroup": name, "meta": list(meta), "x": [], "y": []}
-        trace |= {"line": {"color": colour, "width": width, "dash": dash}, "mode": "lines"}
-        trace |= {"showlegend": not is_loss, "hovertemplate": f"step %{{x}}: {name} %{{y}}"}
-        panels["loss" if is_loss else "accuracy (%)"].append(trace)
+    for look, width, dash, kind, *fields in looks:
+        name, line = look["label"], {"color": look["color"], "width": width, "dash": dash}
+        for field, (title, traces) in zip(fields, panels.items(), strict=True):
+            trace = {"name": name, "legendgroup": name, "meta": [kind, field], "x": [], "y": [], "line": line}
+            trace |= {"mode": "lines", "showlegend": title != "loss", "hovertemplate": f"step %{{x}}: {name} %{{y}}"}
+            traces += [trace] if field else []
     return drawing.make_figure(list(panels.items()), "step")

@@ -91,15 +91,10 @@ def read_run_groups(folders: Iterable[Path]) -> list[RunGroup]:
 
 def _find_runs(folder: Path, depth: int = 3) -> list[Path]:
     """Returns the run directories in a folder and below, a run before those inside it."""
-    own = [folder] if _is_run(folder) else []
+    started = RUN_FOLDER.fullmatch(folder.name) and (folder / files.LOCK).is_file()  # it may have recorded nothing yet
+    own = [folder] if started or (folder / "manifest.json").is_file() else []
     below = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     return own + [run for path in below if depth > 0 for run in _find_runs(path, depth - 1)]
-
-
-def _is_run(folder: Path) -> bool:
-    """Returns whether a run lives there, or one was started and has recorded nothing yet."""
-    started = RUN_FOLDER.fullmatch(folder.name) and (folder / files.LOCK).is_file()
-    return (folder / "manifest.json").is_file() or bool(started)
 
 
 def _group_name(run: LoadedRun) -> str:
