@@ -171,10 +171,7 @@ def _hold_out_convolutions(analysis: Analysis, examples: int) -> model_selection
 def _make_convolution_matrices(analysis: Analysis, kernel: Kernel, ridge: float) -> tuple[BlockMatrix, BlockMatrix]:
     images = (analysis.splits[name].images for name in ("train", "test"))
     products = _accumulate_convolutions(analysis, *images)
-    return (
-        gram_accumulation.make_train_matrix(kernel, products),
-        gram_accumulation.make_cross_matrix(kernel, products),
-    )
+    return gram_accumulation.make_matrices(kernel, products)
 
 
 def _accumulate_convolutions(

@@ -13,7 +13,7 @@ from rethink.analyses.analysis import Analysis, one_hot
 from rethink.figures import theory
 from rethink.schema.errors import pick
 from rethink.theory import memory
-from rethink.theory.linear import gradient_descent, least_norm, random_features, regularization_paths
+from rethink.theory.linear import gradient_descent, least_norm, random_features
 
 PENALTIES = np.geomspace(1e2, 1e-6, 9)  # of ridge, on the way to none
 STOPS = 9  # steps of gradient descent at which early stopping is evaluated, evenly spaced in their logarithm
@@ -146,13 +146,13 @@ def _trajectory_json(trajectory: gradient_descent.Trajectory) -> dict[str, Any]:
 
 def _trace_regularizers(basis: least_norm.Basis, targets: np.ndarray, steps: int) -> dict[str, Any]:
     """Returns norms and distances to the least-norm interpolant along weight decay and along early stopping."""
-    rate = 1 / least_norm.compute_curvature(basis).eigenvalues[0]
+    rate = 1 / basis.curvatures[0]
     stops = np.unique(np.geomspace(1, steps, STOPS).astype(np.int64))
     factors = {
-        "weight_decay": (PENALTIES, regularization_paths.find_ridge_factors(basis, PENALTIES)),
-        "early_stopping": (stops, regularization_paths.find_stopping_factors(basis, stops, learning_rate=rate)),
+        "weight_decay": (PENALTIES, least_norm.find_ridge_factors(basis, PENALTIES)),
+        "early_stopping": (stops, least_norm.find_stopping_factors(basis, stops, learning_rate=rate)),
     }
-    paths = {name: regularization_paths.trace_path(basis, targets, *pair) for name, pair in factors.items()}
+    paths = {name: least_norm.trace_path(basis, targets, *pair) for name, pair in factors.items()}
     return {name: {field: values.tolist() for field, values in path._asdict().items()} for name, path in paths.items()}
 
 

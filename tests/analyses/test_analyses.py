@@ -184,7 +184,7 @@ def test_labels_and_fingerprints_are_those_of_a_training_run(tmp_path):
         (theorem1(sizes=(0,)), "theorem1.sizes=(0,) holds 0"),
         (theorem1(targets="words"), "theorem1.targets='words' is unknown"),
         (linear(features="edges"), "linear.features='edges' is unknown"),
-        (linear(batch_size=41), "batch_size=41 of 40 examples"),
+        (linear(batch_size=41), "batch_size=41 is out of range: it must be in [1, 40]"),
     ],
 )
 def test_a_mistake_is_one_line(tmp_path, config, line):

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rethink.schema.errors import UserError
-from rethink.theory.capacity import weight_matrices
+from rethink.theory.capacity.weight_matrices import WeightMatrices, fold_biases
 
 VC = "VC dimension"
 MEASURED = "Rademacher complexity, as measured"
@@ -91,11 +91,11 @@ def measure_margins(logits: np.ndarray, labels: np.ndarray, *, quantile: float) 
 
 
 def evaluate_bounds(
-    network: weight_matrices.WeightMatrices,
+    network: WeightMatrices,
     measures: Measures,
     *,
     delta: float,
-    initial: weight_matrices.WeightMatrices | None = None,
+    initial: WeightMatrices | None = None,
     rademacher: float | None = None,
 ) -> list[BoundValue]:
     """Returns every bound on test error - train error, each with probability 1 - delta, beside that gap as measured.
@@ -111,16 +111,21 @@ def evaluate_bounds(
     Raises:
       UserError: delta, the number of examples or a measure out of its range, or `initial` of another shape.
     """
-    _check_measures(measures, delta)
+    if not all(np.isfinite(measures)) or min(measures.input_norm, measures.input_entry) < 0:
+        raise UserError(f"{measures}: the measures of a trained network are finite, and norms not negative.")
+    if measures.examples < 2:
+        raise UserError(f"examples={measures.examples}: a bound with a factor ln(n) takes at least 2.")
+    if not 0 < delta < 1:
+        raise UserError(f"delta={delta}: give the probability that the bound may fail with, in (0, 1).")
     if initial is not None and initial.sizes != network.sizes:
         raise UserError(f"initial has sizes {initial.sizes}, the network {network.sizes}: give the same network's.")
     # A bias is the weight of an input of 1.
     is_folded = network.has_biases or (initial is not None and initial.has_biases)
-    weights = weight_matrices.fold_biases(network, always=is_folded)
+    weights = fold_biases(network, always=is_folded)
     norm, entry = measures.input_norm, measures.input_entry
     if is_folded:
         norm, entry = math.hypot(norm, 1), max(entry, 1.0)
-    n, outputs = measures.examples, network.sizes[-1]
+    n, margin, outputs = measures.examples, measures.margin, network.sizes[-1]
     # Bounds on the gap itself.
     values = {VC: vc_bound(vc_dimension(network.sizes, biases=is_folded), n, delta)}
     if rademacher is not None:
@@ -132,27 +137,17 @@ def evaluate_bounds(
         (PATH, path_complexity(weights, entry, n)),
         (GOLOWICH, golowich_complexity(weights, norm, n)),
     ):
-        bound = margin_bound(complexity, margin=measures.margin, outputs=outputs, examples=n, delta=delta)
-        values[name] = beyond + bound
+        values[name] = beyond + margin_bound(complexity, margin=margin, outputs=outputs, examples=n, delta=delta)
     spectral = {SPECTRAL: spectral_complexity(weights)}
     if initial is not None:
-        spectral[DISTANCE] = spectral_complexity(weights, weight_matrices.fold_biases(initial, always=is_folded))
+        spectral[DISTANCE] = spectral_complexity(weights, fold_biases(initial, always=is_folded))
     width = max(max(matrix.shape) for matrix in weights)
     for name, complexity in spectral.items():
         values[name] = beyond + spectral_bound(
-            complexity, width=width, input_norm=norm, margin=measures.margin, examples=n, delta=delta
+            complexity, width=width, input_norm=norm, margin=margin, examples=n, delta=delta
         )
     gap = measures.test_error - measures.train_error
     return [BoundValue(name, SOURCES[name], value, not value < 1, gap) for name, value in values.items()]
-
-
-def _check_measures(measures: Measures, delta: float) -> None:
-    if not all(np.isfinite(measures)) or min(measures.input_norm, measures.input_entry) < 0:
-        raise UserError(f"{measures}: the measures of a trained network are finite, and norms not negative.")
-    if measures.examples < 2:
-        raise UserError(f"examples={measures.examples}: a bound with a factor ln(n) takes at least 2.")
-    if not 0 < delta < 1:
-        raise UserError(f"delta={delta}: give the probability that the bound may fail with, in (0, 1).")
 
 
 def vc_dimension(sizes: Sequence[int], *, biases: bool) -> float:

@@ -24,11 +24,6 @@ class WeightMatrices(NamedTuple):
         return (len(self.weights[0]), *(matrix.shape[1] for matrix in self.weights))
 
     @property
-    def parameters(self) -> int:
-        """The number of weights and biases."""
-        return sum(array.size for array in (*self.weights, *self.biases))
-
-    @property
     def has_biases(self) -> bool:
         """Whether any bias is not 0."""
         return any(bias.any() for bias in self.biases)

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 import scipy.linalg
-import scipy.linalg.blas
 import scipy.linalg.lapack
+from scipy.linalg.blas import strmm, strsm
 
 from rethink.theory.kernels.matmul import add_product
 
@@ -35,16 +35,11 @@ class Tiles(NamedTuple):
 
 
 class NotPositive(Exception):
-    """The matrix has a pivot that is not positive in float32.
+    """The matrix has a pivot that is not positive in float32, in `row`, from 0."""
 
-    Attributes:
-      row: of the matrix, from 0.
-      tile, tiles: which tile on the diagonal, from 0, and of how many.
-    """
-
-    def __init__(self, row: int, tile: int, tiles: int):
-        super().__init__(f"row {row}, tile {tile} of {tiles}")
-        self.row, self.tile, self.tiles = row, tile, tiles
+    def __init__(self, row: int):
+        super().__init__(f"row {row}")
+        self.row = row
 
 
 def ignore_progress(stage: str, done: int, total: int) -> None:
@@ -54,14 +49,6 @@ def ignore_progress(stage: str, done: int, total: int) -> None:
 def split_rows(count: int, tile: int) -> list[slice]:
     """Returns the rows of each tile; the last one may be smaller."""
     return [slice(start, min(start + tile, count)) for start in range(0, count, tile)]
-
-
-def make_zero_tiles(count: int, tile: int) -> Tiles:
-    """Returns tiles of zeros."""
-    sizes = [span.stop - span.start for span in split_rows(count, tile)]
-    return Tiles(
-        count, tile, [[np.zeros((m, n), np.float32, "F") for n in sizes[: i + 1]] for i, m in enumerate(sizes)]
-    )
 
 
 def fill_tiles(
@@ -97,7 +84,7 @@ def shift_diagonal(matrix: Tiles) -> float:
     norm. So a matrix whose smallest eigenvalue is positive but below that keeps a factor, which preconditions it.
     Measured on MNIST, n = 4,000: half of it does not always save the factor, four times as much costs steps.
     """
-    shift = EPSILON * matrix.rows**0.5 * _largest_diagonal(matrix)
+    shift = EPSILON * matrix.rows**0.5 * float(read_diagonal(matrix).max())
     for line in matrix.blocks:
         line[-1][np.diag_indices_from(line[-1])] += np.float32(shift)
     return shift
@@ -112,7 +99,7 @@ def factor_tiles(matrix: Tiles, *, progress: Progress = ignore_progress) -> None
       NotPositive: a pivot is not above float32's epsilon times the largest entry of the diagonal. The tiles are spoilt.
     """
     blocks, tiles = matrix.blocks, len(matrix.blocks)
-    least = EPSILON * _largest_diagonal(matrix)
+    least = EPSILON * float(read_diagonal(matrix).max())
     total, done = tiles * (tiles + 1) * (tiles + 2) // 6, 0
     for j in range(tiles):
         # The tile on the diagonal, and its pivots.
@@ -121,13 +108,10 @@ def factor_tiles(matrix: Tiles, *, progress: Progress = ignore_progress) -> None
         pivots = corner.diagonal() ** 2
         low = np.flatnonzero(~(pivots[: fault - 1 if fault > 0 else None] > least))
         if fault or low.size:
-            row = int(low[0]) if low.size else fault - 1
-            raise NotPositive(j * matrix.tile + row, j, tiles)
+            raise NotPositive(j * matrix.tile + (int(low[0]) if low.size else fault - 1))
         # The tiles below it: A_ij <- A_ij L_jj^-T.
         for i in range(j + 1, tiles):
-            blocks[i][j] = scipy.linalg.blas.strsm(
-                1.0, corner, blocks[i][j], side=1, lower=True, trans_a=True, overwrite_b=True
-            )
+            blocks[i][j] = strsm(1.0, corner, blocks[i][j], side=1, lower=True, trans_a=True, overwrite_b=True)
         # What is left of the matrix: A_ik <- A_ik - L_ij L_kj^T.
         for i in range(j + 1, tiles):
             for k in range(j + 1, i + 1):
@@ -138,13 +122,14 @@ def factor_tiles(matrix: Tiles, *, progress: Progress = ignore_progress) -> None
         progress("Cholesky factor", done, total)
 
 
-def _largest_diagonal(matrix: Tiles) -> float:
-    return max(float(line[-1].diagonal().max()) for line in matrix.blocks)
+def read_diagonal(matrix: Tiles) -> np.ndarray:
+    """Returns the diagonal, float64 [rows]."""
+    return np.concatenate([line[-1].diagonal() for line in matrix.blocks]).astype(np.float64)
 
 
 def find_smallest_pivot(lower: Tiles) -> tuple[float, int]:
     """Returns the least square on the factor's diagonal, and its row."""
-    pivots = np.concatenate([line[-1].diagonal() for line in lower.blocks]).astype(np.float64) ** 2
+    pivots = read_diagonal(lower) ** 2
     return float(pivots.min()), int(pivots.argmin())
 
 
@@ -156,30 +141,24 @@ def solve_with_factor(lower: Tiles, targets: np.ndarray) -> np.ndarray:
         right = x[parts[i]].copy("F")
         for j in range(i):
             right -= lower.blocks[i][j] @ x[parts[j]]
-        x[parts[i]] = scipy.linalg.blas.strsm(1.0, lower.blocks[i][i], right, lower=True)
+        x[parts[i]] = strsm(1.0, lower.blocks[i][i], right, lower=True)
     for i in reversed(range(tiles)):
         right = x[parts[i]].copy("F")
         for j in range(i + 1, tiles):
             right -= lower.blocks[j][i].T @ x[parts[j]]
-        x[parts[i]] = scipy.linalg.blas.strsm(1.0, lower.blocks[i][i], right, lower=True, trans_a=True)
+        x[parts[i]] = strsm(1.0, lower.blocks[i][i], right, lower=True, trans_a=True)
     return x.astype(np.float64)
 
 
 def multiply_by_factor(lower: Tiles, vectors: np.ndarray) -> np.ndarray:
     """Returns L L^T vectors in float32's accuracy, float64 [count, k] as the vectors are."""
     x, parts, tiles = np.asfortranarray(vectors, np.float32), split_rows(lower.rows, lower.tile), len(lower.blocks)
-    corners = [line[-1] for line in lower.blocks]
     # L^T x, then L of that.
-    below = [
-        scipy.linalg.blas.strmm(1.0, corner, x[part], lower=True, trans_a=True)
-        for corner, part in zip(corners, parts, strict=True)
-    ]
+    below = [strmm(1.0, lower.blocks[i][i], x[parts[i]], lower=True, trans_a=True) for i in range(tiles)]
     for i in range(tiles):
         for j in range(i):
             below[j] += lower.blocks[i][j].T @ x[parts[i]]
-    result = [
-        scipy.linalg.blas.strmm(1.0, corner, right, lower=True) for corner, right in zip(corners, below, strict=True)
-    ]
+    result = [strmm(1.0, lower.blocks[i][i], below[i], lower=True) for i in range(tiles)]
     for i in range(tiles):
         for j in range(i):
             result[i] += lower.blocks[i][j] @ below[j]

@@ -14,6 +14,7 @@ import numpy as np
 
 from rethink import randomness
 from rethink.schema.errors import UserError, pick
+from rethink.theory.inputs import check_range
 
 IMAGES = {"cpu": 8}  # backend -> images in one call of the compiled function: on CPU more take longer an image
 IMAGES_ELSEWHERE = 256
@@ -67,10 +68,7 @@ def sample_patches(images: np.ndarray, *, patch: int, count: int, seed: int, nam
     if images.ndim != 4 or not images.size:
         raise UserError(f"Images of shape {list(images.shape)} have no patches: give [n, height, width, channels].")
     height, width = images.shape[1:3]
-    if not 1 <= patch <= min(height, width):
-        raise UserError(
-            f"patch={patch} is out of range: of {height}x{width} pixels it must be in [1, {min(height, width)}]."
-        )
+    check_range("patch", patch, 1, min(height, width), f" of {height}x{width} pixels")
     keys = jax.random.split(randomness.key_for(seed, name), 3)
     limits = (len(images), height - patch + 1, width - patch + 1)
     picks = [

@@ -4,6 +4,8 @@ Nothing is learned: the filters are a formula, so train and test share them by t
 a part of MNIST's train set.
 """
 
+import itertools
+
 import numpy as np
 
 from rethink.schema.errors import UserError
@@ -41,13 +43,11 @@ def compute_gabor_features(
     Source: Daugman, "Uncertainty relation for resolution in space, spatial frequency, and orientation" (1985); the
     paper says no more than "Gabor wavelet transform" (section 5), so the bank is a choice.
     """
-    # What leaves no feature is refused.
-    if images.ndim != 4 or images.shape[-1] != 1:
+    if images.ndim != 4 or images.shape[-1] != 1 or not len(images):
         raise UserError(
-            f"Images of shape {list(images.shape)} have no Gabor features: give grey ones, [n, height, width, 1]."
+            f"Images of shape {list(images.shape)} have no Gabor features: give grey ones, [n, height, width, 1], and "
+            "at least one."
         )
-    if not len(images):
-        raise UserError("There is no image to take Gabor features of: give at least one.")
     height, breadth = images.shape[1:3]
     if min(stride, pool, orientations) < 1 or not wavelengths or min(wavelengths) <= 0 or width <= 0:
         raise UserError("Gabor stride, pool, orientations, wavelengths and width must be positive, and one or more.")
@@ -84,16 +84,14 @@ def make_wavelet_bank(
     either; the envelope has norm 1. Ordered by wavelength, orientation, row, column.
     """
     y, x = np.mgrid[:height, :breadth].astype(np.float64)
+    angles = np.pi * np.arange(orientations) / orientations
+    rows, columns = _centres(height, stride), _centres(breadth, stride)
     wavelets = []
-    for wavelength in wavelengths:
-        for angle in np.pi * np.arange(orientations) / orientations:
-            for row in _centres(height, stride):
-                for column in _centres(breadth, stride):
-                    envelope = np.exp(-((y - row) ** 2 + (x - column) ** 2) / (2 * (width * wavelength) ** 2))
-                    along = (x - column) * np.cos(angle) + (y - row) * np.sin(angle)
-                    wave = np.exp(2j * np.pi / wavelength * along)
-                    wave -= np.sum(envelope * wave) / envelope.sum()
-                    wavelets.append((envelope * wave / np.sqrt(np.sum(envelope**2))).ravel())
+    for wavelength, angle, row, column in itertools.product(wavelengths, angles, rows, columns):
+        envelope = np.exp(-((y - row) ** 2 + (x - column) ** 2) / (2 * (width * wavelength) ** 2))
+        wave = np.exp(2j * np.pi / wavelength * ((x - column) * np.cos(angle) + (y - row) * np.sin(angle)))
+        wave -= np.sum(envelope * wave) / envelope.sum()
+        wavelets.append((envelope * wave / np.sqrt(np.sum(envelope**2))).ravel())
     return np.array(wavelets)
 
 

@@ -41,8 +41,13 @@ def start_products(train_examples: int, test_examples: int, *, tile: int = chole
         raise UserError(f"{train_examples} train examples in tiles of {tile}: give at least 1 of each.")
     needed = cholesky.predict_fit_bytes(train_examples, tile=tile, dimensions=0, targets=10, halves=2)
     memory.require_memory("A kernel model", needed + 4 * train_examples * test_examples, train_examples, power=2)
+
+    def make_zeros(rows: slice, columns: slice) -> np.ndarray:
+        return np.zeros((rows.stop - rows.start, columns.stop - columns.start), np.float32)
+
+    train = cholesky.fill_tiles(make_zeros, train_examples, tile=tile, ridge=0.0)
     cross = np.zeros((test_examples, train_examples), np.float32, "F")
-    return Accumulated(cholesky.make_zero_tiles(train_examples, tile), cross, np.zeros(test_examples))
+    return Accumulated(train, cross, np.zeros(test_examples))
 
 
 def add_features(products: Accumulated, train: np.ndarray, test: np.ndarray) -> None:
@@ -73,79 +78,54 @@ def add_features(products: Accumulated, train: np.ndarray, test: np.ndarray) -> 
     products.test_squares[:] += np.einsum("nd,nd->n", test, test, dtype=np.float64)
 
 
-def make_train_matrix(kernel: Kernel, products: Accumulated) -> BlockMatrix:
-    """Returns the matrix of a kernel on train, of which `interpolation.fit_matrix` makes a model.
+def make_matrices(kernel: Kernel, products: Accumulated) -> tuple[BlockMatrix, BlockMatrix]:
+    """Returns a kernel's matrices on train, to fit a model to, and between test and train, to predict from.
 
     Raises:
       UserError: a kernel that `kernel_matrix.check_kernel` refuses, or the Laplacian, which is no function of inner
         products.
     """
-    tiles = products.train
+    kernel_matrix.check_kernel(kernel)
+    check_product_kernel(kernel.name)
+    tiles, train_squares = products.train, cholesky.read_diagonal(products.train)
 
-    def select(rows: slice, columns: slice) -> np.ndarray:
+    def select_train(rows: slice, columns: slice) -> np.ndarray:
         i, j = rows.start // tiles.tile, columns.start // tiles.tile
         return tiles.blocks[i][j] if j <= i else tiles.blocks[j][i].T
 
-    return _make_matrix(kernel, products, select, _train_squares(products))
+    def make_matrix(select: Callable[[slice, slice], np.ndarray], row_squares: np.ndarray) -> BlockMatrix:
+        def block(rows: slice, columns: slice, dtype: type) -> np.ndarray:
+            values: np.ndarray = select(rows, columns).astype(dtype)  # a copy, as more features may follow
+            kernel_matrix.PRODUCT_KERNELS[kernel.name](kernel, values, row_squares[rows], train_squares[columns])
+            return values
 
+        description = f"{kernel} on accumulated features"
+        return BlockMatrix(len(row_squares), len(train_squares), tiles.tile, block, description, 0)
 
-def make_cross_matrix(kernel: Kernel, products: Accumulated) -> BlockMatrix:
-    """Returns the matrix of a kernel between test and train, for `interpolation.predict_matrix`.
-
-    Raises:
-      UserError: as `make_train_matrix`.
-    """
-    return _make_matrix(kernel, products, lambda rows, columns: products.cross[rows, columns], products.test_squares)
+    cross = make_matrix(lambda rows, columns: products.cross[rows, columns], products.test_squares)
+    return make_matrix(select_train, train_squares), cross
 
 
 def find_products_gamma(name: str, products: Accumulated) -> float:
     """Returns as `kernel_matrix.find_natural_gamma`, from the products of train.
 
     Raises:
-      UserError: no product yet, or a kernel as `make_train_matrix`.
+      UserError: no product yet, or a kernel as `make_matrices`.
     """
     check_product_kernel(name)
-    size = float(_train_squares(products).mean())
+    size = float(cholesky.read_diagonal(products.train).mean())
     if name == "gaussian":  # of distances: mean |x - x'|^2 = 2 (mean |x|^2 - mean <x, x'>)
         total = 0.0
-        for i, line in enumerate(products.train.blocks):
-            total += float(line[i].sum(dtype=np.float64)) + 2 * sum(
-                float(block.sum(dtype=np.float64)) for block in line[:i]
-            )
+        for line in products.train.blocks:
+            *below, corner = (float(block.sum(dtype=np.float64)) for block in line)
+            total += corner + 2 * sum(below)
         size = 2 * (size - total / products.train.rows**2)
     return kernel_matrix.invert_size(size)
 
 
 def check_product_kernel(name: str) -> None:
-    """Refuses kernels that inner products do not tell.
-
-    Raises:
-      UserError: names those that they do tell.
-    """
+    """Raises a UserError for kernels that are no function of inner products, which names those that are."""
     pick(kernel_matrix.KERNELS, name, "kernel.name")
     if name not in kernel_matrix.PRODUCT_KERNELS:
         choices = ", ".join(kernel_matrix.PRODUCT_KERNELS)
         raise UserError(f"kernel.name='{name}' is no function of inner products: choose {choices}.")
-
-
-def _make_matrix(
-    kernel: Kernel, products: Accumulated, select: Callable[[slice, slice], np.ndarray], row_squares: np.ndarray
-) -> BlockMatrix:
-    """Returns the matrix of a kernel whose inner products `select` gives: (rows, columns) -> float32."""
-    kernel_matrix.check_kernel(kernel)
-    check_product_kernel(kernel.name)
-    column_squares = _train_squares(products)
-
-    def block(rows: slice, columns: slice, dtype: type) -> np.ndarray:
-        values: np.ndarray = select(rows, columns).astype(dtype)  # a copy, as more features may follow
-        kernel_matrix.PRODUCT_KERNELS[kernel.name](kernel, values, row_squares[rows], column_squares[columns])
-        return values
-
-    description = f"{kernel} on accumulated features"
-    return BlockMatrix(len(row_squares), len(column_squares), products.train.tile, block, description, 0)
-
-
-def _train_squares(products: Accumulated) -> np.ndarray:
-    """Returns the inner products of train's examples with themselves, float64 [n]."""
-    lines = products.train.blocks
-    return np.concatenate([line[i].diagonal() for i, line in enumerate(lines)]).astype(np.float64)

@@ -77,7 +77,7 @@ def fit_matrix(
     refinement still serves.
 
     Args:
-      matrix: symmetric [n, n], of `kernel_matrix.make_matrix` or `gram_accumulation.make_train_matrix`.
+      matrix: symmetric [n, n], of `kernel_matrix.make_matrix` or `gram_accumulation.make_matrices`.
       targets: one-hot or any other finite numbers [n, k].
       ridge: added to the diagonal of the kernel matrix, not multiplied by n; 0 interpolates.
       condition: whether to estimate the condition.
@@ -105,12 +105,14 @@ def fit_matrix(
         try:
             cholesky.factor_tiles(lower, progress=progress)
         except cholesky.NotPositive as error:
-            place = f"in float32, at the pivot of example {error.row} (tile {error.tile + 1} of {error.tiles})"
-            raise _report_singular(matrix, ridge, f" {place}") from error
+            detail = f" in float32, at the pivot of {_name_example(lower, error.row)}"
+            raise _report_singular(matrix, ridge, detail) from error
     with _timed(seconds, "refinement"):
         alpha, rest, residuals = _run_conjugate_gradients(matrix, lower, targets, ridge, progress)
     with _timed(seconds, "condition"):
-        estimate = _estimate_condition(lower) if condition else float("nan")
+        key = randomness.key_for(0, "condition")
+        start = np.asarray(jax.random.normal(key, (matrix.rows,), np.float32), np.float64)  # always the same direction
+        estimate = cholesky.estimate_condition(lower, start) if condition else float("nan")
     fitted = targets - rest - ridge * alpha  # K alpha, by what the solver has left
     return Solution(
         alpha=alpha,
@@ -175,16 +177,13 @@ def _run_conjugate_gradients(
             matrix,
             ridge,
             f": {len(residuals) - 1} refinements leave {residuals[-1]:.1e} of targets up to {scale:g}, and the "
-            f"smallest pivot of its factor, {pivot:.1e}, is that of example {row} (tile {row // lower.tile + 1} of "
-            f"{len(lower.blocks)})",
+            f"smallest pivot of its factor, {pivot:.1e}, is that of {_name_example(lower, row)}",
         )
     return alpha, rest, residuals
 
 
-def _estimate_condition(lower: cholesky.Tiles) -> float:
-    """Returns the condition of the factored matrix from a random direction, always the same."""
-    key = randomness.key_for(0, "condition")
-    return cholesky.estimate_condition(lower, np.asarray(jax.random.normal(key, (lower.rows,), np.float32), np.float64))
+def _name_example(tiles: cholesky.Tiles, row: int) -> str:
+    return f"example {row} (tile {row // tiles.tile + 1} of {len(tiles.blocks)})"
 
 
 def _report_singular(matrix: BlockMatrix, ridge: float, detail: str) -> SingularMatrix:

@@ -4,19 +4,16 @@ Nothing stays on the accelerator: operands and result lie in host memory.
 """
 
 import functools
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.linalg.blas
 
-Product = Callable[[np.ndarray, np.ndarray], np.ndarray]
-
 
 def multiply_transposed(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Returns a b^T, [m, n] for a [m, d] and b [n, d] of one dtype, float32 or float64: the dtype of the result."""
-    return _choose_product()(a, b)
+    return multiply_on_accelerator(a, b) if _has_accelerator() else a @ b.T
 
 
 def add_product(c: np.ndarray, a: np.ndarray, b: np.ndarray, *, factor: float) -> None:
@@ -26,7 +23,7 @@ def add_product(c: np.ndarray, a: np.ndarray, b: np.ndarray, *, factor: float) -
       c: float32 [m, n] in Fortran order.
       a, b: float32 [m, d] and [n, d]; in either order BLAS reads them where they are.
     """
-    if _choose_product() is multiply_on_accelerator:
+    if _has_accelerator():
         c += np.float32(factor) * multiply_on_accelerator(a, b)
         return
     (a, a_transposed), (b, b_transposed) = _in_fortran_order(a), _in_fortran_order(b)
@@ -37,11 +34,6 @@ def add_product(c: np.ndarray, a: np.ndarray, b: np.ndarray, *, factor: float) -
         raise ValueError("c is no float32 matrix in Fortran order")
 
 
-def multiply_on_host(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Returns a b^T by NumPy's BLAS."""
-    return a @ b.T
-
-
 def multiply_on_accelerator(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Returns a b^T by jax, in the dtype that it has on the host: no shortened mantissas, no global x64 switch."""
     with jax.enable_x64(a.dtype == np.float64):
@@ -49,8 +41,8 @@ def multiply_on_accelerator(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 @functools.cache
-def _choose_product() -> Product:
-    return multiply_on_host if jax.default_backend() == "cpu" else multiply_on_accelerator
+def _has_accelerator() -> bool:
+    return jax.default_backend() != "cpu"
 
 
 def _in_fortran_order(a: np.ndarray) -> tuple[np.ndarray, bool]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from rethink import randomness
 from rethink.schema.errors import UserError
+from rethink.theory.inputs import check_range
 from rethink.theory.kernels import gram_accumulation, interpolation, kernel_matrix
 from rethink.theory.kernels.cholesky import TILE, Progress, ignore_progress
 from rethink.theory.kernels.gram_accumulation import Accumulated
@@ -73,10 +74,7 @@ def draw_held_out(count: int, *, examples: int, seed: int) -> tuple[np.ndarray, 
       UserError: there are not so many, or fewer than two.
     """
     examples = examples or count
-    if not 2 <= examples <= count:
-        raise UserError(
-            f"kernel.selection_examples={examples} is out of range: of {count} it must be in [2, {count}], or 0."
-        )
+    check_range("kernel.selection_examples", examples, 2, count, ", or 0 for all")
     order = randomness.draw_permutation(randomness.key_for(seed, "kernel_choice"), count)[:examples]
     held_out = int(np.ceil(HELD_OUT * examples))
     return np.sort(order[held_out:]), np.sort(order[:held_out])
@@ -103,10 +101,7 @@ def hold_out_rows(rows: np.ndarray, labels: np.ndarray, *, examples: int, seed: 
 def hold_out_products(products: Accumulated, labels: np.ndarray, held_out_labels: np.ndarray) -> HeldOut:
     """Returns the two parts of accumulated features, of which those held out stand in the place of test."""
     return HeldOut(
-        lambda kernel: (
-            gram_accumulation.make_train_matrix(kernel, products),
-            gram_accumulation.make_cross_matrix(kernel, products),
-        ),
+        lambda kernel: gram_accumulation.make_matrices(kernel, products),
         lambda name: gram_accumulation.find_products_gamma(name, products),
         labels,
         held_out_labels,

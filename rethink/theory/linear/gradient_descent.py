@@ -15,6 +15,7 @@ from scipy.linalg.blas import dgemm
 
 from rethink import randomness
 from rethink.schema.errors import UserError, pick
+from rethink.theory.inputs import check_range
 from rethink.theory.linear import least_norm
 
 RECORDS = 60  # steps that are recorded, evenly spaced in their logarithm
@@ -88,16 +89,20 @@ def run_descent(
     if batch_size is None:
         predicted_rate = predict_gradient_rate(basis, learning_rate=learning_rate, momentum=momentum)
     else:
-        _check_batch(basis, batch_size)
+        check_range("batch_size", batch_size, 1, len(basis.features))
         batches = draw_batches(order, len(basis.features), batch_size, seed=seed)
         predicted_rate = math.nan
         if not momentum:
             predicted_rate = bound_sgd_rate(basis, learning_rate=learning_rate, batch_size=batch_size)
     # Where it starts, and where it should end: [d, k] each.
     y = least_norm.as_targets(targets, len(basis.features))
-    least = least_norm.solve_least_norm(basis, targets).weights.reshape(-1, y.shape[1])
-    limit = least_norm.find_limit(basis, targets, start).reshape(least.shape)
-    origin = least_norm.as_start(start, least_norm.as_weights(least, targets)).reshape(least.shape)
+    least = least_norm.solve_least_norm(basis, y).weights
+    shape = least_norm.as_weights(least, targets).shape
+    start = np.asarray(start, np.float64)
+    if start.shape not in ((), shape) or not np.isfinite(start).all():
+        raise UserError(f"The start has shape {start.shape}: give finite numbers {shape}, as the weights.")
+    origin = np.broadcast_to(start, shape).reshape(least.shape)
+    limit = least + least_norm.project_outside_span(basis, origin)  # which no step changes: a gradient is in the span
     weights = np.array(origin, order="F")  # as BLAS updates in place
     velocity = np.zeros_like(weights)
     # Step from one recorded step to the next, and measure there.
@@ -123,17 +128,12 @@ def run_descent(
     )
 
 
-def _draw_shuffled(key: jax.Array, count: int) -> np.ndarray:
-    """Returns the examples of an epoch, each once."""
-    return randomness.draw_permutation(key, count)
-
-
 def _draw_with_replacement(key: jax.Array, count: int) -> np.ndarray:
     """Returns as many examples as there are, each draw independent."""
     return np.asarray(jax.random.randint(key, (count,), 0, count, np.int32))
 
 
-ORDERS = {"shuffled": _draw_shuffled, "with_replacement": _draw_with_replacement}
+ORDERS = {"shuffled": randomness.draw_permutation, "with_replacement": _draw_with_replacement}
 
 
 def draw_batches(order: str, count: int, batch_size: int, *, seed: int) -> Iterator[np.ndarray]:
@@ -161,7 +161,7 @@ def predict_gradient_rate(features: np.ndarray | least_norm.Basis, *, learning_r
 
     Source: Polyak, "Some methods of speeding up the convergence of iteration methods" (1964).
     """
-    middle = 1 + momentum - learning_rate * least_norm.compute_curvature(features).eigenvalues
+    middle = 1 + momentum - learning_rate * least_norm.as_basis(features).curvatures
     root = np.sqrt(middle.astype(np.complex128) ** 2 - 4 * momentum)
     return float(np.max(np.abs(np.stack([middle + root, middle - root]) / 2)))
 
@@ -175,7 +175,7 @@ def bound_sgd_rate(features: np.ndarray | least_norm.Basis, *, learning_rate: fl
     Source: Ma, Bassily & Belkin, "The power of interpolation" (2018), for a quadratic loss.
     """
     basis = least_norm.as_basis(features)
-    h = least_norm.compute_curvature(basis).eigenvalues
+    h = basis.curvatures
     noise = _largest_squared_norm(basis) / batch_size * h + (1 - 1 / batch_size) * h**2
     return float(np.sqrt(np.max(1 - 2 * learning_rate * h + learning_rate**2 * noise)))
 
@@ -186,9 +186,8 @@ def tune_sgd_rate(features: np.ndarray | least_norm.Basis, *, batch_size: int) -
     Source: Ma, Bassily & Belkin (2018). Beyond a batch of about L / h_1 a larger one hardly raises it.
     """
     basis = least_norm.as_basis(features)
-    _check_batch(basis, batch_size)
-    largest = least_norm.compute_curvature(basis).eigenvalues[0]
-    return float(batch_size / (_largest_squared_norm(basis) + (batch_size - 1) * largest))
+    check_range("batch_size", batch_size, 1, len(basis.features))
+    return float(batch_size / (_largest_squared_norm(basis) + (batch_size - 1) * basis.curvatures[0]))
 
 
 def tune_heavy_ball(features: np.ndarray | least_norm.Basis) -> tuple[float, float]:
@@ -199,7 +198,7 @@ def tune_heavy_ball(features: np.ndarray | least_norm.Basis) -> tuple[float, flo
     Source: Polyak (1964).
     """
     basis = least_norm.as_basis(features)
-    h = least_norm.compute_curvature(basis).eigenvalues
+    h = basis.curvatures
     rate = 4 / (math.sqrt(h[0]) + math.sqrt(h[-1])) ** 2
     return rate, ((basis.condition - 1) / (basis.condition + 1)) ** 2
 
@@ -207,11 +206,6 @@ def tune_heavy_ball(features: np.ndarray | least_norm.Basis) -> tuple[float, flo
 def _largest_squared_norm(basis: least_norm.Basis) -> float:
     """Returns L, the largest squared norm of an example."""
     return float(np.max(np.sum(basis.features**2, axis=1)))
-
-
-def _check_batch(basis: least_norm.Basis, batch_size: int) -> None:
-    if not 1 <= batch_size <= len(basis.features):
-        raise UserError(f"batch_size={batch_size} of {len(basis.features)} examples: give one between 1 and these.")
 
 
 def measure_iterate(

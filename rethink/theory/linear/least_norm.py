@@ -1,5 +1,6 @@
-"""Section 5: solves a linear model for its interpolant of least norm, by singular values and by the kernel matrix.
+"""Section 5: solves linear models in closed form: the interpolant of least norm, and two paths that lead to it.
 
+Both, weight decay and early stopping, fit each singular direction in part, and so never leave the span of the data.
 Nothing is iterated; gradient_descent.py is, and is measured against the solutions here. Where a function takes
 features, it takes their `Basis` too, so that one `decompose_features` serves many of them.
 """
@@ -38,6 +39,15 @@ class Basis(NamedTuple):
     def condition(self) -> float:
         """The largest over the smallest singular value that counts; of X X^T and of the Hessian it is the square."""
         return float(self.singular[0] / self.singular[-1])
+
+    @property
+    def curvatures(self) -> np.ndarray:
+        """The positive eigenvalues float64 [rank], descending, of X^T X / n; the other d - rank are 0.
+
+        That is the Hessian of the mean squared loss of one target. It does not depend on w, so that the curvature at a
+        minimum cannot tell one interpolant from another (paper, section 5).
+        """
+        return self.singular**2 / len(self.features)
 
 
 class LeastNorm(NamedTuple):
@@ -80,11 +90,17 @@ class KernelForm(NamedTuple):
     refinements: int
 
 
-class Curvature(NamedTuple):
-    """The Hessian of the mean squared loss: its positive eigenvalues float64 [rank], and how many others are 0."""
+class SolutionPath(NamedTuple):
+    """Solutions along a setting, float64 [m] each.
 
-    eigenvalues: np.ndarray
-    flat: int
+    Attributes:
+      settings: penalty or step; norms: |w|; distances: |w - least norm| / |least norm|; residuals: |X w - y| / |y|.
+    """
+
+    settings: np.ndarray
+    norms: np.ndarray
+    distances: np.ndarray
+    residuals: np.ndarray
 
 
 def as_features(features: np.ndarray, name: str = "features") -> np.ndarray:
@@ -187,25 +203,21 @@ def solve_kernel_form(features: np.ndarray, targets: np.ndarray) -> KernelForm:
             "duplicates, take more features than examples, or solve with least_norm."
         )
 
-    def find_remainder(alpha: np.ndarray) -> np.ndarray:
-        return y - features @ (features.T @ alpha)
-
     # Solve, then refine from the residual in the features, whose rounding K does not share.
-    alpha = scipy.linalg.cho_solve((factor, True), y)
-    remainder, refinements = find_remainder(alpha), 0
-    while refinements < MOST_REFINEMENTS:
+    alpha, remainder, solves = np.zeros_like(y), y, 0
+    while solves <= MOST_REFINEMENTS:
         corrected = alpha + scipy.linalg.cho_solve((factor, True), remainder)
-        next_remainder = find_remainder(corrected)
-        if not np.linalg.norm(next_remainder) < np.linalg.norm(remainder) / 2:
+        next_remainder = y - features @ (features.T @ corrected)
+        if solves and not np.linalg.norm(next_remainder) < np.linalg.norm(remainder) / 2:
             break
-        alpha, remainder, refinements = corrected, next_remainder, refinements + 1
+        alpha, remainder, solves = corrected, next_remainder, solves + 1
     return KernelForm(
         alpha.reshape(np.shape(targets)),
         as_weights(features.T @ alpha, targets),
         float(np.sqrt(max(np.sum(alpha * (kernel @ alpha)), 0.0))),
         measure_relative(remainder, y),
         float(1 / reciprocal),
-        refinements,
+        solves - 1,
     )
 
 
@@ -215,41 +227,46 @@ def project_outside_span(features: np.ndarray | Basis, weights: np.ndarray) -> n
     return weights - basis.right.T @ (basis.right @ weights)
 
 
-def as_start(start: np.ndarray | float, weights: np.ndarray) -> np.ndarray:
-    """Returns a start of the weights' shape, float64; a number stands for all of them.
+def find_ridge_factors(basis: Basis, penalties: np.ndarray) -> np.ndarray:
+    """Returns s^2 / (s^2 + penalty), float64 [m, rank]: what part of its least-norm coefficient each direction keeps.
 
     Raises:
-      UserError: it has another shape, or is not finite.
+      UserError: a penalty below 0 or not finite; 0 gives the least-norm solution.
     """
-    start = np.asarray(start, np.float64)
-    if start.shape not in ((), weights.shape) or not np.isfinite(start).all():
-        raise UserError(f"The start has shape {start.shape}: give finite numbers {weights.shape}, as the weights.")
-    return np.broadcast_to(start, weights.shape)
+    penalties = np.asarray(penalties)
+    if not (np.isfinite(penalties).all() and (penalties >= 0).all()):
+        raise UserError("A penalty is negative or not finite: give numbers of at least 0.")
+    return basis.singular**2 / (basis.singular**2 + penalties[:, None])
 
 
-def find_limit(features: np.ndarray | Basis, targets: np.ndarray, start: np.ndarray | float) -> np.ndarray:
-    """Returns where (stochastic) gradient descent from `start` ends: least norm + the start's part outside the span.
-
-    A gradient is a combination of examples, so that no step changes what the start has outside their span.
-
-    Args:
-      start: float [d] or [d, k], as the weights; a number stands for all of them.
+def find_stopping_factors(basis: Basis, steps: np.ndarray, *, learning_rate: float) -> np.ndarray:
+    """Returns 1 - (1 - rate s^2 / n)^steps, float64 [m, rank], for gradient descent from 0 after steps int [m].
 
     Raises:
-      UserError: as `as_start` and `solve_least_norm`.
+      UserError: a rate at which it does not converge, or steps below 0.
     """
-    basis = as_basis(features)
-    weights = solve_least_norm(basis, targets).weights
-    return weights + project_outside_span(basis, as_start(start, weights))
+    steps, largest = np.asarray(steps), 2 * len(basis.features) / basis.singular[0] ** 2
+    if not 0 < learning_rate < largest:
+        raise UserError(f"learning_rate={learning_rate} does not converge: give one between 0 and {largest:.6g}.")
+    if (steps < 0).any():
+        raise UserError("A number of steps is negative: give at least 0.")
+    return 1 - (1 - learning_rate * basis.singular**2 / len(basis.features)) ** steps[:, None]
 
 
-def compute_curvature(features: np.ndarray | Basis) -> Curvature:
-    """Returns the spectrum of X^T X / n, the Hessian of the mean squared loss of one target at any w whatsoever.
+def trace_path(basis: Basis, targets: np.ndarray, settings: np.ndarray, factors: np.ndarray) -> SolutionPath:
+    """Returns norms, distances and residuals of the solutions that factors [m, rank] make, at settings [m].
 
-    It does not depend on w, so that the curvature at a minimum cannot tell one interpolant from another.
-
-    Source: the paper, section 5.
+    Of ridge they minimize |X w - y|^2 + penalty |w|^2, of early stopping gradient descent stops there.
     """
-    basis = as_basis(features)
-    examples, dimensions = basis.features.shape
-    return Curvature(basis.singular**2 / examples, dimensions - basis.rank)
+    # In the singular directions norms need no weights: |w|^2 = sum (factor * fitted / s)^2.
+    y = as_targets(targets, len(basis.features))
+    fitted = np.linalg.norm(basis.left.T @ y, axis=1)  # of the targets, by direction
+    beyond = np.linalg.norm(y - basis.left @ (basis.left.T @ y))  # of the targets, out of reach of any w
+    weights = fitted / basis.singular
+    residuals = np.sqrt(np.sum(((1 - factors) * fitted) ** 2, axis=1) + beyond**2)
+    return SolutionPath(
+        np.asarray(settings, np.float64),
+        np.linalg.norm(factors * weights, axis=1),
+        np.linalg.norm((1 - factors) * weights, axis=1) / (np.linalg.norm(weights) or 1.0),
+        residuals / (np.linalg.norm(y) or 1.0),
+    )

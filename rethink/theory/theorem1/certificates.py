@@ -158,12 +158,7 @@ def trace_curve(
 
 
 def measure_precision(
-    points: np.ndarray,
-    targets: np.ndarray,
-    size: int,
-    *,
-    seed: int,
-    threshold_position: float = THRESHOLD_POSITION,
+    points: np.ndarray, targets: np.ndarray, size: int, *, seed: int, threshold_position: float = THRESHOLD_POSITION
 ) -> Precision:
     """Returns, for the first `size` points, the fit of their network in float64 and as a float32 Linen module.
 

@@ -7,7 +7,6 @@ the dtype that one gives. How good a network is, certificates.py measures.
 import dataclasses
 import os
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -114,15 +113,14 @@ def interpolate_points(
     check_range("seed", seed, 0, 2**32 - 1)
     if not 0 < threshold_position < 1:
         raise UserError(f"threshold_position={threshold_position} is out of range: it must be in (0, 1).")
-    separation = _separate_points(points, targets, seed, threshold_position)
-    weights = _solve_weights(separation.positions, separation.thresholds, targets[separation.rows])
+    projection, attempts, rows, positions, thresholds = _separate_points(points, targets, seed, threshold_position)
+    weights = _solve_weights(positions, thresholds, targets[rows])
     if not np.isfinite(weights).all():
         raise UserError(
             f"threshold_position={threshold_position} makes weights beyond float64: set it to {THRESHOLD_POSITION}, "
             "or give smaller targets or points that lie further apart."
         )
-    collapsed = len(points) - len(separation.rows)
-    return TwoLayerNetwork(separation.projection, separation.thresholds, weights, separation.attempts, collapsed)
+    return TwoLayerNetwork(projection, thresholds, weights, attempts, collapsed=len(points) - len(rows))
 
 
 def check_sample(points: np.ndarray, targets: np.ndarray, *shapes: str) -> tuple[np.ndarray, np.ndarray]:
@@ -167,18 +165,13 @@ def project_points(points: np.ndarray, projection: np.ndarray) -> np.ndarray:
         return np.concatenate([(points[start : start + step] * projection).sum(axis=1) for start in blocks])
 
 
-class _Separation(NamedTuple):
-    """Distinct points in the order of their projections: rows int [n], positions and thresholds float64 [n]."""
+def _separate_points(
+    points: np.ndarray, targets: np.ndarray, seed: int, threshold_position: float
+) -> tuple[np.ndarray, int, np.ndarray, np.ndarray, np.ndarray]:
+    """Returns the first projection in whose every gap a threshold fits strictly between both points, and which it was.
 
-    projection: np.ndarray
-    attempts: int
-    rows: np.ndarray
-    positions: np.ndarray
-    thresholds: np.ndarray
-
-
-def _separate_points(points: np.ndarray, targets: np.ndarray, seed: int, threshold_position: float) -> _Separation:
-    """Returns the first projection in whose every gap a threshold fits strictly between both points."""
+    With it the distinct points in the order of their projections: rows int [n], positions and thresholds float64 [n].
+    """
     kept = np.arange(len(points))
     for attempt in range(1, ATTEMPTS + 1):
         # Project, and sort what is distinct.
@@ -196,7 +189,7 @@ def _separate_points(points: np.ndarray, targets: np.ndarray, seed: int, thresho
         thresholds = np.maximum(left + threshold_position * (positions - left), np.nextafter(left, np.inf))
         tied = np.flatnonzero(thresholds >= positions)
         if not len(tied):
-            return _Separation(projection, attempt, rows, positions, thresholds)
+            return projection, attempt, rows, positions, thresholds
     first, second = sorted((rows[tied[0] - 1], rows[tied[0]]))
     raise UserError(
         f"points {first} and {second} (row numbers) tie in float64 under all of {ATTEMPTS} projections: "

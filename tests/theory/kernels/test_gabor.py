@@ -85,7 +85,7 @@ def test_places_are_symmetric_about_the_middle(images):
         ((2, 8, 8, 1), {"wavelengths": ()}, "must be positive"),
         ((2, 8, 8, 1), {"width": 0.0}, "must be positive"),
         ((2, 8, 8, 1), {"pool": 5}, "pool=5 leave no place in 8x8"),
-        ((0, 8, 8, 1), {}, "no image"),
+        ((0, 8, 8, 1), {}, "at least one"),
     ],
 )
 def test_what_leaves_no_feature_is_refused(shape, change, said):

@@ -46,10 +46,8 @@ def assemble(matrix, tile):
 @pytest.mark.parametrize("block", [1, 4, 31, 100])
 def test_products_are_those_of_all_features_at_once(train, test, block, tile, order):
     products, linear = accumulate(train, test, block, tile, order), Kernel("linear", 1.0)
-    assert np.allclose(
-        assemble(gram_accumulation.make_train_matrix(linear, products), tile), train @ train.T, atol=1e-4
-    )
-    assert np.allclose(assemble(gram_accumulation.make_cross_matrix(linear, products), tile), test @ train.T, atol=1e-4)
+    assert np.allclose(assemble(gram_accumulation.make_matrices(linear, products)[0], tile), train @ train.T, atol=1e-4)
+    assert np.allclose(assemble(gram_accumulation.make_matrices(linear, products)[1], tile), test @ train.T, atol=1e-4)
     assert np.allclose(products.test_squares, np.sum(test**2, axis=1), atol=1e-4)
 
 
@@ -66,10 +64,10 @@ def test_products_are_those_of_all_features_at_once(train, test, block, tile, or
 def test_kernels_of_products_are_those_of_the_features(train, test, kernel, theirs):
     products = accumulate(train, test, 4)
     assert np.allclose(
-        assemble(gram_accumulation.make_train_matrix(kernel, products), 7), theirs(train, train), atol=1e-5
+        assemble(gram_accumulation.make_matrices(kernel, products)[0], 7), theirs(train, train), atol=1e-5
     )
     assert np.allclose(
-        assemble(gram_accumulation.make_cross_matrix(kernel, products), 7), theirs(test, train), atol=1e-5
+        assemble(gram_accumulation.make_matrices(kernel, products)[1], 7), theirs(test, train), atol=1e-5
     )
 
 
@@ -77,11 +75,11 @@ def test_kernels_of_products_are_those_of_the_features(train, test, kernel, thei
 def test_a_model_of_products_is_that_of_the_features(train, test, kernel, ridge):
     products, targets = accumulate(train, test, 4), np.eye(2)[np.arange(TRAIN) % 2]
     held = [block.copy() for line in products.train.blocks for block in line]
-    found = interpolation.fit_matrix(gram_accumulation.make_train_matrix(kernel, products), targets, ridge=ridge)
+    found = interpolation.fit_matrix(gram_accumulation.make_matrices(kernel, products)[0], targets, ridge=ridge)
     direct = interpolation.fit_matrix(kernel_matrix.make_matrix(kernel, train, tile=7), targets, ridge=ridge)
     assert np.allclose(found.alpha, direct.alpha, atol=1e-4) and found.norm == pytest.approx(direct.norm, rel=1e-4)
     assert found.residual < 1e-6
-    predicted = interpolation.predict_matrix(found, gram_accumulation.make_cross_matrix(kernel, products))
+    predicted = interpolation.predict_matrix(found, gram_accumulation.make_matrices(kernel, products)[1])
     assert np.allclose(
         predicted,
         interpolation.predict_matrix(direct, kernel_matrix.make_matrix(kernel, test, train, tile=7)),
@@ -93,7 +91,7 @@ def test_a_model_of_products_is_that_of_the_features(train, test, kernel, ridge)
 
 def test_fewer_features_than_examples_have_no_interpolant(train, test):
     products = accumulate(train[:, :8], test[:, :8], 4)
-    matrix = gram_accumulation.make_train_matrix(Kernel("linear", 1.0), products)
+    matrix = gram_accumulation.make_matrices(Kernel("linear", 1.0), products)[0]
     targets = np.eye(2)[np.arange(TRAIN) % 2]
     with pytest.raises(interpolation.SingularMatrix, match="linear kernel.*accumulated features.*more features than"):
         interpolation.fit_matrix(matrix, targets, ridge=0.0)
@@ -110,10 +108,7 @@ def test_the_natural_gamma_is_that_of_the_features(train, test):
 
 def test_a_matrix_has_the_tile_of_its_products(train, test):
     products = accumulate(train, test, 4)
-    for matrix in (
-        gram_accumulation.make_train_matrix(Kernel("gaussian", 0.01), products),
-        gram_accumulation.make_cross_matrix(Kernel("gaussian", 0.01), products),
-    ):
+    for matrix in gram_accumulation.make_matrices(Kernel("gaussian", 0.01), products):
         assert matrix.tile == products.train.tile == 7
 
 
@@ -132,7 +127,7 @@ def test_bad_input_is_one_line(train, test, monkeypatch):
     with pytest.raises(UserError, match="NaN"):
         gram_accumulation.add_features(products, bad, test)
     with pytest.raises(UserError, match="laplacian"):
-        gram_accumulation.make_train_matrix(Kernel("laplacian", 1.0), products)
+        gram_accumulation.make_matrices(Kernel("laplacian", 1.0), products)[0]
     with pytest.raises(UserError, match="laplacian"):
         gram_accumulation.find_products_gamma("laplacian", products)
     with pytest.raises(UserError, match="kernel.name='gausian' is unknown"):

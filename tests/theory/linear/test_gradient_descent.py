@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rethink.schema.errors import UserError
-from rethink.theory.linear import gradient_descent, least_norm, regularization_paths
+from rethink.theory.linear import gradient_descent, least_norm
 
 
 @pytest.fixture(scope="module")
@@ -64,12 +64,13 @@ def test_gradient_descent_shrinks_at_the_predicted_rate(problem, momentum):
 def test_gradient_descent_is_the_closed_form_at_every_record(problem):
     basis, y = problem
     found = gradient_descent.run_descent(basis, y, start=0.0, learning_rate=0.1, momentum=0.0, steps=500)
-    factors = regularization_paths.find_stopping_factors(basis, found.steps, learning_rate=0.1)
-    path = regularization_paths.trace_path(basis, y, found.steps, factors)
+    factors = least_norm.find_stopping_factors(basis, found.steps, learning_rate=0.1)
+    path = least_norm.trace_path(basis, y, found.steps, factors)
     assert found.steps[0] == 0 and found.steps[-1] == 500 and (np.diff(found.steps) > 0).all()
     assert np.allclose(found.distances, path.distances, atol=1e-12)
     assert np.allclose(found.residuals, path.residuals, atol=1e-12)
-    assert np.allclose(found.weights, regularization_paths.solve_with_factors(basis, y, factors[-1]))
+    coefficients = (factors[-1] / basis.singular)[:, None] * (basis.left.T @ y)
+    assert np.allclose(found.weights, basis.right.T @ coefficients)
 
 
 def test_a_batch_of_everything_is_gradient_descent(problem):
@@ -84,7 +85,7 @@ def test_the_fastest_momentum_takes_in_proportion_to_the_condition(problem):
     rate, momentum = gradient_descent.tune_heavy_ball(basis)
     predicted = gradient_descent.predict_gradient_rate(basis, learning_rate=rate, momentum=momentum)
     assert predicted == pytest.approx((basis.condition - 1) / (basis.condition + 1), rel=1e-6)
-    h = least_norm.compute_curvature(basis).eigenvalues
+    h = basis.curvatures
     plain = gradient_descent.predict_gradient_rate(basis, learning_rate=2 / (h[0] + h[-1]), momentum=0.0)
     assert plain == pytest.approx((basis.condition**2 - 1) / (basis.condition**2 + 1)) and plain > predicted
     assert gradient_descent.predict_gradient_rate(basis, learning_rate=2.01 / h[0], momentum=0.0) > 1
@@ -112,7 +113,7 @@ def test_larger_batches_take_larger_rates(problem):
     rates = [gradient_descent.tune_sgd_rate(basis, batch_size=b) for b in (1, 2, 6, 12)]
     assert (np.diff(rates) > 0).all()
     for batch_size, rate in zip((1, 2, 6, 12), rates, strict=True):
-        h = least_norm.compute_curvature(basis).eigenvalues[-1]
+        h = basis.curvatures[-1]
         assert (
             gradient_descent.bound_sgd_rate(basis, learning_rate=rate, batch_size=batch_size)
             <= np.sqrt(1 - rate * h) + 1e-12
@@ -141,10 +142,12 @@ def test_an_epoch_shows_every_example_once(monkeypatch):
         ({"learning_rate": float("nan")}, "positive rate"),
         ({"momentum": 1.0, "learning_rate": 0.1}, r"\[0, 1\)"),
         ({"steps": 0}, "at least 1 step"),
-        ({"batch_size": 13, "learning_rate": 0.1}, "batch_size=13 of 12"),
+        ({"batch_size": 13, "learning_rate": 0.1}, r"batch_size=13 is out of range: it must be in \[1, 12\]"),
         ({"batch_size": 0, "learning_rate": 0.1}, "batch_size=0"),
         ({"order": "sorted"}, "order='sorted'"),
         ({"start": np.ones(40)}, "start has shape"),
+        ({"start": np.ones((2, 3))}, "start has shape"),
+        ({"start": float("nan")}, "start has shape"),
     ],
 )
 def test_mistakes_end_in_one_line(problem, changes, message):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rethink.schema.errors import UserError
-from rethink.theory.linear import least_norm, regularization_paths
+from rethink.theory.linear import least_norm
 
 
 @pytest.fixture(params=[(12, 30), (30, 12)], ids=["wide", "tall"])
@@ -13,28 +13,34 @@ def problem(request):
     return random.standard_normal(request.param), random.standard_normal((request.param[0], 2))
 
 
+def solve_with_factors(basis, y, factors):
+    """Returns the weights: the least-norm solution with each singular direction times its factor."""
+    fitted = (basis.left.T @ y).reshape(basis.rank, -1)
+    return (basis.right.T @ ((factors / basis.singular)[:, None] * fitted)).reshape(-1, *y.shape[1:])
+
+
 def solve_ridge(x, y, penalty):
     basis = least_norm.decompose_features(x)
-    (factors,) = regularization_paths.find_ridge_factors(basis, [penalty])
-    return regularization_paths.solve_with_factors(basis, y, factors)
+    (factors,) = least_norm.find_ridge_factors(basis, [penalty])
+    return solve_with_factors(basis, y, factors)
 
 
 def stop_early(x, y, *, learning_rate, steps):
     basis = least_norm.decompose_features(x)
-    (factors,) = regularization_paths.find_stopping_factors(basis, [steps], learning_rate=learning_rate)
-    return regularization_paths.solve_with_factors(basis, y, factors)
+    (factors,) = least_norm.find_stopping_factors(basis, [steps], learning_rate=learning_rate)
+    return solve_with_factors(basis, y, factors)
 
 
 def trace_ridge(x, y, penalties):
     basis = least_norm.decompose_features(x)
-    factors = regularization_paths.find_ridge_factors(basis, penalties)
-    return regularization_paths.trace_path(basis, y, penalties, factors)
+    factors = least_norm.find_ridge_factors(basis, penalties)
+    return least_norm.trace_path(basis, y, penalties, factors)
 
 
 def trace_stopping(x, y, *, learning_rate, steps):
     basis = least_norm.decompose_features(x)
-    factors = regularization_paths.find_stopping_factors(basis, steps, learning_rate=learning_rate)
-    return regularization_paths.trace_path(basis, y, steps, factors)
+    factors = least_norm.find_stopping_factors(basis, steps, learning_rate=learning_rate)
+    return least_norm.trace_path(basis, y, steps, factors)
 
 
 def test_ridge_solves_the_normal_equations(problem):
