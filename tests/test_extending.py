@@ -24,7 +24,7 @@ def package(tmp_path):
     """A copy of what a run needs."""
     folder = tmp_path / "package"
     for name in ("rethink", "configs"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / name, folder / name)
     shutil.copy(ROOT / "main.py", folder)
     return folder
 
@@ -99,6 +99,7 @@ def test_a_model_of_your_own(package, run_main):
     assert read_manifest(run)["parameters"] == (64 * 32 + 32) + (32 * 10 + 10)
 
 
+@pytest.mark.slow
 def test_a_model_with_a_name(package, run_main):
     follow("A model with a name", package)
     run, _ = run_main("data.name=digits", "preprocess.crop=8", config="cifar_true.py:small_conv")

@@ -178,6 +178,7 @@ def test_runs_learn_what_they_learn_alone(make_runs, steps, fields):
     assert min(apart) > 1e-2  # data, order and keys are each run's own
 
 
+@pytest.mark.slow
 def test_runs_leave_the_records_of_runs_alone(make_runs, tmp_path, capsys):
     fields = {"stop__train_accuracy": 0.5, "train__steps_per_call": 0}  # 0: as many as suit
     runs = make_runs("corruption.label_probability=0.0,0.4,1.0", seeds=2, **fields)[:5]
