@@ -119,6 +119,7 @@ def test_a_metric(package, run_main):
     assert "probability of the given label" in printed
 
 
+@pytest.mark.slow
 def test_a_config_field(package, run_main):
     follow("A config field", package)
     run, _ = run_main("optimizer.name=adam", "axes=optimizer.first_moment_decay=0.0,0.9")

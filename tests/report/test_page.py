@@ -203,6 +203,7 @@ def test_a_damaged_and_an_unfinished_run_stand_there_and_the_others_are_compared
     assert "match 2" in reader.text  # train and test of the run that is whole
 
 
+@pytest.mark.slow
 def test_a_manifest_of_another_shape_is_no_end(write_run, tmp_path, show):
     folder = write_run("table1", "mlp_3x512-none")
     whole = json.loads((folder / "manifest.json").read_text())

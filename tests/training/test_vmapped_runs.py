@@ -312,6 +312,7 @@ def test_a_signal_before_the_first_step_leaves_no_run_started(make_runs, tmp_pat
     assert run_together(runs, tmp_path) == [0] * 3
 
 
+@pytest.mark.slow
 def test_a_run_that_diverges_or_fails_leaves_and_the_others_are_as_alone(make_runs, tmp_path, monkeypatch):
     runs = make_runs("corruption.label_probability=0.0,0.3,0.6,0.9,1.0")
     alone = [runs[0], runs[3], runs[4]]
