@@ -1,1 +1,1 @@
-"""A laboratory for one question: what does a network learn when the data says nothing?"""
+"""What does a network learn when the data says nothing? Randomization tests, memorization and generalization."""

@@ -164,6 +164,7 @@ def main_words(compiled, workdir):
     """Returns the command line of a run of 24 steps that keeps all of its checkpoints, 0.4 MB each."""
     words = [sys.executable, "main.py", "--config.train.total_epochs=2.0", "--config.evaluate.every_epochs=0.5"]
     words += ["--config.checkpoint.every_epochs=0.25", "--config.checkpoint.keep=99", f"--workdir={workdir}"]
+    words += ["--config.train.steps_per_call=1"]  # a checkpoint falls on the end of a call
     return [*words, f"--config.hardware.compilation_cache={compiled}"]
 
 
@@ -283,6 +284,7 @@ finally:
 )
 def test_a_signal_in_compilation_ends_the_run_in_seconds_and_it_resumes(tmp_path, name, number, line):
     words = ["--config.train.total_epochs=3.0", "--config.hardware.compilation_cache="]
+    words += ["--config.train.steps_per_call=1"]  # a signal is taken at the end of a call
     parts, whole = tmp_path / "parts", tmp_path / "whole"
     command = [sys.executable, "-c", SIGNALLED_IN_COMPILATION, name, str(number), *words, f"--workdir={parts}"]
     ended = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
