@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from rethink.experiment.setup import Setup
 from rethink.regularization import early_stopping
 from rethink.results import progress, records, tensorboard
-from rethink.schema.errors import EXIT_DIVERGED, EXIT_DONE
+from rethink.schema.errors import EXIT_DIVERGED, exit_code_of_status
 from rethink.training import checkpoints, distributed, loop, metrics, profiler
 
 MIB = 2**20
@@ -233,7 +233,7 @@ def show_end(record: records.Run) -> int:
     rows = progress.make_closing_rows(manifest["summary"], metrics.closing_labels())
     progress.Display().print_closing_table(manifest["status"], rows)
     print(f"Records and figures: {record.folder}")
-    exit_code = run_exit_code(record)
+    exit_code = exit_code_of_status(manifest["status"])
     if exit_code == EXIT_DIVERGED:
         end = manifest["end"]
         print(
@@ -241,8 +241,3 @@ def show_end(record: records.Run) -> int:
             "try a smaller --config.optimizer.learning_rate."
         )
     return exit_code
-
-
-def run_exit_code(record: records.Run) -> int:
-    """Returns the exit code of an ended run."""
-    return EXIT_DIVERGED if record.manifest["status"] == "diverged" else EXIT_DONE

@@ -18,13 +18,13 @@ from ml_collections import ConfigDict
 
 from rethink.analyses import ANALYSES, analysis
 from rethink.experiment.input_pipeline import InputPipeline
-from rethink.experiment.reporter import Screen, run_exit_code, show_end
+from rethink.experiment.reporter import Screen, show_end
 from rethink.experiment.setup import make_run_spec, manifest_metadata, open_dataset_once
 from rethink.experiment.train import RunSteps, run_lockstep, run_to_end, train
 from rethink.models import registry
 from rethink.results import progress, records
 from rethink.schema import validation
-from rethink.schema.errors import EXIT_DIVERGED, UserError, pick
+from rethink.schema.errors import EXIT_DIVERGED, UserError, exit_code_of_status, pick
 from rethink.training import allocator, checkpoints, distributed, heartbeat, preemption, state, vmapped_runs
 
 
@@ -126,7 +126,7 @@ def report_already_finished(record: records.Run, quiet: bool) -> int:
     """Prints that a run has finished before, and unless `quiet` its closing table; returns its exit code."""
     if quiet:
         print(f"Done before: {record.folder}")
-        return run_exit_code(record)
+        return exit_code_of_status(record.manifest["status"])
     print(f"Nothing to do: {record.folder} holds this run, and it has ended. For another: --workdir=DIR.")
     return show_end(record)
 

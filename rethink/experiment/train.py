@@ -17,7 +17,7 @@ from rethink.experiment.reporter import Reporter, Screen, collect_provenance, sh
 from rethink.experiment.setup import Setup, set_up_run
 from rethink.figures import learning_curve
 from rethink.results import records
-from rethink.schema.errors import EXIT_DIVERGED, EXIT_DONE, UserError
+from rethink.schema.errors import UserError, exit_code_of_status
 from rethink.training import checkpoints, distributed, feeds, heartbeat, loop, metrics, preemption, vmapped_runs
 
 RunSteps = Generator[None, None, int]  # yields where it waits for the others of its group, returns the exit code
@@ -91,7 +91,7 @@ def train(
         print(f"Interrupted {where}: the same command resumes the run.")
         raise signals.interruption()
     if not record:
-        return EXIT_DIVERGED if event.status == "diverged" else EXIT_DONE
+        return exit_code_of_status(event.status)
     return _end_run(config, setup, record, event, history)
 
 

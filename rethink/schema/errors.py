@@ -18,6 +18,11 @@ class UserError(Exception):
         return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in super().__str__())
 
 
+def exit_code_of_status(status: str) -> int:
+    """Returns the exit code of a run that ended with a status."""
+    return EXIT_DIVERGED if status == "diverged" else EXIT_DONE
+
+
 @contextlib.contextmanager
 def exit_on_mistake() -> Iterator[None]:
     """Ends the process with the line of a UserError that the block raises, exit code 1."""

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from rethink.results import records
 from rethink.schema import validation
-from rethink.schema.errors import EXIT_DIVERGED, EXIT_DONE, UserError
+from rethink.schema.errors import UserError, exit_code_of_status
 
 
 class Task(NamedTuple):
@@ -83,5 +83,5 @@ def exit_code_if_finished(manifest: Mapping[str, Any], config: ConfigDict) -> in
     """Returns the exit code of the run of a manifest, None where it has not reached the end that `config` sets."""
     new_config = json.loads(validation.to_json(config))
     if records.is_finished(manifest, new_config) and not validation.changed_fields(config, manifest["config"]):
-        return EXIT_DIVERGED if manifest["status"] == "diverged" else EXIT_DONE
+        return exit_code_of_status(manifest["status"])
     return None
