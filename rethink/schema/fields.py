@@ -246,7 +246,7 @@ FIELDS: dict[str, Field] = {
     "optimizer.epsilon": positive("of rmsprop and adam"),
     "optimizer.schedule": choice("exponential", "cosine", "constant", help="course of the learning rate"),
     "optimizer.decay_factor": number(_SMALLEST, 1, "exponential: what the rate is multiplied by"),
-    "optimizer.decay_every": number(0, 10**9, "exponential: how often, counted in decay_unit", low_open=True),
+    "optimizer.decay_every": number(1e-6, 10**9, "exponential: how often, counted in decay_unit; need not be whole"),
     "optimizer.decay_unit": choice("epochs", "steps", help="unit of decay_every"),
     "train.batch_size": count(1, _BATCH, "of a step, over all devices", "examples"),
     "train.auxiliary_weight": not_negative("of the loss of an auxiliary head, where the model has one"),

@@ -4,8 +4,11 @@ Weight decay is not here: it is a regularizer, in regularization/explicit.py.
 """
 
 from collections.abc import Callable
+from fractions import Fraction
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from ml_collections import ConfigDict
 
@@ -25,15 +28,30 @@ OPTIMIZERS: dict[str, Callable[[optax.Schedule, ConfigDict], optax.GradientTrans
 }
 
 
+MOST_PARTS = 10**6  # of a step or an epoch, in which `decay_every` is exact: six decimal places, or quotients like 5/3
+
+
 def _exponential(config: ConfigDict, steps_per_epoch: int, total_steps: int) -> optax.Schedule:
     """Returns a staircase: the rate falls by `decay_factor` at the end of each period, not within it.
 
+    A period need not be whole: after a step floor(step / period) periods have ended, without any rounding.
     Source: Zhang et al. (2017), appendix A: a factor of 0.95 per training epoch.
     """
-    period = config.decay_every * pick(DECAY_UNITS, config.decay_unit, "optimizer.decay_unit")(steps_per_epoch)
-    period = min(max(1, round(period)), 2**31 - 1)  # as the step, an int32
+    unit = pick(DECAY_UNITS, config.decay_unit, "optimizer.decay_unit")(steps_per_epoch)
+    period = Fraction(str(config.decay_every)).limit_denominator(MOST_PARTS) * unit
     # In integers: a quotient in floating point falls short of the whole number at some multiples of the period.
-    return lambda step: config.learning_rate * config.decay_factor ** jnp.asarray(step // period, jnp.float32)
+    steps, periods = period.as_integer_ratio()  # so many steps are so many periods
+    ends = [-(-steps * n // periods) for n in range(1, min(periods, int(total_steps / period) + 1))]
+    steps = min(steps, 2**31 - 1)  # as the step, an int32
+
+    def count_periods(step: int | jax.Array) -> jax.Array:
+        """Returns how many have ended, float32: whole rounds of `steps`, and those that end within the last one."""
+        rounds = jnp.asarray(step // steps, jnp.float32)
+        if not ends:
+            return rounds
+        return periods * rounds + jnp.searchsorted(np.int32(ends), step % steps, side="right", method="compare_all")
+
+    return lambda step: config.learning_rate * config.decay_factor ** count_periods(step)
 
 
 # (config section `optimizer`, steps per epoch, total steps) -> step -> learning rate

@@ -1,5 +1,8 @@
 """Learning-rate schedules at exact steps, and the first update of each optimizer by hand."""
 
+import math
+from fractions import Fraction
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -31,7 +34,6 @@ def schedule(**changes):
         ({"decay_every": 2.0}, 24),
         ({"decay_every": 0.5}, 6),
         ({"decay_every": 5.0, "decay_unit": "steps"}, 5),
-        ({"decay_every": 0.01}, 1),  # never more than once a step
     ],
 )
 def test_the_exponential_staircase_falls_at_the_end_of_each_period_and_not_within_it(changes, period):
@@ -48,6 +50,42 @@ def test_the_rate_inside_a_program_falls_at_the_same_steps_for_every_length_of_a
         in_program = np.asarray(jax.jit(jax.vmap(rate))(jnp.asarray(steps, jnp.int32)))
         np.testing.assert_allclose(in_program, 0.1 * 0.95 ** (steps // period), rtol=1e-4)
         assert [float(rate(int(step))) for step in steps] == pytest.approx(in_program.tolist(), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "decay_every, steps_per_epoch, period",
+    [
+        (0.3, 8, "12/5"),
+        (0.3, 10, "3"),  # 3.0000000000000004 as a product of floats
+        (1.1, 10, "11"),  # 11.000000000000002
+        (0.29, 100, "29"),  # 28.999999999999996
+        (1 / 3, 12, "4"),
+        (5 / 3, 12, "20"),  # the float is above the quotient
+        (2 / 3, 7, "14/3"),
+        (0.000123, 391, "48093/1000000"),  # several periods in a step
+        (2.718281, 391, "1062847871/1000000"),
+        (1000.123457, 391, "391048271687/1000000"),  # more steps are a whole number of periods than int32 holds
+    ],
+)
+def test_the_count_of_decays_is_that_of_exact_arithmetic_for_periods_that_are_not_whole(
+    decay_every, steps_per_epoch, period
+):
+    config = section(learning_rate=1.0, decay_factor=0.999999, decay_every=decay_every)
+    total_steps = 10**6
+    rate = optimizer.make_schedule(config, steps_per_epoch=steps_per_epoch, total_steps=total_steps)
+    # Around multiples of the period, where a rounded count goes wrong, near the start and near the end.
+    numbers = [*range(1, 40), *range(int(total_steps / Fraction(period)) - 40, int(total_steps / Fraction(period)))]
+    edges = {math.ceil(n * Fraction(period)) for n in numbers if n > 0}
+    steps = np.array(sorted({step for edge in edges for step in (edge - 1, edge) if step < total_steps}), np.int32)
+    counts = [math.floor(step / Fraction(period)) for step in steps.tolist()]
+    expected = np.float32(config.decay_factor) ** jnp.float32(counts)
+    np.testing.assert_array_equal(jax.jit(jax.vmap(rate))(steps), expected)
+    np.testing.assert_array_equal(rate(steps), expected)
+
+
+def test_the_rate_after_a_hundred_epochs_is_the_one_that_the_fields_say():
+    rate = optimizer.make_schedule(section(decay_every=0.3), steps_per_epoch=8, total_steps=800)
+    assert float(rate(799)) == pytest.approx(0.1 * 0.95**332, rel=1e-4)  # 3.99e-9; every 2 steps: 1.3e-10
 
 
 def test_the_decay_factor_is_the_one_of_the_config():
