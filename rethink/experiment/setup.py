@@ -160,9 +160,10 @@ def set_up_run(config: ConfigDict, compile_fns: Callable[..., feeds.CompiledFns]
 
 
 def manifest_metadata(dataset: Dataset, feed_kind: str) -> dict[str, Any]:
-    """Returns the fields of the manifest that every kind of run has: versions, devices, data."""
+    """Returns the fields of the manifest that every kind of run has: versions, environment, devices, data."""
     return {
         "versions": records.versions(),
+        "environment": records.environment(),
         "hardware": devices.describe_hardware(),
         "data": {
             "name": dataset.name,

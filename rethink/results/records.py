@@ -2,7 +2,7 @@
 
 One process writes. Files are replaced whole or grow by whole lines, so that none is ever half written.
 
-    manifest.json    config, versions, devices, fingerprints, plan, status, summary
+    manifest.json    config, versions, environment, devices, fingerprints, plan, status, summary
     metrics.jsonl    rows of training and evaluation; no clock in it
     timings.jsonl    seconds of running at each row
     corruption.npz   per training example: id, true label, given label, resampled; corruption_test.npz: per test example
@@ -17,8 +17,10 @@ import contextlib
 import importlib.metadata
 import io
 import json
+import os
 import pathlib
 import platform
+import re
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -48,7 +50,15 @@ _PACKAGES = (
     "array_record",
     "grain",
     "pillow",
+    *(f"jax-cuda{cuda}-{part}" for cuda in (12, 13) for part in ("plugin", "pjrt")),
+    "nvidia-cudnn-cu12",
+    "nvidia-cudnn-cu13",
+    "nvidia-cublas-cu12",
+    "nvidia-cublas",  # of CUDA 13
+    "libtpu",
 )
+_VARIABLES = re.compile("JAX_.*|XLA_FLAGS|LIBTPU_INIT_ARGS|NVIDIA_TF32_OVERRIDE")  # that act on what is computed
+_PATH = re.compile(r"(?<![^\s=])[^\s=]*[/\\~]\S*")
 
 
 class Run:
@@ -275,6 +285,15 @@ def _is_foreign(path: pathlib.Path) -> bool:
     if path.name == files.LOCK or path.name.startswith("."):
         return False
     return not path.is_dir() or any(path.iterdir())
+
+
+def environment() -> dict[str, str]:
+    """Returns the environment variables that JAX, XLA and CUDA's libraries read; paths in them are left out.
+
+    A path is replaced by "PATH": it says where something lies on this machine, and nothing of what is computed.
+    """
+    variables = {name: value for name, value in os.environ.items() if _VARIABLES.fullmatch(name)}
+    return {name: _PATH.sub("PATH", value) for name, value in sorted(variables.items())}
 
 
 def versions() -> dict[str, str]:

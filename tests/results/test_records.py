@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import importlib.metadata
 import json
 import os
 import pathlib
@@ -133,6 +134,35 @@ def test_the_manifest_says_what_ran_and_how_it_ended(workdir):
     assert found["parameters"] == 1210
     assert {"python", "jax", "flax", "numpy", "grain", "array_record"} <= set(found["versions"])
     assert {"scikit-learn", "scipy", "ml_collections"} <= set(found["versions"])
+
+
+def test_the_environment_is_kept_as_far_as_results_depend_on_it_and_without_paths(monkeypatch):
+    for name in [name for name in os.environ if name.startswith(("JAX_", "XLA_"))]:
+        monkeypatch.delenv(name)
+    variables = {
+        "JAX_PLATFORMS": "cpu",
+        "JAX_COMPILATION_CACHE_DIR": "/home/somebody/cache",
+        "JAX_DEFAULT_MATMUL_PRECISION": "BF16_BF16_F32",
+        "XLA_FLAGS": "--xla_gpu_deterministic_ops=true --xla_dump_to=~/dump --xla_cpu_use_x=false",
+        "NVIDIA_TF32_OVERRIDE": "0",
+        "SOME_TOKEN": "secret",
+    }
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert records.environment() == {
+        "JAX_COMPILATION_CACHE_DIR": "PATH",
+        "JAX_DEFAULT_MATMUL_PRECISION": "BF16_BF16_F32",
+        "JAX_PLATFORMS": "cpu",
+        "NVIDIA_TF32_OVERRIDE": "0",
+        "XLA_FLAGS": "--xla_gpu_deterministic_ops=true --xla_dump_to=PATH --xla_cpu_use_x=false",
+    }
+
+
+@pytest.mark.parametrize("package", ["jax-cuda12-plugin", "jax-cuda13-pjrt", "nvidia-cudnn-cu12", "libtpu"])
+def test_versions_name_the_packages_of_an_accelerator_where_they_are_installed(monkeypatch, package):
+    installed = importlib.metadata.version
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "1.2.3" if name == package else installed(name))
+    assert records.versions()[package] == "1.2.3"
 
 
 @pytest.mark.parametrize("status, finished", [("fitted", True), ("done", True), ("diverged", True), ("failed", False)])
