@@ -54,9 +54,15 @@ class LossCurve(NamedTuple):
             return None
         return next((step for step, loss in zip(self.steps, self.losses, strict=True) if loss <= level), None)
 
-    def first_started(self) -> int | None:
-        """Returns the step of the first row that is clearly better than guessing."""
-        return self.first_below(None if self.guessing is None else STARTED * self.guessing)
+    @property
+    def started(self) -> float | None:
+        """The loss below which the run is clearly better than guessing."""
+        return None if self.guessing is None else STARTED * self.guessing
+
+    def between_rows(self, level: float) -> tuple[float, float]:
+        """Returns the steps of the last row above `level` and of the first at most that; inf where there is none."""
+        row = next((row for row, loss in enumerate(self.losses) if loss <= level), len(self.losses))
+        return float(([0, *self.steps])[row]), float(([*self.steps, math.inf])[row])
 
 
 def read_losses(runs: RunsByCell) -> dict[str, list[LossCurve]]:
@@ -117,7 +123,7 @@ def loss_rows(curves: Mapping[str, Sequence[LossCurve]]) -> list[dict[str, Any]]
         {
             "condition": condition,
             "n": len(losses),
-            "steps to start": _describe_steps(_median([curve.first_started() for curve in losses])),
+            "steps to start": _describe_steps(_median([curve.first_below(curve.started) for curve in losses])),
             "steps to loss 0.1": _describe_steps(_converged_steps(losses)),
             "relative to true": _describe_ratio(_converged_steps(losses), base),
             **_replicated_columns(condition),

@@ -23,15 +23,17 @@ class Number(NamedTuple):
       value: in percent, or in the unit that the comment beside it gives; None where the paper gives words instead.
       certainty: one of `CERTAINTIES`.
       note: the paper's words.
+      decimals: that the paper gives.
     """
 
     value: float | None
     certainty: str
     note: str = ""
+    decimals: int = 2
 
     def text(self) -> str:
         """Returns '89.31', or the paper's words."""
-        return self.note if self.value is None else f"{self.value:.2f}"
+        return self.note if self.value is None else f"{self.value:.{self.decimals}f}"
 
 
 class Table(NamedTuple):
@@ -41,11 +43,13 @@ class Table(NamedTuple):
       measures: fields of an evaluation row. `best_` before one is the largest value over a run's evaluation rows: what
         stopping by the test set, an oracle, could have had.
       cells: name of a cell -> measure -> number, in the paper's order; what the paper does not give is absent.
+      test_examples: of the test set that the numbers are of.
     """
 
     title: str
     measures: tuple[str, ...]
     cells: Mapping[str, Mapping[str, Number]]
+    test_examples: int
 
 
 def _cell(measures: tuple[str, ...], values: tuple[float, ...], certainties: str) -> dict[str, Number]:
@@ -100,11 +104,11 @@ _TABLE4 = {
 }
 
 _TABLE3 = {
-    "mnist-pixels": 1.2,
-    "mnist-gabor": 0.6,
-    "cifar10-pixels": 46.0,
-    "cifar10-random_convolutions": 17.0,
-    "cifar10-random_convolutions-l2": 15.0,
+    "mnist-pixels": Number(1.2, "A", decimals=1),
+    "mnist-gabor": Number(0.6, "A", decimals=1),
+    "cifar10-pixels": Number(46.0, "A", decimals=0),
+    "cifar10-random_convolutions": Number(17.0, "A", decimals=0),
+    "cifar10-random_convolutions-l2": Number(15.0, "A", decimals=0),
 }
 
 TABLES = {
@@ -112,21 +116,25 @@ TABLES = {
         "Table 1: CIFAR10, true and random labels, with and without explicit regularizers",
         _ACCURACIES,
         {cell: _cell(_ACCURACIES, values, "B") for cell, values in _TABLE1.items()},
+        10_000,
     ),
     "table2": Table(
         "Table 2: ImageNet, Inception V3, true and random labels, with and without explicit regularizers",
         _TOPS_AND_BEST,
         {cell: _cell(_TOPS_AND_BEST, values, letters) for cell, (values, letters) in _TABLE2.items()},
+        50_000,
     ),
     "table3": Table(
         "Table 3: kernel models that interpolate, test error",
         ("test_error",),
-        {cell: {"test_error": Number(value, "A")} for cell, value in _TABLE3.items()},
+        {cell: {"test_error": number} for cell, number in _TABLE3.items()},
+        10_000,
     ),
     "table4": Table(
         "Table 4: CIFAR10, random labels, with explicit regularizers",
         ("train_accuracy",),
         {cell: {"train_accuracy": number} for cell, number in _TABLE4.items()},
+        10_000,
     ),
 }
 

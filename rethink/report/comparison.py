@@ -1,32 +1,38 @@
 """Our runs beside a table of the paper: number beside number, and which orderings hold.
 
 What is another experiment is never called comparable: a subset, another network, a run stopped by the test set and
-corrupted test labels are named. The rule was fixed before the runs: ours and the paper's match where they differ by no
-more than one point, or three standard errors, whichever is more (`judge_number`).
+corrupted test labels are named. Numbers are compared by their odds, as a point means much near 0 and 100% and little
+between (`judge_number`).
 
     python -m rethink.report.comparison table1 runs/table1-HASH
     python -m rethink.report.comparison --markdown table1 runs/table1-HASH
 """
 
 import argparse
-import math
 import pathlib
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from rethink.paper.claims import ORDERINGS, Claim, resize_chance
+from rethink.paper.claims import (
+    FITTED,
+    ORDERINGS,
+    Claim,
+    Ordering,
+    is_met_by_memorizing,
+    move_to_data,
+    resize_chance,
+)
 from rethink.paper.numbers import BEST, TABLES, Number
-from rethink.report import outcomes, verdicts
+from rethink.report import inference, outcomes, verdicts
+from rethink.report.inference import Estimate, Interval
 from rethink.report.outcomes import Outcome
 from rethink.report.verdicts import ClaimCheck
 from rethink.results import tables
 from rethink.results.runs import RunsByCell, load_runs
 from rethink.schema.errors import exit_on_mistake, pick
 
-MATCH_POINTS = 1.0  # ours and the paper's that differ by no more match,
-MATCH_ERRORS = 3.0  # or by no more than so many standard errors,
-MOST_POINTS = 2.5  # unless these are more: then nothing can be concluded
+MATCH_ODDS = 1.2  # ours and the paper's match where the ratio of their odds is surely within 1 / this and this
 VERDICTS = ("match", "off", "inconclusive", "not comparable", "not run", "no result", "in words", "not reported")
 COLUMNS = (
     "cell",
@@ -37,8 +43,9 @@ COLUMNS = (
     "paper %",
     "certainty",
     "ours - paper",
-    "standard error",
+    "odds ratio",
     "verdict",
+    "met by memorizing",
     "status",
     "train examples",
     "epochs",
@@ -51,8 +58,9 @@ def compare_table(table: str, runs: RunsByCell) -> list[dict[str, Any]]:
     """Returns a row for each cell and measure of the paper's table, in its order; further cells of `runs` follow.
 
     Accuracies are means over the runs that came to a result, `deviation` is their sample standard deviation, blank
-    where n = 1; differences are in points. The standard error is that of the mean: of the runs where there are several,
-    and of a test set of that size. Verdicts are those of `VERDICTS`.
+    where n = 1; differences are in points. The odds ratio is the interval of the ratio of our odds to the paper's, by
+    the sizes of both test sets and the spread of our runs. Verdicts are those of `VERDICTS`; "met by memorizing" marks
+    numbers that any network has that memorizes its train set.
 
     Args:
       table: a name of `paper.numbers.TABLES`.
@@ -64,43 +72,47 @@ def compare_table(table: str, runs: RunsByCell) -> list[dict[str, Any]]:
     paper = pick(TABLES, table, "TABLE")
     by_cell = outcomes.read_outcomes(runs, table)
     cells = [*paper.cells, *(cell for cell in by_cell if cell not in paper.cells)]
-    return [
-        _compare_cell(cell, measure, paper.cells.get(cell, {}).get(measure), by_cell.get(cell, []))
-        for cell in cells
-        for measure in paper.measures
-    ]
+    return [_compare_cell(table, cell, measure, by_cell.get(cell, [])) for cell in cells for measure in paper.measures]
 
 
 def check_orderings(table: str, runs: RunsByCell) -> list[dict[str, Any]]:
     """Returns a row for each ordering that the paper reports: its figures, ours, and whether ours hold it.
 
-    The standard error is that of the margin between both sides, in points; it takes the runs for independent, and is
-    blank where a cell that counts has a single one. Arguments and errors are those of `compare_table`.
+    The interval is that of the margin between both sides, in points, blank where a cell that counts has a single run.
+    Arguments and errors are those of `compare_table`.
     """
     pick(TABLES, table, "TABLE")
     by_cell = outcomes.read_outcomes(runs, table)
-    return [verdicts.judge_claim(_check_ordering(claim, by_cell)) for claim in ORDERINGS.get(table, ())]
+    return [verdicts.judge_claim(_check_ordering(claim, by_cell)) for claim in _list_claims(table, by_cell)]
 
 
-def _compare_cell(cell: str, measure: str, number: Number | None, ours: Sequence[Outcome]) -> dict[str, Any]:
-    values, caveats = outcomes.measure_values(ours, measure), outcomes.collect_caveats(ours)
+def _list_claims(table: str, by_cell: Mapping[str, Sequence[Outcome]]) -> Iterator[Claim]:
+    """Yields the claims about a table, and those of table 3 about each other data set that there are runs of."""
+    yield from ORDERINGS[table]
+    papers = {cell.partition("-")[0] for cell in TABLES[table].cells}
+    others = {cell.partition("-")[0] for cell in by_cell} - papers if table == "table3" else set()
+    for data in sorted(others):
+        yield from (move_to_data(claim, data) for claim in ORDERINGS[table] if isinstance(claim, Ordering))
+
+
+def _compare_cell(table: str, cell: str, measure: str, ours: Sequence[Outcome]) -> dict[str, Any]:
+    number, caveats = TABLES[table].cells.get(cell, {}).get(measure), outcomes.collect_caveats(ours)
+    estimate = outcomes.estimate_cells({cell: ours}, measure).get(cell)
+    ratio = _compare_odds(table, number, estimate)
+    difference = estimate.mean - number.value if estimate and number and number.value is not None else None
     runs = [outcome.run for outcome in ours]
-    mean = statistics.fmean(values) if values else None
-    difference = 100 * mean - number.value if mean is not None and number and number.value is not None else None
-    # A measure on the train set, which is known whole, has no sampling error.
-    test_examples = None if measure.startswith("train") else outcomes.least_sizes(runs)[2]
-    error = None if mean is None else _error_of_mean(values, test_examples)
     return {
         "cell": cell,
         "measure": measure.replace(BEST, "oracle's best "),
-        "ours %": tables.percent(mean),
-        "deviation": f"{100 * statistics.stdev(values):.2f}" if len(values) > 1 else "",
-        "n": len(values) or "",
+        "ours %": tables.percent(estimate.mean / 100) if estimate else "",
+        "deviation": f"{statistics.stdev(estimate.lows):.2f}" if estimate and estimate.n > 1 else "",
+        "n": estimate.n if estimate else "",
         "paper %": number.text() if number else "",
         "certainty": number.certainty if number else "",
         "ours - paper": "" if difference is None else f"{difference:+.2f}",
-        "standard error": "" if error is None else f"{error:.2f}",
-        "verdict": judge_number(number, difference, error, ran=bool(ours), comparable=not caveats),
+        "odds ratio": ratio.text() if ratio else "",
+        "verdict": judge_number(measure, number, estimate, ratio, ran=bool(ours), comparable=not caveats),
+        "met by memorizing": "yes" if is_met_by_memorizing(table, cell, measure) else "",
         "status": outcomes.describe_statuses(ours),
         "train examples": verdicts.span_text(run.data.get("train_examples") for run in runs),
         "epochs": verdicts.span_text(run.summary.get("epochs") for run in runs if run.has_result),
@@ -108,72 +120,70 @@ def _compare_cell(cell: str, measure: str, number: Number | None, ours: Sequence
     }
 
 
+def _compare_odds(table: str, number: Number | None, estimate: Estimate | None) -> Interval | None:
+    """Returns the interval of the ratio of our odds to the paper's, where both are numbers."""
+    if number is None or number.value is None or estimate is None:
+        return None
+    return inference.odds_interval(estimate, number.value, TABLES[table].test_examples, 10**-number.decimals / 2)
+
+
 def judge_number(
-    number: Number | None, difference: float | None, error: float | None, *, ran: bool, comparable: bool
+    measure: str,
+    number: Number | None,
+    estimate: Estimate | None,
+    ratio: Interval | None,
+    *,
+    ran: bool,
+    comparable: bool,
 ) -> str:
     """Returns the verdict on a measure of a cell, one of `VERDICTS`.
 
-    What the paper says in words is judged among the orderings, not here.
+    A train accuracy that counts as fitted in the paper matches where ours does. Any other number matches where the
+    whole interval of the ratio of the odds is within a factor of `MATCH_ODDS`, is off where none of it is, and is
+    inconclusive between. What the paper says in words is judged among the orderings, not here.
 
     Args:
-      difference: ours minus the paper's, points, where both are numbers; error: its standard error, points.
+      ratio: of `inference.odds_interval`, where both are numbers.
       ran: whether there is a run; comparable: whether all of them are the paper's experiment, and none diverged.
     """
     if number is None:
         return "not reported"
     if number.value is None:
         return "in words" if ran else "not run"
-    if difference is None:
+    if estimate is None or ratio is None:
         return "no result" if ran else "not run"
     if not comparable:
         return "not comparable"
-    allowed = max(MATCH_POINTS, MATCH_ERRORS * (error or 0.0))
-    if round(abs(difference) - allowed, 6) > 0:
-        return "off"
-    return "match" if allowed <= MOST_POINTS else "inconclusive"
-
-
-def _error_of_mean(sample: Sequence[float], test_examples: int | None) -> float | None:
-    """Returns the standard error of a mean over runs, points: theirs, and of a measure on a test set that of its size.
-
-    Args:
-      test_examples: None of a measure on the train set, which is known whole, and of a test set of unknown size.
-
-    Returns:
-      None where nothing is known of it: one run, and no test set.
-    """
-    mean = statistics.fmean(sample)
-    variances = []
-    if len(sample) > 1:
-        variances.append(statistics.variance(sample) / len(sample))
-    if test_examples:
-        variances.append(mean * (1 - mean) / test_examples)
-    return 100 * math.sqrt(sum(variances)) if variances else None
+    if measure.startswith("train") and number.value >= FITTED:
+        return "match" if min(estimate.lows) >= FITTED else "off"
+    if ratio.low >= 1 / MATCH_ODDS and ratio.high <= MATCH_ODDS:
+        return "match"
+    return "off" if ratio.low > MATCH_ODDS or ratio.high < 1 / MATCH_ODDS else "inconclusive"
 
 
 def _check_ordering(claim: Claim, by_cell: Mapping[str, Sequence[Outcome]]) -> ClaimCheck:
-    """Returns an ordering with what the runs of its cells show, means in percent."""
+    """Returns an ordering with what the runs of its cells show, in percent."""
     ours = {cell: by_cell.get(cell, []) for cell in claim.cells}
-    values = {cell: outcomes.measure_values(ours[cell], claim.measure) for cell in ours}
-    estimates = {cell: verdicts.estimate_mean(sample, 100) for cell, sample in values.items()}
+    estimates = outcomes.estimate_cells(ours, claim.measure)
     every = [outcome for cell in ours.values() for outcome in cell]
-    differences = _find_differences(ours)
+    differences, changes = _find_differences(ours), outcomes.name_changes(ours)
     has_diverged = any(map(outcomes.count_diverged, ours.values())) and not verdicts.is_met_by_diverging(claim)
     return ClaimCheck(
         resize_chance(claim, outcomes.least_sizes(outcome.run for outcome in every)),
-        {cell: estimate for cell, estimate in estimates.items() if estimate},
-        [f"{cell}: {note}" for cell in ours for note in _describe_cell(ours[cell], values[cell])] + differences,
+        estimates,
+        [f"{cell}: {note}" for cell, some in ours.items() for note in _describe_cell(some)] + differences + changes,
         started=[cell for cell in ours if ours[cell]],
+        unconverged=outcomes.find_unconverged(ours),
         is_comparable=not any(outcome.changes_claims for outcome in every),
         is_alike=not differences and not has_diverged,
         has_diverged=all(outcome.run.status == "diverged" for outcome in every),
     )
 
 
-def _describe_cell(ours: Sequence[Outcome], values: Sequence[float]) -> list[str]:
+def _describe_cell(ours: Sequence[Outcome]) -> list[str]:
     """Returns the caveats of a cell, and the statuses where some of its runs have come to no result."""
-    caveats = outcomes.collect_caveats(ours)
-    return caveats + ([outcomes.describe_statuses(ours)] if len(values) < len(ours) else [])
+    is_whole = all(outcome.fractions for outcome in ours)
+    return outcomes.collect_caveats(ours) + ([] if is_whole else [outcomes.describe_statuses(ours)])
 
 
 def _find_differences(ours: Mapping[str, Sequence[Outcome]]) -> list[str]:

@@ -4,18 +4,18 @@ Reads no number off a picture: a claim is of what is said in words or numbers, w
 """
 
 import math
-import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rethink.figures import best_so_far, label_corruption, loss_curves, metric_vs_field
+from rethink.figures import best_so_far, label_corruption, loss_curves
 from rethink.figures.loss_curves import LossCurve
 from rethink.paper import claims, protocol
-from rethink.paper.claims import FITTED, LAST_AND_BEST, Claim
-from rethink.paper.numbers import BEST, CORRUPTED_NETWORKS, STEPS_TO_LOSS, TABLES
-from rethink.report import outcomes, verdicts
+from rethink.paper.claims import Claim
+from rethink.paper.numbers import CORRUPTED_NETWORKS, STEPS_TO_LOSS, TABLES
+from rethink.report import inference, outcomes, verdicts
+from rethink.report.inference import Estimate, Estimates
 from rethink.report.outcomes import Outcome
-from rethink.report.verdicts import ClaimCheck, Estimate, Row
+from rethink.report.verdicts import ClaimCheck, Row
 from rethink.results import tables
 from rethink.results.runs import LoadedRun, RunsByCell
 
@@ -67,16 +67,21 @@ def _check_figure1a(runs: RunsByCell) -> Iterator[ClaimCheck]:
     diverged = {name for name, some in loaded.items() if any(run.status == "diverged" for run in some)}
     # A mean or median of the runs that are left where others diverged would mislead.
     compared = {name: losses for name, losses in curves.items() if name not in diverged}
-    lowest = {name: max(min(curve.losses) for curve in losses) for name, losses in compared.items()}
     with_guessing = {
-        name: losses for name, losses in compared.items() if all(curve.guessing is not None for curve in losses)
+        name: losses for name, losses in compared.items() if all(curve.started is not None for curve in losses)
     }
-    measures = {
-        "training loss": {name: Estimate(loss, len(compared[name])) for name, loss in lowest.items()},
-        "steps to start": _estimate_steps(with_guessing, LossCurve.first_started),
-        f"steps to loss {claims.CONVERGED}": _estimate_steps(
-            compared, lambda curve: curve.first_below(claims.CONVERGED)
+    measures: dict[str, Estimates] = {
+        "training loss": _estimate_curves(compared, lambda curve: (min(curve.losses),) * 2),
+        "steps to start": _estimate_curves(with_guessing, lambda curve: curve.between_rows(curve.started or 0.0)),
+        f"steps to loss {claims.CONVERGED}": _estimate_curves(
+            compared, lambda curve: curve.between_rows(claims.CONVERGED)
         ),
+    }
+    fitted = {name for name, loss in measures["training loss"].items() if max(loss.highs) <= claims.CONVERGED}
+    unconverged = {
+        name
+        for name, some in loaded.items()
+        if name not in fitted and not all(run.has_result and outcomes.has_converged(run) for run in some)
     }
     # Each claim is put to the runs of its own conditions alone.
     for claim in claims.figure1a_claims():
@@ -88,21 +93,20 @@ def _check_figure1a(runs: RunsByCell) -> Iterator[ClaimCheck]:
             measures[claim.measure],
             [*differences, *(note for cell in cells for curve in curves.get(cell, ()) for note in curve.notes)],
             started=[name for name, some in loaded.items() if some],
-            unfinished=[name for name, some in loaded.items() if not all(run.has_result for run in some)],
+            # Steps that were not enough are a bound, whatever would have come after them.
+            unconverged=unconverged if claim.measure == "training loss" else (),
             is_comparable=not changed and not differences,
         )
 
 
-def _estimate_steps(
-    curves: Mapping[str, Sequence[LossCurve]], first: Callable[[LossCurve], int | None]
+def _estimate_curves(
+    curves: Mapping[str, Sequence[LossCurve]], ends: Callable[[LossCurve], tuple[float, float]]
 ) -> dict[str, Estimate]:
-    """Returns the median steps of each condition; a run that has not come there makes it a bound."""
-    estimates = {}
-    for name, losses in curves.items():
-        steps = [first(curve) for curve in losses]
-        made = [curve.steps[-1] if step is None else step for step, curve in zip(steps, losses, strict=True)]
-        estimates[name] = Estimate(statistics.median(made), len(made), None, None in steps)
-    return estimates
+    """Returns condition -> the estimate from the ends between which the value of each run lies."""
+    spans = {name: [ends(curve) for curve in losses] for name, losses in curves.items()}
+    return {
+        name: Estimate(tuple(low for low, _ in some), tuple(high for _, high in some)) for name, some in spans.items()
+    }
 
 
 def _changes_condition(condition: str, config: Mapping[str, Any]) -> bool:
@@ -136,40 +140,52 @@ def _check_network(
     if len(levels) < 2:
         return  # no level to compare with
 
+    by_level: dict[str, list[LoadedRun]] = {}
+    for run, x in zip(runs, points["x"], strict=True):
+        by_level.setdefault(f"{x:g}", []).append(run)
     # A mean of the runs that are left where others diverged would mislead: such a level has no error.
-    diverged = set(points["x"][~points["has_result"].astype(bool)])
-    left = points[~points["x"].isin(diverged)]
-    error, train_error = (_estimate_levels(left, column) for column in metric_vs_field.ERRORS)
-    fit = label_corruption.FIT
-    steps = _estimate_levels(points, label_corruption.RELATIVE[fit])
-    measures = {"test error": error, f"{label_corruption.STEPS[fit]} / at p = 0": steps}
+    diverged = [level for level, some in by_level.items() if not all(run.has_result for run in some)]
+    ours = outcomes.read_outcomes({level: some for level, some in by_level.items() if level not in diverged}, "table1")
+    fit = label_corruption.STEPS[label_corruption.FIT]
+    measures: dict[str, Estimates] = {
+        "test error": {level: _to_error(one) for level, one in outcomes.estimate_cells(ours, "test_accuracy").items()},
+        fit: {level: _estimate_fit(some) for level, some in by_level.items()},
+    }
 
-    # Notes on all claims, and on those about errors.
+    # Notes on all claims.
     networks = {str(run.config.get("model.name")) for run in runs} - set(CORRUPTED_NETWORKS)
     differences = outcomes.find_differences([runs])
     notes = [f"network: {network}" for network in sorted(networks)]
     notes += [note for some in points["notes"] for note in some]
     notes += [*differences, *(f"{status} at p = {p:g}" for p, status in started)]
-    notes += [f"runs diverged at p = {', '.join(f'{x:g}' for x in sorted(diverged))}"] if diverged else []
-    unfitted = [p for p, estimate in train_error.items() if 100 - estimate.value < FITTED]
-    error_notes = [f"not fitted at p = {', '.join(unfitted)}"] if unfitted else []
+    notes += [f"runs diverged at p = {', '.join(diverged)}"] if diverged else []
 
     is_comparable = not differences and not any(_changes_levels(run.config) for run in runs)
     sizes = outcomes.least_sizes([run for run, x in zip(runs, points["x"], strict=True) if x == 1])
     for claim in claims.figure1bc_claims(f"{series}: " if series else "", levels, sizes):
-        own_notes = [*notes, *(error_notes if claim.measure == "test error" else [])]
-        yield ClaimCheck(claim, measures[claim.measure], own_notes, levels, is_comparable=is_comparable)
+        # Steps that were not enough are a bound, whatever would have come after them.
+        unconverged = outcomes.find_unconverged(ours) if claim.measure == "test error" else ()
+        yield ClaimCheck(claim, measures[claim.measure], notes, levels, unconverged, is_comparable=is_comparable)
 
 
-def _estimate_levels(points: "pandas.DataFrame", column: str) -> dict[str, Estimate]:
-    """Returns p -> the mean over seeds, of points of one series."""
-    means = metric_vs_field.estimate_means(points, column)
-    return {
-        f"{mean.x:g}": Estimate(
-            mean.value, mean.n, mean.deviation / math.sqrt(mean.n) if mean.n > 1 else None, mean.is_bound
-        )
-        for mean in means.itertuples()
-    }
+def _to_error(accuracy: Estimate) -> Estimate:
+    """Returns the estimate of the error, percent, from that of the accuracy."""
+    errors = [100 - value for value in accuracy.lows]
+    wrong = None if accuracy.correct is None else ~accuracy.correct
+    return inference.exact(errors, accuracy.test_examples, wrong)
+
+
+def _estimate_fit(runs: Sequence[LoadedRun]) -> Estimate:
+    """Returns the steps until an evaluation finds the labels fitted: after the one before it, which did not."""
+    spans = []
+    for run in runs:
+        rows = run.rows("evaluation")
+        steps = [row["step"] for row in rows]
+        fitted = (n for n, row in enumerate(rows) if (row.get("train_accuracy") or 0.0) >= claims.FIT_FRACTION)
+        place = next(fitted, len(rows))
+        spans.append(([0, *steps][place], [*steps, math.inf][place]))
+    lows, highs = zip(*spans, strict=True)
+    return Estimate(lows, highs)
 
 
 def _changes_levels(config: Mapping[str, Any]) -> bool:
@@ -178,50 +194,56 @@ def _changes_levels(config: Mapping[str, Any]) -> bool:
     return config.get("corruption.labels") not in ("none", "uniform") or _changes_claims(others, "none")
 
 
-# Figure 2: the cells of a claim are the last and the best accuracy of a network (2a), or networks (2b).
+# Figure 2: the cells of a claim are networks.
 
 
 def _check_figure2a(runs: RunsByCell) -> Iterator[ClaimCheck]:
-    """Yields what stopping early could gain on ImageNet, by table 2's best accuracies so far; of no other networks."""
+    """Yields what stopping early could gain on ImageNet; of no other networks."""
     names = {cell: cell.removeprefix("true-") for cell in TABLES["table2"].cells}
     for cell, claim in claims.figure2a_claims() if set(runs) & set(names.values()) else ():
-        ours = outcomes.read_outcomes({cell: runs.get(names[cell], ())}, "table2")[cell]
-        measures = dict(zip(LAST_AND_BEST, ("test_accuracy", f"{BEST}test_accuracy"), strict=True))
-        estimates = {column: _estimate_accuracy(ours, measure) for column, measure in measures.items()}
-        # Both are of the same runs, so that the error of their difference is not that of two independent means.
-        paired = {column: estimate and estimate._replace(error=None) for column, estimate in estimates.items()}
-        yield _check_outcomes(claim, paired, {names[cell]: ours}, LAST_AND_BEST if ours else ())
+        (name,) = claim.cells
+        ours = {name: _read(runs, name, "table2", cell)}
+        yield _check_outcomes(claim, ours, _estimate_gains(ours))
 
 
 def _check_figure2b(runs: RunsByCell) -> Iterator[ClaimCheck]:
     norm_claim, *gain_claims = claims.figure2b_claims()
-    by_name = {
-        name: outcomes.read_outcomes({f"{name}-none": runs.get(name, ())}, "table1")[f"{name}-none"]
-        for name in norm_claim.cells
-    }
-    started = [name for name, ours in by_name.items() if ours]
-    accuracies = {name: _estimate_accuracy(ours, "test_accuracy") for name, ours in by_name.items()}
-    yield _check_outcomes(norm_claim, accuracies, by_name, started)
+    by_name = {name: _read(runs, name, "table1", f"{name}-none") for name in norm_claim.cells}
+    yield _check_outcomes(norm_claim, by_name, outcomes.estimate_cells(by_name, norm_claim.measure))
     for claim in gain_claims:
-        (name,) = claim.cells
-        gains = [best_so_far.measure_gain(ours.run.rows()) for ours in by_name[name] if ours.fractions]
-        estimate = verdicts.estimate_mean([gain[0] for gain in gains if gain])
-        yield _check_outcomes(claim, {name: estimate}, {name: by_name[name]}, started)
+        ours = {name: by_name[name] for name in claim.cells}
+        yield _check_outcomes(claim, ours, _estimate_gains(ours))
 
 
-def _estimate_accuracy(ours: Sequence[Outcome], measure: str) -> Estimate | None:
-    """Returns the mean over runs, percent."""
-    return verdicts.estimate_mean(outcomes.measure_values(ours, measure), 100)
+def _read(runs: RunsByCell, name: str, table: str, cell: str) -> Sequence[Outcome]:
+    """Returns what the runs of a network show of a cell of a table."""
+    return outcomes.read_outcomes({cell: runs.get(name, ())}, table)[cell]
 
 
-def _check_outcomes(
-    claim: Claim,
-    estimates: Mapping[str, Estimate | None],
-    by_name: Mapping[str, Sequence[Outcome]],
-    started: Sequence[str],
-) -> ClaimCheck:
-    """Returns the check of a claim about outcomes: `by_name` are those of all the runs that it is about."""
+def _estimate_gains(ours: Mapping[str, Sequence[Outcome]]) -> dict[str, Estimate]:
+    """Returns network -> what an oracle could gain by stopping early, points, within the noise of each test curve.
+
+    The best of a noisy curve is above its last value even where nothing changes: by less than `inference.flat_gain`
+    times the noise. The last value itself is no more than so many standard deviations too high as a single one is.
+    """
+    estimates = {}
+    for name, some in ours.items():
+        spans = []
+        for rows in (outcome.run.rows() for outcome in some if outcome.fractions):
+            gain, noise = best_so_far.measure_gain(rows), best_so_far.measure_noise(rows)
+            if gain is not None and noise is not None:
+                flat = inference.flat_gain(len(best_so_far.select_tested(rows)[1]))
+                spans.append((max(0.0, gain[0] - flat * noise), gain[0] + inference.NORMAL * noise))
+        if spans:
+            lows, highs = zip(*spans, strict=True)
+            estimates[name] = Estimate(lows, highs)
+    return estimates
+
+
+def _check_outcomes(claim: Claim, by_name: Mapping[str, Sequence[Outcome]], estimates: Estimates) -> ClaimCheck:
+    """Returns the check of a claim about networks: `by_name` are the outcomes of all the runs that it is about."""
     differences = outcomes.find_differences([[outcome.run for outcome in ours] for ours in by_name.values()])
+    changes = outcomes.name_changes(by_name)
     caveats = [caveat for ours in by_name.values() for caveat in outcomes.collect_caveats(ours)]
     statuses = [
         f"{name}: {outcomes.describe_statuses(ours)}"
@@ -231,9 +253,10 @@ def _check_outcomes(
     changed = any(outcome.changes_claims for ours in by_name.values() for outcome in ours)
     return ClaimCheck(
         claim,
-        {cell: estimate for cell, estimate in estimates.items() if estimate},
-        [*caveats, *statuses, *differences],
-        started,
+        estimates,
+        [*caveats, *statuses, *differences, *changes],
+        [name for name, ours in by_name.items() if ours],
+        outcomes.find_unconverged(by_name),
         is_comparable=not changed and not differences and not any(map(outcomes.count_diverged, by_name.values())),
     )
 

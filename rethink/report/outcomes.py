@@ -7,8 +7,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from rethink.paper import protocol
+from rethink.paper.claims import FITTED
 from rethink.paper.numbers import BEST, TABLES
+from rethink.report import inference
+from rethink.report.inference import Estimate
 from rethink.results.runs import LoadedRun, RunsByCell
 from rethink.schema.errors import UserError
 
@@ -18,12 +23,14 @@ class Outcome(NamedTuple):
 
     Attributes:
       fractions: measure -> value in 0..1; empty where the run has not come to a result.
+      predictions: of its test set; None where they are not recorded.
       caveats: why it is another experiment than the paper's.
       changes_claims: whether not even an ordering can be put to it.
     """
 
     run: LoadedRun
     fractions: Mapping[str, float]
+    predictions: Any
     caveats: Sequence[str]
     changes_claims: bool
 
@@ -54,13 +61,49 @@ def _read_outcome(run: LoadedRun, table: str, cell: str) -> Outcome:
         recorded = [value for value in values if value is not None]
         if recorded:
             fractions[measure] = max(recorded)
+    predictions = run.predictions() if fractions and hasattr(run, "predictions") else None
     caveats = [*protocol.mismatches(table, cell, run.config), *protocol.caveats(run.config, run.data)]
-    return Outcome(run, fractions, caveats, protocol.changes_claims(table, cell, run.config))
+    return Outcome(run, fractions, predictions, caveats, protocol.changes_claims(table, cell, run.config))
 
 
-def measure_values(outcomes: Iterable[Outcome], measure: str) -> list[float]:
-    """Returns a measure of the runs that came to a result, as fractions."""
-    return [outcome.fractions[measure] for outcome in outcomes if measure in outcome.fractions]
+def has_converged(run: LoadedRun) -> bool:
+    """Returns whether a run shows where its training leads: it has fitted, or made as many steps as the paper's."""
+    accuracy, steps = run.evaluation.get("train_accuracy") or 0.0, run.summary.get("steps") or 0
+    return run.kind != "train" or 100 * accuracy >= FITTED or steps >= protocol.STEPS
+
+
+def find_unconverged(ours: Mapping[str, Sequence[Outcome]]) -> list[str]:
+    """Returns the cells of which a run came to an end before it showed where its training leads."""
+    return [
+        cell
+        for cell, some in ours.items()
+        if any(outcome.fractions and not has_converged(outcome.run) for outcome in some)
+    ]
+
+
+def estimate_cells(ours: Mapping[str, Sequence[Outcome]], measure: str) -> dict[str, Estimate]:
+    """Returns cell -> a measure, percent, over the runs that came to a result; cells without one are left out.
+
+    Which test examples are right is told only where all the runs recorded it on the same test set.
+    """
+    measured = {cell: [one for one in some if measure in one.fractions] for cell, some in ours.items()}
+    are_paired = measure == "test_accuracy" and _share_tests([one for some in measured.values() for one in some])
+    return {cell: _estimate_cell(some, measure, are_paired) for cell, some in measured.items() if some}
+
+
+def _estimate_cell(some: Sequence[Outcome], measure: str, are_paired: bool) -> Estimate:
+    # The train set is known whole.
+    sizes = [outcome.run.data.get("test_examples") or 0 for outcome in some]
+    test_examples = 0 if measure.startswith("train") else min(sizes)
+    rights = [one.predictions.predicted == one.predictions.given_labels for one in some if one.predictions]
+    percents = [100 * outcome.fractions[measure] for outcome in some]
+    return inference.exact(percents, test_examples, np.stack(rights) if are_paired else None)
+
+
+def _share_tests(outcomes: Sequence[Outcome]) -> bool:
+    """Returns whether all runs recorded their predictions, of the same examples with the same labels."""
+    tests = [(one.predictions.ids, one.predictions.given_labels) for one in outcomes if one.predictions]
+    return len(tests) == len(outcomes) and all(map(np.array_equal, tests, tests[:1] * len(tests)))
 
 
 def collect_caveats(outcomes: Sequence[Outcome]) -> list[str]:
@@ -99,18 +142,32 @@ def find_differences(networks: Iterable[Sequence[LoadedRun]]) -> list[str]:
     """Returns how runs were trained otherwise than each other, so that no claim can be put to them together.
 
     Args:
-      networks: the runs of each network; optimizers are compared among those of one.
+      networks: the runs of each network; optimizer and initialization are compared among those of one.
     """
     groups = list(networks)
     runs = [run for group in groups for run in group]
     differ = {
+        "the data set": len({run.data.get("name") for run in runs}) > 1,
         "train examples": len({run.data.get("train_examples") for run in runs}) > 1,
         "epochs": len({run.config.get("train.total_epochs") for run in runs}) > 1,  # as planned
-        "the optimizer of one network": any(len(set(map(_describe_optimizer, group))) > 1 for group in groups),
+        "the batch size": len({run.config.get("train.batch_size") for run in runs}) > 1,
+        "the optimizer or initialization of one network": any(_changed_training(group) for group in groups),
     }
     return [f"runs differ in {what}" for what, differs in differ.items() if differs]
 
 
-def _describe_optimizer(run: LoadedRun) -> str:
-    config = run.config
-    return ", ".join(f"{field}={config[field]}" for field in sorted(config) if field.startswith("optimizer."))
+def name_changes(ours: Mapping[str, Sequence[Outcome]]) -> list[str]:
+    """Returns what else changes between cells of one network with and without batch norm; [] between other cells."""
+    runs = [outcome.run for some in ours.values() for outcome in some]
+    kinds = {run.config.get("batch_norm.kind") for run in runs}
+    if len(kinds) < 2 or len({run.config.get("model.name") for run in runs}) > 1:
+        return []
+    changes = _changed_training(runs)
+    return [f"{1 + len(changes)} changes at once: batch norm; {'; '.join(changes)}"] if changes else []
+
+
+def _changed_training(runs: Sequence[LoadedRun]) -> list[str]:
+    """Returns `field: values` of the optimizer and the initialization, where runs differ in it."""
+    fields = sorted({field for run in runs for field in run.config if field.startswith(("optimizer.", "model.init"))})
+    values = {field: list(dict.fromkeys(str(run.config.get(field)) for run in runs)) for field in fields}
+    return [f"{field}: {', '.join(some)}" for field, some in values.items() if len(some) > 1]

@@ -1,46 +1,32 @@
 """Judges claims: a claim of the paper, put to what runs have measured, becomes a printed row with its verdict.
 
-Decides nothing that a lower bound leaves open: the verdict is "no result" then.
+A claim holds where all of its interval does, and does not hold where none of it does; anything else is undecided.
 """
 
-import math
-import statistics
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from rethink.paper.claims import Claim, Difference, Ordering, RangeClaim
+from rethink.paper.claims import Claim, Ordering, RangeClaim, margin_weights
+from rethink.report import inference
+from rethink.report.inference import Estimates, Interval
 
 Row = dict[str, Any]
 
-CLAIM_COLUMNS = ("statement", "measure", "paper", "certainty", "ours", "n", "standard error", "verdict", "notes")
-CLAIM_VERDICTS = ("holds", "doesn't hold", "not comparable", "not run", "no result")
-
-
-class Estimate(NamedTuple):
-    """What `n` runs show of a cell; `error` is the standard error, None where it is not known.
-
-    Attributes:
-      is_bound: whether the value is only a lower bound.
-    """
-
-    value: float
-    n: int
-    error: float | None = None
-    is_bound: bool = False
-
-    def text(self, form: str) -> str:
-        """Returns '3140', or 'at least 3140'."""
-        return f"{'at least ' if self.is_bound else ''}{self.value:{form}}"
-
-
-Estimates = Mapping[str, Estimate]
-
-
-def estimate_mean(values: Sequence[float], scale: float = 1.0) -> Estimate | None:
-    """Returns `scale` times the mean of the values of several runs, with its standard error; None of no values."""
-    error = scale * math.sqrt(statistics.variance(values) / len(values)) if len(values) > 1 else None
-    return Estimate(scale * statistics.fmean(values), len(values), error) if values else None
+CLAIM_COLUMNS = (
+    "statement",
+    "measure",
+    "source",
+    "paper",
+    "certainty",
+    "ours",
+    "n",
+    "interval",
+    "verdict",
+    "notes",
+)
+HOLDS, FAILS, UNDECIDED = "holds", "doesn't hold", "undecided"
+CLAIM_VERDICTS = (HOLDS, FAILS, UNDECIDED, "not comparable", "not run", "no result")
 
 
 class ClaimCheck(NamedTuple):
@@ -48,7 +34,7 @@ class ClaimCheck(NamedTuple):
 
     Attributes:
       estimates: cell -> what its runs show; a cell without a result is left out.
-      started: cells that have runs; unfinished: ones whose runs may still change what they show.
+      started: cells that have runs; unconverged: ones whose runs do not show where their training leads.
       is_comparable: whether the claim can be put to these runs at all.
       is_alike: whether the estimates can be held against each other, now that there are all of them.
       has_diverged: whether all runs diverged.
@@ -58,7 +44,7 @@ class ClaimCheck(NamedTuple):
     estimates: Estimates
     notes: Sequence[str] = ()
     started: Collection[str] = ()
-    unfinished: Collection[str] = ()
+    unconverged: Collection[str] = ()
     is_comparable: bool = True
     is_alike: bool = True
     has_diverged: bool = False
@@ -67,22 +53,24 @@ class ClaimCheck(NamedTuple):
 def judge_claim(check: ClaimCheck) -> Row:
     """Returns the printed row of a claim; the columns are `CLAIM_COLUMNS`."""
     claim, notes = check.claim, list(check.notes)
-    ours, counts, error = "", "", None
+    ours, counts, interval, verdict = "", "", None, _find_obstacle(check)
     if _is_complete(check):
+        truth, interval = _decide(claim, check.estimates)
         ours = describe_values(claim, check.estimates)
         counts = span_text(check.estimates[cell].n for cell in claim.cells)
-        margin, error = claim_margin(claim, check.estimates)
-        if error is not None and abs(margin) < 2 * error:
-            notes.append("within two standard errors")
+        doubts = _find_doubts(check)
+        notes += [*doubts, *_compare_networks(claim, check.estimates)]
+        verdict = verdict or (UNDECIDED if doubts else truth)
     return {
         "statement": claim.statement,
-        "measure": claim.measure,
+        "measure": claim.measure.replace("_", " "),
+        "source": claim.source,
         "paper": claim.paper,
         "certainty": claim.certainty,
         "ours": ours,
         "n": counts,
-        "standard error": "" if error is None else f"{error:.2f}",
-        "verdict": _choose_verdict(check),
+        "interval": interval.text() if interval else "",
+        "verdict": verdict,
         "notes": "; ".join(dict.fromkeys(notes)),
     }
 
@@ -91,21 +79,15 @@ def _is_complete(check: ClaimCheck) -> bool:
     return all(cell in check.estimates for cell in check.claim.cells)
 
 
-def _choose_verdict(check: ClaimCheck) -> str:
-    """Returns one of `CLAIM_VERDICTS`; what makes runs another experiment goes before what they show."""
-    claim = check.claim
+def _find_obstacle(check: ClaimCheck) -> str:
+    """Returns the verdict where runs can't be judged: they are another experiment, or have no values; else ""."""
     if not check.is_comparable:
         return "not comparable"
     if not _is_complete(check):
-        if not all(cell in check.started for cell in claim.cells):
+        if not all(cell in check.started for cell in check.claim.cells):
             return "not run"
-        return "holds" if check.has_diverged and is_met_by_diverging(claim) else "no result"
-    if not check.is_alike:
-        return "not comparable"
-    truth = claim_holds(claim, check.estimates)
-    if truth is False and isinstance(claim, RangeClaim) and claim.cell in check.unfinished:
-        truth = None  # a run that goes on may still get there
-    return {True: "holds", False: "doesn't hold", None: "no result"}[truth]
+        return HOLDS if check.has_diverged and is_met_by_diverging(check.claim) else "no result"
+    return "" if check.is_alike else "not comparable"
 
 
 def is_met_by_diverging(claim: Claim) -> bool:
@@ -113,64 +95,79 @@ def is_met_by_diverging(claim: Claim) -> bool:
     return isinstance(claim, RangeClaim) and claim.or_diverged
 
 
-def claim_holds(claim: Claim, estimates: Estimates) -> bool | None:
-    """Returns whether a claim is true of the estimates of its cells; None where bounds leave it open."""
-    if isinstance(claim, RangeClaim):
-        return claim.low <= estimates[claim.cell].value <= claim.high
-    links = [_link_holds(claim, *link) for link in pairwise(_side_estimates(claim, estimates))]
-    return False if False in links else None if None in links else True
+def _find_doubts(check: ClaimCheck) -> list[str]:
+    """Returns why a claim is undecided whatever the runs show."""
+    claim, doubts = check.claim, []
+    if unconverged := [cell for cell in claim.cells if cell in check.unconverged]:
+        doubts.append(f"not converged: {', '.join(unconverged)}")
+    if isinstance(claim, Ordering):
+        doubts += [claim.unresolved] if claim.unresolved else []
+        single = [cell for cell in _counted_cells(claim) if check.estimates[cell].n < 2]
+        doubts += ["a single run shows no spread over seeds"] if single else []
+    return doubts
 
 
-def _link_holds(claim: Ordering, first: Estimate, second: Estimate) -> bool | None:
-    """Returns whether a side and the next are in the order that is claimed; None where bounds leave it open."""
-    less, more = (first, second) if claim.sign == "<" else (second, first)
-    if less.value < more.value:
-        return None if less.is_bound else True
-    return None if more.is_bound else False
+def _counted_cells(claim: Ordering) -> list[str]:
+    """Returns the cells that count in the difference of any two neighbouring sides."""
+    weights = [margin_weights(*sides) for sides in pairwise(claim.sides)]
+    return [cell for cell in claim.cells if any(link.get(cell) for link in weights)]
 
 
-def _side_estimates(claim: Ordering, estimates: Estimates) -> list[Estimate]:
-    """Returns the estimate of each side; without its error, which depends on what it is compared with."""
-    values = {cell: estimate.value for cell, estimate in estimates.items()}
-    return [Estimate(side.of(values), 0, None, estimates[side.cell].is_bound) for side in claim.sides]
+def _decide(claim: Claim, estimates: Estimates) -> tuple[str, Interval | None]:
+    """Returns whether a claim holds by its interval, and that: of a value, or of the margin of the closest two sides.
 
-
-def margin_weights(larger: Difference, smaller: Difference) -> dict[str, int]:
-    """Returns cell -> its factor in the difference of two sides; 0 where it cancels."""
-    weights: dict[str, int] = {}
-    for sign, side in ((1, larger), (-1, smaller)):
-        for factor, cell in ((sign, side.cell), (-sign, side.over)):
-            if cell:
-                weights[cell] = weights.get(cell, 0) + factor
-    return weights
-
-
-def claim_margin(claim: Claim, estimates: Estimates) -> tuple[float, float | None]:
-    """Returns by how much a claim is true of the estimates, or misses, and the standard error; None where unknown.
-
-    Of a range that is the distance to the nearer end, of an ordering the margin of the closest two neighbours, whose
-    error takes runs for independent; a cell that cancels has none.
+    Of methods with a single run there is no interval, and nothing is decided.
     """
     if isinstance(claim, RangeClaim):
-        estimate = estimates[claim.cell]
-        return min(estimate.value - claim.low, claim.high - estimate.value), estimate.error
-    links = [link if claim.sign == ">" else link[::-1] for link in pairwise(claim.sides)]
-    values = {cell: estimate.value for cell, estimate in estimates.items()}
-    larger, smaller = min(links, key=lambda link: link[0].of(values) - link[1].of(values))
-    parts = [(weight, estimates[cell].error) for cell, weight in margin_weights(larger, smaller).items() if weight]
-    error = math.hypot(*(weight * (part or 0.0) for weight, part in parts))
-    return larger.of(values) - smaller.of(values), None if None in (part for _, part in parts) else error
+        interval = inference.network_interval(estimates[claim.cell])
+        is_within = claim.low <= interval.low and interval.high <= claim.high
+        is_beyond = interval.high < claim.low or interval.low > claim.high
+        return HOLDS if is_within else FAILS if is_beyond else UNDECIDED, interval
+    links = [_decide_link(claim, estimates, number) for number in range(len(claim.sides) - 1)]
+    verdicts = [verdict for verdict, _ in links]
+    intervals = [interval for _, interval in links if interval]
+    verdict = FAILS if FAILS in verdicts else UNDECIDED if UNDECIDED in verdicts else HOLDS
+    return verdict, min(intervals, default=None) if len(intervals) == len(links) else None
+
+
+def _decide_link(claim: Ordering, estimates: Estimates, number: int) -> tuple[str, Interval | None]:
+    """Returns whether a side and the next are in the order that is claimed, and the interval of their margin."""
+    interval = inference.margin_interval(_link_weights(claim, number), estimates)
+    if interval is None:
+        return UNDECIDED, None
+    return HOLDS if interval.low > 0 else FAILS if interval.high < 0 else UNDECIDED, interval
+
+
+def _link_weights(claim: Ordering, number: int) -> dict[str, int]:
+    """Returns the weights of the margin of a side and the next one, of the one that is claimed to be larger first."""
+    first, second = claim.sides[number : number + 2]
+    return margin_weights(first, second) if claim.sign == ">" else margin_weights(second, first)
 
 
 def describe_values(claim: Claim, estimates: Estimates) -> str:
-    """Returns the values: '3.56 > 0.28', '1.00 < at least 2.00'; a '?' stands where bounds leave it open."""
+    """Returns the values: '3.56 > 0.28', '1.00 < at least 2.00'; a '?' stands where their order is not decided."""
     if isinstance(claim, RangeClaim):
-        return f"{estimates[claim.cell].value:.2f}"
-    first, *others = sides = _side_estimates(claim, estimates)
-    opposite = {"<": ">=", ">": "<="}[claim.sign]
-    signs = [{True: claim.sign, False: opposite, None: "?"}[_link_holds(claim, *link)] for link in pairwise(sides)]
-    rest = (f" {sign} {side.text(claim.form)}" for sign, side in zip(signs, others, strict=True))
-    return first.text(claim.form) + "".join(rest)
+        return estimates[claim.cell].text(".2f")
+    opposite = {"<": ">", ">": "<"}[claim.sign]
+    signs = {HOLDS: claim.sign, FAILS: opposite, UNDECIDED: "?"}
+    values = {cell: estimate.mean for cell, estimate in estimates.items()}
+    texts = [
+        f"{'at least ' if estimates[side.cell].is_bound else ''}{side.of(values):{claim.form}}" for side in claim.sides
+    ]
+    links = (signs[_decide_link(claim, estimates, number)[0]] for number in range(len(texts) - 1))
+    return texts[0] + "".join(f" {sign} {text}" for sign, text in zip(links, texts[1:], strict=True))
+
+
+def _compare_networks(claim: Claim, estimates: Estimates) -> list[str]:
+    """Returns McNemar's test of the two networks of a claim about methods, where each method has a single one."""
+    if not isinstance(claim, Ordering) or len(claim.cells) != 2 or any(estimates[cell].n > 1 for cell in claim.cells):
+        return []
+    first, second = (estimates[cell].correct for cell in claim.cells)
+    if first is None or second is None:
+        return []
+    test = inference.test_networks(first[0], second[0])
+    names = " and ".join(claim.cells)
+    return [f"{names} alone have {test.first} and {test.second} test examples right, McNemar's p = {test.p:.2g}"]
 
 
 def span_text(values: Iterable[float | None]) -> str:

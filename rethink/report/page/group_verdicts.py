@@ -6,20 +6,24 @@ Judges nothing: verdicts are those of comparison.py and figure_claims.py, whose 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from rethink.paper.claims import FITTED
 from rethink.paper.numbers import TABLES
-from rethink.report import comparison, figure_claims
+from rethink.report import comparison, figure_claims, inference
 from rethink.report.page.run_index import RunGroup
 from rethink.schema.errors import UserError
 
 RULE = (
-    f"A number matches where it differs from the paper's by no more than {comparison.MATCH_POINTS:g} point, or "
-    f"{comparison.MATCH_ERRORS:g} standard errors of ours, whichever is more; else it is off. Where these are over "
-    f"{comparison.MOST_POINTS:g} points, ours are inconclusive to tell a match; numbers below a point match easily. A "
-    "subset, a test on a part of the test set, a run that is not what the paper says of its cell, and the mean of runs "
-    "of which some diverged, are not comparable, however near they come. An ordering, or what the paper says of a "
-    "figure, holds where our means show it, whatever their noise; it is put to subsets and other data too, but not to "
-    "runs with another corruption, regularizer or batch norm than the cell's, nor between cells of other sizes, "
-    "lengths or, of one network, optimizers."
+    f"A number matches where the whole {inference.LEVEL:.0%} interval of the ratio of its odds to the paper's is within "
+    f"a factor of {comparison.MATCH_ODDS:g}, is off where none of it is, and is inconclusive between. A train accuracy "
+    f"that counts as fitted in the paper ({FITTED:g}% or more) matches where ours does. A subset, a test on a part of "
+    "the test set, a run that is not what the paper says of its cell, and the mean of runs of which some diverged, are "
+    "not comparable, however near they come. An ordering, or what the paper says of a figure, holds where all of its "
+    f"{inference.LEVEL:.0%} interval does, doesn't where none of it does, and is undecided else: over seeds and test "
+    "images where it is about methods, so that one run of each decides nothing; over test images where it is about the "
+    "networks that were trained. It is undecided too where a run has not converged, and where the paper's own numbers "
+    "don't resolve it. It is put to subsets and other data, but not to runs with another corruption, regularizer or "
+    "batch norm than the cell's, nor between cells of other data, sizes, lengths, batches or, of one network, "
+    "optimizers or initializations."
 )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rethink.paper import protocol
+from rethink.paper.claims import PAPER
 from rethink.paper.numbers import CERTAINTIES, NORMS, TABLES
 from rethink.report import comparison, verdicts
 from rethink.report.page import group_verdicts, plots, run_data, run_index, samples
@@ -57,16 +58,30 @@ def collect_sections(groups: Sequence[RunGroup], output: Path) -> dict[str, Any]
 
 
 def _count_verdicts(judged: Sequence[GroupVerdict]) -> dict[str, Any]:
-    """Returns the counts over all tables and figures, and a row for each of them."""
-    others = ("orderings: hold", "don't", "not comparable ", "not run ", "no result ")  # a column's name stands once
-    counts, claims, rows = Counter[str](), Counter[str](), []
+    """Returns the counts over all tables and figures, and a row for each of them.
+
+    What any network has that memorizes, and what a replication says, are counted by themselves.
+    """
+    # A column's name stands once.
+    others = ("orderings: hold", "don't", "undecided", "not comparable ", "not run ", "no result ")
+    counts, memorized, claims, replicated, rows = Counter[str](), Counter[str](), Counter[str](), Counter[str](), []
     for verdict in judged:
         numbers = Counter(row["verdict"] for row in verdict.rows)
         orderings = Counter(row["verdict"] for row in verdict.claims)
-        counts, claims = counts + numbers, claims + orderings
+        for number in verdict.rows:
+            (memorized if number["met by memorizing"] else counts)[number["verdict"]] += 1
+        for claim in verdict.claims:
+            (claims if claim["source"] == PAPER else replicated)[claim["verdict"]] += 1
         row = {"table or figure": verdict, **{name: numbers[name] for name in comparison.VERDICTS}}
         rows.append(row | dict(zip(others, (orderings[name] for name in verdicts.CLAIM_VERDICTS), strict=True)))
-    return {"counts": counts, "claims": claims, "verdict_rows": rows, "verdict_columns": list(rows[0])}
+    return {
+        "counts": counts,
+        "memorized": memorized,
+        "claims": claims,
+        "replicated": replicated,
+        "verdict_rows": rows,
+        "verdict_columns": list(rows[0]),
+    }
 
 
 def _export_verdict(verdict: GroupVerdict, exports: Exports) -> dict[str, list[str]]:
