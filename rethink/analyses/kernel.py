@@ -26,7 +26,16 @@ from rethink.theory.kernels import (
 from rethink.theory.kernels.kernel_matrix import BlockMatrix, Kernel
 
 GIB = 2**30
-CERTIFICATE = ("ridge", "residual", "train_residual", "residuals", "norm", "condition", "smallest_pivot")
+CERTIFICATE = (
+    "ridge",
+    "residual",
+    "train_residual",
+    "residuals",
+    "norm",
+    "factor_error",
+    "condition",
+    "smallest_pivot",
+)
 
 Rows = Callable[[Analysis, str], np.ndarray]  # (analysis, split) -> float32 [n, features]
 

@@ -35,15 +35,16 @@ class Solution(NamedTuple):
 
     Attributes:
       alpha: float64 [n, k]. The model is f(x) = sum_i alpha_i K(x, x_i).
-      fitted: K alpha, the model on the training examples, float64 [n, k].
+      fitted: K alpha, the model on the training examples, float64 [n, k]: K anew, as for a prediction.
       ridge: that was added to the diagonal.
       shift: that was added to it in the factor alone, cholesky.shift_diagonal; refinement takes it out again.
-      residual: the largest |(K + ridge I) alpha - y|, with K in float64.
+      residual: the largest |(K + ridge I) alpha - y|, by `fitted`.
       train_residual: the largest |K alpha - y|, the same without a ridge.
-      residuals: `residual` of zero, then after each refinement.
-      norm: sqrt(trace(alpha^T K alpha)), of the k functions together in the kernel's space (the paper's 220 and 390).
-      condition: a lower bound of the condition of K + (ridge + shift) I, cholesky.estimate_condition; NaN if left out.
-      smallest_pivot: of the factor in float32.
+      residuals: `residual` of zero, then what the solver makes of it after each refinement, by its recurrence.
+      norm: sqrt(trace(alpha^T K alpha)), by `fitted`, of the k functions in the kernel's space (the paper's 220, 390).
+      factor_error: |L L^T v - A v| / |A v| of the factor in float32, A = K + (ridge + shift) I, v a random direction.
+      condition: a lower bound of the condition of L L^T, cholesky.estimate_condition; NaN if left out.
+      smallest_pivot: of the factor.
       seconds: stage -> how long it took.
       peak_bytes: the most memory that the process has held in its life.
     """
@@ -56,6 +57,7 @@ class Solution(NamedTuple):
     train_residual: float
     residuals: list[float]
     norm: float
+    factor_error: float
     condition: float
     smallest_pivot: float
     seconds: dict[str, float]
@@ -108,23 +110,39 @@ def fit_matrix(
             detail = f" in float32, at the pivot of {_name_example(lower, error.row)}"
             raise _report_singular(matrix, ridge, detail) from error
     with _timed(seconds, "refinement"):
-        alpha, rest, residuals = _run_conjugate_gradients(matrix, lower, targets, ridge, progress)
+        alpha, residuals = _run_conjugate_gradients(matrix, lower, targets, ridge, progress)
+    key = randomness.key_for(0, "condition")
+    start = np.asarray(jax.random.normal(key, (matrix.rows, 1), np.float32), np.float64)  # always the same direction
+    with _timed(seconds, "certificate"):
+        # K anew, once, by the path that predicts: nothing is taken from the solver but alpha.
+        images = kernel_matrix.multiply_matrix(
+            matrix, np.hstack([alpha, start]), progress=progress, stage="certificate"
+        )
+        fitted, image = images[:, :-1], images[:, -1:] + (ridge + shift) * start
+        residual = float(np.abs(fitted + ridge * alpha - targets).max())
+        factor_error = float(np.linalg.norm(cholesky.multiply_by_factor(lower, start) - image) / np.linalg.norm(image))
+    pivot, row = cholesky.find_smallest_pivot(lower)
+    if not residual <= SOLVED * residuals[0]:
+        raise _report_singular(
+            matrix,
+            ridge,
+            f": {len(residuals) - 1} refinements leave {residual:.1e} of targets up to {residuals[0]:g}, and the "
+            f"smallest pivot of its factor, {pivot:.1e}, is that of {_name_example(lower, row)}",
+        )
     with _timed(seconds, "condition"):
-        key = randomness.key_for(0, "condition")
-        start = np.asarray(jax.random.normal(key, (matrix.rows,), np.float32), np.float64)  # always the same direction
-        estimate = cholesky.estimate_condition(lower, start) if condition else float("nan")
-    fitted = targets - rest - ridge * alpha  # K alpha, by what the solver has left
+        estimate = cholesky.estimate_condition(lower, start[:, 0]) if condition else float("nan")
     return Solution(
         alpha=alpha,
         fitted=fitted,
         ridge=ridge,
         shift=shift,
-        residual=residuals[-1],
+        residual=residual,
         train_residual=float(np.abs(fitted - targets).max()),
         residuals=residuals,
         norm=float(np.sqrt(max(np.sum(alpha * fitted), 0.0))),
+        factor_error=factor_error,
         condition=estimate,
-        smallest_pivot=cholesky.find_smallest_pivot(lower)[0],
+        smallest_pivot=pivot,
         seconds=seconds,
         peak_bytes=read_peak_bytes(),
     )
@@ -148,8 +166,11 @@ def read_peak_bytes() -> int:
 
 def _run_conjugate_gradients(
     matrix: BlockMatrix, lower: cholesky.Tiles, targets: np.ndarray, ridge: float, progress: Progress
-) -> tuple[np.ndarray, np.ndarray, list[float]]:
-    """Returns (alpha, y - (K + ridge I) alpha, its largest entry at the start and after each step); columns apart."""
+) -> tuple[np.ndarray, list[float]]:
+    """Returns (alpha, the largest |y - (K + ridge I) alpha| at the start and after each step); columns apart.
+
+    The latter by the recurrence: no certificate.
+    """
     scale = float(np.abs(targets).max())
     alpha, rest, residuals = np.zeros_like(targets), targets.copy(), [scale]
     direction, before = np.zeros_like(targets), np.ones(targets.shape[1])
@@ -171,15 +192,7 @@ def _run_conjugate_gradients(
         residuals.append(float(np.abs(rest).max()))
         if not np.isfinite(residuals[-1]) or (curvature < 0).any():
             break
-    if not residuals[-1] <= SOLVED * scale:
-        pivot, row = cholesky.find_smallest_pivot(lower)
-        raise _report_singular(
-            matrix,
-            ridge,
-            f": {len(residuals) - 1} refinements leave {residuals[-1]:.1e} of targets up to {scale:g}, and the "
-            f"smallest pivot of its factor, {pivot:.1e}, is that of {_name_example(lower, row)}",
-        )
-    return alpha, rest, residuals
+    return alpha, residuals
 
 
 def _name_example(tiles: cholesky.Tiles, row: int) -> str:

@@ -54,14 +54,24 @@ class BlockMatrix(NamedTuple):
 
 
 def _apply_gaussian(kernel: Kernel, products: np.ndarray, row_squares: np.ndarray, column_squares: np.ndarray) -> None:
+    _find_squared_distances(products, row_squares, column_squares)
+    np.maximum(products, 0, out=products)  # rounding may leave less
+    _exponentiate(kernel, products)
+
+
+def _find_squared_distances(products: np.ndarray, row_squares: np.ndarray, column_squares: np.ndarray) -> None:
+    """Turns inner products into |x - x'|^2 = |x|^2 + |x'|^2 - 2 <x, x'>, in place."""
     dtype = products.dtype.type
-    # |x - x'|^2 = |x|^2 + |x'|^2 - 2 <x, x'>, which rounding may leave below 0.
     products *= dtype(-2)
     products += row_squares.astype(dtype)[:, None]
     products += column_squares.astype(dtype)
-    np.maximum(products, 0, out=products)
-    products *= dtype(-kernel.gamma)
-    np.exp(products, out=products)
+
+
+def _exponentiate(kernel: Kernel, sizes: np.ndarray) -> None:
+    """Turns sizes into exp(-gamma size), in place; a gamma beyond the dtype leaves nothing of any size but 0."""
+    with np.errstate(over="ignore"):
+        sizes *= sizes.dtype.type(-min(kernel.gamma, float(np.finfo(sizes.dtype).max)))
+    np.exp(sizes, out=sizes)
 
 
 def _apply_linear(kernel: Kernel, products: np.ndarray, row_squares: np.ndarray, column_squares: np.ndarray) -> None:
@@ -92,11 +102,23 @@ def _evaluate_by_product(kernel: Kernel, a: np.ndarray, b: np.ndarray) -> np.nda
     return values
 
 
+def _evaluate_gaussian(kernel: Kernel, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """One matrix product, and differences of the rows that lie too close for it: of equal ones the value is 1."""
+    values, squares = multiply_transposed(a, b), _squared_norms(a)
+    _find_squared_distances(values, squares, _squared_norms(b))
+    close = values < (CLOSE * squares).astype(values.dtype)[:, None]
+    for row in np.flatnonzero(close.any(axis=1)):
+        columns = np.flatnonzero(close[row])
+        values[row, columns] = _squared_norms(b[columns] - a[row])
+    _exponentiate(kernel, values)
+    return values
+
+
 def _evaluate_laplacian(kernel: Kernel, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """No matrix product: m n d absolute differences in float64, about 1 ns each on one core."""
     values = distance.cdist(a, b, "cityblock")
-    values *= -kernel.gamma
-    return np.exp(values, out=values).astype(a.dtype, copy=False)
+    _exponentiate(kernel, values)
+    return values.astype(a.dtype, copy=False)
 
 
 # name -> (kernel, rows [m, d], rows [n, d]) -> [m, n], in the dtype of the rows. For n examples in d dimensions a
@@ -104,9 +126,11 @@ def _evaluate_laplacian(kernel: Kernel, a: np.ndarray, b: np.ndarray) -> np.ndar
 # slower.
 KERNELS: dict[str, Callable[[Kernel, np.ndarray, np.ndarray], np.ndarray]] = {
     **dict.fromkeys(PRODUCT_KERNELS, _evaluate_by_product),
+    "gaussian": _evaluate_gaussian,
     "laplacian": _evaluate_laplacian,
 }
 OF_DISTANCES = ("gaussian", "laplacian")  # kernels that do not see a shift of all rows
+CLOSE = 1e-4  # squared distances below this times |x|^2 keep too few of the digits of |x|^2 + |x'|^2 - 2 <x, x'>
 
 
 def make_matrix(

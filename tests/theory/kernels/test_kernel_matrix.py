@@ -66,6 +66,18 @@ def test_distances_survive_a_large_common_shift(rows):
     assert np.allclose(found, THEIRS["gaussian"](rows, rows), atol=1e-5)
 
 
+@pytest.mark.parametrize("gamma", [0.3, 1e8, 1e300])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", ["gaussian", "laplacian"])
+def test_an_example_is_at_distance_zero_from_itself_and_its_equals(name, dtype, gamma, rows):
+    rows = 1e3 * rows
+    rows[17] = rows[4]
+    for others in ((), (rows.copy(),)):  # train with itself, and a test set that equals it
+        found = assemble(kernel_matrix.make_matrix(Kernel(name, gamma), rows, *others, tile=7), dtype)
+        assert (found.diagonal() == 1).all() and found[4, 17] == found[17, 4] == 1
+        assert np.isfinite(found).all() and found[0, 1] < 1
+
+
 def test_pixels_as_stored_are_rows():
     pixels = np.random.default_rng(0).integers(0, 256, (20, 5)).astype(np.uint8)
     kernel = Kernel("gaussian", 0.3 / 255**2)
