@@ -23,6 +23,7 @@ def add_fields(config: ConfigDict) -> None:
     config.linear.bandwidth = 0.35
     config.linear.start_scale = 0.01
     config.linear.batch_size = 100
+    config.linear.order = "with_replacement"
     config.linear.sgd_steps = 20000
     config.linear.gradient_steps = 2000
 

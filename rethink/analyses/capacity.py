@@ -15,8 +15,18 @@ from rethink.figures import theory
 from rethink.schema import validation
 from rethink.schema.errors import UserError
 from rethink.theory.capacity import rademacher, weight_matrices
-from rethink.theory.capacity.bounds import BoundValue, Measures, evaluate_bounds, measure_margins
+from rethink.theory.capacity.bounds import (
+    BoundValue,
+    Measures,
+    evaluate_bounds,
+    find_vacuous_from,
+    measure_margins,
+)
 from rethink.theory.linear import least_norm
+
+# For each dimension of the linear classifiers, the control: their complexity is then at most 0.63, so that a measure
+# that gives 1 for everything would be seen. With two examples a dimension that ceiling is 1, and it could not fail.
+CONTROL_EXAMPLES = 20
 
 
 def analyze_capacity(analysis: Analysis) -> dict[str, Any]:
@@ -34,12 +44,12 @@ def analyze_capacity(analysis: Analysis) -> dict[str, Any]:
     network = rademacher.summarize_correlations(correlations, len(train.ids))
     features = np.hstack([analysis.read_rows("train"), np.ones((len(train.ids), 1), np.float32)])
     analysis.stages.report("linear classifiers on random signs", 0, 1)
-    basis = least_norm.decompose_features(features)
+    control = _keep_principal_directions(features)
     linear_class = rademacher.measure_rademacher(
-        rademacher.make_linear_fit(basis), train.ids, draws=settings.draws, seed=config.seed
+        rademacher.make_linear_fit(control), train.ids, draws=settings.draws, seed=config.seed
     )
     analysis.stages.report("linear classifiers on random signs", 1, 1)
-    ceiling = rademacher.bound_linear_class(len(features), basis.rank)
+    ceiling = rademacher.bound_linear_class(len(features), control.rank)
 
     # Train on true and on random labels, and evaluate the bounds and stability.
     kinds = {"true": "none", "random": config.corruption.labels}
@@ -47,22 +57,25 @@ def analyze_capacity(analysis: Analysis) -> dict[str, Any]:
     complexity = network.mean if network.fitted == network.draws else None  # else training may have missed it
     bounds = {name: _evaluate_bounds(analysis, run, name, complexity) for name, run in runs.items()}
     gaps = {name: _measure_gap(run) for name, run in runs.items()}
-    stability = rademacher.bound_stability(
-        gaps, classes=analysis.num_classes, test_examples=len(analysis.splits["test"].ids)
-    )
+    test_examples = len(analysis.splits["test"].ids)
+    stability = rademacher.bound_stability(gaps, classes=analysis.num_classes, test_examples=test_examples)
+    vacuous_from = find_vacuous_from(analysis.num_classes, test_examples)
 
     # Record.
     stem = analysis.record.subfolder("figures") / "bounds"
-    theory.draw_bounds(bounds, stem, title=f"{config.name}: {config.model.name}")
+    theory.draw_bounds(bounds, stem, title=f"{config.name}: {config.model.name}", vacuous_from=vacuous_from)
 
     # Summary.
+    classes = {config.model.name: network, f"linear classifiers in {control.rank} dimensions": linear_class}
     return {
         "evaluation": {},
         "rademacher": {config.model.name: _complexity_json(network), "linear": _complexity_json(linear_class)},
+        "linear_dimensions": control.rank,
         "linear_ceiling": ceiling,
+        "vacuous_from": vacuous_from,
         "bounds": {name: [row._asdict() for row in rows] for name, rows in bounds.items()},
         "stability": stability._asdict(),
-        "rows": _make_closing_rows(config, network, linear_class, ceiling, bounds, gaps, stability),
+        "rows": _make_closing_rows(classes, ceiling, bounds, gaps, stability, vacuous_from),
     }
 
 
@@ -86,6 +99,13 @@ def check_capacity_config(config: ConfigDict) -> None:
             f"model.name='{config.model.name}' has no bounds in this analysis, which are for fully connected networks: "
             "set --config.model.name=mlp_1x512 and --config.batch_norm.kind=none."
         )
+
+
+def _keep_principal_directions(features: np.ndarray) -> least_norm.Basis:
+    """Returns the basis of features [n, d] on the first of their principal directions, `CONTROL_EXAMPLES` to each."""
+    basis = least_norm.decompose_features(features)
+    kept = max(1, len(features) // CONTROL_EXAMPLES)
+    return least_norm.decompose_features(basis.features @ basis.right[:kept].T)
 
 
 def _make_sign_config(config: ConfigDict, draw: int) -> ConfigDict:
@@ -117,6 +137,7 @@ def _evaluate_bounds(analysis: Analysis, run: TrainedRun, labels: str, complexit
     rows, split = analysis.read_rows("train"), analysis.splits["train"]
     given = split.true_labels if labels == "true" else split.labels
     logits = network.compute_logits(rows)
+    weight_matrices.require_train_error(logits, given, 1 - evaluation["train_accuracy"])
     margin, margin_error = measure_margins(logits, given, quantile=settings.margin_quantile)
     measures = Measures(
         examples=len(rows),
@@ -126,6 +147,7 @@ def _evaluate_bounds(analysis: Analysis, run: TrainedRun, labels: str, complexit
         margin_error=margin_error,
         train_error=1 - evaluation["train_accuracy"],
         test_error=1 - evaluation["test_accuracy"],
+        test_examples=len(analysis.splits["test"].ids),
     )
     return evaluate_bounds(network, measures, delta=settings.delta, initial=initial, rademacher=complexity)
 
@@ -136,21 +158,21 @@ def _complexity_json(complexity: rademacher.Rademacher) -> dict[str, Any]:
 
 
 def _make_closing_rows(
-    config: ConfigDict,
-    network: rademacher.Rademacher,
-    linear_class: rademacher.Rademacher,
+    classes: dict[str, rademacher.Rademacher],
     ceiling: float,
     bounds: dict[str, list[BoundValue]],
     gaps: dict[str, float],
     stability: rademacher.Stability,
+    vacuous_from: float,
 ) -> list[tuple[str, str]]:
-    """Returns the closing table, (label, value) pairs."""
+    """Returns the closing table, (label, value) pairs; `ceiling` is that of the last of the classes."""
     rows = []
-    for name, complexity in ((config.model.name, network), ("linear classifiers", linear_class)):
+    for name, complexity in classes.items():
         spread = f" +- {complexity.deviation:.4f}" if complexity.draws > 1 else ""
         draws = f"(n={complexity.draws} draws, {complexity.fitted} of them fitted)"
         rows.append((f"Rademacher complexity of {name}", f"at least {complexity.mean:.4f}{spread} {draws}"))
-    rows.append(("  of linear classifiers at most (Cover, Massart)", f"{ceiling:.4f}"))
+    rows.append(("  of these at most (Cover, Massart)", f"{ceiling:.4f}"))
+    rows.append(("bounds are vacuous, no better than guessing, from", f"{vacuous_from:.3f}"))
     for labels, bound_rows in bounds.items():
         rows.append((f"{labels} labels: test error - train error", f"{gaps[labels]:.3f} measured"))
         rows += [

@@ -197,6 +197,7 @@ def _accumulate_convolutions(
         gram_accumulation.add_features(products, train, test)
         done += net.kernels.shape[3]
         analysis.stages.report(f"filters on {len(train_images):,} images", done, settings.filters)
+    gram_accumulation.measure_products_error(products)
     return products
 
 

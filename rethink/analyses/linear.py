@@ -115,7 +115,7 @@ def _run_descents(
     trajectories = {}
     for number, (name, start) in enumerate(starts.items()):
         report("SGD", number, len(starts))
-        trajectories[f"SGD from {name}"] = gradient_descent.run_descent(
+        trajectories[f"SGD from {name}, {settings.order.replace('_', ' ')}"] = gradient_descent.run_descent(
             basis,
             targets,
             start=start,
@@ -123,6 +123,7 @@ def _run_descents(
             batch_size=settings.batch_size,
             momentum=0.0,
             steps=settings.sgd_steps,
+            order=settings.order,
             seed=seed,
         )
         report("SGD", number + 1, len(starts))
@@ -175,8 +176,9 @@ def _make_closing_rows(
         rows.insert(0, ("no interpolant", "more examples than the features' rank: the rates below do not apply"))
     for name, run in trajectories.items():
         text = f"{run.distances[-1]:.1e} from its limit after {run.steps[-1]:,} steps"
-        rates = f"{run.measured_rate:.6f} ({run.predicted_rate:.6f})"
         rows.append((name, f"{text}; {run.from_least_norm[-1]:.1e} from least norm"))
-        rows.append(("  rate a step, measured (predicted or bounded)", rates))
+        theory = "root mean square at most" if name.startswith("SGD") else "predicted"
+        known = "" if math.isnan(run.predicted_rate) else f" ({theory} {run.predicted_rate:.6f})"
+        rows.append(("  factor of the distance a step, measured", f"{run.measured_rate:.6f}{known}"))
         rows.append(("  steps outside of the span, largest", f"{run.outside.max():.1e}"))
     return rows

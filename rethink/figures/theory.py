@@ -58,7 +58,8 @@ def draw_least_norm_paths(paths: Mapping[str, Mapping[str, Any]], stem: Path, *,
     Returns the paths of `stem`.png and `stem`.pdf.
 
     Args:
-      paths: name -> `steps`, `distances` (relative) and `predicted_rate` (a factor a step, None where none is known).
+      paths: name -> `steps`, `distances` (relative) and `predicted_rate` (a factor a step, of SGD a bound on it, None
+        where none is known).
     """
     with style.open_figure(stem, (SIZE[0], 3.4), title) as (figure, files):
         axes = figure.subplots()
@@ -71,17 +72,18 @@ def draw_least_norm_paths(paths: Mapping[str, Mapping[str, Any]], stem: Path, *,
                 shown = predicted > max(distances[1:].min() / 10, 1e-16)
                 axes.loglog(steps[1:][shown], predicted[shown], color=colour, linestyle=":", linewidth=1)
         axes.set(xlabel="step", ylabel="distance to the limit, relative")
-        axes.legend(frameon=False, fontsize=8, title="dotted: the predicted rate", title_fontsize=8)
+        axes.legend(frameon=False, fontsize=8, title="dotted: the rate of theory, where known", title_fontsize=8)
     return files
 
 
-def draw_bounds(bounds: Mapping[str, Sequence[Any]], stem: Path, *, title: str) -> list[Path]:
-    """Draws each bound beside the gap that was measured, on a logarithmic axis; a bound of 1 or more is vacuous.
+def draw_bounds(bounds: Mapping[str, Sequence[Any]], stem: Path, *, title: str, vacuous_from: float) -> list[Path]:
+    """Draws each bound beside the gap that was measured, on a logarithmic axis.
 
     Returns the paths of `stem`.png and `stem`.pdf.
 
     Args:
       bounds: labels of the run -> rows with `name`, `value` and `gap`.
+      vacuous_from: the value from which on a bound is no better than guessing.
     """
     with style.open_figure(stem, (SIZE[0] + 0.8, 3.4), title) as (figure, files):
         axes = figure.subplots()
@@ -96,7 +98,7 @@ def draw_bounds(bounds: Mapping[str, Sequence[Any]], stem: Path, *, title: str) 
                 "label": f"{labels}: measured gap, {rows[0].gap:.3f}",
             }
             axes.axvline(rows[0].gap if rows[0].gap > 0 else np.nan, **gap)
-        axes.axvline(1, color="#555555", linestyle="--", label="vacuous from here on")
+        axes.axvline(vacuous_from, color="#555555", linestyle="--", label="vacuous from here on")
         axes.set(xscale="log", xlabel="test error - train error", yticks=range(len(names)), yticklabels=names)
         axes.invert_yaxis()
         figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8)

@@ -278,6 +278,7 @@ FIELDS: dict[str, Field] = {
     "linear.bandwidth": positive("of Fourier features", "median distances between examples"),
     "linear.start_scale": not_negative("standard deviation of the random start"),
     "linear.batch_size": count(1, _BATCH, "of a step of SGD", "examples"),
+    "linear.order": choice("with_replacement", "shuffled", help="of SGD; the bound on its rate is for the former"),
     "linear.sgd_steps": count(1, 10**9, "of SGD", "steps"),
     "linear.gradient_steps": count(1, 10**9, "of gradient descent", "steps"),
     # kind=kernel: the interpolant of a kernel on a whole data set.

@@ -18,6 +18,7 @@ from rethink.schema import validation
 from rethink.schema.fields import FIELDS
 from rethink.sweeps import executors
 from rethink.theory.kernels import convolutional_features, kernel_matrix
+from rethink.theory.linear import gradient_descent
 from rethink.training import optimizer, step
 
 DEFAULTS = dict(validation.flatten(base.get_config()))
@@ -41,6 +42,7 @@ CHOICES = {  # field -> what the module that acts on it has
     "batch_norm.evaluation": batch_norm.EVALUATIONS,
     "theorem1.targets": theorem1.TARGETS,
     "linear.features": linear.FEATURES,
+    "linear.order": gradient_descent.ORDERS,
     "kernel.name": kernel_matrix.KERNELS,
     "kernel.features": kernel.FEATURES,
     "kernel.filter_kind": convolutional_features.FILTERS,

@@ -1,7 +1,7 @@
 """Capacity: the classical bounds on the generalization of a ReLU network, beside its measured gap (paper, section 2.2).
 
 Nothing flatters the network: where a theorem needs norms that were fixed in advance, the trained ones are put in
-without the price of a union bound. A bound of 1 or more is vacuous: no gap between errors is larger.
+without the price of a union bound. `find_vacuous_from` says from where on a bound is vacuous.
 
 `evaluate_bounds` checks what the formulas below it are given. Throughout, weights are a sequence of float64
 [inputs, outputs], f(x) = relu(... relu(x W_1) ...) W_L; n examples; a bound holds with probability 1 - delta.
@@ -44,6 +44,7 @@ class Measures(NamedTuple):
       input_norm, input_entry: the largest l2 norm and the largest absolute value of an image that was trained on.
       margin: of the bounds with one; margin_error: the fraction of the train set with at most this margin.
       train_error, test_error: fractions, with the labels as given in training.
+      test_examples: of the test set.
     """
 
     examples: int
@@ -53,16 +54,27 @@ class Measures(NamedTuple):
     margin_error: float
     train_error: float
     test_error: float
+    test_examples: int
 
 
 class BoundValue(NamedTuple):
-    """A bound beside the measured gap: value bounds test error - train error; vacuous says that it is at least 1."""
+    """A bound beside the measured gap: value bounds test error - train error; vacuous as `find_vacuous_from` says."""
 
     name: str
     source: str
     value: float
     vacuous: bool
     gap: float
+
+
+def find_vacuous_from(classes: int, test_examples: int) -> float:
+    """Returns the value from which on a bound on test error - train error is vacuous: no better than guessing.
+
+    Guessing errs on 1 - 1 / classes; three standard errors of an error on so many test examples are taken off, as a gap
+    that was measured there stands for a bound too (`rademacher.bound_stability`).
+    """
+    guessing = 1 - 1 / classes
+    return guessing - 3 * math.sqrt(guessing * (1 - guessing) / test_examples)
 
 
 def measure_margins(logits: np.ndarray, labels: np.ndarray, *, quantile: float) -> tuple[float, float]:
@@ -113,8 +125,11 @@ def evaluate_bounds(
     """
     if not all(np.isfinite(measures)) or min(measures.input_norm, measures.input_entry) < 0:
         raise UserError(f"{measures}: the measures of a trained network are finite, and norms not negative.")
-    if measures.examples < 2:
-        raise UserError(f"examples={measures.examples}: a bound with a factor ln(n) takes at least 2.")
+    if measures.examples < 2 or measures.test_examples < 1:
+        raise UserError(
+            f"examples={measures.examples}, test_examples={measures.test_examples}: a bound with a factor ln(n) takes "
+            "at least 2, and its gap at least 1."
+        )
     if not 0 < delta < 1:
         raise UserError(f"delta={delta}: give the probability that the bound may fail with, in (0, 1).")
     if initial is not None and initial.sizes != network.sizes:
@@ -147,7 +162,8 @@ def evaluate_bounds(
             complexity, width=width, input_norm=norm, margin=margin, examples=n, delta=delta
         )
     gap = measures.test_error - measures.train_error
-    return [BoundValue(name, SOURCES[name], value, not value < 1, gap) for name, value in values.items()]
+    vacuous_from = find_vacuous_from(max(outputs, 2), measures.test_examples)
+    return [BoundValue(name, SOURCES[name], value, not value < vacuous_from, gap) for name, value in values.items()]
 
 
 def vc_dimension(sizes: Sequence[int], *, biases: bool) -> float:

@@ -13,6 +13,7 @@ import scipy.special
 
 from rethink import randomness
 from rethink.schema.errors import UserError
+from rethink.theory.capacity.bounds import find_vacuous_from
 from rethink.theory.linear import least_norm
 
 # (signs int8 [n] of -1 and +1, draw) -> predictions [n] of -1 and +1 by the classifier that was trained on them.
@@ -44,8 +45,7 @@ class Stability(NamedTuple):
       beta: the least value that the algorithm's stability can have, in 0..1.
       set_by: the labels that show it.
       promised: labels -> beta, a bound on their gap, the same for all; slack: labels -> bound - measured gap.
-      vacuous: whether the bound is no better than guessing: beta is at least 1 - 1 / classes, or within three
-        standard errors of it.
+      vacuous: as `bounds.find_vacuous_from` says.
     """
 
     beta: float
@@ -126,7 +126,7 @@ def make_linear_fit(features: np.ndarray | least_norm.Basis) -> FitSigns:
     basis = least_norm.as_basis(features)
 
     def fit(signs: np.ndarray, draw: int) -> np.ndarray:
-        return np.where(basis.left @ (basis.left.T @ signs.astype(np.float64)) >= 0, 1, -1)
+        return np.where(basis.features @ least_norm.solve_least_norm(basis, signs).weights >= 0, 1, -1)
 
     return fit
 
@@ -187,12 +187,10 @@ def bound_stability(gaps: Mapping[str, float], *, classes: int, test_examples: i
         )
     set_by = max(gaps, key=lambda labels: gaps[labels])
     beta = max(gaps[set_by], 0.0)
-    guessing = 1 - 1 / classes
-    error = math.sqrt(guessing * (1 - guessing) / test_examples)
     return Stability(
         beta,
         set_by,
         {labels: beta for labels in gaps},
         {labels: beta - gap for labels, gap in gaps.items()},
-        beta >= guessing - 3 * error,
+        beta >= find_vacuous_from(classes, test_examples),
     )

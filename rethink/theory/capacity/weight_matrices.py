@@ -11,6 +11,8 @@ import numpy as np
 
 from rethink.schema.errors import UserError
 
+ROUNDED = 0.01  # of the examples, and at least one, which a shorter precision may put into another class than float64
+
 
 class WeightMatrices(NamedTuple):
     """f(x) = relu(... relu(x W_1 + b_1) ...) W_L + b_L: weights float64 [inputs, outputs], biases [outputs]."""
@@ -78,6 +80,23 @@ def make_weight_matrices(weights: tuple[np.ndarray, ...], biases: tuple[np.ndarr
     if not all(np.isfinite(array).all() for array in (*weights, *biases)):
         raise UserError("The weights are not finite: the run diverged, and no bound applies to it.")
     return WeightMatrices(tuple(weights), tuple(biases))
+
+
+def require_train_error(logits: np.ndarray, labels: np.ndarray, train_error: float) -> None:
+    """Refuses matrices that are not those of the run: their logits err on another part of the train set.
+
+    Args:
+      logits: of `WeightMatrices.compute_logits`, [n, outputs]; labels: int [n]; train_error: by the run's evaluation.
+
+    Raises:
+      UserError: the errors differ by more than rounding explains, `ROUNDED`.
+    """
+    error = float((logits.argmax(axis=1) != labels).mean())
+    if abs(error - train_error) * len(labels) > max(1.5, ROUNDED * len(labels)):
+        raise UserError(
+            f"The weights err on {error:.4f} of the train set and the run's evaluation on {train_error:.4f}: they are "
+            "not those of its end. Start the analysis again in another --workdir."
+        )
 
 
 def fold_biases(network: WeightMatrices, *, always: bool) -> tuple[np.ndarray, ...]:

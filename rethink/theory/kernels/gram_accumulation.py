@@ -7,14 +7,18 @@ makes a block of them hands it over and may forget it.
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
 import numpy as np
 
+from rethink import randomness
 from rethink.schema.errors import UserError, pick
 from rethink.theory import memory
 from rethink.theory.kernels import cholesky, kernel_matrix
 from rethink.theory.kernels.cholesky import Tiles
 from rethink.theory.kernels.kernel_matrix import BlockMatrix, Kernel
 from rethink.theory.kernels.matmul import add_product
+
+SUMMED = 1e-4  # error of the products up to which float32 explains it
 
 
 class Accumulated(NamedTuple):
@@ -24,11 +28,15 @@ class Accumulated(NamedTuple):
       train: float32 tiles of [n, n], lower half; of a tile on the diagonal all counts.
       cross: float32 [m, n] in Fortran order, test with train.
       test_squares: float64 [m], test with itself.
+      probe: float64 [n], a random direction.
+      probed: float64 [n + m], what the products of train and of test make of it, summed from the features in float64.
     """
 
     train: Tiles
     cross: np.ndarray
     test_squares: np.ndarray
+    probe: np.ndarray
+    probed: np.ndarray
 
 
 def start_products(train_examples: int, test_examples: int, *, tile: int = cholesky.TILE) -> Accumulated:
@@ -47,7 +55,14 @@ def start_products(train_examples: int, test_examples: int, *, tile: int = chole
 
     train = cholesky.fill_tiles(make_zeros, train_examples, tile=tile, ridge=0.0)
     cross = np.zeros((test_examples, train_examples), np.float32, "F")
-    return Accumulated(train, cross, np.zeros(test_examples))
+    probe = jax.random.normal(randomness.key_for(0, "gram_probe"), (train_examples,), np.float32)
+    return Accumulated(
+        train,
+        cross,
+        np.zeros(test_examples),
+        np.asarray(probe, np.float64),
+        np.zeros(train_examples + test_examples),
+    )
 
 
 def add_features(products: Accumulated, train: np.ndarray, test: np.ndarray) -> None:
@@ -76,6 +91,31 @@ def add_features(products: Accumulated, train: np.ndarray, test: np.ndarray) -> 
         if len(test):
             add_product(products.cross[:, rows], test, train[rows], factor=1.0)
     products.test_squares[:] += np.einsum("nd,nd->n", test, test, dtype=np.float64)
+    direction = np.einsum("nd,n->d", train, products.probe, dtype=np.float64)
+    for features, span in ((train, slice(len(train))), (test, slice(len(train), None))):
+        products.probed[span] += np.einsum("nd,d->n", features, direction, dtype=np.float64)
+
+
+def measure_products_error(products: Accumulated) -> float:
+    """Returns |G v - F (F^T v)| / |F (F^T v)|, the certificate of the products G of features F, by the `probe` v.
+
+    Raises:
+      UserError: it is above `SUMMED`.
+
+    Source: Freivalds, "Fast probabilistic algorithms" (1979).
+    """
+    found = [
+        kernel_matrix.multiply_matrix(matrix, products.probe[:, None], progress=cholesky.ignore_progress, stage="")
+        for matrix in make_matrices(Kernel("linear", 1.0), products)
+    ]
+    difference = np.concatenate(found)[:, 0] - products.probed
+    error = float(np.linalg.norm(difference) / (np.linalg.norm(products.probed) or 1.0))
+    if not error <= SUMMED:
+        raise UserError(
+            f"The inner products miss those of the features by {error:.1e}, more than float32 explains: run it again, "
+            "on the CPU if this was an accelerator, such as JAX_PLATFORMS=cpu."
+        )
+    return error
 
 
 def make_matrices(kernel: Kernel, products: Accumulated) -> tuple[BlockMatrix, BlockMatrix]:

@@ -33,9 +33,9 @@ class Trajectory(NamedTuple):
       outside: |(I - P)(w_t - w_0)| / |w_t|, the certificate that the run never left the span of the data.
       weights: float64 [d] or [d, k], after the last step.
       condition: of the features.
-      predicted_rate: factor of the distance a step, as predicted for gradient descent or bounded for SGD without
-        momentum; NaN for SGD with momentum.
-      measured_rate: the same over the later half of the steps before rounding; NaN where they are too few.
+      predicted_rate: factor of the distance a step, as predicted for gradient descent, or for SGD with replacement and
+        without momentum a bound in the root mean square; NaN for other SGD, of which neither is known here.
+      measured_rate: the same of this run over the later half of the steps before rounding; NaN where they are too few.
     """
 
     steps: np.ndarray
@@ -58,7 +58,7 @@ def run_descent(
     momentum: float,
     steps: int,
     batch_size: int | None = None,
-    order: str = "shuffled",
+    order: str = "with_replacement",
     seed: int = 0,
 ) -> Trajectory:
     """Returns the run of v <- momentum v - rate * gradient, w <- w + v, over all examples or over mini-batches.
@@ -92,7 +92,7 @@ def run_descent(
         check_range("batch_size", batch_size, 1, len(basis.features))
         batches = draw_batches(order, len(basis.features), batch_size, seed=seed)
         predicted_rate = math.nan
-        if not momentum:
+        if order == "with_replacement" and not momentum:
             predicted_rate = bound_sgd_rate(basis, learning_rate=learning_rate, batch_size=batch_size)
     # Where it starts, and where it should end: [d, k] each.
     y = least_norm.as_targets(targets, len(basis.features))
@@ -133,13 +133,13 @@ def _draw_with_replacement(key: jax.Array, count: int) -> np.ndarray:
     return np.asarray(jax.random.randint(key, (count,), 0, count, np.int32))
 
 
-ORDERS = {"shuffled": randomness.draw_permutation, "with_replacement": _draw_with_replacement}
+ORDERS = {"with_replacement": _draw_with_replacement, "shuffled": randomness.draw_permutation}
 
 
 def draw_batches(order: str, count: int, batch_size: int, *, seed: int) -> Iterator[np.ndarray]:
     """Yields the rows int [batch_size] of each step, for ever; an epoch's examples left over make up no batch.
 
-    `order` is one of `ORDERS`: "shuffled", a new permutation for each epoch, or "with_replacement".
+    `order` is one of `ORDERS`: "with_replacement", or "shuffled", a new permutation for each epoch.
     """
     draw, key = pick(ORDERS, order, "order"), randomness.key_for(seed, "sgd_order")
     for epoch in itertools.count():

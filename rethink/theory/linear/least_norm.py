@@ -76,8 +76,8 @@ class KernelForm(NamedTuple):
 
     Attributes:
       alpha: float64 [n] or [n, k]; weights: X^T alpha, [d] or [d, k].
-      norm: sqrt(trace(alpha^T K alpha)), the norm of the weights.
-      residual: |X X^T alpha - y| / |y|.
+      norm: of the weights, Frobenius: sqrt(trace(alpha^T K alpha)).
+      residual: |X w - y| / |y|, by the weights.
       condition: of X X^T in the 1-norm, LAPACK's estimate.
       refinements: corrections from a residual in float64 that made the solution better.
     """
@@ -211,11 +211,13 @@ def solve_kernel_form(features: np.ndarray, targets: np.ndarray) -> KernelForm:
         if solves and not np.linalg.norm(next_remainder) < np.linalg.norm(remainder) / 2:
             break
         alpha, remainder, solves = corrected, next_remainder, solves + 1
+    # Certify by the weights, which predict.
+    weights = features.T @ alpha
     return KernelForm(
         alpha.reshape(np.shape(targets)),
-        as_weights(features.T @ alpha, targets),
-        float(np.sqrt(max(np.sum(alpha * (kernel @ alpha)), 0.0))),
-        measure_relative(remainder, y),
+        as_weights(weights, targets),
+        float(np.linalg.norm(weights)),
+        measure_relative(features @ weights - y, y),
         float(1 / reciprocal),
         solves - 1,
     )
@@ -256,17 +258,19 @@ def find_stopping_factors(basis: Basis, steps: np.ndarray, *, learning_rate: flo
 def trace_path(basis: Basis, targets: np.ndarray, settings: np.ndarray, factors: np.ndarray) -> SolutionPath:
     """Returns norms, distances and residuals of the solutions that factors [m, rank] make, at settings [m].
 
-    Of ridge they minimize |X w - y|^2 + penalty |w|^2, of early stopping gradient descent stops there.
+    Of ridge they minimize |X w - y|^2 + penalty |w|^2, of early stopping gradient descent stops there. Each is measured
+    on its weights and the features.
     """
-    # In the singular directions norms need no weights: |w|^2 = sum (factor * fitted / s)^2.
     y = as_targets(targets, len(basis.features))
-    fitted = np.linalg.norm(basis.left.T @ y, axis=1)  # of the targets, by direction
-    beyond = np.linalg.norm(y - basis.left @ (basis.left.T @ y))  # of the targets, out of reach of any w
-    weights = fitted / basis.singular
-    residuals = np.sqrt(np.sum(((1 - factors) * fitted) ** 2, axis=1) + beyond**2)
-    return SolutionPath(
-        np.asarray(settings, np.float64),
-        np.linalg.norm(factors * weights, axis=1),
-        np.linalg.norm((1 - factors) * weights, axis=1) / (np.linalg.norm(weights) or 1.0),
-        residuals / (np.linalg.norm(y) or 1.0),
-    )
+    least = solve_least_norm(basis, y).weights
+    measures = []
+    for row in factors:
+        weights = basis.right.T @ ((row / basis.singular)[:, None] * (basis.left.T @ y))
+        measures.append(
+            (
+                np.linalg.norm(weights),
+                measure_relative(weights - least, least),
+                measure_relative(basis.features @ weights - y, y),
+            )
+        )
+    return SolutionPath(np.asarray(settings, np.float64), *np.array(measures, np.float64).reshape(-1, 3).T)

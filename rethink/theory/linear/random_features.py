@@ -43,7 +43,7 @@ def draw_fourier_features(inputs: np.ndarray, *, count: int, bandwidth: float, s
     """
     inputs = least_norm.as_features(inputs, "inputs")
     if not 0 < bandwidth < np.inf:
-        raise UserError(f"bandwidth={bandwidth}: give a positive number, such as half of the inputs' median distance.")
+        raise UserError(f"bandwidth={bandwidth}: give a positive number, such as 0.35 of the inputs' median distance.")
     directions = _draw_normal(inputs.shape[1], count, seed, "fourier_directions")
     key = randomness.key_for(seed, "fourier_phases")
     phases = 2 * np.pi * np.asarray(jax.random.uniform(key, (count,), np.float32), np.float64)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rethink.schema.errors import UserError
-from rethink.theory.capacity import bounds, weight_matrices
+from rethink.theory.capacity import bounds, rademacher, weight_matrices
 
 
 def network(scale=1.0, bias=0.0, seed=0):
@@ -17,7 +17,7 @@ def network(scale=1.0, bias=0.0, seed=0):
 
 def sample(**changes):
     measures = dict(examples=1000, input_norm=2.0, input_entry=1.5, margin=0.5, margin_error=0.1)
-    return bounds.Measures(**{**measures, "train_error": 0.0, "test_error": 0.4, **changes})
+    return bounds.Measures(**{**measures, "train_error": 0.0, "test_error": 0.4, "test_examples": 900, **changes})
 
 
 def rows_of(*args, delta=0.05, **kwargs):
@@ -27,7 +27,7 @@ def rows_of(*args, delta=0.05, **kwargs):
 def test_every_bound_is_a_row_beside_the_gap():
     rows = rows_of(network(), sample(train_error=0.05), initial=network(seed=1), rademacher=0.97)
     assert list(rows) == list(bounds.SOURCES) and all(row.source for row in rows.values())
-    assert all(row.gap == pytest.approx(0.35) and row.vacuous == (row.value >= 1) for row in rows.values())
+    assert all(row.gap == pytest.approx(0.35) for row in rows.values())
     without = rows_of(network(), sample())
     assert set(rows) - set(without) == {bounds.MEASURED, bounds.DISTANCE}
 
@@ -44,6 +44,20 @@ def test_the_values_are_those_of_the_formulas():
     assert rows[bounds.MEASURED].value == bounds.rademacher_bound(0.3, 1000, 0.05)
     dimension = bounds.vc_dimension((4, 6, 3), biases=False)
     assert rows[bounds.VC].value == bounds.vc_bound(dimension, 1000, 0.05)
+
+
+def test_a_bound_is_vacuous_where_it_is_no_better_than_guessing():
+    guessing, error = 2 / 3, math.sqrt(2 / 9 / 900)
+    assert bounds.find_vacuous_from(3, 900) == pytest.approx(guessing - 3 * error)
+    assert bounds.find_vacuous_from(10, 10**12) == pytest.approx(0.9)
+    constant = 3 * math.sqrt(math.log(40) / 2000)  # of the bound by a measured complexity
+    for complexity, vacuous in ((guessing - 2.9 * error, True), (guessing - 3.1 * error, False)):
+        row = rows_of(network(), sample(), rademacher=complexity - constant)[bounds.MEASURED]
+        assert row.value == pytest.approx(complexity) and row.vacuous == vacuous
+        assert rademacher.bound_stability({"true": complexity}, classes=3, test_examples=900).vacuous == vacuous
+    assert all(
+        row.vacuous == (row.value >= bounds.find_vacuous_from(3, 900)) for row in rows_of(network(), sample()).values()
+    )
 
 
 def test_with_enough_examples_no_bound_is_vacuous():
@@ -93,6 +107,7 @@ LOGITS = np.zeros((4, 3))
     [
         (lambda: bounds.evaluate_bounds(network(), sample(examples=0), delta=0.05), "examples=0"),
         (lambda: bounds.evaluate_bounds(network(), sample(examples=1), delta=0.05), "examples=1"),
+        (lambda: bounds.evaluate_bounds(network(), sample(test_examples=0), delta=0.05), "test_examples=0"),
         (lambda: bounds.evaluate_bounds(network(), sample(), delta=1.0), "delta"),
         (lambda: bounds.evaluate_bounds(network(), sample(), delta=0.0), "delta=0.0"),
         (lambda: bounds.evaluate_bounds(network(), sample(), delta=math.nan), "delta"),

@@ -8,6 +8,7 @@ import pytest
 
 from rethink.schema.errors import UserError
 from rethink.theory.capacity import rademacher
+from rethink.theory.linear import least_norm
 
 IDS = np.arange(100, 300, dtype=np.uint32)
 
@@ -54,6 +55,14 @@ def test_linear_classifiers_fit_few_examples_and_not_many():
     expected = 2 / math.sqrt(2 * math.pi) * math.sqrt(10 / 2000)  # a projection of rank 10, seen by sign
     assert many.fitted == 0 and many.mean == pytest.approx(expected, rel=0.3)
     assert many.mean < rademacher.bound_linear_class(2000, 10) < 0.3
+
+
+def test_linear_classifiers_are_judged_by_what_they_predict():
+    random = np.random.default_rng(0)
+    basis = least_norm.decompose_features(random.standard_normal((50, 60)))
+    other = np.linalg.qr(random.standard_normal((60, 50)))[0].T
+    found = measure(rademacher.make_linear_fit(basis._replace(right=other)), IDS[:50], draws=5)
+    assert found.fitted == 0 and found.mean < 0.5  # a solution in wrong directions
 
 
 def test_the_ceiling_counts_dichotomies():

@@ -101,3 +101,15 @@ def test_what_is_no_network_is_said(weights, biases, message):
 def test_no_parameters_are_no_network():
     with pytest.raises(UserError, match="no layers"):
         weight_matrices.read_params({})
+
+
+def test_matrices_of_another_network_are_seen(mlp):
+    network = weight_matrices.read_params(mlp[1])
+    x = np.random.default_rng(1).standard_normal((400, 48))
+    logits = network.compute_logits(x)
+    labels = logits.argmax(axis=1)
+    weight_matrices.require_train_error(logits, labels, 0.0)
+    weight_matrices.require_train_error(logits, np.append(labels[:-3], (labels[-3:] + 1) % 10), 0.0)  # of 400
+    others = weight_matrices.make_weight_matrices(network.weights, tuple(-2 * bias for bias in network.biases))
+    with pytest.raises(UserError, match="The weights err on .* of the train set and the run's evaluation on 0.0000"):
+        weight_matrices.require_train_error(others.compute_logits(x), labels, 0.0)

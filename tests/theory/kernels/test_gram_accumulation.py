@@ -106,6 +106,18 @@ def test_the_natural_gamma_is_that_of_the_features(train, test):
         )
 
 
+def test_products_that_are_wrong_are_seen(train, test):
+    assert gram_accumulation.measure_products_error(accumulate(train, test, 4)) < 1e-6
+    for spoil in (
+        lambda products: products.train.blocks[2][1].__imul__(np.float32(1.1)),
+        lambda products: products.cross.__imul__(np.float32(1.1)),
+    ):
+        products = accumulate(train, test, 4)
+        spoil(products)
+        with pytest.raises(UserError, match="inner products miss those of the features by"):
+            gram_accumulation.measure_products_error(products)
+
+
 def test_a_matrix_has_the_tile_of_its_products(train, test):
     products = accumulate(train, test, 4)
     for matrix in gram_accumulation.make_matrices(Kernel("gaussian", 0.01), products):

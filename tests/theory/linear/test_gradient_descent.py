@@ -53,6 +53,13 @@ def test_leaving_the_span_would_be_seen(problem):
     assert row[-1] == pytest.approx(1)
 
 
+def test_steps_that_are_no_gradients_are_seen(problem, monkeypatch):
+    step = gradient_descent.dgemm
+    monkeypatch.setattr(gradient_descent, "dgemm", lambda *given, **options: step(*given, **options) + 1e-3)
+    found = run_sgd(problem, batch_size=5)
+    assert min(found.outside[-1], found.residuals[-1], found.distances[-1]) > 1e-3
+
+
 @pytest.mark.parametrize("momentum", [0.0, 0.5])
 def test_gradient_descent_shrinks_at_the_predicted_rate(problem, momentum):
     basis, y = problem
@@ -106,6 +113,14 @@ def test_the_bound_on_sgd_holds_and_is_kaczmarz_for_a_batch_of_one(problem):
         basis, problem[1], start=0.0, learning_rate=1.0, batch_size=1, momentum=0.0, steps=1, order="shuffled", seed=0
     )
     assert np.isclose(basis.features @ one.weights, problem[1]).all(axis=1).sum() == 1  # a projection onto one example
+
+
+def test_a_rate_of_sgd_is_stated_for_the_order_that_it_holds_for(problem):
+    replaced, shuffled = (run_sgd(problem, order=order, steps=20) for order in ("with_replacement", "shuffled"))
+    bound = gradient_descent.bound_sgd_rate(
+        problem[0], learning_rate=gradient_descent.tune_sgd_rate(problem[0], batch_size=1), batch_size=1
+    )
+    assert replaced.predicted_rate == bound and np.isnan(shuffled.predicted_rate)
 
 
 def test_larger_batches_take_larger_rates(problem):

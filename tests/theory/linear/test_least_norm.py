@@ -50,6 +50,24 @@ def test_a_rank_deficient_system_is_cut_off_where_lapack_does():
     assert consistent.interpolates
 
 
+def test_a_wrong_decomposition_is_seen():
+    x, y = features_of(20, 60, 100), targets_of(20, 2)
+    basis = least_norm.decompose_features(x)
+    scaled = least_norm.solve_least_norm(basis._replace(singular=2.5 * basis.singular), y)
+    assert scaled.residual == pytest.approx(0.6) and not scaled.interpolates
+    others = np.linalg.qr(targets_of(60, 20))[0].T
+    assert least_norm.solve_least_norm(basis._replace(right=others), y).residual > 0.1
+
+
+def test_a_wrong_kernel_form_is_seen(monkeypatch):
+    x, y = features_of(20, 60, 10), targets_of(20, 2)
+    solve = scipy.linalg.cho_solve
+    monkeypatch.setattr(scipy.linalg, "cho_solve", lambda *given: 3 * solve(*given))
+    found = least_norm.solve_kernel_form(x, y)
+    assert found.residual == pytest.approx(gap(x @ found.weights, y)) and found.residual > 1
+    assert found.norm == pytest.approx(np.linalg.norm(found.weights))
+
+
 def test_every_other_interpolant_is_longer():
     x, y = features_of(10, 30, 100), targets_of(10)
     least = least_norm.solve_least_norm(x, y)

@@ -57,7 +57,7 @@ def test_ridge_tends_to_least_norm(problem):
     assert (np.diff(path.norms) > 0).all() and (np.diff(path.distances) < 0).all()
     assert (np.diff(path.residuals) < 1e-12).all() and path.residuals[0] > path.residuals[-1]
     least = least_norm.solve_least_norm(x, y)
-    assert path.distances[-1] == 0 and path.norms[-1] == pytest.approx(least.norm) and 0 < path.distances[-2] < 1e-6
+    assert path.distances[-1] < 1e-14 and path.norms[-1] == pytest.approx(least.norm) and 0 < path.distances[-2] < 1e-6
     assert path.residuals[-1] == pytest.approx(least.residual, abs=1e-12)
 
 
@@ -88,6 +88,16 @@ def test_the_paths_are_those_of_the_weights(problem):
         assert path.residuals[i] == pytest.approx(np.linalg.norm(x @ w - y) / np.linalg.norm(y), abs=1e-12)
     assert path.distances[0] == pytest.approx(1) and path.residuals[0] == pytest.approx(1)
     assert (np.diff(path.norms) > 0).all()
+
+
+def test_a_path_is_measured_on_its_weights(problem):
+    x, y = problem
+    basis = least_norm.decompose_features(x)
+    wrong = basis._replace(singular=2.5 * basis.singular)  # whose solutions are 0.4 times the right ones
+    path = least_norm.trace_path(wrong, y, np.zeros(1), np.ones((1, basis.rank)))
+    weights = 0.4 * least_norm.solve_least_norm(x, y).weights
+    assert path.residuals[0] == pytest.approx(np.linalg.norm(x @ weights - y) / np.linalg.norm(y))
+    assert path.residuals[0] > least_norm.solve_least_norm(x, y).residual + 0.05
 
 
 def test_neither_leaves_the_span(problem):

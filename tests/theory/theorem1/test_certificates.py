@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from rethink.schema.errors import UserError
-from rethink.theory.theorem1 import certificates
+from rethink.theory.theorem1 import certificates, expressivity
 from rethink.theory.theorem1.certificates import certify_network, measure_precision, trace_curve
+from rethink.theory.theorem1.depth import certify_depth, deepen_network
 from rethink.theory.theorem1.expressivity import TwoLayerNetwork, interpolate_points
 
 
@@ -58,6 +59,18 @@ def test_a_wrong_weight_is_seen(made, unit):
     network.weights[unit] += 1000 / good.smallest_eigenvalue
     bad = certify_network(network, points, labels)
     assert bad.fit.residual >= 1000 * (1 - 1e-6) and bad.fit.labels_right <= unit
+
+
+def test_a_wrong_solution_is_seen(made, monkeypatch):
+    solve = expressivity.lapack.dtbtrs
+    monkeypatch.setattr(expressivity.lapack, "dtbtrs", lambda *a, **b: (2.5 * solve(*a, **b)[0], 0))
+    network, points, labels = made(40)
+    for fit in (
+        certify_network(network, points, labels).fit,
+        certify_depth(deepen_network(network, 4), points, labels).fit,
+        measure_precision(points, labels, 40, seed=0).float64,
+    ):
+        assert fit.residual == pytest.approx(1.5 * labels.max()) and fit.labels_right == (labels == 0).sum()
 
 
 def test_labels_are_counted_where_targets_are_labels(made):
