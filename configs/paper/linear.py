@@ -1,6 +1,6 @@
 """Section 5: SGD from zero on a linear model finds the interpolant of least norm, here of 1,000 random labels.
 
-    python main.py --config=configs/paper/linear.py            # random Fourier features of CIFAR10, condition below 1e4
+    python main.py --config=configs/paper/linear.py            # random Fourier features of CIFAR10, condition 28
     python main.py --config=configs/paper/linear.py:pixels     # raw pixels, as far as their condition allows
     python main.py --config=configs/paper/linear.py:digits     # features of the embedded digits
 

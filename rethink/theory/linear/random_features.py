@@ -33,8 +33,8 @@ def draw_fourier_features(inputs: np.ndarray, *, count: int, bandwidth: float, s
     about 1. The smaller the bandwidth, the better the condition, and the less an example says about another.
 
     Args:
-      inputs: float [n, d]. On 1,000 whitened CIFAR-10 images, half the median distance and 4,000 features give a
-        condition of 47 (of X X^T: 2,200), where the pixels have 1,800 (3 million).
+      inputs: float [n, d]. 4,000 features of 1,000 images of CIFAR10 have a condition of 28 (X X^T: 800) with 0.35 of
+        the median distance and of 88 with half of it; the pixels have 7,095 (50 million).
 
     Raises:
       UserError: inputs that are no finite matrix, a count below 1, a bandwidth that is not positive.
