@@ -1,6 +1,8 @@
 """Encoded bytes to stored images: exact values, one size where the config sets it, and errors that name the example."""
 
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -72,9 +74,36 @@ def test_transparency_is_kept_in_a_set_that_declares_it():
     np.testing.assert_array_equal(decode(encode(four), channels=4), four, strict=True)
 
 
-def test_values_that_8_bits_do_not_hold_are_refused():
+def png_of_16_bits(pixels, colour_type):
+    """Returns the bytes of a PNG file of uint16 pixels; Pillow writes grey ones only."""
+    height, width = pixels.shape[:2]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    chunks = {
+        b"IHDR": struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0),
+        b"IDAT": zlib.compress(rows),
+        b"IEND": b"",
+    }
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        for kind, body in chunks.items()
+    )
+
+
+@pytest.mark.parametrize("channels", [None, 3])
+@pytest.mark.parametrize(
+    "colour_type, values", [(0, 1), (2, 3), (4, 2), (6, 4)], ids=["grey", "RGB", "grey with alpha", "RGBA"]
+)
+def test_values_that_8_bits_do_not_hold_are_refused(colour_type, values, channels):
+    encoded = png_of_16_bits(np.full((12, 17, values), 256, np.uint16), colour_type)
+    assert Image.open(io.BytesIO(encoded)).size == (17, 12)
     with pytest.raises(UserError, match="8 bits"):
-        decode(encode(PIXELS[..., 0].astype(np.uint16) * 256))
+        decode(encoded, channels=channels)
+
+
+@pytest.mark.parametrize("form", ["TIFF", "PPM"])
+def test_a_format_that_may_hold_more_than_8_bits_is_refused(form):
+    with pytest.raises(UserError, match="in a format of PNG, JPEG"):
+        decode(encode(PIXELS, form))
 
 
 def test_a_palette_becomes_rgb():
