@@ -17,6 +17,7 @@
 
 Fields that are set most often (all of them: python main.py --help):
   --config.seed=1                        everything random
+  --config.corruption.seed=0             labels and pixels alone: the same for every seed
   --config.data.dir=DIR                  where prepared TFDS sets are
   --config.data.train_examples=5000      a fixed subset; data.test_examples=1000: of the test set
   --config.corruption.labels=uniform     or symmetric, none

@@ -17,7 +17,7 @@ import numpy as np
 
 from configs import cifar_random
 from rethink.data.corruption.pixels import count_values, make_moments, measure_moments
-from rethink.data.corruption.spec import corrupt_split, make_corruption_spec
+from rethink.data.corruption.spec import corrupt_split, make_corruption_spec, resolve_seed
 from rethink.data.registry import open_dataset
 from rethink.experiment.setup import Setup, set_up_run
 from rethink.training import devices
@@ -70,7 +70,7 @@ def corrupt_seconds(config) -> float:
     """Returns the seconds of corrupting the training set once, moments and compilation included."""
     data = open_dataset(config.data)
     split = data.train.load()
-    spec = make_corruption_spec(config.corruption, config.seed, data.num_classes, train=True)
+    spec = make_corruption_spec(config.corruption, resolve_seed(config), data.num_classes, train=True)
     began = time.perf_counter()
     if config.corruption.pixels == "gaussian":
         moments = measure_moments(count_values(split.images))

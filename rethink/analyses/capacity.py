@@ -89,7 +89,12 @@ def check_capacity_config(config: ConfigDict) -> None:
         raise UserError(
             "corruption.labels='none' leaves this analysis no random labels: set --config.corruption.labels=uniform."
         )
-    fixed = {"corruption.label_probability": 1.0, "corruption.test_labels": False, "early_stopping.monitor": "none"}
+    fixed = {
+        "corruption.label_probability": 1.0,
+        "corruption.pixels": "none",
+        "corruption.test_labels": False,
+        "early_stopping.monitor": "none",
+    }
     fields = dict(validation.flatten(config))
     for field, value in fixed.items():
         if fields[field] != value:
@@ -113,6 +118,7 @@ def _make_sign_config(config: ConfigDict, draw: int) -> ConfigDict:
     run = _make_label_config(config, "uniform")
     run.corruption.label_probability = 1.0
     run.data.classes = 2
+    run.corruption.seed = -1
     run.seed = int(jax.random.bits(randomness.key_for(config.seed, "signs", str(draw)), (), np.uint32))
     return run
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from rethink.data.corruption.rates import Counts
 from rethink.data.corruption.spec import Corrupted
 from rethink.data.fingerprints import Fingerprint
 
@@ -28,6 +29,7 @@ class Provenance:
         self._images = Fingerprint()
         self._labels = Fingerprint()
         self._columns = [np.empty((4, 0), np.int64)]  # ids, true labels, given labels, resampled
+        self._counts = np.zeros(len(Counts._fields), np.int64)
 
     def add(self, piece: Corrupted) -> None:
         """Adds examples, each once in all calls."""
@@ -35,6 +37,10 @@ class Provenance:
         self._labels.add(piece.ids, piece.labels)
         self._keep_samples(piece)
         self._columns.append(np.stack([piece.ids, piece.true_labels, piece.labels, piece.resampled]).astype(np.int64))
+
+        changed_labels = piece.labels != piece.true_labels
+        counts = Counts(len(piece.ids), piece.resampled.sum(), changed_labels.sum(), piece.image_changed.sum())
+        self._counts += np.array(counts)
 
     def _keep_samples(self, piece: Corrupted) -> None:
         kept = self.samples
@@ -63,6 +69,10 @@ class Provenance:
             "given_labels": given.astype(np.int32),
             "resampled": resampled.astype(bool),
         }
+
+    def merge_counts(self, all_gather: Gather) -> Counts:
+        """Returns the counts of all processes."""
+        return Counts(*all_gather(self._counts).sum(axis=0).tolist())
 
     def merge_fingerprints(self, all_gather: Gather) -> dict[str, str]:
         """Returns the fingerprints, 64 hex digits, of the "images" and the "labels" (as given) of all processes."""

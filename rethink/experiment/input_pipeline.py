@@ -16,12 +16,13 @@ from ml_collections import ConfigDict
 
 from rethink import randomness
 from rethink.data import batches, fingerprints, preprocessing, streaming
+from rethink.data.corruption import rates
 from rethink.data.corruption.pixels import Moments, count_values, make_moments, measure_moments
-from rethink.data.corruption.spec import Corrupted, CorruptionSpec, corrupt_split, make_corruption_spec
+from rethink.data.corruption.spec import Corrupted, CorruptionSpec, corrupt_split, make_corruption_spec, resolve_seed
 from rethink.data.dataset import Dataset, Split
 from rethink.data.provenance import Provenance
 from rethink.regularization import augmentation
-from rethink.schema.errors import pick
+from rethink.schema.errors import UserError, pick
 from rethink.training import devices, distributed, feeds, step
 
 GIB = 2**30
@@ -93,8 +94,8 @@ class InputPipeline:
 
     def corruption_spec(self, split: str) -> CorruptionSpec:
         """Returns what is done to the examples of a split; "validation" is corrupted as "train"."""
-        config = self.config
-        return make_corruption_spec(config.corruption, config.seed, self.dataset.num_classes, train=split != "test")
+        seed, num_classes = resolve_seed(self.config), self.dataset.num_classes
+        return make_corruption_spec(self.config.corruption, seed, num_classes, train=split != "test")
 
     def corrupt_splits(self) -> dict[str, Corrupted]:
         """Returns every split, read and corrupted in host memory; takes this process's share into the provenance."""
@@ -112,9 +113,18 @@ class InputPipeline:
 
         Args:
           count_train_values: as of `count_values`: int64 [channels, 256].
+
+        Raises:
+          UserError: noise is to be drawn with the spread of images that have none.
         """
         if self.config.corruption.pixels == "gaussian":
-            return measure_moments(count_train_values())
+            moments = measure_moments(count_train_values())
+            if not moments.std.any():
+                raise UserError(
+                    "corruption.pixels='gaussian' draws with the spread of the training images, which all have one and "
+                    "the same value: set --config.corruption.pixels=none, or choose other data."
+                )
+            return moments
         return make_moments(*np.zeros((2, self.dataset.train.image_shape[-1])))
 
     # What the model sees.
@@ -241,6 +251,22 @@ class InputPipeline:
             for split, provenance in self.provenance.items()
             for name, value in provenance.merge_fingerprints(distributed.all_gather).items()
         }
+
+    def compare_rates(self) -> dict[str, Any]:
+        """Returns the manifest's field `corruption`: its seed, and split -> declared and realized rates.
+
+        All processes call it.
+
+        Raises:
+          UserError, RuntimeError: as `rates.compare_rates`.
+        """
+        counts = {split: values.merge_counts(distributed.all_gather) for split, values in self.provenance.items()}
+        with distributed.sync_errors():
+            compared = {
+                split: rates.compare_rates(self.corruption_spec(split), of_split, split)
+                for split, of_split in counts.items()
+            }
+        return {"seed": resolve_seed(self.config), **compared}
 
     def fingerprint_order(self, steps_per_epoch: int) -> str:
         """Returns the fingerprint of the first epoch's rows."""

@@ -31,7 +31,7 @@ def describe_run(config: ConfigDict, setup: Setup) -> dict[str, str]:
     data_size = pipeline.stored_size / MIB if pipeline.feed_kind == "resident" else 0
     stop = f", or at train accuracy {plan.stop_accuracy:.2%}" if plan.stop_accuracy else ""
     return {
-        "Run": f"{config.name}, seed {config.seed}",
+        "Run": f"{config.name}, seed {config.seed}{_describe_corruption_seed(config)}",
         "Devices": f"{hardware['devices']} x {hardware['kind']}, {hardware['processes']} process(es), "
         f"{plan.steps_per_call} step(s) a dispatch",
         "Data": f"{dataset.name}: {', '.join(counts)}, {shape}, {dataset.num_classes} classes",
@@ -46,6 +46,11 @@ def describe_run(config: ConfigDict, setup: Setup) -> dict[str, str]:
         f"batch {config.train.batch_size}",
         "Ends": f"after {plan.total_steps:,} steps ({config.train.total_epochs:g} epochs){stop}",
     }
+
+
+def _describe_corruption_seed(config: ConfigDict) -> str:
+    """Returns the seed of labels and pixels, where they have one of their own."""
+    return "" if config.corruption.seed < 0 else f", of labels and pixels {config.corruption.seed}"
 
 
 def _describe_labels(config: ConfigDict) -> str:
@@ -74,8 +79,14 @@ def _describe_regularizers(config: ConfigDict) -> str:
 
 
 class ProvenanceRecord(NamedTuple):
-    """What is kept of the examples: fingerprints by name; labels before and after, by split; some of train's images."""
+    """What is kept of the examples.
 
+    Attributes:
+      corruption: declared and realized rates, by split, and the seed.
+      fingerprints: by name; labels: before and after, by split; samples: some of train's images.
+    """
+
+    corruption: dict[str, Any]
     fingerprints: dict[str, str]
     labels: dict[str, dict[str, np.ndarray]]
     samples: dict[str, np.ndarray]
@@ -107,6 +118,7 @@ def collect_provenance(setup: Setup) -> ProvenanceRecord | None:
         return None
     samples = pipeline.provenance["train"].samples
     return ProvenanceRecord(
+        corruption=pipeline.compare_rates(),
         fingerprints=pipeline.fingerprint_splits(),
         labels={
             name: provenance.gather_labels(distributed.all_gather) for name, provenance in pipeline.provenance.items()
@@ -208,6 +220,7 @@ class Reporter:
     def record_provenance(self, provenance: ProvenanceRecord) -> None:
         """Records the provenance of the data."""
         self._record.check_fingerprints(provenance.fingerprints)
+        self._record.update(corruption=provenance.corruption)
         for split, labels in provenance.labels.items():
             self._record.save_arrays("corruption" if split == "train" else f"corruption_{split}", **labels)
         self._record.save_arrays("samples", **provenance.samples)
@@ -230,7 +243,8 @@ class Reporter:
 def show_end(record: records.Run) -> int:
     """Shows the closing table of an ended run; returns its exit code."""
     manifest = record.manifest
-    rows = progress.make_closing_rows(manifest["summary"], metrics.closing_labels())
+    rows = progress.make_corruption_rows(manifest["corruption"])
+    rows += progress.make_closing_rows(manifest["summary"], metrics.closing_labels())
     progress.Display().print_closing_table(manifest["status"], rows)
     print(f"Records and figures: {record.folder}")
     exit_code = exit_code_of_status(manifest["status"])

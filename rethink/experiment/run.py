@@ -17,6 +17,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from rethink.analyses import ANALYSES, analysis
+from rethink.data.corruption.spec import resolve_seed
 from rethink.experiment.input_pipeline import InputPipeline
 from rethink.experiment.reporter import Screen, show_end
 from rethink.experiment.setup import make_run_spec, manifest_metadata, open_dataset_once
@@ -164,9 +165,12 @@ def run_group(runs: Sequence[tuple[ConfigDict, str]], launch: Launch) -> list[in
     return results
 
 
-def _image_identity(config: ConfigDict) -> tuple[str, int]:
+def _image_identity(config: ConfigDict) -> tuple[Any, ...]:
     """Returns what is the same for runs that hold the same images."""
-    return (config.corruption.pixels, 0 if config.corruption.pixels == "none" else config.seed)
+    corruption = config.corruption
+    if corruption.pixels == "none":
+        return ("none",)
+    return corruption.pixels, corruption.channels_together, resolve_seed(config)
 
 
 def _train_in_group(
@@ -213,7 +217,8 @@ def run_analysis(
     assert record is not None  # one process, see _run_kind
     pipeline = InputPipeline(config, open_dataset_once(config))
     dataset, splits = pipeline.dataset, pipeline.corrupt_splits()
-    record.begin(-1, manifest_metadata(dataset, "resident"), pipeline.fingerprint_splits())
+    metadata = {**manifest_metadata(dataset, "resident"), "corruption": pipeline.compare_rates()}
+    record.begin(-1, metadata, pipeline.fingerprint_splits())
     counts = ", ".join(f"{len(split.ids):,} {name}" for name, split in splits.items())
     header = {
         "Analysis": f"{config.kind}: {config.name}, seed {config.seed}",

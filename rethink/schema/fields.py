@@ -150,7 +150,9 @@ FIELDS: dict[str, Field] = {
     ),
     "jobs": count(0, 1000, "of a sweep: runs at a time; 0: as many as fit the executor", single_run=0, **_OF_SWEEP),
     "seeds": count(1, 1000, "of a sweep: runs of each cell, their seeds counted from seed", single_run=1, **_OF_SWEEP),
-    "seed": count(0, 2**32, "of all that is random", high_open=True, shared=True, figure_axis=False),
+    "seed": count(
+        0, 2**32, "of all that is random; see corruption.seed", high_open=True, shared=True, figure_axis=False
+    ),
     # The data set, its subsets and how it is read.
     "data.name": text("digits (embedded) or a TFDS image classification set", same_cost=True),
     "data.dir": text("folder of prepared TFDS sets; empty: ~/tensorflow_datasets", figure_axis=False, **_OF_HOST),
@@ -184,6 +186,7 @@ FIELDS: dict[str, Field] = {
         "a pixel's channels move together", depends_on=("corruption.pixels", "none")
     ),
     "corruption.test_labels": switch("corrupt the test labels too; the paper does not"),
+    "corruption.seed": count(-1, 2**32, "of labels and pixels; -1: that of seed", high_open=True, figure_axis=False),
     "preprocess.crop": size("side of a crop from the centre; 0: none", "pixels"),
     "preprocess.whiten": choice("none", "per_image", "symmetric", help="none: pixels in 0..1; symmetric: in -1..1"),
     # The model.

@@ -10,6 +10,8 @@ from configs.paper import capacity as capacity_config
 from configs.paper import linear as linear_config
 from configs.paper import table3
 from configs.paper import theorem1 as theorem1_config
+from rethink.analyses import capacity as capacity_analysis
+from rethink.data.corruption.spec import resolve_seed
 from rethink.experiment.run import Launch, run_experiment
 from rethink.paper.numbers import TABLES
 from rethink.schema import grid
@@ -143,6 +145,20 @@ def test_capacity_of_another_architecture_is_refused_before_anything_is_trained(
     with pytest.raises(UserError, match="model.name='conv_tiny' has no bounds"):
         run_experiment(config, str(tmp_path), LAUNCH)
     assert not (tmp_path / "signs-0").exists()
+
+
+def test_capacity_of_corrupted_pixels_is_refused(tmp_path):
+    config = capacity()
+    config.corruption.pixels = "random_pixels"
+    with pytest.raises(UserError, match="corruption.pixels='random_pixels' has no meaning in this analysis"):
+        run_experiment(config, str(tmp_path), LAUNCH)
+
+
+def test_every_draw_of_signs_is_another_whatever_the_seed_of_the_labels():
+    config = capacity()
+    config.corruption.seed = 3
+    runs = [capacity_analysis._make_sign_config(config, draw) for draw in range(3)]
+    assert len({resolve_seed(run) for run in runs}) == 3
 
 
 def test_a_network_that_diverged_ends_the_analysis_in_one_line(tmp_path):

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from rethink.data.corruption.rates import Counts
 from rethink.data.corruption.spec import Corrupted
 from rethink.data.provenance import SAMPLES, Provenance
 
@@ -13,7 +14,7 @@ def piece(ids):
     ids = np.asarray(ids, np.uint32)
     images = np.broadcast_to(ids[:, None, None, None], (len(ids), 2, 2, 1)).astype(np.uint8)
     labels = ids.astype(np.int32)
-    return Corrupted(images, labels % 3, labels % 5, ids, labels % 3 != labels % 5)
+    return Corrupted(images, labels % 3, labels % 5, ids, labels % 3 != labels % 5, labels % 2 == 0)
 
 
 def test_the_samples_are_those_of_the_smallest_ids_whatever_the_order():
@@ -56,7 +57,7 @@ def test_processes_with_parts_of_different_lengths_give_the_labels_and_fingerpri
     barrier, sent = threading.Barrier(2, timeout=60), [None, None]
 
     def gather_all(process):
-        """Returns the labels and fingerprints that one process gets; a thread stands for it."""
+        """Returns the labels, fingerprints and counts that one process gets; a thread stands for it."""
 
         def all_gather(array):
             sent[process] = array
@@ -65,10 +66,17 @@ def test_processes_with_parts_of_different_lengths_give_the_labels_and_fingerpri
             barrier.wait()
             return stacked
 
-        return parts[process].gather_labels(all_gather), parts[process].merge_fingerprints(all_gather)
+        return (
+            parts[process].gather_labels(all_gather),
+            parts[process].merge_fingerprints(all_gather),
+            parts[process].merge_counts(all_gather),
+        )
 
     with ThreadPoolExecutor(2) as pool:
-        for labels, prints in pool.map(gather_all, (0, 1)):
+        for labels, prints, counts in pool.map(gather_all, (0, 1)):
             for name, values in whole.gather_labels(lambda array: array[None]).items():
                 np.testing.assert_array_equal(labels[name], values, strict=True)
             assert prints == whole.merge_fingerprints(lambda array: array[None])
+            assert counts == whole.merge_counts(lambda array: array[None])
+            differ = sum(i % 3 != i % 5 for i in range(20))
+            assert counts == Counts(examples=20, resampled=differ, changed_labels=differ, changed_images=10)

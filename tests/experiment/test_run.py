@@ -529,6 +529,23 @@ def test_the_seed_decides_everything(launch, make_config, tmp_path):
     )
 
 
+def test_runs_of_other_seeds_can_have_the_same_labels_and_pixels(launch, make_config, tmp_path):
+    fields = {"train__total_epochs": 0.2, "corruption__pixels": "random_pixels"}
+    for name, seed, corruption_seed in (("a", 0, 0), ("b", 1, 0), ("c", 0, 5), ("d", 5, -1)):
+        config = make_config(seed=seed, corruption__seed=corruption_seed, corruption__test_labels=True, **fields)
+        launch(config, tmp_path / name)
+    prints = {name: manifest(tmp_path / name)["fingerprints"] for name in "abcd"}
+    changed = {
+        name: {part for part in prints[name] if prints[name][part] != prints["a"][part]} for name in ("b", "c", "d")
+    }
+    corrupted = {"labels", "images", "test_labels"}
+    assert changed == {"b": {"order"}, "c": corrupted, "d": {*corrupted, "order"}}
+    assert all(prints["c"][part] == prints["d"][part] for part in corrupted)  # -1 is that of `seed`
+    assert [manifest(tmp_path / name)["corruption"]["seed"] for name in "abcd"] == [0, 0, 5, 5]
+    kernels = [{v for leaf, v in parameters(tmp_path / name).items() if "kernel" in leaf} for name in "ab"]
+    assert kernels[0].isdisjoint(kernels[1])
+
+
 def test_how_often_a_run_evaluates_and_saves_does_not_change_what_it_learns(launch, make_config, tmp_path):
     launch(make_config(), tmp_path / "often")
     launch(make_config(evaluate__every_epochs=2.0, checkpoint__every_epochs=0.3), tmp_path / "seldom")

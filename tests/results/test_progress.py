@@ -227,6 +227,12 @@ def test_closing_rows():
     assert rows["time"] == "4m10s"
 
 
+def test_realized_rates_stand_beside_the_declared_ones():
+    rates = {"labels_changed": {"declared": 0.45, "realized": 0.4478}}
+    corruption = {"seed": 3, "train": rates, "test": {}}
+    assert progress.make_corruption_rows(corruption) == [("labels changed, train", "44.78% (45.00% declared)")]
+
+
 def test_closing_rows_without_an_evaluation():
     labels = [label for label, _ in make_closing_rows({**SUMMARY, "evaluation": None}, closing_labels())]
     assert not any(label.startswith(("train accuracy", "test", "generalization", " ")) for label in labels)

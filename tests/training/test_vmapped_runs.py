@@ -150,7 +150,8 @@ DRAWING = {"dropout__rate": 0.2, "augmentation__crop": "random", "augmentation__
 )
 def test_runs_learn_what_they_learn_alone(make_runs, steps, fields):
     runs = make_runs("corruption.label_probability=0.0,0.5;corruption.pixels=none,shuffled_pixels", **fields)
-    runs += make_runs("corruption.label_probability=0.5", seeds=2, **fields)[1:]  # as the third, of another seed
+    # As the third, with the same labels and another initialization and order.
+    runs += make_runs("corruption.label_probability=0.5", seeds=2, corruption__seed=0, **fields)[1:]
     assert len(runs) == 5
     group = vmapped_runs.VmappedRuns(lambda: False)
     joined = [set_up_run(run.config, group.join) for run in runs]
@@ -368,12 +369,19 @@ def test_a_streamed_feed_runs_one_by_one(make_runs, tmp_path, monkeypatch):
     assert run_together(runs, tmp_path) == [0] * 3
 
 
-@pytest.mark.parametrize("pixels, seeds, alone", [("none", 2, False), ("gaussian", 1, False), ("gaussian", 2, True)])
+@pytest.mark.parametrize(
+    "pixels, seeds, corruption_seed, alone",
+    [("none", 2, -1, False), ("gaussian", 1, -1, False), ("gaussian", 2, -1, True), ("gaussian", 2, 0, False)],
+)
 def test_runs_whose_images_are_too_large_together_run_one_by_one(
-    make_runs, tmp_path, monkeypatch, pixels, seeds, alone
+    make_runs, tmp_path, monkeypatch, pixels, seeds, corruption_seed, alone
 ):
     limit = 3 * 1797 * 64 / 2**30  # of copies of the digits; four runs hold four, as soon as two of them differ
-    fields = {"corruption__pixels": pixels, "data__resident_limit_gib": limit}
+    fields = {
+        "corruption__pixels": pixels,
+        "corruption__seed": corruption_seed,
+        "data__resident_limit_gib": limit,
+    }
     ran = []
     monkeypatch.setattr(run_module, "run_experiment", lambda config, workdir, launch: ran.append(workdir) or 0)
     monkeypatch.setattr(run_module, "run_lockstep", lambda steps, group: [0] * len(steps))
@@ -431,3 +439,24 @@ def test_what_all_runs_share_is_kept_once(make_runs):
     assert data.images.shape == (count, 1437, 8, 8, 1) and data.labels.shape == (count, 3, 1437)
     first = joined[0].feed.splits["test"]
     assert all(array is first[number] for setup in joined for number, array in enumerate(setup.feed.splits["test"]))
+
+
+@pytest.mark.parametrize("fields", [{"channels_together": False}, {"pixels": "shuffled_pixels"}, {"seed": 1}])
+def test_runs_of_other_images_count_as_such(fields):
+    one = make_sweep()
+    one.corruption.pixels = "random_pixels"
+    other = make_sweep()
+    other.corruption.update({"pixels": "random_pixels", **fields})
+    assert run_module._image_identity(one) != run_module._image_identity(other)
+
+
+def test_runs_of_other_seeds_and_one_corruption_seed_share_labels_and_images(make_runs):
+    runs = make_runs(
+        "corruption.label_probability=1.0", seeds=2, corruption__seed=7, corruption__pixels="random_pixels"
+    )
+    group = vmapped_runs.VmappedRuns(lambda: False)
+    held = [setup.compiled.place(setup.start) for setup in [set_up_run(run.config, group.join) for run in runs]]
+    group.advance()
+    data = held[0].stack._data["train"]
+    count = devices.describe_hardware()["devices"]
+    assert data.images.shape == (count, 1437, 8, 8, 1) and data.labels.shape == (count, 1437)

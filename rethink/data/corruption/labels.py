@@ -5,6 +5,7 @@ A new kind of noise is one row of `LABEL_NOISE`.
 
 import functools
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,11 +29,24 @@ def draw_other_class(key: jax.Array, label: jax.Array, num_classes: int) -> jax.
     return (label + 1 + jax.random.randint(key, (), 0, num_classes - 1, jnp.int32)) % num_classes
 
 
-# Kind -> (key of one example, true label int32 scalar, classes) -> the label that it gets if it is resampled.
-LABEL_NOISE: dict[str, Callable[[jax.Array, jax.Array, int], jax.Array]] = {
-    "none": keep_label,
-    "uniform": draw_any_class,  # the paper's "random labels" and "partially corrupted labels"
-    "symmetric": draw_other_class,  # the convention of the noisy-label literature
+class LabelNoise(NamedTuple):
+    """A kind of label noise.
+
+    Attributes:
+      draw: (key of one example, true label int32 scalar, classes) -> the label that it gets if it is resampled.
+      changed: classes -> the part of the resampled labels that differ from the true ones, in expectation.
+    """
+
+    draw: Callable[[jax.Array, jax.Array, int], jax.Array]
+    changed: Callable[[int], float]
+
+
+LABEL_NOISE: dict[str, LabelNoise] = {
+    "none": LabelNoise(keep_label, lambda classes: 0.0),
+    # The paper's "random labels" and "partially corrupted labels".
+    "uniform": LabelNoise(draw_any_class, lambda classes: 1 - 1 / classes),
+    # The convention of the noisy-label literature.
+    "symmetric": LabelNoise(draw_other_class, lambda classes: float(classes > 1)),
 }
 
 
@@ -57,7 +71,7 @@ def corrupt_labels(
 
     Source: Zhang et al. (2017), section 2.
     """
-    draw_label = pick(LABEL_NOISE, kind, "corruption.labels")
+    draw_label = pick(LABEL_NOISE, kind, "corruption.labels").draw
     if draw_label is keep_label:
         return labels, jnp.zeros(labels.shape, bool)
 

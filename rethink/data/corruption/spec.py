@@ -17,7 +17,7 @@ from rethink import randomness
 from rethink.data.corruption.labels import LABEL_NOISE, corrupt_labels
 from rethink.data.corruption.pixels import PIXEL_CORRUPTION, SHARED_WITH_TEST, Moments, corrupt_images
 from rethink.data.dataset import Split
-from rethink.schema.errors import pick
+from rethink.schema.errors import UserError, pick
 
 CHUNK = 4096  # examples corrupted in one call
 
@@ -62,6 +62,11 @@ class CorruptionSpec(NamedTuple):
         return images, given, resampled
 
 
+def resolve_seed(config: ConfigDict) -> int:
+    """Returns the seed of a config's random labels and pixels: `corruption.seed`, or `seed` where that is -1."""
+    return config.seed if config.corruption.seed < 0 else config.corruption.seed
+
+
 def make_corruption_spec(config: ConfigDict, seed: int, num_classes: int, *, train: bool) -> CorruptionSpec:
     """Returns what the config section `corruption` does to the train or to the test split.
 
@@ -69,12 +74,17 @@ def make_corruption_spec(config: ConfigDict, seed: int, num_classes: int, *, tra
     unless `test_labels` is set.
 
     Raises:
-      UserError: a kind of corruption is unknown.
+      UserError: a kind of corruption is unknown, or the label noise changes no label.
 
     Source: Zhang et al. (2017), section 2.
     """
     # Here, as the test split would hide an unknown kind.
-    pick(LABEL_NOISE, config.labels, "corruption.labels")
+    noise = pick(LABEL_NOISE, config.labels, "corruption.labels")
+    if config.labels != "none" and not noise.changed(num_classes):
+        raise UserError(
+            f"corruption.labels='{config.labels}' changes no label where there is one class: set "
+            "--config.corruption.labels=none, or another --config.data.classes."
+        )
     pick(PIXEL_CORRUPTION, config.pixels, "corruption.pixels")
     return CorruptionSpec(
         labels=config.labels if train or config.test_labels else "none",
@@ -95,6 +105,7 @@ class Corrupted(NamedTuple):
       labels: as given, int32 [examples]; true_labels: before corruption, int32 [examples].
       ids: uint32 [examples].
       resampled: bool [examples]. A resampled label may equal the true one: what changed is `labels != true_labels`.
+      image_changed: bool [examples], whether the image is another one than the stored.
     """
 
     images: np.ndarray
@@ -102,6 +113,7 @@ class Corrupted(NamedTuple):
     true_labels: np.ndarray
     ids: np.ndarray
     resampled: np.ndarray
+    image_changed: np.ndarray
 
 
 def corrupt_split(split: Split, spec: CorruptionSpec, moments: Moments) -> Corrupted:
@@ -115,4 +127,5 @@ def corrupt_split(split: Split, spec: CorruptionSpec, moments: Moments) -> Corru
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         chunks = list(pool.map(corrupt_chunk, range(0, len(split.labels), CHUNK)))
     images, labels, resampled = (np.concatenate(arrays) for arrays in zip(*chunks, strict=True))
-    return Corrupted(images, labels, split.labels, split.ids, resampled)
+    image_changed = (images != split.images).any(axis=(1, 2, 3))
+    return Corrupted(images, labels, split.labels, split.ids, resampled, image_changed)

@@ -116,7 +116,8 @@ def assert_as_if_at_once(split, **fields):
     corruption = make_corruption_spec(section(**fields), 0, K, train=True)
     images, labels, resampled = jax.device_get(corruption.apply(split.ids, split.images, split.labels, MOMENTS))
     whole = corrupt_split(split, corruption, MOMENTS)
-    assert_same(whole, (images, labels, split.labels, split.ids, resampled))
+    changed = (np.asarray(images) != split.images).any(axis=(1, 2, 3))
+    assert_same(whole, (images, labels, split.labels, split.ids, resampled, changed))
     assert all(isinstance(part, np.ndarray) for part in whole)
 
 
@@ -135,3 +136,10 @@ def test_chunks_change_no_kind_of_pixels(kind, together, monkeypatch):
 def test_an_unknown_kind_is_refused_for_the_test_split_too(field, kind, train):
     with pytest.raises(UserError, match=f"^corruption.{field}='{kind}' is unknown"):
         make_corruption_spec(section(**{field: kind}), 0, K, train=train)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in LABEL_NOISE if kind != "none"])
+def test_label_noise_that_can_change_no_label_is_refused(kind):
+    with pytest.raises(UserError, match=f"^corruption.labels='{kind}' changes no label where there is one class: set"):
+        make_corruption_spec(section(labels=kind), 0, 1, train=True)
+    make_corruption_spec(section(), 0, 1, train=True)

@@ -1,0 +1,64 @@
+"""The input pipeline: what corruption did to the examples that a run trains on, and what it can't do."""
+
+import numpy as np
+import pytest
+
+from configs import digits_true
+from rethink.data.dataset import Dataset, MemorySplit, Split
+from rethink.experiment.input_pipeline import InputPipeline
+from rethink.schema.errors import UserError
+
+FEEDS = pytest.mark.parametrize("feed", ["resident", "streamed"])
+
+
+def make_pipeline(images, feed="resident", **fields):
+    """Returns the pipeline of a data set of these images in train and test, uint8 [n, height, width, channels]."""
+    config = digits_true.get_config("mlp_tiny")
+    config.train.batch_size = 8
+    config.data.feed, config.data.workers = feed, 0
+    config.corruption.update(fields)
+    count = len(images)
+    split = Split(images, np.arange(count, dtype=np.int32) % 10, np.arange(count, dtype=np.uint32))
+    splits = {name: MemorySplit(split) for name in ("train", "test")}
+    return InputPipeline(config, Dataset("made up", "none", 10, count, splits))
+
+
+def read_all(pipeline):
+    """Reads every example once, in training's place; returns the feed."""
+    feed = pipeline.make_feed(1)
+    for split in pipeline.provenance:
+        for _ in feed.evaluation(split):
+            pass
+    return feed
+
+
+def grey(count=32):
+    """Images of one grey each, of many greys."""
+    return np.broadcast_to(np.arange(count, dtype=np.uint8)[:, None, None, None], (count, 4, 4, 1))
+
+
+@FEEDS
+def test_what_was_done_is_recorded_beside_what_was_declared(feed):
+    images = np.random.default_rng(0).integers(0, 256, (32, 4, 4, 1)).astype(np.uint8)
+    fields = {"labels": "symmetric", "label_probability": 1.0, "pixels": "random_pixels", "seed": 9}
+    pipeline = make_pipeline(images, feed, **fields)
+    read_all(pipeline)
+    all_of_them = {"declared": 1.0, "realized": 1.0}
+    names = ("labels_resampled", "labels_changed", "images_changed")
+    assert pipeline.compare_rates() == {"seed": 9, "train": dict.fromkeys(names, all_of_them), "test": {}}
+
+
+@FEEDS
+@pytest.mark.parametrize("pixels", ["shuffled_pixels", "random_pixels"])
+def test_a_permutation_that_changes_no_image_is_refused(pixels, feed):
+    pipeline = make_pipeline(grey(), feed, pixels=pixels)
+    read_all(pipeline)
+    with pytest.raises(UserError, match=f"^corruption.pixels='{pixels}' leaves all 32 training images as they are"):
+        pipeline.compare_rates()
+
+
+@FEEDS
+def test_noise_without_a_spread_is_refused(feed):
+    with pytest.raises(UserError, match="^corruption.pixels='gaussian' draws with the spread .* one and the same"):
+        make_pipeline(np.full((32, 4, 4, 1), 7, np.uint8), feed, pixels="gaussian").make_feed(1)
+    read_all(make_pipeline(grey(), feed, pixels="gaussian"))
