@@ -105,7 +105,7 @@ def _compare_cell(table: str, cell: str, measure: str, ours: Sequence[Outcome]) 
         "cell": cell,
         "measure": measure.replace(BEST, "oracle's best "),
         "ours %": tables.percent(estimate.mean / 100) if estimate else "",
-        "deviation": f"{statistics.stdev(estimate.lows):.2f}" if estimate and estimate.n > 1 else "",
+        "deviation": f"{statistics.stdev(estimate.values):.2f}" if estimate and estimate.n > 1 else "",
         "n": estimate.n if estimate else "",
         "paper %": number.text() if number else "",
         "certainty": number.certainty if number else "",
@@ -155,7 +155,7 @@ def judge_number(
     if not comparable:
         return "not comparable"
     if measure.startswith("train") and number.value >= FITTED:
-        return "match" if min(estimate.lows) >= FITTED else "off"
+        return "match" if min(estimate.values) >= FITTED else "off"
     if ratio.low >= 1 / MATCH_ODDS and ratio.high <= MATCH_ODDS:
         return "match"
     return "off" if ratio.low > MATCH_ODDS or ratio.high < 1 / MATCH_ODDS else "inconclusive"

@@ -103,10 +103,7 @@ def _estimate_curves(
     curves: Mapping[str, Sequence[LossCurve]], ends: Callable[[LossCurve], tuple[float, float]]
 ) -> dict[str, Estimate]:
     """Returns condition -> the estimate from the ends between which the value of each run lies."""
-    spans = {name: [ends(curve) for curve in losses] for name, losses in curves.items()}
-    return {
-        name: Estimate(tuple(low for low, _ in some), tuple(high for _, high in some)) for name, some in spans.items()
-    }
+    return {name: inference.seen_between([ends(curve) for curve in losses]) for name, losses in curves.items()}
 
 
 def _changes_condition(condition: str, config: Mapping[str, Any]) -> bool:
@@ -170,7 +167,7 @@ def _check_network(
 
 def _to_error(accuracy: Estimate) -> Estimate:
     """Returns the estimate of the error, percent, from that of the accuracy."""
-    errors = [100 - value for value in accuracy.lows]
+    errors = [100 - value for value in accuracy.values]
     wrong = None if accuracy.correct is None else ~accuracy.correct
     return inference.exact(errors, accuracy.test_examples, wrong)
 
@@ -179,13 +176,13 @@ def _estimate_fit(runs: Sequence[LoadedRun]) -> Estimate:
     """Returns the steps until an evaluation finds the labels fitted: after the one before it, which did not."""
     spans = []
     for run in runs:
-        rows = run.rows("evaluation")
-        steps = [row["step"] for row in rows]
-        fitted = (n for n, row in enumerate(rows) if (row.get("train_accuracy") or 0.0) >= claims.FIT_FRACTION)
-        place = next(fitted, len(rows))
-        spans.append(([0, *steps][place], [*steps, math.inf][place]))
-    lows, highs = zip(*spans, strict=True)
-    return Estimate(lows, highs)
+        steps = (run.summary.get("steps_to_train_accuracy") or {}).get(label_corruption.FIT)
+        if steps is None:
+            spans.append((run.summary.get("steps") or 0, math.inf))
+        else:
+            before = [row["step"] for row in run.rows("evaluation") if row["step"] < steps]
+            spans.append((max(before, default=0), steps))
+    return inference.seen_between(spans)
 
 
 def _changes_levels(config: Mapping[str, Any]) -> bool:
@@ -221,23 +218,30 @@ def _read(runs: RunsByCell, name: str, table: str, cell: str) -> Sequence[Outcom
 
 
 def _estimate_gains(ours: Mapping[str, Sequence[Outcome]]) -> dict[str, Estimate]:
-    """Returns network -> what an oracle could gain by stopping early, points, within the noise of each test curve.
-
-    The best of a noisy curve is above its last value even where nothing changes: by less than `inference.flat_gain`
-    times the noise. The last value itself is no more than so many standard deviations too high as a single one is.
-    """
+    """Returns network -> what an oracle could gain by stopping early, points."""
     estimates = {}
     for name, some in ours.items():
-        spans = []
-        for rows in (outcome.run.rows() for outcome in some if outcome.fractions):
-            gain, noise = best_so_far.measure_gain(rows), best_so_far.measure_noise(rows)
-            if gain is not None and noise is not None:
-                flat = inference.flat_gain(len(best_so_far.select_tested(rows)[1]))
-                spans.append((max(0.0, gain[0] - flat * noise), gain[0] + inference.NORMAL * noise))
-        if spans:
-            lows, highs = zip(*spans, strict=True)
-            estimates[name] = Estimate(lows, highs)
+        found = [measure_gain(outcome.run.rows()) for outcome in some if outcome.fractions]
+        if known := [gain for gain in found if gain is not None]:
+            values, lows, highs = zip(*known, strict=True)
+            estimates[name] = Estimate(values, lows, highs)
     return estimates
+
+
+def measure_gain(rows: Sequence[Mapping[str, Any]]) -> tuple[float, float, float] | None:
+    """Returns what an oracle would have gained by stopping early, points, and the ends between which the gain lies.
+
+    The best of a noisy curve is above its last value even where nothing changes: by less than `inference.flat_gain`
+    times the noise. The last value itself may be too high by the noise of one value.
+
+    Returns:
+      None where there are too few evaluations to know the noise.
+    """
+    gain, noise = best_so_far.measure_gain(rows), best_so_far.measure_noise(rows)
+    if gain is None or noise is None:
+        return None
+    flat = inference.flat_gain(len(best_so_far.select_tested(rows)[1]))
+    return gain[0], max(0.0, gain[0] - flat * noise), gain[0] + inference.NORMAL * noise
 
 
 def _check_outcomes(claim: Claim, by_name: Mapping[str, Sequence[Outcome]], estimates: Estimates) -> ClaimCheck:

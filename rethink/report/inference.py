@@ -33,13 +33,14 @@ class Estimate(NamedTuple):
     """What the runs of a cell show of a measure.
 
     Attributes:
-      lows, highs: for each run the ends between which its value lies: equal, but for what is seen only now and then,
-        such as the steps to a loss. `highs` is inf where a run has not come there.
+      values: of each run; lows, highs: the ends between which each lies: all equal, but for what is seen only now and
+        then, such as the steps to a loss. `highs` is inf where a run has not come there.
       test_examples: of the test set that the measure is a percentage of; 0 where the measure has no sampling error.
       correct: bool [runs, test_examples], whether each run has each test example right, by ascending id; None where
         that is not recorded, or where the measure is not the top-1 accuracy or error.
     """
 
+    values: tuple[float, ...]
     lows: tuple[float, ...]
     highs: tuple[float, ...]
     test_examples: int = 0
@@ -48,7 +49,7 @@ class Estimate(NamedTuple):
     @property
     def n(self) -> int:
         """The number of runs."""
-        return len(self.lows)
+        return len(self.values)
 
     @property
     def is_bound(self) -> bool:
@@ -57,13 +58,13 @@ class Estimate(NamedTuple):
 
     @property
     def mean(self) -> float:
-        """The mean over runs: of the upper ends, where the values are seen; of the lower ones where a run has none."""
-        return statistics.fmean(self.lows if self.is_bound else self.highs)
+        """The mean over runs."""
+        return statistics.fmean(self.values)
 
     @property
     def seed_variance(self) -> float:
         """The variance of the mean, from the spread over runs, of which there must be two."""
-        return statistics.variance(self.lows) / self.n
+        return statistics.variance(self.values) / self.n
 
     def text(self, form: str) -> str:
         """Returns '3140', or 'at least 3140'."""
@@ -75,7 +76,13 @@ Estimates = Mapping[str, Estimate]
 
 def exact(values: Sequence[float], test_examples: int = 0, correct: np.ndarray | None = None) -> Estimate:
     """Returns the estimate of values that are known to the last digit, one a run."""
-    return Estimate(tuple(values), tuple(values), test_examples, correct)
+    return Estimate(*(tuple(values),) * 3, test_examples, correct)
+
+
+def seen_between(intervals: Sequence[tuple[float, float]]) -> Estimate:
+    """Returns the estimate of what each run shows at the end of an interval, or has not shown by its start."""
+    lows, highs = zip(*intervals, strict=True)
+    return Estimate(tuple(low if high == math.inf else high for low, high in intervals), lows, highs)
 
 
 def margin_interval(weights: Mapping[str, int], estimates: Estimates) -> Interval | None:
@@ -164,13 +171,12 @@ def odds_interval(estimate: Estimate, percent: float, test_examples: int, roundi
     size = estimate.test_examples
     ours, theirs = _share(estimate.mean, size), _share(percent, test_examples)
     slope, their_slope = ours * (1 - ours), theirs * (1 - theirs)
-    variance = _binomial_variance(estimate) / 100**2 / slope**2 if size else 0.0
+    variance = 1 / (size * slope) + 1 / (test_examples * their_slope) if size else 0.0
     freedom = math.inf
     if estimate.n > 1:
         seeds = estimate.seed_variance / 100**2 / slope**2
         variance += seeds
         freedom = variance**2 / seeds**2 * (estimate.n - 1) if seeds else math.inf
-    variance += 1 / (test_examples * their_slope) if size else 0.0
     half = float(scipy.stats.t.ppf(_TAIL, freedom)) * math.sqrt(variance) + rounding / 100 / their_slope
     ratio = math.log(ours / (1 - ours)) - math.log(theirs / (1 - theirs))
     return Interval(math.exp(ratio - half), math.exp(ratio + half))

@@ -92,8 +92,8 @@ def estimate_cells(ours: Mapping[str, Sequence[Outcome]], measure: str) -> dict[
 
 
 def _estimate_cell(some: Sequence[Outcome], measure: str, are_paired: bool) -> Estimate:
-    # The train set is known whole.
-    sizes = [outcome.run.data.get("test_examples") or 0 for outcome in some]
+    # The train set is known whole. A test set whose size is not recorded tells no more than one example.
+    sizes = [outcome.run.data.get("test_examples") or 1 for outcome in some]
     test_examples = 0 if measure.startswith("train") else min(sizes)
     rights = [one.predictions.predicted == one.predictions.given_labels for one in some if one.predictions]
     percents = [100 * outcome.fractions[measure] for outcome in some]

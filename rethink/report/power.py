@@ -24,7 +24,7 @@ from rethink.results import tables
 from rethink.schema.errors import exit_on_mistake, pick
 
 AGREEMENT = 0.7  # of two networks about an example: the correlation of what is compared with their thresholds
-COLUMNS = ("statement", "paper", HOLDS, UNDECIDED, FAILS, "holds without a difference")
+COLUMNS = ("statement", "paper", HOLDS, UNDECIDED, FAILS, "holds without a difference", "notes")
 
 
 class Study(NamedTuple):
@@ -86,7 +86,8 @@ def power_rows(table: str, study: Study) -> list[dict[str, Any]]:
     """
     rng = np.random.default_rng(0)
     rows = []
-    for claim in ORDERINGS[pick(TABLES, table, "TABLE") and table]:
+    pick(TABLES, table, "TABLE")
+    for claim in ORDERINGS[table]:
         truths = values_of(table, claim.measure)
         if not all(cell in truths for cell in claim.cells):
             continue
@@ -96,7 +97,8 @@ def power_rows(table: str, study: Study) -> list[dict[str, Any]]:
         null = simulate_claim(*without_difference(claim, truths), examples, null_study, rng)
         shares = {verdict: f"{100 * counts[verdict] / study.draws:.1f}" for verdict in (HOLDS, UNDECIDED, FAILS)}
         last = {"holds without a difference": f"{100 * null[HOLDS] / study.draws:.1f}"}
-        rows.append({"statement": claim.statement, "paper": claim.paper, **shares, **last})
+        notes = claim.unresolved if isinstance(claim, Ordering) else ""
+        rows.append({"statement": claim.statement, "paper": claim.paper, **shares, **last, "notes": notes})
     return rows
 
 

@@ -159,15 +159,18 @@ def describe_values(claim: Claim, estimates: Estimates) -> str:
 
 
 def _compare_networks(claim: Claim, estimates: Estimates) -> list[str]:
-    """Returns McNemar's test of the two networks of a claim about methods, where each method has a single one."""
-    if not isinstance(claim, Ordering) or len(claim.cells) != 2 or any(estimates[cell].n > 1 for cell in claim.cells):
+    """Returns McNemar's test of neighbouring networks of a claim about methods, where each method has a single one."""
+    if not isinstance(claim, Ordering) or any(side.over for side in claim.sides):
         return []
-    first, second = (estimates[cell].correct for cell in claim.cells)
-    if first is None or second is None:
-        return []
-    test = inference.test_networks(first[0], second[0])
-    names = " and ".join(claim.cells)
-    return [f"{names} alone have {test.first} and {test.second} test examples right, McNemar's p = {test.p:.2g}"]
+    notes = []
+    for cells in pairwise(claim.cells):
+        first, second = (estimates[cell].correct for cell in cells)
+        if first is None or second is None or len(first) > 1 or len(second) > 1:
+            return []
+        test = inference.test_networks(first[0], second[0])
+        names = " and ".join(cells)
+        notes.append(f"only {names} have {test.first} and {test.second} test examples right (McNemar's p {test.p:.2g})")
+    return notes
 
 
 def span_text(values: Iterable[float | None]) -> str:

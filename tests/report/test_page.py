@@ -72,21 +72,30 @@ def test_the_counts_are_those_of_the_comparison(write_run, tmp_path, show):
     write_run("table1", "mlp_3x512-wd", test=0.53, **{"weight_decay.kind": "l2"})
     write_run("table1", "mlp_1x512-wd", full=False, **{"weight_decay.kind": "l2", "model.name": "mlp_1x512"})
     write_run("table1", "alexnet-none", status="running", **{"model.name": "alexnet"})
-    expected, orderings = collections.Counter(), collections.Counter()
+    for seed in (0, 1):
+        write_run("table1", "alexnet-crop", seed, test=0.8, **{"augmentation.crop": "random", "model.name": "alexnet"})
+        write_run("table1", "alexnet-wd", seed, test=0.7, **{"weight_decay.kind": "l2", "model.name": "alexnet"})
+    expected, memorized, orderings = (collections.Counter() for _ in range(3))
     for table in TABLES:
         runs = results_runs.load_runs(tmp_path / table) if table == "table1" else {}
-        expected.update(row["verdict"] for row in comparison.compare_table(table, runs))
+        for row in comparison.compare_table(table, runs):
+            (memorized if row["met by memorizing"] else expected)[row["verdict"]] += 1
         orderings.update(row["verdict"] for row in comparison.check_orderings(table, runs))
-    assert {"match", "off", "not comparable", "no result", "not run"} <= set(expected) and orderings["holds"]
+    assert {"match", "off", "not comparable", "no result", "not run"} <= set(expected)
     reader = show()
-    numbers, claims = reader.text.split("Orderings that the paper reports", 1)
-    numbers = numbers.rpartition("Numbers of the paper's tables")[2]
+    numbers, claims = reader.text.split("Claims of the paper, in tables and figures", 1)
+    numbers = numbers.rpartition("say more than that a network memorized")[2]
     claims = claims.partition("The rule.")[0]
     for verdict in comparison.VERDICTS:
         assert re.search(rf"{verdict} {expected[verdict]}\b", " ".join(numbers.split())), verdict
     for verdict in verdicts.CLAIM_VERDICTS:
         assert re.search(rf"{verdict} {orderings[verdict]}\b", claims), verdict
-    assert group_verdicts.RULE in reader.text and f"{comparison.MATCH_POINTS:g} point" in group_verdicts.RULE
+    judged = sum(expected[verdict] for verdict in ("match", "off", "inconclusive"))
+    lead = f"Of {judged} numbers measured on the paper's own experiments, {expected['match']} match and"
+    easy = sum(memorized[verdict] for verdict in ("match", "off", "inconclusive"))
+    also = f"Of {easy} more, which any network has that memorizes its train set, {memorized['match']} match."
+    assert lead in reader.text and also in reader.text
+    assert group_verdicts.RULE in reader.text and f"a factor of {comparison.MATCH_ODDS:g}" in group_verdicts.RULE
 
 
 def test_what_the_paper_says_of_a_figure_stands_beneath_it_and_is_counted(write_run, tmp_path, show):
@@ -96,17 +105,26 @@ def test_what_the_paper_says_of_a_figure_stands_beneath_it_and_is_counted(write_
     claims = figure_claims.check_figure_claims("figure1bc", results_runs.load_runs(tmp_path / "figure1bc"))
     reader = show()
     for row in claims:
-        words = f"{row['verdict']} {row['paper']} {row['certainty']} {row['ours']}"
+        words = f"{row['verdict']} {row['source']} {row['paper']} {row['certainty']} {row['ours']}"
         assert re.search(rf"{re.escape(row['statement'])} . {re.escape(words)}", reader.text)
-    assert [row["verdict"] for row in claims] == ["doesn't hold", "holds", "holds"]
-    counted = reader.text.partition("Orderings that the paper reports")[2].partition("The rule.")[0]
-    assert "holds 2" in counted and "doesn't hold 1" in counted
-    assert "Of 3 orderings that were put to our numbers, 2 hold." in reader.text
+    assert [row["verdict"] for row in claims] == ["undecided", "undecided", "holds"]
+    counted = reader.text.partition("Claims of the paper, in tables and figures")[2].partition("The rule.")[0]
+    assert "holds 1" in counted and "undecided 2" in counted
+    assert "Of 3 claims of the paper that were put to our numbers, 1 hold, 0 don't, and 2 are undecided." in reader.text
     anchor = f"table-{len(TABLES) + 1}"  # the tables come first
     assert f"#{anchor}" in reader.values("href") and reader.values("id").count(anchor) == 1
     for suffix in ("csv", "md", "tex"):
         written = (tmp_path / "site" / "tables" / f"figure1bc-orderings.{suffix}").read_text()
         assert all(row["ours"].split()[0] in written for row in claims), suffix
+
+
+def test_what_a_replication_says_is_counted_by_itself(write_run, show):
+    write_run("figure1a", "true", **{"model.name": "inception", "batch_norm.kind": "across_devices"})
+    reader = show()
+    counted = reader.text.partition("Claims of an independent replication")[2].partition("The rule.")[0]
+    papers = reader.text.partition("Claims of the paper, in tables and figures")[2].partition("Claims of an")[0]
+    assert "not run 9" in counted  # four fitted, four sooner, one order
+    assert "holds 0" in papers
 
 
 def test_the_papers_norm_stands_beneath_a_kernels(write_run, tmp_path, show):
@@ -200,7 +218,9 @@ def test_a_damaged_and_an_unfinished_run_stand_there_and_the_others_are_compared
     ):
         assert words in reader.text, words
     assert sum(attributes.get("class") == "run" for _, attributes in reader.elements) == 6
-    assert "match 2" in reader.text  # train and test of the run that is whole
+    # Test and train of the run that is whole.
+    assert "Of 1 numbers measured on the paper's own experiments, 1 match" in reader.text
+    assert "Of 1 more, which any network has that memorizes its train set, 1 match" in reader.text
 
 
 @pytest.mark.slow

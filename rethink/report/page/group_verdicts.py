@@ -13,8 +13,8 @@ from rethink.report.page.run_index import RunGroup
 from rethink.schema.errors import UserError
 
 RULE = (
-    f"A number matches where the whole {inference.LEVEL:.0%} interval of the ratio of its odds to the paper's is within "
-    f"a factor of {comparison.MATCH_ODDS:g}, is off where none of it is, and is inconclusive between. A train accuracy "
+    f"A number matches where the whole {inference.LEVEL:.0%} interval of the ratio of its odds to the paper's is "
+    f"within a factor of {comparison.MATCH_ODDS:g}, off where none of it is, inconclusive between. A train accuracy "
     f"that counts as fitted in the paper ({FITTED:g}% or more) matches where ours does. A subset, a test on a part of "
     "the test set, a run that is not what the paper says of its cell, and the mean of runs of which some diverged, are "
     "not comparable, however near they come. An ordering, or what the paper says of a figure, holds where all of its "
