@@ -77,6 +77,7 @@ def get_config() -> ConfigDict:
     config.corruption.pixels = "none"
     config.corruption.channels_together = True
     config.corruption.test_labels = False
+    config.corruption.test_pixels = False
     config.corruption.seed = -1
 
     config.preprocess = ConfigDict()

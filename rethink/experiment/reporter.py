@@ -11,6 +11,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from rethink.data.corruption.spec import shifts_images
 from rethink.experiment.setup import Setup
 from rethink.regularization import early_stopping
 from rethink.results import progress, records, tensorboard
@@ -37,7 +38,7 @@ def describe_run(config: ConfigDict, setup: Setup) -> dict[str, str]:
         "Data": f"{dataset.name}: {', '.join(counts)}, {shape}, {dataset.num_classes} classes",
         "Feed": f"{pipeline.feed_kind} ({pipeline.feed_reason})",
         "Labels": _describe_labels(config.corruption),
-        "Pixels": "true" if config.corruption.pixels == "none" else config.corruption.pixels,
+        "Pixels": _describe_pixels(config.corruption),
         "Model": f"{config.model.name}, {setup.metadata['parameters']:,} parameters, "
         f"batch norm {config.batch_norm.kind}",
         "Memory": f"{state_size:,.0f} MiB of state and {data_size:,.0f} MiB of data on each device, and activations",
@@ -59,6 +60,13 @@ def _describe_labels(config: ConfigDict) -> str:
         return "true"
     test = ", TEST LABELS TOO" if config.test_labels else ""
     return f"{config.labels}, resampled with p = {config.label_probability:g}{test}"
+
+
+def _describe_pixels(config: ConfigDict) -> str:
+    """Returns what the config section `corruption` does to images."""
+    if config.pixels == "none":
+        return "true"
+    return f"{config.pixels}, {'of train alone' if shifts_images(config) else 'of train and test'}"
 
 
 def _describe_regularizers(config: ConfigDict) -> str:

@@ -170,7 +170,7 @@ def _image_identity(config: ConfigDict) -> tuple[Any, ...]:
     corruption = config.corruption
     if corruption.pixels == "none":
         return ("none",)
-    return corruption.pixels, corruption.channels_together, resolve_seed(config)
+    return corruption.pixels, corruption.channels_together, corruption.test_pixels, resolve_seed(config)
 
 
 def _train_in_group(

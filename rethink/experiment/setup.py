@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 
 from rethink import randomness
 from rethink.data import batches
+from rethink.data.corruption.spec import shifts_images
 from rethink.data.dataset import Dataset
 from rethink.data.registry import open_dataset
 from rethink.experiment.input_pipeline import InputPipeline
@@ -223,5 +224,6 @@ def make_plan(config: ConfigDict, pipeline: InputPipeline, has_convolutions: boo
         log_every=config.log.every_steps,
         splits=tuple(splits),
         stop_accuracy=config.stop.train_accuracy,
+        has_gap=not shifts_images(config.corruption),
         early_stopping=stopping,
     )

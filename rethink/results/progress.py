@@ -313,6 +313,8 @@ def make_closing_rows(summary: Mapping[str, Any], labels: Mapping[str, str]) -> 
             rows.append(("test accuracy, true labels", format_percent(last["test_accuracy_true"])))
     if last.get("generalization_gap") is not None:
         rows.append(("generalization gap", f"{100 * last['generalization_gap']:.2f} points"))
+    elif last.get("test_accuracy") is not None:
+        rows.append(("generalization gap", "left out: the test images are not corrupted as the train images are"))
     # What early stopping would have gained or did gain.
     if stopping := summary.get("early_stopping"):
         split = "the test set, an oracle" if stopping["monitor"] == "oracle" else "the part held out"

@@ -193,12 +193,13 @@ def describe_run(run: LoadedRun) -> dict[str, Any]:
     if not summary:
         raise UserError(f"{run.folder} has not ended (status: {run.status}): leave it out, or finish it.")
     reached = summary.get("steps_to_train_accuracy", {})
-    labels, hardware = config["corruption.labels"], run.manifest["hardware"]
+    labels, pixels, hardware = config["corruption.labels"], config["corruption.pixels"], run.manifest["hardware"]
+    test_too = ", test too" if config.get("corruption.test_pixels") else ""
     return {
         "run": config["name"],
         "model": config["model.name"] if run.kind == "train" else run.kind,
         "labels": "true" if labels == "none" else f"{labels} p={config['corruption.label_probability']:g}",
-        "pixels": "true" if config["corruption.pixels"] == "none" else config["corruption.pixels"],
+        "pixels": "true" if pixels == "none" else f"{pixels}{test_too}",
         "train examples": run.manifest["data"]["train_examples"],
         "test examples": run.data.get("test_examples", ""),
         "seed": run.seed,

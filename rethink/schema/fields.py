@@ -185,7 +185,13 @@ FIELDS: dict[str, Field] = {
     "corruption.channels_together": switch(
         "a pixel's channels move together", depends_on=("corruption.pixels", "none")
     ),
-    "corruption.test_labels": switch("corrupt the test labels too; the paper does not"),
+    "corruption.test_labels": switch(
+        "corrupt the test labels too; the paper does not", depends_on=("corruption.labels", "none")
+    ),
+    "corruption.test_pixels": switch(
+        "corrupt the test images as train's, each by its own draw; shuffled_pixels always does",
+        depends_on=("corruption.pixels", "none"),
+    ),
     "corruption.seed": count(-1, 2**32, "of labels and pixels; -1: that of seed", high_open=True, figure_axis=False),
     "preprocess.crop": size("side of a crop from the centre; 0: none", "pixels"),
     "preprocess.whiten": choice("none", "per_image", "symmetric", help="none: pixels in 0..1; symmetric: in -1..1"),

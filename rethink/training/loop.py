@@ -39,6 +39,7 @@ class Plan:
     Attributes:
       splits: those that are evaluated: "train", "test", and "validation" where examples are held out.
       stop_accuracy: the train accuracy to end at; 0 means: run the full schedule.
+      has_gap: whether train and test images are of one distribution, so that their accuracies have a generalization gap.
     """
 
     total_steps: int
@@ -49,6 +50,7 @@ class Plan:
     log_every: int
     splits: tuple[str, ...]
     stop_accuracy: float
+    has_gap: bool
     early_stopping: EarlyStopping
 
 
@@ -185,7 +187,8 @@ def make_evaluation_row(plan: Plan, step: int, sums: Mapping[str, Sums]) -> dict
     row: dict[str, Any] = {"kind": "evaluation", "step": step, "epoch": step / plan.steps_per_epoch}
     row |= metrics.mean_metrics("train", sums["train"])
     row |= metrics.mean_metrics("test", sums["test"])
-    row["generalization_gap"] = row["train_accuracy"] - row["test_accuracy"]
+    if plan.has_gap:
+        row["generalization_gap"] = row["train_accuracy"] - row["test_accuracy"]
     if "validation" in sums:
         row |= metrics.mean_metrics("validation", sums["validation"])
     return row

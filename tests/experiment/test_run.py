@@ -529,6 +529,21 @@ def test_the_seed_decides_everything(launch, make_config, tmp_path):
     )
 
 
+@pytest.mark.parametrize("pixels, test_pixels, has_gap", [("random_pixels", False, False), ("gaussian", True, True)])
+def test_a_gap_is_recorded_where_test_images_are_corrupted_as_those_of_train(
+    launch, make_config, tmp_path, capsys, pixels, test_pixels, has_gap
+):
+    config = make_config(
+        digits_true.get_config, corruption__pixels=pixels, corruption__test_pixels=test_pixels, train__total_epochs=0.2
+    )
+    launch(config, tmp_path)
+    assert {"generalization_gap" in row for row in rows(tmp_path, "evaluation")} == {has_gap}
+    shown = capsys.readouterr().out
+    assert ("left out: the test images are not corrupted" in shown) != has_gap
+    assert f"Pixels: {pixels}, of train {'and test' if test_pixels else 'alone'}" in shown
+    assert ("images changed, test" in shown) == test_pixels
+
+
 def test_runs_of_other_seeds_can_have_the_same_labels_and_pixels(launch, make_config, tmp_path):
     fields = {"train__total_epochs": 0.2, "corruption__pixels": "random_pixels"}
     for name, seed, corruption_seed in (("a", 0, 0), ("b", 1, 0), ("c", 0, 5), ("d", 5, -1)):

@@ -227,6 +227,12 @@ def test_closing_rows():
     assert rows["time"] == "4m10s"
 
 
+def test_a_gap_that_is_not_recorded_is_said_to_be_left_out():
+    evaluation = {field: value for field, value in EVALUATION.items() if field != "generalization_gap"}
+    rows = dict(make_closing_rows({**SUMMARY, "evaluation": evaluation}, closing_labels()))
+    assert rows["generalization gap"] == "left out: the test images are not corrupted as the train images are"
+
+
 def test_realized_rates_stand_beside_the_declared_ones():
     rates = {"labels_changed": {"declared": 0.45, "realized": 0.4478}}
     corruption = {"seed": 3, "train": rates, "test": {}}

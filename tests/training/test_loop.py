@@ -22,6 +22,7 @@ PLAN = loop.Plan(
     log_every=5,
     splits=("train", "test"),
     stop_accuracy=0.0,
+    has_gap=True,
     early_stopping=OFF,
 )
 BATCH = 8.0
@@ -41,6 +42,7 @@ def plans(draw):
         log_every=count(25),
         splits=("train", "test"),
         stop_accuracy=0.0,
+        has_gap=True,
         early_stopping=OFF,
     )
 
@@ -436,6 +438,13 @@ def test_an_evaluation_divides_each_sum_by_its_own_count():
         "test_accuracy_true": None,
         "generalization_gap": 0.5,
     }
+
+
+def test_no_gap_is_recorded_between_images_of_two_distributions():
+    sums = {"train": SUMS, "test": {**SUMS, **TEST_SUMS}}
+    shifted = loop.make_evaluation_row(dataclasses.replace(PLAN, has_gap=False), 25, sums)
+    row = loop.make_evaluation_row(PLAN, 25, sums)
+    assert shifted == {field: value for field, value in row.items() if field != "generalization_gap"}
 
 
 @pytest.mark.parametrize(

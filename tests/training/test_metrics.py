@@ -101,7 +101,7 @@ def test_a_run_is_not_resumed_with_another_metric_of_the_window(tmp_path, monkey
 def test_an_evaluation_row_keeps_its_order():
     sums = {name: 4.0 for name in ("loss", "correct", "top5_correct", "count", "clean_correct")}
     sums |= {"corrupted_given": 1.0, "corrupted_true": 1.0, "corrupted_count": 2.0}
-    plan = loop.Plan(10, 10, 1, 10, 10, 5, SPLITS, 0.0, early_stopping=None)
+    plan = loop.Plan(10, 10, 1, 10, 10, 5, SPLITS, 0.0, has_gap=True, early_stopping=None)
     row = loop.make_evaluation_row(plan, 10, dict.fromkeys(SPLITS, sums))
     names = [name for name in row if not name.startswith("validation")]
     assert names == [

@@ -67,11 +67,20 @@ def resolve_seed(config: ConfigDict) -> int:
     return config.seed if config.corruption.seed < 0 else config.corruption.seed
 
 
+def shifts_images(config: ConfigDict) -> bool:
+    """Returns whether the config section `corruption` leaves train images of another distribution than test images.
+
+    The difference between train and test accuracy is no generalization gap then.
+    """
+    return config.pixels not in SHARED_WITH_TEST and not config.test_pixels
+
+
 def make_corruption_spec(config: ConfigDict, seed: int, num_classes: int, *, train: bool) -> CorruptionSpec:
     """Returns what the config section `corruption` does to the train or to the test split.
 
-    The test split keeps its images, but for the permutation that `shuffled_pixels` shares with train, and its labels,
-    unless `test_labels` is set.
+    The test split keeps its labels, unless `test_labels` is set, and its images, unless `test_pixels` is, but for the
+    permutation that `shuffled_pixels` shares with train. What is drawn for it comes from streams of its own, so that no
+    test image has the draw of the train image with its id.
 
     Raises:
       UserError: a kind of corruption is unknown, or the label noise changes no label.
@@ -86,14 +95,16 @@ def make_corruption_spec(config: ConfigDict, seed: int, num_classes: int, *, tra
             "--config.corruption.labels=none, or another --config.data.classes."
         )
     pick(PIXEL_CORRUPTION, config.pixels, "corruption.pixels")
+    is_shared = config.pixels in SHARED_WITH_TEST
+    part = "train" if train else "test"
     return CorruptionSpec(
         labels=config.labels if train or config.test_labels else "none",
         label_probability=config.label_probability,
-        pixels=config.pixels if train or config.pixels in SHARED_WITH_TEST else "none",
+        pixels=config.pixels if train or is_shared or config.test_pixels else "none",
         channels_together=config.channels_together,
         num_classes=num_classes,
-        label_key=randomness.key_for(seed, "labels", "train" if train else "test"),
-        pixel_key=randomness.key_for(seed, "pixels"),
+        label_key=randomness.key_for(seed, "labels", part),
+        pixel_key=randomness.key_for(seed, *(("pixels",) if train or is_shared else ("pixels", part))),
     )
 
 

@@ -7,8 +7,8 @@ from ml_collections import ConfigDict
 
 from rethink.data.corruption import spec
 from rethink.data.corruption.labels import LABEL_NOISE
-from rethink.data.corruption.pixels import PIXEL_CORRUPTION, make_moments
-from rethink.data.corruption.spec import CHUNK, corrupt_split, make_corruption_spec
+from rethink.data.corruption.pixels import PIXEL_CORRUPTION, SHARED_WITH_TEST, make_moments
+from rethink.data.corruption.spec import CHUNK, corrupt_split, make_corruption_spec, shifts_images
 from rethink.data.dataset import Split
 from rethink.schema.errors import UserError
 
@@ -37,6 +37,7 @@ def section(**fields):
         "pixels": "none",
         "channels_together": True,
         "test_labels": False,
+        "test_pixels": False,
     }
     return ConfigDict({**default, **fields})
 
@@ -93,6 +94,33 @@ def test_test_labels_are_corrupted_where_the_config_says_so_and_not_as_in_train(
         for train in (True, False)
     )
     assert standard_errors((train.resampled == test.resampled).mean(), 0.5, FEW) < 4
+
+
+@pytest.mark.parametrize("pixels", PIXEL_CORRUPTION)
+def test_test_pixels_are_corrupted_where_the_config_says_so_each_by_a_draw_of_its_own(pixels):
+    split = a_split(FEW)
+    train = corrupt(split, train=True, pixels=pixels)
+    test = corrupt(split, train=False, pixels=pixels, test_pixels=True)
+    if pixels in SHARED_WITH_TEST:
+        assert_same([test.images], [train.images])  # one for all images, of train and test
+        return
+    # The same images with the same ids: what differs is the stream.
+    assert (test.images != train.images).any(axis=(1, 2, 3)).all()
+    again = corrupt(Split(*(values[::-1] for values in split)), train=False, pixels=pixels, test_pixels=True)
+    assert_same([again.images[::-1]], [test.images])
+    if pixels == "random_pixels":
+        values = [np.sort(images.reshape(FEW, -1), axis=1) for images in (test.images, split.images)]
+        assert_same([values[0]], [values[1]])
+
+
+def test_train_and_test_images_are_of_one_distribution_unless_train_alone_is_corrupted():
+    shifted = {
+        (pixels, test_pixels)
+        for pixels in PIXEL_CORRUPTION
+        for test_pixels in (False, True)
+        if shifts_images(section(pixels=pixels, test_pixels=test_pixels))
+    }
+    assert shifted == {(pixels, False) for pixels in PIXEL_CORRUPTION if pixels not in SHARED_WITH_TEST}
 
 
 def test_the_probability_and_the_channels_of_the_config_are_those_that_count():
