@@ -4,6 +4,7 @@ A claim about methods is of the mean over seeds, on all images that the test set
 claim about networks is of those that were trained: only the test set is. Nothing is judged here.
 """
 
+import functools
 import math
 import statistics
 from collections.abc import Mapping, Sequence
@@ -207,6 +208,12 @@ def test_networks(first: np.ndarray, second: np.ndarray) -> McNemar:
     return McNemar(*only, float(p))
 
 
+def widen_normal(freedom: float) -> float:
+    """Returns by how much Student's interval is wider than a normal one, where a deviation has `freedom` degrees."""
+    return float(scipy.stats.t.ppf(_TAIL, freedom)) / NORMAL
+
+
+@functools.cache
 def flat_gain(evaluations: int) -> float:
     """Returns what the best of so many evaluations has over the last, in standard deviations, where nothing changes.
 

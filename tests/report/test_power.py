@@ -43,7 +43,7 @@ def test_where_networks_are_at_the_end_of_a_range_they_are_seldom_within(seeds, 
     counts = power.simulate_claim(CHANCE, {"a": end}, 10_000, Study(seeds, 0.0, DRAWS), np.random.default_rng(0))
     assert counts["holds"] <= 0.05 * DRAWS
     counts = power.simulate_claim(CHANCE, {"a": 10.0}, 10_000, Study(seeds, 0.0, DRAWS), np.random.default_rng(0))
-    assert counts["holds"] >= 0.8 * DRAWS
+    assert counts["holds"] >= 0.75 * DRAWS  # the range is three standard errors wide to either side
 
 
 @pytest.mark.slow
