@@ -98,7 +98,7 @@ def _list_claims(table: str, by_cell: Mapping[str, Sequence[Outcome]]) -> Iterat
 def _compare_cell(table: str, cell: str, measure: str, ours: Sequence[Outcome]) -> dict[str, Any]:
     number, caveats = TABLES[table].cells.get(cell, {}).get(measure), outcomes.collect_caveats(ours)
     estimate = outcomes.estimate_cells({cell: ours}, measure).get(cell)
-    ratio = _compare_odds(table, number, estimate)
+    ratio = _compare_odds(table, measure, number, estimate)
     difference = estimate.mean - number.value if estimate and number and number.value is not None else None
     runs = [outcome.run for outcome in ours]
     return {
@@ -120,11 +120,15 @@ def _compare_cell(table: str, cell: str, measure: str, ours: Sequence[Outcome]) 
     }
 
 
-def _compare_odds(table: str, number: Number | None, estimate: Estimate | None) -> Interval | None:
-    """Returns the interval of the ratio of our odds to the paper's, where both are numbers."""
-    if number is None or number.value is None or estimate is None:
+def _compare_odds(table: str, measure: str, number: Number | None, estimate: Estimate | None) -> Interval | None:
+    """Returns the interval of the ratio of our odds to the paper's; None without one, and of a train set it fitted."""
+    if number is None or number.value is None or estimate is None or _is_fitted(measure, number.value):
         return None
     return inference.odds_interval(estimate, number.value, TABLES[table].test_examples, 10**-number.decimals / 2)
+
+
+def _is_fitted(measure: str, percent: float) -> bool:
+    return measure.startswith("train") and percent >= FITTED
 
 
 def judge_number(
@@ -143,19 +147,19 @@ def judge_number(
     inconclusive between. What the paper says in words is judged among the orderings, not here.
 
     Args:
-      ratio: of `inference.odds_interval`, where both are numbers.
+      ratio: of `inference.odds_interval`; None where the paper's train accuracy counts as fitted.
       ran: whether there is a run; comparable: whether all of them are the paper's experiment, and none diverged.
     """
     if number is None:
         return "not reported"
     if number.value is None:
         return "in words" if ran else "not run"
-    if estimate is None or ratio is None:
+    if estimate is None:
         return "no result" if ran else "not run"
     if not comparable:
         return "not comparable"
-    if measure.startswith("train") and number.value >= FITTED:
-        return "match" if min(estimate.values) >= FITTED else "off"
+    if ratio is None:
+        return "match" if _is_fitted(measure, min(estimate.values)) else "off"
     if ratio.low >= 1 / MATCH_ODDS and ratio.high <= MATCH_ODDS:
         return "match"
     return "off" if ratio.low > MATCH_ODDS or ratio.high < 1 / MATCH_ODDS else "inconclusive"
