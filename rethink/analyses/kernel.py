@@ -89,6 +89,13 @@ def analyze_kernel_model(analysis: Analysis) -> dict[str, Any]:
 
     # Record.
     analysis.record.save_arrays("solution", alpha=solution.alpha, train_ids=train.ids)
+    analysis.record.save_arrays(
+        "predictions",
+        ids=test.ids,
+        true_labels=test.true_labels,
+        given_labels=test.labels,
+        predicted=predictions.argmax(axis=1).astype(np.int32),
+    )
 
     # Summary.
     rows = [

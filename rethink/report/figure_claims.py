@@ -168,8 +168,7 @@ def _check_network(
 def _to_error(accuracy: Estimate) -> Estimate:
     """Returns the estimate of the error, percent, from that of the accuracy."""
     errors = [100 - value for value in accuracy.values]
-    wrong = None if accuracy.correct is None else ~accuracy.correct
-    return inference.exact(errors, accuracy.test_examples, wrong)
+    return inference.exact(errors, accuracy.test_examples, accuracy.correct)
 
 
 def _estimate_fit(runs: Sequence[LoadedRun]) -> Estimate:

@@ -18,6 +18,9 @@ from rethink.results.runs import LoadedRun, RunsByCell
 from rethink.schema.errors import UserError
 
 
+_TOP1 = ("test_accuracy", "test_error")  # measures of what is predicted for each test example
+
+
 class Outcome(NamedTuple):
     """What one run shows.
 
@@ -87,7 +90,7 @@ def estimate_cells(ours: Mapping[str, Sequence[Outcome]], measure: str) -> dict[
     Which test examples are right is told only where all the runs recorded it on the same test set.
     """
     measured = {cell: [one for one in some if measure in one.fractions] for cell, some in ours.items()}
-    are_paired = measure == "test_accuracy" and _share_tests([one for some in measured.values() for one in some])
+    are_paired = measure in _TOP1 and _share_tests([one for some in measured.values() for one in some])
     return {cell: _estimate_cell(some, measure, are_paired) for cell, some in measured.items() if some}
 
 

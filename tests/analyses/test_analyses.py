@@ -115,6 +115,9 @@ def test_a_kernel_interpolates_train_and_predicts_test(tmp_path, features, name)
     assert len(summary["choice"]["trials"]) == 4 and summary["choice"]["held_out_examples"] == 20
     with np.load(tmp_path / "solution.npz", allow_pickle=False) as solution:
         assert solution["alpha"].shape == (200, 10)
+    with np.load(tmp_path / "predictions.npz", allow_pickle=False) as test:
+        assert list(test["given_labels"]) == list(test["true_labels"]) and len(test["ids"]) > 100
+        assert np.mean(test["predicted"] != test["given_labels"]) == summary["evaluation"]["test_error"]
 
 
 def test_a_gamma_that_is_given_is_not_chosen(tmp_path):
