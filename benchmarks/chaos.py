@@ -204,7 +204,8 @@ def digests(folder: pathlib.Path) -> dict[str, str]:
     names = [name for name in files if not name.startswith(("checkpoints/", "tensorboard/"))]
     names += [path.name for path in (folder / "checkpoints").iterdir()]
     texts = {"history": found["history"]["history"], "manifest.json": compared, "names of files": sorted(names)}
-    whole = ["metrics.jsonl", "figures/learning_curve.png", *(path.name for path in folder.glob("corruption*.npz"))]
+    whole = ["metrics.jsonl", "figures/learning_curve.png", "predictions.npz"]
+    whole += [path.name for path in folder.glob("corruption*.npz")]
     return {
         "state": state.hexdigest(),
         **{name: _sha256(json.dumps(value, sort_keys=True).encode()) for name, value in texts.items()},

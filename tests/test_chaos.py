@@ -41,7 +41,7 @@ def test_a_copy_of_a_run_is_equal_to_it(ended, copied):
     assert chaos.differences(expected, chaos.digests(copied)) == []
 
 
-@pytest.mark.parametrize("name", ["metrics.jsonl", "corruption.npz", "figures/learning_curve.png"])
+@pytest.mark.parametrize("name", ["metrics.jsonl", "corruption.npz", "predictions.npz", "figures/learning_curve.png"])
 def test_one_other_bit_in_a_file_is_seen(ended, copied, name):
     content = bytearray((copied / name).read_bytes())
     content[len(content) // 2] ^= 1

@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import jax
+import numpy as np
 
 from benchmarks import architectures, workers
 from configs import base, cifar_random
@@ -20,11 +21,12 @@ from rethink.experiment.run import check_config
 from rethink.experiment.setup import set_up_run
 from rethink.results import records
 from rethink.training import allocator, checkpoints, distributed, loop
+from rethink.training.step import Evaluation, PerExample
 
 NEVER_EPOCHS = 10_000.0
 WARM_STEPS = 3
-# The sums of an evaluation that is left out: an epoch is timed without it, and it by itself.
-NO_EVALUATION = collections.defaultdict(float, count=1.0)
+# An evaluation that is left out: an epoch is timed without it, and it by itself.
+NO_EVALUATION = Evaluation(collections.defaultdict(float, count=1.0), PerExample(*np.empty((3, 0))))
 
 
 @contextlib.contextmanager
@@ -106,7 +108,7 @@ class Training:
             self._setup.compiled.evaluate(self._state, "train")  # compiled before the clock starts
             self._evaluated = True
         began = time.perf_counter()
-        sums = self._setup.compiled.evaluate(self._state, "train")
+        sums, _ = self._setup.compiled.evaluate(self._state, "train")
         return {"seconds": time.perf_counter() - began, "images": sums["count"]}
 
     def fit(self, most_epochs: int) -> dict[str, Any]:

@@ -144,22 +144,20 @@ def collect_provenance(setup: Setup) -> ProvenanceRecord | None:
 
 def summarize_run(setup: Setup, history: loop.History, record: records.Run) -> dict[str, Any]:
     """Returns the summary of the manifest: what closing table and tables show, of the last or the best evaluation."""
-    stopping, evaluation = setup.plan.early_stopping, history.evaluation
+    stopping, last = setup.plan.early_stopping, history.evaluation
     early = {}
-    if history.best and evaluation:
+    if history.best and last:
         early["early_stopping"] = {
             "monitor": stopping.monitor,
             "best_step": history.best["step"],
-            "last_test_accuracy": evaluation["test_accuracy"],
-            "gain": early_stopping.compute_gain(history.best, evaluation),
+            "last_test_accuracy": last["test_accuracy"],
+            "gain": early_stopping.compute_gain(history.best, last),
             "restored": stopping.restore_best,
         }
-        # Of a run that is to restore its best step, the result is that evaluation.
-        evaluation = history.best if stopping.restore_best else evaluation
     return {
         "steps": history.step,
         "epochs": history.step / setup.plan.steps_per_epoch,
-        "evaluation": evaluation,
+        "evaluation": loop.select_result(setup.plan, history),
         **early,
         "steps_to_train_accuracy": history.steps_to_train_accuracy,
         "num_classes": setup.pipeline.dataset.num_classes,

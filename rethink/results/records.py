@@ -6,6 +6,8 @@ One process writes. Files are replaced whole or grow by whole lines, so that non
     metrics.jsonl    rows of training and evaluation; no clock in it
     timings.jsonl    seconds of running at each row
     corruption.npz   per training example: id, true label, given label, resampled; corruption_test.npz: per test example
+    predictions.npz  of a training run that came to a result, per test example: id, true label, given label, and the
+                     class that the result predicts
     samples.npz      a few corrupted training examples, before crop and whitening: id, image uint8, labels
     figures/         learning_curve.png and .pdf
     tensorboard/     event files of the same rows
@@ -22,7 +24,7 @@ import pathlib
 import platform
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,6 +36,7 @@ from rethink.schema.errors import UserError
 
 WITH_RESULT = ("fitted", "stopped early", "done")  # statuses
 FINISHED = (*WITH_RESULT, "diverged")
+PREDICTIONS = "predictions.npz"
 _DECIDES_LENGTH = ("train.total_epochs", "stop.train_accuracy")
 _PACKAGES = (
     "rethink",
@@ -108,6 +111,7 @@ class Run:
             last = {"train": step, "evaluation": step if evaluated else step - 1}
             kept = [row for row in read_rows(self.folder / file) if row["step"] <= last.get(row["kind"], step)]
             files.replace(self.folder / file, "".join(json.dumps(row) + "\n" for row in kept).encode())
+        (self.folder / PREDICTIONS).unlink(missing_ok=True)  # of an end that this launch goes beyond
         self._before = kept[-1]["seconds"] if kept else 0.0
 
     def check_fingerprints(self, fingerprints: Mapping[str, str]) -> None:
@@ -158,6 +162,22 @@ class Run:
         content = io.BytesIO()
         np.savez_compressed(content, allow_pickle=False, **arrays)
         files.replace(self.folder / f"{name}.npz", content.getvalue())
+
+    def save_predictions(self, predicted: Sequence[int]) -> None:
+        """Writes what the run's result predicts on the test set, beside the labels of corruption_test.npz.
+
+        Args:
+          predicted: the class of each test example, by ascending id.
+
+        Raises:
+          UserError: corruption_test.npz is damaged.
+        """
+        ids, true, given = read_arrays(
+            self.folder / "corruption_test.npz", {"ids": np.uint32, "true_labels": np.int32, "given_labels": np.int32}
+        )
+        self.save_arrays(
+            "predictions", ids=ids, true_labels=true, given_labels=given, predicted=np.asarray(predicted, np.int32)
+        )
 
     def subfolder(self, name: str) -> pathlib.Path:
         """Returns a folder of the run, made if need be."""
@@ -226,6 +246,32 @@ def _is_row(row: Any) -> bool:
         return False
     numbers = (value for name, value in row.items() if name != "kind")
     return isinstance(row["kind"], str) and row["step"] >= 0 and all(isinstance(v, int | float | None) for v in numbers)
+
+
+def read_arrays(path: pathlib.Path, dtypes: Mapping[str, type]) -> list[np.ndarray]:
+    """Returns arrays of a .npz file that holds a number for each of some examples, by ascending id: each [examples].
+
+    Args:
+      dtypes: name -> dtype of each array to read, the first of which are the ids.
+
+    Raises:
+      UserError: the file is missing or holds something else.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = [stored[name] for name in dtypes]
+        ids = arrays[0]
+        if (
+            [array.dtype for array in arrays] == [np.dtype(dtype) for dtype in dtypes.values()]
+            and {array.shape for array in arrays} == {(len(ids),)}
+            and np.all(ids[1:] > ids[:-1])
+        ):
+            return arrays
+    except MemoryError:
+        raise
+    except Exception:  # a damaged file may raise anything
+        pass
+    raise UserError(f"{path} is damaged: bring it back from a copy, or leave {path.parent} out.")
 
 
 def read_run(folder: pathlib.Path) -> dict[str, Any]:

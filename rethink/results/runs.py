@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from rethink.results import records, tables
 from rethink.schema.errors import UserError
 
@@ -16,6 +18,18 @@ if TYPE_CHECKING:
 
 RUN_FOLDER = re.compile(r"(?P<cell>.+)-seed\d+")
 BRIEF_COLUMNS = ("run", "seed", "status", "steps", "train accuracy %", "test accuracy %", "result of", "seconds")
+
+
+class Predictions(NamedTuple):
+    """What a run's result predicts on its test set, by ascending id, each example once.
+
+    ids: uint32 [examples]; true_labels, given_labels (as the run was tested by), predicted: int32 [examples].
+    """
+
+    ids: np.ndarray
+    true_labels: np.ndarray
+    given_labels: np.ndarray
+    predicted: np.ndarray
 
 
 class LoadedRun(NamedTuple):
@@ -77,6 +91,18 @@ class LoadedRun(NamedTuple):
         """
         rows = records.read_rows(self.folder / "metrics.jsonl")
         return [row for row in rows if kind in ("", row["kind"])]
+
+    def predictions(self) -> Predictions | None:
+        """Returns what the run's result predicts on its test set; None where that is not recorded.
+
+        Raises:
+          UserError: the file is damaged.
+        """
+        path = self.folder / records.PREDICTIONS
+        if not path.exists():
+            return None
+        dtypes = {"ids": np.uint32, **dict.fromkeys(Predictions._fields[1:], np.int32)}
+        return Predictions(*records.read_arrays(path, dtypes))
 
 
 RunsByCell = Mapping[str, Sequence[LoadedRun]]

@@ -104,3 +104,12 @@ def in_flight_limit() -> int:
 def fetch(tree: Any) -> Any:
     """Returns a tree [devices, ...] as new host arrays [...], from the first local device; waits for it."""
     return jax.tree.map(lambda leaf: np.array(leaf.addressable_data(0))[0], tree)
+
+
+def fetch_batch(tree: Any) -> Any:
+    """Returns a tree [devices, ..., batch] as host arrays [..., batch], those of all local devices in a row."""
+
+    def fetch_leaf(leaf: jax.Array) -> np.ndarray:
+        return np.concatenate([np.asarray(shard.data)[0] for shard in leaf.addressable_shards], axis=-1)
+
+    return jax.tree.map(fetch_leaf, tree)

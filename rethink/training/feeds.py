@@ -12,11 +12,12 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import numpy as np
 
-from rethink.training import devices, dispatch, step
+from rethink.training import devices, dispatch, distributed, step
 from rethink.training.state import TrainState
-from rethink.training.step import Batch
+from rethink.training.step import Batch, Evaluation, PerExample
 
 BATCHES_TOGETHER = 8  # of an evaluation, after which several processes agree whether to stop
+KEPT = ("test",)  # splits of which the host keeps what an evaluation computes of each example
 
 Weighted = tuple[np.ndarray, np.ndarray]  # rows int32 [batch], weights float32 [batch]
 
@@ -177,11 +178,11 @@ def compile_fns(
 
     def evaluate(
         state: TrainState, split: str, should_stop: Callable[[bool], bool] = lambda together: False
-    ) -> dict[str, float] | None:
+    ) -> Evaluation | None:
         compiled = compiled_evaluation[feed.batch_of[split]]
         calls = (functools.partial(compiled, state, *inputs) for inputs in feed.evaluation(split))
-        sums = add_batches(calls, throttle, should_stop)
-        return None if sums is None else {name: float(value) for name, value in sums.items()}
+        batches = add_batches(calls, throttle, should_stop, keep=split in KEPT)
+        return None if batches is None else finish_evaluation(batches)
 
     return CompiledFns(
         place=devices.replicate,
@@ -193,19 +194,47 @@ def compile_fns(
 
 
 def add_batches(
-    calls: Iterable[Callable[[], Any]], throttle: Callable[[Any], None], should_stop: Callable[[bool], bool]
-) -> dict[str, np.ndarray] | None:
+    calls: Iterable[Callable[[], Evaluation]],
+    throttle: Callable[[Any], None],
+    should_stop: Callable[[bool], bool],
+    *,
+    keep: bool,
+) -> Evaluation | None:
     """Returns the sums of an evaluation's calls, added in float64; None where `should_stop` broke it off.
 
     Args:
       calls: each evaluates a batch; throttle: as of `dispatch.make_throttle`.
       should_stop: whether all processes are at this point -> whether to stop.
+      keep: whether this process's examples are kept too, as they come and with padding: [..., examples].
     """
     batch_sums: list[Any] = []
+    batch_examples: list[Any] = []
     for call in calls:
         if should_stop(len(batch_sums) % BATCHES_TOGETHER == BATCHES_TOGETHER - 1):
             return None
-        batch_sums.append(call())
-        throttle(batch_sums[-1])
-    sums = devices.fetch(batch_sums)
-    return {name: sum(batch[name].astype(np.float64) for batch in sums) for name in sums[0]}
+        sums, examples = call()
+        batch_sums.append(sums)
+        if keep:
+            batch_examples.append(examples)
+        throttle(sums)
+    fetched = devices.fetch(batch_sums)
+    added = {name: sum(batch[name].astype(np.float64) for batch in fetched) for name in fetched[0]}
+    if not keep:
+        return Evaluation(added, None)
+    kept = jax.tree.map(lambda *leaves: np.concatenate(leaves, -1), *devices.fetch_batch(batch_examples))
+    return Evaluation(added, kept)
+
+
+def finish_evaluation(batches: Evaluation) -> Evaluation:
+    """Returns a run's evaluation of a split: sums as floats, the examples of all processes in order, without padding.
+
+    Args:
+      batches: of `add_batches`, of one run; several processes call this together.
+    """
+    examples: PerExample | None = batches.examples
+    if examples:
+        examples = jax.tree.map(lambda own: distributed.all_gather(own).reshape(-1), examples)
+        order = np.argsort(examples.ids, kind="stable")
+        order = order[examples.weights[order] > 0]
+        examples = jax.tree.map(lambda values: values[order], examples)
+    return Evaluation({name: float(value) for name, value in batches.sums.items()}, examples)

@@ -15,6 +15,7 @@ from rethink.regularization import early_stopping
 from rethink.regularization.early_stopping import EarlyStopping
 from rethink.training import metrics
 from rethink.training.state import TrainState
+from rethink.training.step import Evaluation
 
 DIVERGED = "diverged"
 THRESHOLDS = (0.9, 0.95, 0.99, 0.999, 1.0)  # train accuracies whose first step is recorded
@@ -63,6 +64,8 @@ class History:
       window: sums since the last training row.
       evaluation: the last evaluation row, None before the first.
       best: the evaluation row that early stopping found best, None where early stopping is off.
+      predicted: the class that the run's result so far predicts of each test example, by ascending id; see
+        `select_result`. None before the first evaluation.
       monitored: the accuracies that early stopping goes by, of all evaluations but that of the start.
       steps_to_train_accuracy: threshold -> first evaluated step that reached it, None where none has.
     """
@@ -71,6 +74,7 @@ class History:
     window: dict[str, float] = dataclasses.field(default_factory=metrics.empty_window)
     evaluation: dict[str, Any] | None = None
     best: dict[str, Any] | None = None
+    predicted: list[int] | None = None
     monitored: list[float] = dataclasses.field(default_factory=list)
     steps_to_train_accuracy: dict[str, int | None] = dataclasses.field(
         default_factory=lambda: {str(threshold): None for threshold in THRESHOLDS}
@@ -106,7 +110,7 @@ def train(
     history: History,
     *,
     train_call: Callable[[TrainState, int, int], tuple[TrainState, Any]],
-    evaluate: Callable[[TrainState, str], Sums | None],
+    evaluate: Callable[[TrainState, str], Evaluation | None],
     fetch: Callable[[Any], Sums],
     learning_rate: Callable[[int], float],
     is_finite: Callable[[TrainState], bool],
@@ -117,7 +121,8 @@ def train(
     Args:
       state: donated to the first call; the state to keep is the one of the "checkpoint" events, until the next event.
       train_call: (state, first step, steps) -> (state, sums with an axis of steps, still on the devices).
-      evaluate: (state, split) -> sums over the split, None where the run was interrupted meanwhile.
+      evaluate: (state, split) -> sums over the split, of the test set the examples too; None where the run was
+        interrupted meanwhile.
       fetch: brings a call's sums to the host, each [steps].
       learning_rate: step -> the rate of that update.
       is_finite: whether all of a state is; one that is not is never saved.
@@ -194,10 +199,18 @@ def make_evaluation_row(plan: Plan, step: int, sums: Mapping[str, Sums]) -> dict
     return row
 
 
+def select_result(plan: Plan, history: History) -> dict[str, Any] | None:
+    """Returns the evaluation row that is a run's result so far: the last, or of a run that restores its best that one.
+
+    None before the first evaluation.
+    """
+    return (history.best if plan.early_stopping.restore_best else None) or history.evaluation
+
+
 def _evaluate(
     plan: Plan,
     history: History,
-    evaluate: Callable[[TrainState, str], Sums | None],
+    evaluate: Callable[[TrainState, str], Evaluation | None],
     learning_rate: Callable[[int], float],
     state: TrainState,
 ) -> Generator[Event, None, str]:
@@ -206,19 +219,23 @@ def _evaluate(
     It ends the run where that was interrupted meanwhile, and where the last update made a loss that is not finite: no
     training step has computed that loss yet.
     """
-    sums: dict[str, Sums] = {}
+    evaluations: dict[str, Evaluation] = {}
     for split in plan.splits:
-        split_sums = evaluate(state, split)
-        if split_sums is None:
+        evaluation = evaluate(state, split)
+        if evaluation is None:
             return "interrupted"
-        sums[split] = split_sums
-    row = make_evaluation_row(plan, history.step, sums)
+        evaluations[split] = evaluation
+    row = make_evaluation_row(plan, history.step, {split: sums for split, (sums, _) in evaluations.items()})
     if not all(np.isfinite(row[f"{split}_loss"]) for split in plan.splits):
         yield _diverged(history, history.step, learning_rate)
         return DIVERGED
     # The history: the newest evaluation, the best one, and when each train accuracy was first reached.
     history.evaluation = row
     _monitor(plan.early_stopping, history, row)
+    if select_result(plan, history) is row:
+        examples = evaluations["test"].examples
+        assert examples is not None
+        history.predicted = examples.predicted.tolist()
     for threshold, reached in history.steps_to_train_accuracy.items():
         if reached is None and row["train_accuracy"] >= float(threshold):
             history.steps_to_train_accuracy[threshold] = history.step

@@ -33,6 +33,27 @@ class Batch(NamedTuple):
     ids: jax.Array
 
 
+class PerExample(NamedTuple):
+    """What an evaluation computes of each example, [batch]; a new field is computed in the step and kept like these.
+
+    ids: uint32; weights: float32, 0 for padding; predicted: int32, the class.
+    """
+
+    ids: Any
+    weights: Any
+    predicted: Any
+
+
+class Evaluation(NamedTuple):
+    """An evaluation, of a batch on the devices or of a split on the host.
+
+    sums: as of `metrics.sum_weighted`; examples: of a split, each once by ascending id, or None where nothing is kept.
+    """
+
+    sums: dict[str, Any]
+    examples: PerExample | None
+
+
 def make_train_step(
     model: nn.Module,
     tx: optax.GradientTransformation,
@@ -98,8 +119,10 @@ def make_train_step(
 
 def make_evaluation_step(
     model: nn.Module, view: Callable[[jax.Array], jax.Array], *, precision: str, axis_name: str
-) -> Callable[[TrainState, Batch, jax.Array], Sums]:
-    """Returns (state, batch, weights float32 [batch]) -> sums over the global batch; padding has weight 0.
+) -> Callable[[TrainState, Batch, jax.Array], Evaluation]:
+    """Returns (state, batch, weights float32 [batch]) -> sums over the global batch, and this device's examples.
+
+    Padding has weight 0.
 
     Args:
       view: uint8 images -> the model's input, float32, both [batch, height, width, channels].
@@ -108,11 +131,12 @@ def make_evaluation_step(
 
     dtype = pick(PRECISIONS, precision, "train.precision")
 
-    def evaluation_step(state: TrainState, batch: Batch, weights: jax.Array) -> Sums:
+    def evaluation_step(state: TrainState, batch: Batch, weights: jax.Array) -> Evaluation:
         variables = {"params": _cast(state.params, dtype), "batch_stats": state.batch_stats}
         logits: Any = _cast(model.apply(variables, _cast(view(batch.images), dtype), train=False), jnp.float32)
         examples = metrics.Examples(logits, batch.labels, batch.true_labels)
-        return jax.lax.psum(metrics.sum_weighted(examples, weights), axis_name)
+        sums = jax.lax.psum(metrics.sum_weighted(examples, weights), axis_name)
+        return Evaluation(sums, PerExample(batch.ids, weights, examples.predicted))
 
     return evaluation_step
 
@@ -152,9 +176,9 @@ def make_train_call(train_step: Callable, batch_of: Callable[[Any, Any], Batch])
 
 
 def make_evaluation_call(evaluation_step: Callable, batch_of: Callable[[Any, Any], Batch]) -> Callable:
-    """Returns (state, data, item, weights) -> sums, for one batch."""
+    """Returns (state, data, item, weights) -> the evaluation of one batch."""
 
-    def evaluation_call(state: TrainState, data: Any, item: Any, weights: jax.Array) -> Sums:
+    def evaluation_call(state: TrainState, data: Any, item: Any, weights: jax.Array) -> Evaluation:
         return evaluation_step(state, jax.lax.optimization_barrier(batch_of(data, item)), weights)
 
     return evaluation_call

@@ -179,14 +179,18 @@ class _Stack:
         for index, run in enumerate(self.runs):
             run.sums.take = functools.partial(_take, fetched, index)
 
-    def evaluate(self, split: str, should_stop: Callable[[bool], bool]) -> dict[str, np.ndarray] | None:
-        """Returns the sums of each run over a split, float64 [runs]; None where `should_stop` broke it off."""
+    def evaluate(self, split: str, should_stop: Callable[[bool], bool]) -> step.Evaluation | None:
+        """Returns the evaluation of all runs on a split, each array [runs, ...]; None where `should_stop` broke it off.
+
+        As of `feeds.add_batches`.
+        """
         if split not in self._cached:
             compiled, data = self._compiled_evaluation[split], self._data[split]
             calls = (
                 functools.partial(compiled, self._state, data, *batch) for batch in self._feed.evaluation_batches[split]
             )
-            self._cached[split] = feeds.add_batches(calls, self._throttle, should_stop)
+            keep = split in feeds.KEPT
+            self._cached[split] = feeds.add_batches(calls, self._throttle, should_stop, keep=keep)
         return self._cached[split]
 
     def is_finite(self) -> np.ndarray:
@@ -204,10 +208,10 @@ class _Stack:
 
 def _evaluate(
     run: VmappedRun, split: str, should_stop: Callable[[bool], bool] = lambda together: False
-) -> dict[str, float] | None:
+) -> step.Evaluation | None:
     assert run.stack is not None
-    sums = run.stack.evaluate(split, should_stop)
-    return None if sums is None else {name: float(value[run.index]) for name, value in sums.items()}
+    batches = run.stack.evaluate(split, should_stop)
+    return None if batches is None else feeds.finish_evaluation(_select_run(batches, run.index))
 
 
 def _is_finite(run: VmappedRun) -> bool:

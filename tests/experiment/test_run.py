@@ -9,13 +9,14 @@ import signal
 import jax
 import numpy as np
 import pytest
+from made_up import assert_predicted
 
 from configs import base, cifar_random, digits_random, digits_true
 from rethink.data import fingerprints
 from rethink.experiment import train
 from rethink.experiment.run import Launch, run_experiment
 from rethink.figures import learning_curve
-from rethink.results import progress
+from rethink.results import progress, records, runs
 from rethink.schema.errors import UserError
 from rethink.training import feeds, loop, preemption
 
@@ -182,6 +183,45 @@ def test_what_is_kept_of_the_labels_is_what_was_trained_on(launch, make_config, 
     assert of_parts == pytest.approx(last["train_accuracy"], rel=1e-6)
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"evaluate__batch_size": 100},  # the last batch has 60 examples and 40 of padding
+        {"corruption__test_labels": True, "corruption__label_probability": 0.5, "data__feed": "streamed"},
+    ],
+    ids=["resident", "streamed"],
+)
+def test_a_run_keeps_what_it_predicts_on_its_test_set(launch, make_config, tmp_path, fields):
+    launch(make_config(digits_true.get_config, data__workers=0, **fields), tmp_path)
+    predictions = assert_predicted(tmp_path)
+    assert len(np.unique(predictions.predicted)) > 5
+    noisy = "corruption__test_labels" in fields
+    assert np.any(predictions.given_labels != predictions.true_labels) == noisy
+
+
+@pytest.mark.parametrize("place", ["draw_learning_curve", "save_predictions", "update"])
+def test_a_run_that_is_killed_at_its_end_makes_its_predictions_again(launch, make_config, tmp_path, monkeypatch, place):
+    config = make_config(data__feed="streamed", data__workers=0)
+    launch(config, tmp_path / "whole")
+    holder = learning_curve if place == "draw_learning_curve" else records.Run
+    plain = getattr(holder, place)
+
+    def killed(*arguments, **fields):
+        if place == "update" and fields.get("status") != "done":
+            return plain(*arguments, **fields)
+        raise SystemExit(137)  # which nothing catches, as nothing catches SIGKILL
+
+    with monkeypatch.context() as patch:
+        patch.setattr(holder, place, killed)
+        with pytest.raises(SystemExit):
+            launch(config, tmp_path / "parts")
+    assert manifest(tmp_path / "parts")["status"] == "running"
+    assert (tmp_path / "parts" / "predictions.npz").exists() == (place == "update")
+    assert launch(config, tmp_path / "parts") == 0
+    one, other = (tmp_path / name / "predictions.npz" for name in ("parts", "whole"))
+    assert one.read_bytes() == other.read_bytes()
+
+
 def test_true_labels_are_learned_and_generalize(launch, make_config, tmp_path):
     config = make_config(digits_true.get_config, train__total_epochs=5.0)
     assert launch(config, tmp_path) == 0
@@ -220,6 +260,8 @@ def test_a_longer_run_goes_on_and_equals_one_that_was_long_from_the_start(launch
     assert "Resumed at step 24." in capsys.readouterr().out
     launch(make_config(train__total_epochs=3.0), tmp_path / "straight")
     assert manifest(tmp_path / "extended")["summary"]["steps"] == 36
+    one, other = (tmp_path / name / "predictions.npz" for name in ("extended", "straight"))
+    assert one.read_bytes() == other.read_bytes()
     assert_equal_runs(tmp_path / "extended", tmp_path / "straight")
 
 
@@ -437,6 +479,8 @@ def test_patience_ends_a_run_whose_result_is_that_of_its_best_evaluation(launch,
     assert "best step by the part held out" in capsys.readouterr().out
     saved = {path.name for path in (tmp_path / "checkpoints").iterdir()}
     assert {str(evaluations[1 + best]["step"]), str(evaluations[-1]["step"])} == saved
+    assert_predicted(tmp_path)
+    assert summary["evaluation"]["test_accuracy"] != evaluations[-1]["test_accuracy"]  # or this shows nothing
 
 
 def test_the_oracle_is_named_in_rows_summary_and_on_the_screen(launch, make_config, tmp_path, capsys):
@@ -496,6 +540,7 @@ def test_a_run_that_diverges_says_where_and_does_not_start_again(launch, make_co
     assert recorded["status"] == "diverged" and recorded["end"]["learning_rate"] == pytest.approx(1e30)
     assert 1 <= recorded["end"]["step"] <= 5
     assert not list((tmp_path / "checkpoints").iterdir())
+    assert runs.load_run(tmp_path).predictions() is None
     assert "NaN" not in (tmp_path / "metrics.jsonl").read_text()
     assert f"at step {recorded['end']['step']}, learning rate 1e+30: try a smaller" in capsys.readouterr().out
     before = files(tmp_path)

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from rethink.results import runs
@@ -72,6 +73,36 @@ def test_the_sweep_is_named_by_the_configs(write, tmp_path):
     write("a", name="table1-a")
     assert runs.sweep_name(runs.load_runs(tmp_path)) == "table1"
     assert runs.sweep_name({}) == ""
+
+
+def test_predictions_are_none_where_there_are_none_and_damaged_ones_are_named(write, tmp_path):
+    run = runs.load_run(write("a"))
+    assert run.predictions() is None
+    kept = {"ids": np.arange(3, dtype=np.uint32)}
+    kept |= {name: np.array([0, 1, 1], np.int32) for name in ("true_labels", "given_labels", "predicted")}
+    path = run.folder / "predictions.npz"
+    np.savez_compressed(path, **kept)
+    assert [values.tolist() for values in run.predictions()] == [[0, 1, 2], *[[0, 1, 1]] * 3]
+    whole = path.read_bytes()
+    damaged = [b"", whole[: len(whole) // 2], b"\0" + whole[1:], whole.replace(b"PK", b"pk"), b"a text"]
+    damaged += [whole[:i] + bytes([whole[i] ^ 16]) + whole[i + 1 :] for i in range(30, 200, 7)]  # in the first array
+    for content in damaged:
+        path.write_bytes(content)
+        try:
+            assert [values.tolist() for values in run.predictions()] == [[0, 1, 2], *[[0, 1, 1]] * 3]
+        except UserError as error:
+            assert str(error) == f"{path} is damaged: bring it back from a copy, or leave {run.folder} out."
+            continue
+        assert content not in damaged[:5]
+    for change in (
+        {"ids": np.array([0, 2, 2], np.uint32)},
+        {"predicted": np.array([0, 1], np.int32)},
+        {"predicted": np.array([0, 1, 1], np.int64)},
+        {"predicted": np.array(3, np.int32)},
+    ):
+        np.savez_compressed(path, **{**kept, **change})
+        with pytest.raises(UserError, match="is damaged"):
+            run.predictions()
 
 
 @pytest.mark.parametrize("module", ["rethink.experiment.run", "rethink.sweeps.run", "rethink.sweeps.reproduce"])

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
+from made_up import assert_predicted
 
 from rethink.schema.errors import UserError
 from rethink.training import devices, distributed
@@ -105,8 +106,8 @@ def test_what_is_replicated_comes_back_as_it_was():
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    """(network, devices) -> (manifest, rows, state as nested dicts): one device and eight, a process each."""
+def trained(tmp_path_factory):
+    """The folder of runs NETWORK-DEVICES: on one device and eight, a process each."""
     folder, compiled = tmp_path_factory.mktemp("devices"), tmp_path_factory.getbasetemp() / "compiled"
     commands = [[sys.executable, "-c", DRIVER, devices, str(folder), str(compiled)] for devices in ("1", "8")]
     processes = [
@@ -116,7 +117,13 @@ def runs(tmp_path_factory):
     for process in processes:
         _, stderr = process.communicate()
         assert process.returncode == 0, stderr
-    return {(model, devices): read(folder / f"{model}-{devices}") for model in NETWORKS for devices in (1, 8)}
+    return folder
+
+
+@pytest.fixture(scope="module")
+def runs(trained):
+    """(network, devices) -> (manifest, rows, state as nested dicts)."""
+    return {(model, devices): read(trained / f"{model}-{devices}") for model in NETWORKS for devices in (1, 8)}
 
 
 def read(workdir):
@@ -137,6 +144,11 @@ def test_each_run_had_its_devices_and_made_its_steps(runs):
     for (_, count), (manifest, _, state) in runs.items():
         assert manifest["hardware"]["devices"] == count
         assert manifest["summary"]["steps"] == int(state["step"]) == STEPS
+
+
+def test_what_is_predicted_on_eight_devices_is_of_each_example_once_and_its_accuracy_the_recorded_one(runs, trained):
+    for model, count in runs:
+        assert_predicted(trained / f"{model}-{count}")
 
 
 def test_an_mlp_learns_the_same_on_eight_devices_as_on_one(runs):

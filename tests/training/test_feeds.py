@@ -12,6 +12,7 @@ import time
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
+from made_up import assert_predicted
 
 from configs import cifar_random
 from rethink.data.registry import open_dataset
@@ -141,6 +142,8 @@ def test_two_processes_of_one_device_equal_one_process_of_two(tmp_path, model, n
     assert fingerprints(tmp_path / "one") == fingerprints(tmp_path / "two")
     assert differences(last_state(tmp_path / "one"), last_state(tmp_path / "two")) < 1e-5
     assert "Run:" not in two[0][1]  # only the first process reports
+    assert_predicted(tmp_path / "one")
+    assert_predicted(tmp_path / "two")
     labels = [np.load(tmp_path / name / "corruption.npz")["given_labels"] for name in ("one", "two")]
     np.testing.assert_array_equal(*labels)
 

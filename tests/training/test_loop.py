@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from rethink.regularization.early_stopping import EarlyStopping
 from rethink.training import loop
+from rethink.training.step import Evaluation, PerExample
 
 OFF = EarlyStopping("none", "given", patience=0, min_delta=0.0, restore_best=True)
 PLAN = loop.Plan(
@@ -77,7 +78,10 @@ class FakeFns:
         right = self.accuracy(state) if split == "train" else 0.125
         loss = math.nan if state >= self.bad_from else 1.5
         parts = {"clean_correct": 1.0, "corrupted_given": 1.0, "corrupted_true": 1.0, "corrupted_count": 2.0}
-        return {"loss": 64 * loss, "correct": 64 * right, "top5_correct": 64 * right, "count": 64.0, **parts}
+        sums = {"loss": 64 * loss, "correct": 64 * right, "top5_correct": 64 * right, "count": 64.0, **parts}
+        predicted = np.full(64, state, np.int32)  # a class that names the step
+        examples = PerExample(np.arange(64, dtype=np.uint32), np.ones(64, np.float32), predicted)
+        return Evaluation(sums, examples if split == "test" else None)
 
     def fetch(self, sums):
         self.fetched += len(sums["loss"])
@@ -299,7 +303,12 @@ def test_a_loss_that_is_not_finite_on_any_split_ends_the_run_and_stands_in_no_ro
     fns = FakeFns()
     plain = fns.evaluate
     bad = {"loss": math.inf}
-    fns.evaluate = lambda state, of: plain(state, of) | (bad if (state, of) == (10, split) else {})
+
+    def evaluate(state, of):
+        sums, examples = plain(state, of)
+        return Evaluation(sums | (bad if (state, of) == (10, split) else {}), examples)
+
+    fns.evaluate = evaluate
     events = list(fns.events(PLAN))
     assert (events[-1].status, events[-1].row["step"]) == ("diverged", 10)
     assert [event.step for event in events if event.kind == "evaluation"] == [0]
@@ -367,9 +376,9 @@ def oracle(accuracies):
     plain = fns.evaluate
 
     def evaluate(state, split):
-        sums = plain(state, split)
+        sums, examples = plain(state, split)
         right = 1.0 if not state else accuracies[state // 10 - 1]
-        return {**sums, "correct": 64 * right} if split == "test" else sums
+        return Evaluation({**sums, "correct": 64 * right} if split == "test" else sums, examples)
 
     fns.evaluate = evaluate
     return fns
@@ -385,6 +394,17 @@ def test_the_best_so_far_is_in_every_row_and_its_state_is_saved():
     assert [row["oracle_best_step"] for row in evaluations] == [10, 20, 20, 20, *[50] * 6]
     assert [event.step for event in events if event.kind == "checkpoint"] == [10, 20, 50, 100]
     assert history.best["step"] == 50 and history.evaluation["step"] == 100
+
+
+def test_the_predictions_are_those_of_the_evaluation_that_is_the_result_before_and_after_an_interruption():
+    for restore_best, result in ((True, 50), (False, 100)):
+        plan, history = watching(restore_best=restore_best), loop.History()
+        fns = oracle([0.2, 0.5, 0.4, 0.5, 0.6, 0.1, 0.1, 0.1, 0.1, 0.1])
+        list(fns.events(plan, history=history, should_stop=lambda _, fns=fns: fns.calls[-1][0] >= 60))
+        saved = loop.History(**json.loads(json.dumps(dataclasses.asdict(history))))
+        list(fns.events(plan, state=history.step, history=saved))
+        assert loop.select_result(plan, saved)["step"] == result
+        assert saved.predicted == [result] * 64  # the fake predicts the step
 
 
 def test_patience_ends_a_run_as_stopped_early_and_a_longer_plan_does_not_change_that():

@@ -149,8 +149,8 @@ def test_padding_of_weight_zero_changes_no_sum(model, devices):
     batch, junk = make_batch(1, 6), make_batch(2, 2)
     padded = Batch(*(np.concatenate(pair) for pair in zip(batch, junk, strict=True)))
     weights = np.array([1, 1, 1, 1, 1, 1, 0, 0], np.float32)
-    expected = on_one_device(evaluation_step)(now, batch, np.ones(6, np.float32))
-    sums = first(on_devices(evaluation_step, devices)(now, padded, weights))
+    expected = on_one_device(evaluation_step)(now, batch, np.ones(6, np.float32)).sums
+    sums = first(on_devices(evaluation_step, devices)(now, padded, weights)).sums
     assert sums["count"] == 6
     assert_close(sums, expected, rtol=1e-6)
 
@@ -175,7 +175,9 @@ def test_an_evaluation_counts_each_part_by_its_own_labels(devices):
     batch = Batch(images, np.int32(labels), np.int32(true_labels), np.arange(8, dtype=np.uint32))
     evaluation_step = step.make_evaluation_step(Oracle(), view, precision="float32", axis_name=AXIS)
     now = state.TrainState(step=0, params={}, batch_stats={}, opt_state=())
-    sums = first(on_devices(evaluation_step, devices)(now, batch, np.float32(weights)))
+    evaluation = on_devices(evaluation_step, devices)(now, batch, np.float32(weights))
+    assert [np.ravel(values).tolist() for values in evaluation.examples] == [list(range(8)), weights, predicted]
+    sums = first(evaluation.sums)
     right, wrong = -np.log(np.exp(5) / (np.exp(5) + 2)), -np.log(1 / (np.exp(5) + 2))
     assert sums.pop("loss") == pytest.approx(4 * right + 3 * wrong, rel=1e-6)
     assert {name: float(value) for name, value in sums.items()} == {
@@ -247,10 +249,10 @@ def test_evaluation_uses_the_running_statistics_and_not_those_of_its_batch():
     evaluate = on_one_device(step.make_evaluation_step(model, view, precision="float32", axis_name=AXIS))
     batch, other = make_batch(0, 4), make_batch(1, 4)
     both = Batch(*(np.concatenate(pair) for pair in zip(batch, other, strict=True)))
-    apart = [evaluate(now, part, np.ones(4, np.float32))["loss"] for part in (batch, other)]
-    assert evaluate(now, both, np.ones(8, np.float32))["loss"] == pytest.approx(sum(apart), rel=1e-6)
+    apart = [evaluate(now, part, np.ones(4, np.float32)).sums["loss"] for part in (batch, other)]
+    assert evaluate(now, both, np.ones(8, np.float32)).sums["loss"] == pytest.approx(sum(apart), rel=1e-6)
     moved = now.replace(batch_stats=jax.tree.map(lambda leaf: leaf + 1, now.batch_stats))
-    assert evaluate(moved, batch, np.ones(4, np.float32))["loss"] != apart[0]
+    assert evaluate(moved, batch, np.ones(4, np.float32)).sums["loss"] != apart[0]
 
 
 class Watched(nn.Module):
@@ -272,7 +274,7 @@ def test_in_bfloat16_the_network_computes_and_all_that_is_kept_is_float32():
         dtypes.clear()
         now, sums = first(on_devices(train_step, 2)(now, batch))
         evaluation_step = step.make_evaluation_step(Watched(dtypes.append), view, precision=precision, axis_name=AXIS)
-        evaluated = on_one_device(evaluation_step)(now, batch, np.ones(8, np.float32))
+        evaluated = on_one_device(evaluation_step)(now, batch, np.ones(8, np.float32)).sums
         results[precision] = (now, sums, evaluated)
         assert set(dtypes) == {jnp.dtype(precision)}
     assert all(leaf.dtype != jnp.bfloat16 for leaf in jax.tree.leaves(results["bfloat16"]))
@@ -301,7 +303,7 @@ def test_the_top_five_are_five():
     batch = make_batch(0, 10)._replace(labels=np.arange(10, dtype=np.int32))
     evaluation_step = step.make_evaluation_step(Ranked(), view, precision="float32", axis_name=AXIS)
     now = state.TrainState(step=0, params={}, batch_stats={}, opt_state=())
-    assert on_one_device(evaluation_step)(now, batch, np.ones(10, np.float32))["top5_correct"] == 5
+    assert on_one_device(evaluation_step)(now, batch, np.ones(10, np.float32)).sums["top5_correct"] == 5
 
 
 @pytest.mark.parametrize("devices", [1, 2])

@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax
 import numpy as np
 import pytest
-from made_up import BRIEF, RUN_FUNCTIONS, make_sweep
+from made_up import BRIEF, RUN_FUNCTIONS, assert_predicted, make_sweep
 
 from rethink.experiment import run as run_module
 from rethink.experiment.reporter import Reporter
@@ -196,6 +196,15 @@ def test_runs_leave_the_records_of_runs_alone(make_runs, tmp_path, capsys):
     for run in runs:
         files = {path.name for path in (tmp_path / "group" / run.folder).iterdir()}
         assert files == {path.name for path in (tmp_path / "alone" / run.folder).iterdir()}
+
+
+def test_each_run_of_a_group_keeps_what_it_predicts(make_runs, tmp_path):
+    fields = {"early_stopping__monitor": "oracle", "corruption__test_labels": True, "evaluate__batch_size": 100}
+    runs = make_runs("corruption.label_probability=0.0,1.0", seeds=2, **fields)
+    assert run_together(runs, tmp_path) == [0] * 4
+    kept = [assert_predicted(tmp_path / run.folder) for run in runs]
+    assert len({predictions.predicted.tobytes() for predictions in kept}) == 4
+    assert len({recorded["summary"]["evaluation"]["step"] for recorded in manifests(runs, tmp_path)}) > 1
 
 
 @pytest.mark.slow
