@@ -16,14 +16,14 @@ from rethink.experiment.setup import Setup
 from rethink.regularization import early_stopping
 from rethink.results import progress, records, tensorboard
 from rethink.schema.errors import EXIT_DIVERGED, exit_code_of_status
-from rethink.training import checkpoints, distributed, loop, metrics, profiler
+from rethink.training import checkpoints, devices, distributed, loop, metrics, profiler
 
 MIB = 2**20
 
 
 def describe_run(config: ConfigDict, setup: Setup) -> dict[str, str]:
     """Returns the console header of a run, label -> text: what is trained on what."""
-    pipeline, plan, hardware = setup.pipeline, setup.plan, setup.metadata["hardware"]
+    pipeline, plan, hardware = setup.pipeline, setup.plan, devices.describe_hardware()
     dataset, optimizer = pipeline.dataset, config.optimizer
     counts = (f"{len(split.ids):,} {name}" for name, split in dataset.splits.items())
     shape = "x".join(map(str, dataset.train.image_shape))
@@ -191,7 +191,9 @@ class Reporter:
         # Records.
         fingerprints = {"order": setup.pipeline.fingerprint_order(setup.plan.steps_per_epoch)}
         fingerprints |= provenance.fingerprints if provenance else {}
-        record.begin(history.step if is_resumed else -1, setup.metadata, fingerprints, evaluated=history.is_evaluated)
+        first_step = history.step if is_resumed else -1
+        hardware = devices.describe_hardware()
+        record.begin(first_step, hardware, setup.metadata, fingerprints, evaluated=history.is_evaluated)
         self._record, self._saved, self._fetch = record, saved, setup.compiled.fetch
         if provenance:
             self.record_provenance(provenance)
@@ -239,7 +241,10 @@ class Reporter:
                 self._profiler.advance(event.step)
         elif event.kind == "checkpoint":
             self._saved.save(self._fetch(event.state), history)
-        elif event.kind != "end":
+            self._record.reach(event.step)
+        elif event.kind == "end":
+            self._record.reach(event.step)
+        else:
             self._record.append(event.row)
             self._screen.show(event.row)
             if self._tensorboard:

@@ -19,7 +19,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from rethink.experiment.run import Launch, run_experiment
-from rethink.results import records
+from rethink.results import launches, records
 from rethink.schema import validation
 from rethink.schema.errors import EXIT_DONE, EXIT_MISTAKE, UserError, exit_code_of
 
@@ -45,9 +45,9 @@ def compare_runs(first: pathlib.Path, second: pathlib.Path) -> tuple[str, bool]:
     changed = _differing(*(manifest.get("fingerprints", {}) for manifest in manifests))
     if changed:
         return f"Other data: the fingerprints of {', '.join(sorted(changed))} differ from those in {first}.", False
-    # Rows; other versions may explain a difference.
-    versions = _differing(*(manifest.get("versions", {}) for manifest in manifests))
-    why = f"; of another version now: {', '.join(versions)}" if versions else ""
+    # Rows; other hardware or software may explain a difference.
+    changes = launches.find_changes(*manifests)
+    why = f"; other now: {', '.join(changes)}" if changes else ""
     rows = [records.read_rows(folder / "metrics.jsonl") for folder in (first, second)]
     for before, now in itertools.zip_longest(*rows, fillvalue={}):
         if before != now:
@@ -58,7 +58,7 @@ def compare_runs(first: pathlib.Path, second: pathlib.Path) -> tuple[str, bool]:
     if results:
         return f"Same data and rows, other results: {', '.join(results)} differ from {first}{why}.", False
     counted = f"all {len(rows[0]):,} rows of metrics.jsonl and " if rows[0] else ""
-    return f"Same data, and {counted}the results are equal to those in {first}.", True
+    return f"Same data, and {counted}the results are equal to those in {first}{why}.", True
 
 
 def _differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
@@ -102,6 +102,12 @@ def main() -> int:
         config = read_config(arguments.folder)
         if arguments.workdir and arguments.workdir.resolve() == arguments.folder.resolve():
             raise UserError(f"--workdir={arguments.workdir} is the run itself: choose a new directory.")
+        mixed = launches.find_mixed(records.read_run(arguments.folder))
+        if arguments.workdir and mixed:
+            print(
+                f"{arguments.folder} was made by launches that differ in {', '.join(mixed)}: a rerun, which is one "
+                "launch, can't be expected to be equal to the bit."
+            )
         exit_code = _run_recorded(config, arguments.workdir or arguments.folder)
         if arguments.workdir:
             line, same = compare_runs(arguments.folder, arguments.workdir)

@@ -26,7 +26,7 @@ from rethink.models import registry
 from rethink.results import progress, records
 from rethink.schema import validation
 from rethink.schema.errors import EXIT_DIVERGED, UserError, exit_code_of_status, pick
-from rethink.training import allocator, checkpoints, distributed, heartbeat, preemption, state, vmapped_runs
+from rethink.training import allocator, checkpoints, devices, distributed, heartbeat, preemption, state, vmapped_runs
 
 
 def read_processes(coordinator: str | None, count: int | None, index: int | None) -> distributed.Processes | None:
@@ -218,7 +218,7 @@ def run_analysis(
     pipeline = InputPipeline(config, open_dataset_once(config))
     dataset, splits = pipeline.dataset, pipeline.corrupt_splits()
     metadata = {**manifest_metadata(dataset, "resident"), "corruption": pipeline.compare_rates()}
-    record.begin(-1, metadata, pipeline.fingerprint_splits())
+    record.begin(-1, devices.describe_hardware(), metadata, pipeline.fingerprint_splits())
     counts = ", ".join(f"{len(split.ids):,} {name}" for name, split in splits.items())
     header = {
         "Analysis": f"{config.kind}: {config.name}, seed {config.seed}",

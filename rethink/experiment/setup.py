@@ -21,7 +21,6 @@ from rethink.experiment.input_pipeline import InputPipeline
 from rethink.models import registry
 from rethink.models.user_module import check_network, count_parameters
 from rethink.regularization import batch_norm, early_stopping, explicit
-from rethink.results import records
 from rethink.schema.errors import UserError
 from rethink.training import devices, dispatch, distributed, feeds, loop, optimizer, state, step
 
@@ -161,11 +160,8 @@ def set_up_run(config: ConfigDict, compile_fns: Callable[..., feeds.CompiledFns]
 
 
 def manifest_metadata(dataset: Dataset, feed_kind: str) -> dict[str, Any]:
-    """Returns the fields of the manifest that every kind of run has: versions, environment, devices, data."""
+    """Returns the fields of the manifest that every kind of run has, besides those of `records.Run.begin`: the data."""
     return {
-        "versions": records.versions(),
-        "environment": records.environment(),
-        "hardware": devices.describe_hardware(),
         "data": {
             "name": dataset.name,
             "decoder": dataset.decoder,

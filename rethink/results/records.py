@@ -2,7 +2,8 @@
 
 One process writes. Files are replaced whole or grow by whole lines, so that none is ever half written.
 
-    manifest.json    config, versions, environment, devices, fingerprints, plan, status, summary
+    manifest.json    config, launches (steps, date, devices, versions, environment of each), fingerprints, plan, status,
+                     summary
     metrics.jsonl    rows of training and evaluation; no clock in it
     timings.jsonl    seconds of running at each row
     corruption.npz   per training example: id, true label, given label, resampled; corruption_test.npz: per test example
@@ -16,13 +17,9 @@ One process writes. Files are replaced whole or grow by whole lines, so that non
 """
 
 import contextlib
-import importlib.metadata
 import io
 import json
-import os
 import pathlib
-import platform
-import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -30,7 +27,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from rethink.results import files
+from rethink.results import files, launches
 from rethink.schema import validation
 from rethink.schema.errors import UserError
 
@@ -38,30 +35,6 @@ WITH_RESULT = ("fitted", "stopped early", "done")  # statuses
 FINISHED = (*WITH_RESULT, "diverged")
 PREDICTIONS = "predictions.npz"
 _DECIDES_LENGTH = ("train.total_epochs", "stop.train_accuracy")
-_PACKAGES = (
-    "rethink",
-    "jax",
-    "jaxlib",
-    "flax",
-    "optax",
-    "orbax-checkpoint",
-    "ml_collections",
-    "numpy",
-    "scipy",
-    "scikit-learn",
-    "tensorflow-datasets",
-    "array_record",
-    "grain",
-    "pillow",
-    *(f"jax-cuda{cuda}-{part}" for cuda in (12, 13) for part in ("plugin", "pjrt")),
-    "nvidia-cudnn-cu12",
-    "nvidia-cudnn-cu13",
-    "nvidia-cublas-cu12",
-    "nvidia-cublas",  # of CUDA 13
-    "libtpu",
-)
-_VARIABLES = re.compile("JAX_.*|XLA_FLAGS|LIBTPU_INIT_ARGS|NVIDIA_TF32_OVERRIDE")  # that act on what is computed
-_PATH = re.compile(r"(?<![^\s=])[^\s=]*[/\\~]\S*")
 
 
 class Run:
@@ -85,13 +58,20 @@ class Run:
         self._before = 0.0
 
     def begin(
-        self, step: int, metadata: Mapping[str, Any], fingerprints: Mapping[str, str], *, evaluated: bool = True
+        self,
+        step: int,
+        hardware: Mapping[str, Any],
+        metadata: Mapping[str, Any],
+        fingerprints: Mapping[str, str],
+        *,
+        evaluated: bool = True,
     ) -> None:
         """Starts writing, from `step` on: later rows of an earlier launch are dropped, as they come again.
 
         Args:
           step: of the restored checkpoint, or -1 for a new run.
-          metadata: fields of the manifest.
+          hardware: what this launch computes on; it is kept beside that of the earlier launches.
+          metadata: other fields of the manifest.
           fingerprints: those that there are already; the others follow by `check_fingerprints`.
           evaluated: whether the evaluation at `step` was made before that checkpoint; if not, it comes again too.
 
@@ -104,7 +84,8 @@ class Run:
         self.started = True
         for stale in ("error", "summary", "end"):  # of an earlier launch
             self.manifest.pop(stale, None)
-        self.update(status="running", **metadata)
+        launch = launches.describe_launch(max(step, 0), hardware)
+        self.update(status="running", launches=[*self.manifest.get("launches", []), launch], **metadata)
         # Rows after the step come again; an evaluation at the step itself, only where the checkpoint came before it.
         kept: list[dict[str, Any]] = []
         for file in ("metrics.jsonl", "timings.jsonl"):
@@ -137,6 +118,11 @@ class Run:
         """Sets fields of the manifest and writes it."""
         self.manifest.update(values)
         files.write_json(self.folder / "manifest.json", self.manifest)
+
+    def reach(self, step: int) -> None:
+        """Sets the last step of this launch: one that was saved, or that ends the run."""
+        self.manifest["launches"][-1]["last_step"] = step
+        self.update()
 
     def fail(self, error: str) -> None:
         """Writes that the run failed, if this launch has started to write; all other files stay as they are."""
@@ -331,21 +317,3 @@ def _is_foreign(path: pathlib.Path) -> bool:
     if path.name == files.LOCK or path.name.startswith("."):
         return False
     return not path.is_dir() or any(path.iterdir())
-
-
-def environment() -> dict[str, str]:
-    """Returns the environment variables that JAX, XLA and CUDA's libraries read; paths in them are left out.
-
-    A path is replaced by "PATH": it says where something lies on this machine, and nothing of what is computed.
-    """
-    variables = {name: value for name, value in os.environ.items() if _VARIABLES.fullmatch(name)}
-    return {name: _PATH.sub("PATH", value) for name, value in sorted(variables.items())}
-
-
-def versions() -> dict[str, str]:
-    """Returns the versions of Python and of the packages that a result depends on."""
-    installed = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            installed[package] = importlib.metadata.version(package)
-    return installed

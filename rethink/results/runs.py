@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from rethink.results import records, tables
+from rethink.results import launches, records, tables
 from rethink.schema.errors import UserError
 
 if TYPE_CHECKING:
@@ -219,7 +219,7 @@ def describe_run(run: LoadedRun) -> dict[str, Any]:
     if not summary:
         raise UserError(f"{run.folder} has not ended (status: {run.status}): leave it out, or finish it.")
     reached = summary.get("steps_to_train_accuracy", {})
-    labels, pixels, hardware = config["corruption.labels"], config["corruption.pixels"], run.manifest["hardware"]
+    labels, pixels = config["corruption.labels"], config["corruption.pixels"]
     test_too = ", test too" if config.get("corruption.test_pixels") else ""
     return {
         "run": config["name"],
@@ -237,7 +237,7 @@ def describe_run(run: LoadedRun) -> dict[str, Any]:
         "steps to 99%": _describe_steps(reached, "0.99"),
         "steps to 100%": _describe_steps(reached, "1.0"),
         "seconds": round(summary["seconds"]),
-        "devices": f"{hardware['devices']} x {hardware['kind']}",
+        "devices": launches.describe_hardware(run.manifest),
     }
 
 

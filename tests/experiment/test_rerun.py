@@ -42,12 +42,14 @@ def test_what_comes_out_otherwise_is_named(tmp_path):
     folders = [tmp_path / name for name in ("first", "second")]
     for folder, jax, labels, loss in zip(folders, ("0.9", "0.10"), ("a", "a"), (2.0, 2.5), strict=True):
         folder.mkdir()
-        manifest = {"config": {}, "status": "done", "versions": {"jax": jax}, "fingerprints": {"labels": labels}}
+        launch = {"first_step": 0, "last_step": 20, "hardware": {"devices": 1, "kind": "cpu"}, "versions": {"jax": jax}}
+        manifest = {"config": {}, "status": "done", "launches": [launch], "fingerprints": {"labels": labels}}
         (folder / "manifest.json").write_text(json.dumps(manifest))
         rows = [{"kind": "train", "step": 10, "loss": 2.3}, {"kind": "train", "step": 20, "loss": loss}]
         (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     line, same = rerun.compare_runs(*folders)
-    assert line == f"Same data, other rows: from step 20 on loss differ from {folders[0]}; of another version now: jax."
+    why = "other now: jax (0.9 -> 0.10)"
+    assert line == f"Same data, other rows: from step 20 on loss differ from {folders[0]}; {why}."
     assert not same
     manifest["fingerprints"]["labels"] = "b"
     (folders[1] / "manifest.json").write_text(json.dumps(manifest))

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import signal
+import sys
 
 import jax
 import numpy as np
@@ -13,12 +14,12 @@ from made_up import assert_predicted
 
 from configs import base, cifar_random, digits_random, digits_true
 from rethink.data import fingerprints
-from rethink.experiment import train
+from rethink.experiment import rerun, train
 from rethink.experiment.run import Launch, run_experiment
 from rethink.figures import learning_curve
-from rethink.results import progress, records, runs
+from rethink.results import launches, progress, records, runs
 from rethink.schema.errors import UserError
-from rethink.training import feeds, loop, preemption
+from rethink.training import devices, feeds, loop, preemption
 
 STEPS_PER_EPOCH = 12  # 1,437 examples in batches of 128
 ARRAYS = ("ids", "true_labels", "given_labels", "resampled")
@@ -134,8 +135,10 @@ def test_a_run_leaves_its_config_data_metrics_and_figures(make_config, tmp_path)
     assert recorded["status"] == "done"
     assert recorded["config"]["model.name"] == "mlp_tiny"
     assert recorded["parameters"] == 64 * 16 + 16 + 16 * 10 + 10
-    assert recorded["hardware"]["platform"] and recorded["hardware"]["devices"] >= 1
-    assert {"jax", "flax", "optax", "python"} <= set(recorded["versions"])
+    (launched,) = recorded["launches"]
+    assert (launched["first_step"], launched["last_step"]) == (0, 2 * STEPS_PER_EPOCH)
+    assert launched["hardware"]["platform"] and launched["hardware"]["devices"] >= 1
+    assert {"jax", "flax", "optax", "python"} <= set(launched["versions"])
     assert recorded["data"]["train_examples"] == 1437 and recorded["data"]["name"].startswith("digits (scikit-learn ")
     assert (recorded["plan"]["total_steps"], recorded["plan"]["steps_per_epoch"]) == (
         2 * STEPS_PER_EPOCH,
@@ -187,7 +190,8 @@ def test_what_is_kept_of_the_labels_is_what_was_trained_on(launch, make_config, 
     "fields",
     [
         {"evaluate__batch_size": 100},  # the last batch has 60 examples and 40 of padding
-        {"corruption__test_labels": True, "corruption__label_probability": 0.5, "data__feed": "streamed"},
+        {"corruption__labels": "uniform", "corruption__label_probability": 0.5, "corruption__test_labels": True}
+        | {"data__feed": "streamed"},
     ],
     ids=["resident", "streamed"],
 )
@@ -263,6 +267,25 @@ def test_a_longer_run_goes_on_and_equals_one_that_was_long_from_the_start(launch
     one, other = (tmp_path / name / "predictions.npz" for name in ("extended", "straight"))
     assert one.read_bytes() == other.read_bytes()
     assert_equal_runs(tmp_path / "extended", tmp_path / "straight")
+
+
+def test_a_run_of_launches_on_different_hardware_names_each_and_that_a_rerun_can_differ(
+    launch, make_config, tmp_path, monkeypatch, capsys
+):
+    first, plain = make_config(train__total_epochs=1.0), devices.describe_hardware()
+    launch(first, tmp_path / "run")
+    monkeypatch.setattr(devices, "describe_hardware", lambda: {**plain, "devices": 7})
+    launch(make_config(), tmp_path / "run")
+    described = f"{plain['devices']} x cpu (steps 0 to 12), 7 x cpu (steps 12 to 24)"
+    assert launches.describe_hardware(manifest(tmp_path / "run")) == described
+    assert runs.describe_run(runs.load_run(tmp_path / "run"))["devices"] == described
+    monkeypatch.setattr(sys, "argv", ["rerun", str(tmp_path / "run"), f"--workdir={tmp_path / 'again'}"])
+    capsys.readouterr()
+    assert rerun.main() == 0
+    shown = capsys.readouterr().out
+    differ = f"{plain['devices']} x cpu, 7 x cpu"
+    assert f"made by launches that differ in hardware ({differ}): a rerun" in shown
+    assert f"; other now: hardware ({differ} -> 7 x cpu)" in shown
 
 
 def assert_equal_runs(one, other):

@@ -23,8 +23,14 @@ def write_run(tmp_path):
             "config": {**CONFIG, "name": f"{table}-{cell}", "seed": seed, **config},
             "status": status,
             "fingerprints": {"labels": "0123abcd"},
-            "versions": {"python": "3.11.7"},
-            "hardware": {"platform": "cpu", "kind": "cpu", "devices": 1, "processes": 1},
+            "launches": [
+                {
+                    "first_step": 0,
+                    "last_step": 100 * points,
+                    "versions": {"python": "3.11.7"},
+                    "hardware": {"platform": "cpu", "kind": "cpu", "devices": 1, "processes": 1},
+                }
+            ],
             "data": {"train_examples": 50_000 if full else 500, "full_train_examples": 50_000, "test_examples": 10_000},
         }
         if status in ("done", "fitted", "diverged"):

@@ -229,7 +229,7 @@ def test_a_manifest_of_another_shape_is_no_end(write_run, tmp_path, show):
     whole = json.loads((folder / "manifest.json").read_text())
     shapes = [{name: value for name, value in whole.items() if name != section} for section in whole]
     shapes += [{**whole, "summary": {"evaluation": {"test_accuracy": "x"}}}, {**whole, "summary": {"seconds": 1}}]
-    sections = ("config", "status", "data", "hardware", "summary", "fingerprints", "versions")
+    sections = ("config", "status", "data", "hardware", "summary", "fingerprints", "versions", "launches")
     shapes += [{**whole, section: value} for section in sections for value in (None, 3, [1], {"a": 1})]
     for manifest in shapes:
         (folder / "manifest.json").write_text(json.dumps(manifest))

@@ -1,8 +1,8 @@
 """A run directory: who may write, what is kept, dropped and refused, and how a run's end is recorded."""
 
 import contextlib
+import datetime
 import errno
-import importlib.metadata
 import json
 import os
 import pathlib
@@ -21,7 +21,8 @@ from rethink.results import records
 from rethink.schema import validation
 from rethink.schema.errors import UserError
 
-FACTS = {"parameters": 1210, "versions": records.versions()}
+FACTS = {"parameters": 1210}
+HARDWARE = {"devices": 1, "kind": "cpu", "processes": 1}
 FINGERPRINTS = {"labels": "aa11", "order": "bb22"}
 
 HOLD = """
@@ -29,7 +30,7 @@ import sys, time
 from configs import base
 from rethink.results import records
 with records.open_run(sys.argv[1], base.get_config()) as run:
-    run.begin(-1, {}, {})
+    run.begin(-1, {}, {}, {})
     print("held", flush=True)
     time.sleep(60)
 """
@@ -62,7 +63,7 @@ def content(workdir):
 
 def write_rows(workdir, steps, status="interrupted"):
     with open_run(workdir) as run:
-        run.begin(-1, FACTS, FINGERPRINTS)
+        run.begin(-1, HARDWARE, FACTS, FINGERPRINTS)
         for step in steps:
             run.append({"kind": "train", "step": step, "loss": 0.1 * step})
         run.update(status=status)
@@ -103,7 +104,7 @@ def test_a_process_that_was_killed_holds_nothing(workdir):
 
 def test_the_refused_writer_changes_nothing(workdir):
     with open_run(workdir) as run:
-        run.begin(-1, FACTS, FINGERPRINTS)
+        run.begin(-1, HARDWARE, FACTS, FINGERPRINTS)
         before = content(workdir)
         with pytest.raises(UserError), open_run(workdir, seed=5):
             pass
@@ -125,44 +126,33 @@ def test_two_runs_side_by_side_are_no_obstacle(workdir):
 def test_the_manifest_says_what_ran_and_how_it_ended(workdir):
     config = make_config(seed=3)
     with records.open_run(workdir, config) as run:
-        run.begin(-1, FACTS, FINGERPRINTS)
+        run.begin(-1, HARDWARE, FACTS, FINGERPRINTS)
         assert manifest(workdir)["status"] == "running"
         run.update(status="done", summary={"steps": 9})
     found = manifest(workdir)
     assert found["config"] == json.loads(validation.to_json(config))
     assert (found["status"], found["summary"], found["fingerprints"]) == ("done", {"steps": 9}, FINGERPRINTS)
     assert found["parameters"] == 1210
-    assert {"python", "jax", "flax", "numpy", "grain", "array_record"} <= set(found["versions"])
-    assert {"scikit-learn", "scipy", "ml_collections"} <= set(found["versions"])
 
 
-def test_the_environment_is_kept_as_far_as_results_depend_on_it_and_without_paths(monkeypatch):
-    for name in [name for name in os.environ if name.startswith(("JAX_", "XLA_"))]:
-        monkeypatch.delenv(name)
-    variables = {
-        "JAX_PLATFORMS": "cpu",
-        "JAX_COMPILATION_CACHE_DIR": "/home/somebody/cache",
-        "JAX_DEFAULT_MATMUL_PRECISION": "BF16_BF16_F32",
-        "XLA_FLAGS": "--xla_gpu_deterministic_ops=true --xla_dump_to=~/dump --xla_cpu_use_x=false",
-        "NVIDIA_TF32_OVERRIDE": "0",
-        "SOME_TOKEN": "secret",
-    }
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    assert records.environment() == {
-        "JAX_COMPILATION_CACHE_DIR": "PATH",
-        "JAX_DEFAULT_MATMUL_PRECISION": "BF16_BF16_F32",
-        "JAX_PLATFORMS": "cpu",
-        "NVIDIA_TF32_OVERRIDE": "0",
-        "XLA_FLAGS": "--xla_gpu_deterministic_ops=true --xla_dump_to=PATH --xla_cpu_use_x=false",
-    }
-
-
-@pytest.mark.parametrize("package", ["jax-cuda12-plugin", "jax-cuda13-pjrt", "nvidia-cudnn-cu12", "libtpu"])
-def test_versions_name_the_packages_of_an_accelerator_where_they_are_installed(monkeypatch, package):
-    installed = importlib.metadata.version
-    monkeypatch.setattr(importlib.metadata, "version", lambda name: "1.2.3" if name == package else installed(name))
-    assert records.versions()[package] == "1.2.3"
+def test_each_launch_is_kept_beside_the_earlier_ones(workdir):
+    with open_run(workdir) as run:
+        run.begin(-1, HARDWARE, FACTS, FINGERPRINTS)
+        run.reach(16)
+        run.update(status="interrupted")
+    first = manifest(workdir)["launches"]
+    with open_run(workdir) as run:
+        assert manifest(workdir)["launches"] == first  # nothing is begun yet
+        run.begin(16, {**HARDWARE, "devices": 2}, FACTS, FINGERPRINTS)
+        assert manifest(workdir)["launches"][1]["last_step"] == 16
+        run.reach(32)
+    second = manifest(workdir)["launches"][1]
+    assert manifest(workdir)["launches"] == [*first, second]
+    assert (first[0]["first_step"], first[0]["last_step"], first[0]["hardware"]) == (0, 16, HARDWARE)
+    assert (second["first_step"], second["last_step"], second["hardware"]["devices"]) == (16, 32, 2)
+    assert {"python", "jax", "flax", "numpy", "grain", "array_record"} <= set(second["versions"])
+    assert {"scikit-learn", "scipy", "ml_collections"} <= set(second["versions"])
+    assert datetime.datetime.fromisoformat(second["started"]).utcoffset() == datetime.timedelta(0)
 
 
 @pytest.mark.parametrize("status, finished", [("fitted", True), ("done", True), ("diverged", True), ("failed", False)])
@@ -191,7 +181,7 @@ def test_an_ended_run_goes_on_only_if_its_length_has_changed(workdir, fields, fi
 def test_the_length_that_a_run_ended_at_is_that_of_the_launch_that_ended_it(workdir):
     write_rows(workdir, [1], "done")
     with open_run(workdir, train__total_epochs=500.0) as run:
-        run.begin(1, FACTS, FINGERPRINTS)
+        run.begin(1, HARDWARE, FACTS, FINGERPRINTS)
         run.update(status="done")
     with open_run(workdir, train__total_epochs=500.0) as run:
         assert run.finished
@@ -229,7 +219,7 @@ def test_a_home_directory_that_there_is_not_is_refused():
 
 def test_a_manifest_is_replaced_whole_or_not_at_all(workdir, monkeypatch):
     with open_run(workdir) as run:
-        run.begin(-1, FACTS, FINGERPRINTS)
+        run.begin(-1, HARDWARE, FACTS, FINGERPRINTS)
         before = content(workdir)
         replace = os.replace
 
@@ -260,7 +250,7 @@ def test_another_config_is_refused_with_each_field_and_both_values(workdir):
 def test_fields_that_do_not_make_another_run_may_change(workdir):
     write_rows(workdir, [1])
     with open_run(workdir, train__total_epochs=500.0, checkpoint__keep=5, data__dir="elsewhere") as run:
-        run.begin(1, FACTS, FINGERPRINTS)
+        run.begin(1, HARDWARE, FACTS, FINGERPRINTS)
     assert manifest(workdir)["config"]["train.total_epochs"] == 500.0
 
 
@@ -293,7 +283,7 @@ def test_what_a_launch_leaves_that_is_killed_at_its_start_is_no_obstacle(workdir
         run.subfolder("checkpoints")
         (run.folder / ".manifest.json-x1y2").write_text('{"conf')
     with open_run(workdir, seed=8) as run:
-        run.begin(-1, FACTS, FINGERPRINTS)
+        run.begin(-1, HARDWARE, FACTS, FINGERPRINTS)
     assert manifest(workdir)["config"]["seed"] == 8
 
 
@@ -303,7 +293,7 @@ def test_half_a_line_of_a_killed_writer_is_dropped(workdir):
         file.write('{"kind": "train", "st')
     with open_run(workdir) as run:
         assert [row["step"] for row in run.rows()] == [1, 2]
-        run.begin(2, FACTS, FINGERPRINTS)
+        run.begin(2, HARDWARE, FACTS, FINGERPRINTS)
         run.append({"kind": "train", "step": 3})
     lines = pathlib.Path(workdir, "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [1, 2, 3]
@@ -338,7 +328,7 @@ def test_rows_after_the_checkpoint_are_dropped_as_they_come_again(workdir, step,
     write_rows(workdir, [0, 4, 9])
     before = content(workdir)[f"{workdir}/metrics.jsonl"].splitlines(keepends=True)
     with open_run(workdir) as run:
-        run.begin(step, FACTS, FINGERPRINTS)
+        run.begin(step, HARDWARE, FACTS, FINGERPRINTS)
         assert [row["step"] for row in run.rows()] == kept
         timings = records.read_rows(run.folder / "timings.jsonl")
         assert [row["step"] for row in timings] == kept
@@ -348,7 +338,7 @@ def test_rows_after_the_checkpoint_are_dropped_as_they_come_again(workdir, step,
 def test_metrics_hold_no_clock_and_timings_do(workdir):
     row = {"kind": "train", "step": 1, "loss": 1 / 3}
     with open_run(workdir) as run:
-        run.begin(-1, FACTS, FINGERPRINTS)
+        run.begin(-1, HARDWARE, FACTS, FINGERPRINTS)
         run.append(row)
         assert run.rows() == [row]
         (timing,) = records.read_rows(run.folder / "timings.jsonl")
@@ -365,7 +355,7 @@ def test_metrics_hold_no_clock_and_timings_do(workdir):
 )
 def test_a_run_that_breaks_off_says_how(workdir, error, status, message):
     with pytest.raises(type(error)), open_run(workdir) as run:
-        run.begin(-1, FACTS, FINGERPRINTS)
+        run.begin(-1, HARDWARE, FACTS, FINGERPRINTS)
         raise error
     assert (manifest(workdir)["status"], manifest(workdir).get("error")) == (status, message)
     with open_run(workdir) as run:
@@ -396,7 +386,7 @@ def test_a_full_disk_ends_the_run_in_one_line_and_leaves_what_is_there(workdir, 
         UserError, match="can't be written any more .*make room or allow writing, and start the same command again"
     ) as told:
         with open_run(workdir) as run:
-            run.begin(-1, FACTS, FINGERPRINTS)
+            run.begin(-1, HARDWARE, FACTS, FINGERPRINTS)
             run.append({"kind": "train", "step": 1, "loss": 0.5})
             before = content(workdir)
             if full:  # so that the status can't be written either
@@ -408,14 +398,14 @@ def test_a_full_disk_ends_the_run_in_one_line_and_leaves_what_is_there(workdir, 
         assert content(workdir) == before
     assert manifest(workdir)["status"] == ("running" if full else "failed")
     with open_run(workdir) as run:
-        run.begin(1, FACTS, FINGERPRINTS)
+        run.begin(1, HARDWARE, FACTS, FINGERPRINTS)
         assert [row["step"] for row in run.rows()] == [1]
 
 
 def test_a_directory_whose_permission_is_taken_away_ends_the_run_in_one_line(workdir, monkeypatch):
     monkeypatch.setattr(os, "access", lambda *_: False)  # as it is for a user other than root
     with pytest.raises(UserError, match=r"any more \(Permission denied\): .*allow writing"), open_run(workdir) as run:
-        run.begin(-1, FACTS, FINGERPRINTS)
+        run.begin(-1, HARDWARE, FACTS, FINGERPRINTS)
         raise OSError(errno.EACCES, "Permission denied")
 
 
@@ -425,17 +415,17 @@ def test_a_directory_whose_permission_is_taken_away_ends_the_run_in_one_line(wor
 def test_an_error_of_another_kind_or_another_disk_is_no_matter_of_room(workdir, monkeypatch, error, free):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(2**31, 2**31 - free, free))
     with pytest.raises(OSError, match=error.strerror), open_run(workdir) as run:
-        run.begin(-1, FACTS, FINGERPRINTS)
+        run.begin(-1, HARDWARE, FACTS, FINGERPRINTS)
         raise error
     assert manifest(workdir)["status"] == "failed"
 
 
 def test_a_run_that_goes_on_does_not_keep_the_error_of_an_earlier_launch(workdir):
     with pytest.raises(ValueError), open_run(workdir) as run:
-        run.begin(-1, FACTS, FINGERPRINTS)
+        run.begin(-1, HARDWARE, FACTS, FINGERPRINTS)
         raise ValueError("broken")
     with open_run(workdir) as run:
-        run.begin(-1, FACTS, FINGERPRINTS)
+        run.begin(-1, HARDWARE, FACTS, FINGERPRINTS)
         run.update(status="done", summary={})
     assert "error" not in manifest(workdir)
 
@@ -446,7 +436,7 @@ def test_a_launch_that_never_began_leaves_nothing_so_that_the_corrected_one_work
         raise error("wrong")
     assert content(workdir) == {}
     with open_run(workdir, model__name="mlp_tiny") as run:
-        run.begin(-1, FACTS, FINGERPRINTS)
+        run.begin(-1, HARDWARE, FACTS, FINGERPRINTS)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, UserError])
@@ -465,7 +455,7 @@ def test_a_resumed_run_is_refused_where_the_data_have_changed(workdir):
     with pytest.raises(UserError, match="fingerprint of its labels has changed"), open_run(workdir) as run:
         known = {**run.manifest}
         try:
-            run.begin(1, FACTS, {"images": "dd44", **FINGERPRINTS, "labels": "cc33"})
+            run.begin(1, HARDWARE, FACTS, {"images": "dd44", **FINGERPRINTS, "labels": "cc33"})
         finally:
             assert run.manifest == known and run.manifest["fingerprints"] == FINGERPRINTS
     assert content(workdir) == before
@@ -473,29 +463,29 @@ def test_a_resumed_run_is_refused_where_the_data_have_changed(workdir):
 
 def test_a_refused_resume_keeps_the_end_of_the_earlier_launch(workdir):
     with open_run(workdir) as run:
-        run.begin(-1, FACTS, FINGERPRINTS)
+        run.begin(-1, HARDWARE, FACTS, FINGERPRINTS)
         run.append({"kind": "train", "step": 5})
         run.update(status="done", summary={"steps": 5}, end={"step": 5})
     before = content(workdir)
     with pytest.raises(UserError), open_run(workdir, train__total_epochs=500.0) as run:
-        run.begin(1, FACTS, {**FINGERPRINTS, "labels": "cc33"})
+        run.begin(1, HARDWARE, FACTS, {**FINGERPRINTS, "labels": "cc33"})
     assert content(workdir) == before
 
 
 def test_a_run_that_starts_over_takes_the_data_as_they_are(workdir):
     write_rows(workdir, [])
     with open_run(workdir) as run:
-        run.begin(-1, FACTS, {**FINGERPRINTS, "labels": "cc33"})
+        run.begin(-1, HARDWARE, FACTS, {**FINGERPRINTS, "labels": "cc33"})
     assert manifest(workdir)["fingerprints"]["labels"] == "cc33"
 
 
 def test_fingerprints_that_are_known_later_are_checked_later(workdir):
     with open_run(workdir) as run:
-        run.begin(-1, FACTS, {"order": "bb22"})
+        run.begin(-1, HARDWARE, FACTS, {"order": "bb22"})
         run.check_fingerprints({"labels": "aa11"})
     assert manifest(workdir)["fingerprints"] == FINGERPRINTS
     with pytest.raises(UserError, match="fingerprint of its labels has changed"), open_run(workdir) as run:
-        run.begin(1, FACTS, {"order": "bb22"})
+        run.begin(1, HARDWARE, FACTS, {"order": "bb22"})
         run.check_fingerprints({"labels": "cc33"})
     assert manifest(workdir)["fingerprints"] == FINGERPRINTS
 
@@ -511,7 +501,7 @@ def test_a_workdir_below_a_regular_file_is_refused(tmp_path, place):
 def test_arrays_and_sub_folders_are_kept_beside_the_manifest(workdir):
     ids = np.arange(3, dtype=np.uint32)
     with open_run(workdir) as run:
-        run.begin(-1, FACTS, FINGERPRINTS)
+        run.begin(-1, HARDWARE, FACTS, FINGERPRINTS)
         run.save_arrays("corruption", ids=ids)
         assert run.subfolder("figures") == run.subfolder("figures")
     with np.load(f"{workdir}/corruption.npz", allow_pickle=False) as found:

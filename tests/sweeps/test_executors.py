@@ -92,7 +92,7 @@ def test_processes_leave_the_records_of_sequential_runs(in_processes, tmp_path, 
         for file in ("metrics.jsonl", "corruption.npz"):
             assert (one / file).read_bytes() == (other / file).read_bytes()
         first, second = (json.loads((folder / "manifest.json").read_text()) for folder in (one, other))
-        for field in ("config", "status", "fingerprints", "plan", "versions"):
+        for field in ("config", "status", "fingerprints", "plan"):
             assert first[field] == second[field]
     monkeypatch.setattr(processes, "find_device_envs", None)  # a second time, nothing is started
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "processes").glob("*-seed5/*")}

@@ -44,7 +44,7 @@ if sys.argv[2] == "without":
 config = digits_random.get_config("conv_tiny")
 config.train.total_epochs = 2.0
 assert run_experiment(config, sys.argv[1], Launch()) == 0
-kept = json.load(open(sys.argv[1] + "/manifest.json"))["hardware"]["keeps_freed_memory"]
+kept = json.load(open(sys.argv[1] + "/manifest.json"))["launches"][0]["hardware"]["keeps_freed_memory"]
 print(json.dumps({"kept": kept, "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}))
 """
 needs_glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rethink.results import files, records
+from rethink.results import files, launches, records
 from rethink.results.runs import BRIEF_COLUMNS, RUN_FOLDER, LoadedRun, cell_of, describe_run
 from rethink.schema.errors import UserError
 
@@ -132,6 +132,8 @@ def _find_fault(manifest: Mapping[str, Any]) -> str:
     for section in SECTIONS:
         if not isinstance(manifest.get(section, {}), dict) and (section, manifest[section]) != ("summary", None):
             return f"{section} is no section"
+    if not launches.are_launches(manifest.get("launches", [])):
+        return "launches are none"
     summary = manifest.get("summary") or {}
     for section in ("evaluation", "steps_to_train_accuracy", "early_stopping"):
         if not isinstance(summary.get(section) or {}, dict):

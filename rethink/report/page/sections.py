@@ -18,7 +18,7 @@ from rethink.report.page import group_verdicts, plots, run_data, run_index, samp
 from rethink.report.page.exports import Exports
 from rethink.report.page.group_verdicts import GroupVerdict
 from rethink.report.page.run_index import RunGroup, RunRecord
-from rethink.results import tables
+from rethink.results import launches, tables
 from rethink.results.runs import BRIEF_COLUMNS
 
 LARGEST_PICTURE = 2**20  # bytes of a PNG that is shown in the page; larger ones are linked
@@ -202,17 +202,10 @@ def _summarize_run(record: RunRecord, directory: str) -> dict[str, Any]:
         "not the paper's experiment": "; ".join(protocol.caveats(record.run.config, data)),
         "parameters": _format(manifest.get("parameters")),
         **{name: _format(summary.get(name)) for name in ("steps", "epochs", "seconds")},
-        "hardware": _describe_hardware(manifest.get("hardware") or {}),
+        "hardware": launches.describe_hardware(manifest),
     }
     return {name: value for name, value in fields.items() if value not in (None, "")}
 
 
 def _format(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int | float) else ""
-
-
-def _describe_hardware(hardware: Mapping[str, Any]) -> str:
-    if "devices" not in hardware:
-        return ""
-    processes = hardware.get("processes", 1)
-    return f"{hardware['devices']} x {hardware.get('kind')}" + (f", {processes} processes" if processes != 1 else "")
