@@ -45,7 +45,7 @@ from absl import app, flags
 from rethink.experiment.run import Launch, read_processes, read_step_range, run_experiment, run_group
 from rethink.schema import flags as command_line
 from rethink.schema import grid, validation
-from rethink.schema.errors import EXIT_MISTAKE, UserError, exit_code_of
+from rethink.schema.errors import exit_on_mistake
 from rethink.sweeps.executors.tasks import RunFunctions
 from rethink.sweeps.reproduce import run_sweep_or_suite
 from rethink.sweeps.run import init_distributed
@@ -56,7 +56,7 @@ DEFAULT = pathlib.Path(__file__).parent / "configs" / "digits_random.py"
 def launch() -> None:
     """Reads the flags and runs the experiment; a user's mistake ends in one line and exit code 2."""
     command_line.configure_logging()
-    try:
+    with exit_on_mistake():
         config = command_line.define_config(sys.argv[1:], str(DEFAULT))
         workdir = flags.DEFINE_string("workdir", None, "Directory of the run. Default: runs/NAME-HASH, by the config.")
         profile = flags.DEFINE_string("profile_steps", None, "FIRST,LAST: writes a profiler's trace of these steps.")
@@ -83,11 +83,6 @@ def launch() -> None:
             return run_experiment(config.value, folder, launched)
 
         app.run(main, flags_parser=command_line.parse_flags)
-    except UserError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        sys.exit(EXIT_MISTAKE)
-    except KeyboardInterrupt as interruption:
-        sys.exit(exit_code_of(interruption))
 
 
 if __name__ == "__main__":

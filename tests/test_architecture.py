@@ -59,6 +59,7 @@ ONLY_NAMED = {
     "device_count": {"rethink/training/devices.py"},
     "PRNGKey": set(),
     "tfds": {"rethink/data/tfds.py", "rethink/data/download.py"},
+    "EXIT_MISTAKE": {"rethink/schema/errors.py", "rethink/sweeps/executors/worker_process.py"},  # which reads it
 }
 MOST_LINES = 400
 

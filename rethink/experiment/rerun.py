@@ -21,7 +21,7 @@ from ml_collections import ConfigDict
 from rethink.experiment.run import Launch, run_experiment
 from rethink.results import launches, records
 from rethink.schema import validation
-from rethink.schema.errors import EXIT_DONE, EXIT_MISTAKE, UserError, exit_code_of
+from rethink.schema.errors import EXIT_DONE, UserError, exit_on_mistake
 
 EXIT_DIFFERS = 1
 
@@ -98,7 +98,7 @@ def main() -> int:
     parser.add_argument("folder", type=pathlib.Path, metavar="RUN", help="a run directory")
     parser.add_argument("--workdir", type=pathlib.Path, help="reruns it from its start there, and compares")
     arguments = parser.parse_args()
-    try:
+    with exit_on_mistake():
         config = read_config(arguments.folder)
         if arguments.workdir and arguments.workdir.resolve() == arguments.folder.resolve():
             raise UserError(f"--workdir={arguments.workdir} is the run itself: choose a new directory.")
@@ -113,11 +113,6 @@ def main() -> int:
             line, same = compare_runs(arguments.folder, arguments.workdir)
             print(line)
             exit_code = exit_code or (EXIT_DONE if same else EXIT_DIFFERS)
-    except UserError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return EXIT_MISTAKE
-    except KeyboardInterrupt as interruption:
-        return exit_code_of(interruption)
     return exit_code
 
 

@@ -1,4 +1,4 @@
-"""A user's mistake as one line, and the exit codes of a run and of a sweep."""
+"""A user's mistake as one line, and the exit codes of all command lines."""
 
 import contextlib
 import difflib
@@ -25,11 +25,17 @@ def exit_code_of_status(status: str) -> int:
 
 @contextlib.contextmanager
 def exit_on_mistake() -> Iterator[None]:
-    """Ends the process with the line of a UserError that the block raises, exit code 1."""
+    """Ends the process where the block raises a UserError, with its line, or where a signal ends it.
+
+    Exit codes: `EXIT_MISTAKE`, and that of `exit_code_of`. This is the outermost block of every command line.
+    """
     try:
         yield
     except UserError as error:
-        sys.exit(f"Error: {error}")
+        print(f"Error: {error}", file=sys.stderr)
+        sys.exit(EXIT_MISTAKE)
+    except KeyboardInterrupt as interruption:
+        sys.exit(exit_code_of(interruption))
 
 
 def pick(table: Mapping[str, T], name: str, field: str) -> T:

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 
-from rethink.schema.errors import EXIT_MISTAKE, exit_code_of
+from rethink.schema.errors import UserError, exit_on_mistake
 
 LOCK_SECONDS = 100.0  # a shared file system takes so long to see that another machine, which had the lock, is gone
 POLL_SECONDS = 0.25
@@ -34,19 +34,13 @@ def main() -> int:
     # Imported after the thread has started: they take seconds, in which the parent may end.
     from rethink.experiment.run import Launch, run_experiment
     from rethink.schema import validation
-    from rethink.schema.errors import UserError
     from rethink.schema.flags import configure_logging
 
     configure_logging()
-    try:
+    with exit_on_mistake():
         config = validation.from_flat(json.loads(arguments.config.read_text()))
         _wait_for_lock(arguments.directory)
         return run_experiment(config, str(arguments.directory), Launch(quiet=True))
-    except UserError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return EXIT_MISTAKE
-    except KeyboardInterrupt as interruption:
-        return exit_code_of(interruption)
 
 
 def _end_with(parent: int) -> None:
@@ -59,7 +53,6 @@ def _end_with(parent: int) -> None:
 def _wait_for_lock(folder: pathlib.Path) -> None:
     """Waits a while for a process that holds the run and may be about to end; the run itself reports one that stays."""
     from rethink.results import files
-    from rethink.schema.errors import UserError
 
     ends = time.monotonic() + LOCK_SECONDS
     while (folder / files.LOCK).exists() and time.monotonic() < ends:

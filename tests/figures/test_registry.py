@@ -226,7 +226,7 @@ def test_mistakes_are_named(write, tmp_path):
         draw_figure("metric_vs_field", tmp_path, field="filters")
     words = [sys.executable, "-m", "rethink.figures", "metric_vs_field", str(tmp_path / "none")]
     ended = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert ended.returncode == 1 and ended.stderr.startswith("Error: ") and ended.stderr.count("\n") == 1
+    assert ended.returncode == 2 and ended.stderr.startswith("Error: ") and ended.stderr.count("\n") == 1
     words[3] = "loss"  # a wrong figure is reported before a wrong folder
     ended = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert ended.returncode == 1 and ended.stderr.startswith("Error: FIGURE='loss'") and ended.stderr.count("\n") == 1
+    assert ended.returncode == 2 and ended.stderr.startswith("Error: FIGURE='loss'") and ended.stderr.count("\n") == 1

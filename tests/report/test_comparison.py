@@ -517,4 +517,4 @@ def test_mistakes_end_in_one_line(write, tmp_path, mistake):
         (folder / name).write_text("{\n")
     where = tmp_path / "nowhere" if mistake == "no folder" else tmp_path
     ended = call("tabel1" if mistake == "table" else "table1", where)
-    assert ended.returncode and ended.stderr.startswith("Error: ") and ended.stderr.count("\n") == 1
+    assert ended.returncode == 2 and ended.stderr.startswith("Error: ") and ended.stderr.count("\n") == 1

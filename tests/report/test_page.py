@@ -335,7 +335,7 @@ def test_mistakes_end_in_one_line(tmp_path, write_run):
         ([*command, str(tmp_path / "alone"), f"--output={tmp_path}"], "can't be written"),
     ):
         ended = subprocess.run(words, capture_output=True, text=True, check=False)
-        assert ended.returncode == 1 and ended.stderr.startswith("Error: ") and said in ended.stderr
+        assert ended.returncode == 2 and ended.stderr.startswith("Error: ") and said in ended.stderr
         assert ended.stderr.count("\n") == 1
     ended = subprocess.run([*command, str(tmp_path)], capture_output=True, text=True, check=True)
     assert ended.stdout == f"{tmp_path / 'index.html'}\n" and (tmp_path / "tables" / "table1.tex").is_file()

@@ -100,7 +100,7 @@ def test_a_run_that_has_not_ended_is_named(folder):
 def test_the_command_refuses_what_is_no_run_in_one_line(tmp_path):
     command = [sys.executable, "-m", "rethink.results", str(tmp_path)]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert ended.returncode and ended.stderr.startswith("Error: ") and ended.stderr.count("\n") == 1
+    assert ended.returncode == 2 and ended.stderr.startswith("Error: ") and ended.stderr.count("\n") == 1
 
 
 def test_latex_shows_every_sign_of_a_name():
