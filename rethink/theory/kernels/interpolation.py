@@ -76,7 +76,7 @@ def fit_matrix(
 
     A Cholesky factor in float32 is the preconditioner of conjugate gradients in float64, in which K comes anew from the
     rows: two or three products with K leave a residual of 1e-6, and a factor that is too coarse for plain iterative
-    refinement still serves.
+    refinement still serves. What is said of the fit, though, is of K alpha computed anew.
 
     Args:
       matrix: symmetric [n, n], of `kernel_matrix.make_matrix` or `gram_accumulation.make_matrices`.
@@ -121,14 +121,7 @@ def fit_matrix(
         fitted, image = images[:, :-1], images[:, -1:] + (ridge + shift) * start
         residual = float(np.abs(fitted + ridge * alpha - targets).max())
         factor_error = float(np.linalg.norm(cholesky.multiply_by_factor(lower, start) - image) / np.linalg.norm(image))
-    pivot, row = cholesky.find_smallest_pivot(lower)
-    if not residual <= SOLVED * residuals[0]:
-        raise _report_singular(
-            matrix,
-            ridge,
-            f": {len(residuals) - 1} refinements leave {residual:.1e} of targets up to {residuals[0]:g}, and the "
-            f"smallest pivot of its factor, {pivot:.1e}, is that of {_name_example(lower, row)}",
-        )
+    _require_solved(matrix, lower, ridge, residual, scale=residuals[0], refinements=len(residuals) - 1)
     with _timed(seconds, "condition"):
         estimate = cholesky.estimate_condition(lower, start[:, 0]) if condition else float("nan")
     return Solution(
@@ -142,7 +135,7 @@ def fit_matrix(
         norm=float(np.sqrt(max(np.sum(alpha * fitted), 0.0))),
         factor_error=factor_error,
         condition=estimate,
-        smallest_pivot=pivot,
+        smallest_pivot=cholesky.find_smallest_pivot(lower)[0],
         seconds=seconds,
         peak_bytes=read_peak_bytes(),
     )
@@ -193,6 +186,20 @@ def _run_conjugate_gradients(
         if not np.isfinite(residuals[-1]) or (curvature < 0).any():
             break
     return alpha, residuals
+
+
+def _require_solved(
+    matrix: BlockMatrix, lower: cholesky.Tiles, ridge: float, residual: float, *, scale: float, refinements: int
+) -> None:
+    """Raises a SingularMatrix where the residual of the certificate is no solution's."""
+    if not residual <= SOLVED * scale:
+        pivot, row = cholesky.find_smallest_pivot(lower)
+        raise _report_singular(
+            matrix,
+            ridge,
+            f": {refinements} refinements leave {residual:.1e} of targets up to {scale:g}, and the smallest pivot of "
+            f"its factor, {pivot:.1e}, is that of {_name_example(lower, row)}",
+        )
 
 
 def _name_example(tiles: cholesky.Tiles, row: int) -> str:
