@@ -14,9 +14,8 @@ from rethink.paper.claims import FITTED
 from rethink.paper.numbers import BEST, TABLES
 from rethink.report import inference
 from rethink.report.inference import Estimate
-from rethink.results.runs import LoadedRun, RunsByCell
+from rethink.results.runs import LoadedRun, Predictions, RunsByCell
 from rethink.schema.errors import UserError
-
 
 _TOP1 = ("test_accuracy", "test_error")  # measures of what is predicted for each test example
 
@@ -33,7 +32,7 @@ class Outcome(NamedTuple):
 
     run: LoadedRun
     fractions: Mapping[str, float]
-    predictions: Any
+    predictions: Predictions | None
     caveats: Sequence[str]
     changes_claims: bool
 
@@ -64,7 +63,7 @@ def _read_outcome(run: LoadedRun, table: str, cell: str) -> Outcome:
         recorded = [value for value in values if value is not None]
         if recorded:
             fractions[measure] = max(recorded)
-    predictions = run.predictions() if fractions and hasattr(run, "predictions") else None
+    predictions = run.predictions() if fractions else None
     caveats = [*protocol.mismatches(table, cell, run.config), *protocol.caveats(run.config, run.data)]
     return Outcome(run, fractions, predictions, caveats, protocol.changes_claims(table, cell, run.config))
 
