@@ -143,6 +143,7 @@ def get_config() -> ConfigDict:
     config.train.auxiliary_weight = 0.4
     config.train.total_epochs = 100.0
     config.train.precision = "float32"
+    config.train.matmul_precision = "auto"
     config.train.steps_per_call = 0
 
     config.stop = ConfigDict()

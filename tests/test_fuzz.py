@@ -4,6 +4,7 @@ Nothing is trained. The slow variants try some thousand sets of overrides, the f
 """
 
 import datetime
+import functools
 import json
 import math
 import re
@@ -96,12 +97,9 @@ def check_spec(config, spec):
 def check_compiled(config, spec):
     """Checks that the functions can be built, that a step keeps the shapes of the state, and that nothing is giant."""
 
-    def start(key):
-        variables = spec.model.init(key, jnp.zeros((1, *spec.input_shape)), train=False)
-        params = variables["params"]
-        return state.TrainState(jnp.int32(0), params, variables.get("batch_stats", {}), spec.tx.init(params))
-
-    before = jax.eval_shape(start, jax.random.key(0))
+    before = jax.eval_shape(
+        functools.partial(state.start_state, spec.model, spec.tx, spec.input_shape), jax.random.key(0)
+    )
 
     def evaluation_step(given, batch):
         return given, spec.evaluation_step(given, batch, jnp.ones(batch.labels.shape))

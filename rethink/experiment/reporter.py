@@ -31,6 +31,8 @@ def describe_run(config: ConfigDict, setup: Setup) -> dict[str, str]:
     state_size = sum(leaf.nbytes for leaf in jax.tree.leaves((setup.start, setup.start.params))) / MIB
     data_size = pipeline.stored_size / MIB if pipeline.feed_kind == "resident" else 0
     stop = f", or at train accuracy {plan.stop_accuracy:.2%}" if plan.stop_accuracy else ""
+    matmul = setup.metadata["matmul_precision"]
+    precision = {} if matmul == "highest" else {"Precision": f"{config.train.precision}, matrix products '{matmul}'"}
     return {
         "Run": f"{config.name}, seed {config.seed}{_describe_corruption_seed(config)}",
         "Devices": f"{hardware['devices']} x {hardware['kind']}, {hardware['processes']} process(es), "
@@ -40,8 +42,9 @@ def describe_run(config: ConfigDict, setup: Setup) -> dict[str, str]:
         "Labels": _describe_labels(config.corruption),
         "Pixels": _describe_pixels(config.corruption),
         "Model": f"{config.model.name}, {setup.metadata['parameters']:,} parameters, "
-        f"batch norm {config.batch_norm.kind}",
+        f"batch norm {setup.metadata['batch_norm']}",
         "Memory": f"{state_size:,.0f} MiB of state and {data_size:,.0f} MiB of data on each device, and activations",
+        **precision,
         "Regularizers": _describe_regularizers(config) or "none explicit",
         "Optimizer": f"{optimizer.name}, learning rate {optimizer.learning_rate:g}, {optimizer.schedule}, "
         f"batch {config.train.batch_size}",

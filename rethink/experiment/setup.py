@@ -5,7 +5,7 @@ No step is made here. `make_run_spec` computes nothing on the data; `set_up_run`
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -19,7 +19,7 @@ from rethink.data.dataset import Dataset
 from rethink.data.registry import open_dataset
 from rethink.experiment.input_pipeline import InputPipeline
 from rethink.models import registry
-from rethink.models.user_module import check_network, count_parameters
+from rethink.models.user_module import OwnState, check_network, count_parameters, inspect_state
 from rethink.regularization import batch_norm, early_stopping, explicit
 from rethink.schema.errors import UserError
 from rethink.training import devices, dispatch, distributed, feeds, loop, optimizer, state, step
@@ -34,7 +34,9 @@ class RunSpec:
     Attributes:
       input_shape: (height, width, channels) of the model's input.
       schedule: step -> learning rate.
+      own_state: what a model of the user's keeps by itself.
       tx: the update rule, decoupled weight decay included.
+      matmul_precision: of the matrix products and convolutions of both steps.
       make_train_step: seed -> the step of one device, as in training/step.py; evaluation_step: of one device.
     """
 
@@ -42,8 +44,10 @@ class RunSpec:
     plan: loop.Plan
     input_shape: tuple[int, int, int]
     model: nn.Module
+    own_state: OwnState
     schedule: optax.Schedule
     tx: optax.GradientTransformation
+    matmul_precision: str
     make_train_step: Callable[[Any], Callable]
     evaluation_step: Callable
 
@@ -93,6 +97,8 @@ def make_run_spec(config: ConfigDict) -> RunSpec:
         kwargs=config.model.kwargs,
     )
     params, has_convolutions = check_network(model, input_shape, num_classes)
+    is_own = ":" in config.model.name
+    own_state = inspect_state(model, input_shape, devices.AXIS) if is_own else OwnState()
 
     # Durations and the update rule.
     plan = make_plan(config, pipeline, has_convolutions)
@@ -104,6 +110,9 @@ def make_run_spec(config: ConfigDict) -> RunSpec:
     tx = optax.chain(optimizer.make_optimizer(config.optimizer, schedule), decay.transformation(schedule))
 
     # The steps of one device.
+    matmul_precision = step.resolve_matmul_precision(config.train.matmul_precision, config.train.precision)
+    precisions = {"precision": config.train.precision, "matmul_precision": matmul_precision}
+
     def make_train_step(seed: Any) -> Callable:
         return step.make_train_step(
             model,
@@ -112,8 +121,8 @@ def make_run_spec(config: ConfigDict) -> RunSpec:
             decay.penalty,
             key=randomness.key_for(seed, "dropout"),
             auxiliary_weight=config.train.auxiliary_weight,
-            precision=config.train.precision,
             axis_name=devices.AXIS,
+            **precisions,
         )
 
     return RunSpec(
@@ -121,11 +130,13 @@ def make_run_spec(config: ConfigDict) -> RunSpec:
         plan=plan,
         input_shape=input_shape,
         model=model,
+        own_state=own_state,
         schedule=schedule,
         tx=tx,
         make_train_step=make_train_step,
+        matmul_precision=matmul_precision,
         evaluation_step=step.make_evaluation_step(
-            model, pipeline.evaluation_view, precision=config.train.precision, axis_name=devices.AXIS
+            model, pipeline.evaluation_view, axis_name=devices.AXIS, **precisions
         ),
     )
 
@@ -154,9 +165,50 @@ def set_up_run(config: ConfigDict, compile_fns: Callable[..., feeds.CompiledFns]
         metadata={
             **manifest_metadata(pipeline.dataset, pipeline.feed_kind),
             "parameters": count_parameters(start.params),
+            "matmul_precision": spec.matmul_precision,
+            **describe_state(config.batch_norm, spec.own_state),
             "plan": dataclasses.asdict(plan),
         },
     )
+
+
+def describe_state(norm: ConfigDict, own: OwnState) -> dict[str, Any]:
+    """Returns the manifest's fields on what a network keeps, and what of it depends on the number of devices.
+
+    Args:
+      norm: config section `batch_norm`.
+    """
+    kinds = [norm.kind] if norm.kind != "none" or not own.batch_norm else []
+    per_batch = {
+        f"batch_norm.kind={norm.kind}": norm.kind == "per_device",
+        f"batch_norm.evaluation={norm.evaluation}": norm.kind != "none" and norm.evaluation == "batch",
+        "the model's own batch norm": own.batch_norm,
+        **{f"the model's collection '{name}'": True for name in own.collections},
+        "the model's own dropout": own.dropout,
+    }
+    return {
+        "batch_norm": " and ".join([*kinds, *(["the model's own"] if own.batch_norm else [])]),
+        "collections": list(own.collections),
+        "depends_on_devices": [name for name, depends in per_batch.items() if depends],
+    }
+
+
+def check_devices(metadata: Mapping[str, Any], manifest: Mapping[str, Any]) -> None:
+    """Checks that a run which depends on the number of devices resumes on as many as it was started on.
+
+    Args:
+      metadata: of this launch; manifest: of the earlier one.
+
+    Raises:
+      UserError: it doesn't.
+    """
+    before, now = (fields["hardware"]["devices"] for fields in (manifest, metadata))
+    if metadata["depends_on_devices"] and before != now:
+        raise UserError(
+            f"hardware.cpu_devices: the run in this directory was made on {before} device(s), not on {now}, and "
+            f"{', '.join(metadata['depends_on_devices'])} would make it another run: go back to {before}, or choose "
+            "another --workdir."
+        )
 
 
 def manifest_metadata(dataset: Dataset, feed_kind: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from rethink.experiment.reporter import Reporter, Screen, collect_provenance, show_end, summarize_run
-from rethink.experiment.setup import Setup, set_up_run
+from rethink.experiment.setup import Setup, check_devices, set_up_run
 from rethink.figures import learning_curve
 from rethink.results import records
 from rethink.schema.errors import UserError, exit_code_of_status
@@ -111,6 +111,8 @@ def _resume(
             start, history = saved.restore(start, record.reached_end) or (start, history)
             _check_metrics(history, folder)
             _check_length(history.step, setup.plan.total_steps, profile_steps)
+            if history.step:
+                check_devices(setup.metadata, record.manifest)
     text = distributed.all_gather_text(json.dumps(dataclasses.asdict(history)))[0]
     return setup.compiled.place(distributed.broadcast_from_host0(start)), loop.History(**json.loads(text)), saved
 

@@ -18,16 +18,18 @@ def normalize_locally(x: jax.Array, *, depth_radius: int, bias: float, alpha: fl
     """Returns x_c / (bias + alpha * sum of x_k^2 over the channels k with |k - c| <= depth_radius) ** beta.
 
     Krizhevsky et al. (2012), section 3.3, in TensorFlow's parameters: alpha multiplies the sum, not the mean.
-    The sums are one matrix product with a band of ones, so that their gradient is one too.
+    The sums are one matrix product with a band of ones, so that their gradient is one too. All is computed in float32:
+    in bfloat16, 1 plus a small number is 1, and the result x.
 
     Args:
-      x: float32 [..., channels]; so is what is returned.
+      x: float32 or bfloat16 [..., channels]; so is what is returned.
     """
+    exact = x.astype(jnp.float32)
     # band[k, c] is 1 where channel k counts for channel c.
     channel = jnp.arange(x.shape[-1])
-    band = (jnp.abs(channel[:, None] - channel[None, :]) <= depth_radius).astype(x.dtype)
-    sums = jnp.matmul(jnp.square(x), band, precision=jax.lax.Precision.HIGHEST)
-    return x * (bias + alpha * sums) ** -beta
+    band = (jnp.abs(channel[:, None] - channel[None, :]) <= depth_radius).astype(jnp.float32)
+    sums = jnp.matmul(jnp.square(exact), band, precision=jax.lax.Precision.HIGHEST)
+    return (exact * (bias + alpha * sums) ** -beta).astype(x.dtype)
 
 
 class AlexNet(nn.Module):
@@ -74,4 +76,4 @@ class AlexNet(nn.Module):
         for size in self.hidden_sizes:
             x = self.dropout(layers.dense_norm_relu(x, size, **shared), "hidden", train=train)
         x = self.dropout(x, "last", train=train)
-        return nn.Dense(self.num_classes, kernel_init=self.kernel_init)(x)
+        return layers.make_logits(x, self.num_classes, self.kernel_init)

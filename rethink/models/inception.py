@@ -57,4 +57,4 @@ class Inception(nn.Module):
                 ]
             x = jnp.concatenate(branches, axis=-1)
         x = self.dropout(x.mean(axis=(1, 2)), "last", train=train)
-        return nn.Dense(self.num_classes, kernel_init=self.kernel_init)(x)
+        return layers.make_logits(x, self.num_classes, self.kernel_init)

@@ -150,7 +150,7 @@ class AuxiliaryHead(nn.Module):
         x = nn.avg_pool(x, (5, 5), strides=(3, 3), padding="VALID")
         branches = ((Conv(128), Conv(768, (5, 5), padding="VALID")),)
         x = Mixed(branches, self.norm, self.kernel_init)(x, train=train)
-        return nn.Dense(self.num_classes, kernel_init=self.kernel_init)(x.mean(axis=(1, 2)))
+        return layers.make_logits(x.mean(axis=(1, 2)), self.num_classes, self.kernel_init)
 
 
 class InceptionV3(nn.Module):
@@ -212,4 +212,4 @@ class InceptionV3(nn.Module):
                 self.sow("auxiliary_logits", "auxiliary", auxiliary)
         x = mix(x, AFTER_AUXILIARY_HEAD)
         x = self.dropout(x.mean(axis=(1, 2)), "last", train=train)
-        return nn.Dense(self.num_classes, kernel_init=self.kernel_init, name="logits")(x)
+        return layers.make_logits(x, self.num_classes, self.kernel_init, name="logits")

@@ -6,6 +6,7 @@ How many layers, how wide and in which order stands in each network's own file. 
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 from rethink.regularization.batch_norm import BatchNorm
 from rethink.schema.errors import UserError
@@ -77,3 +78,11 @@ def convolution(
     if window == (1, 1):
         return nn.Dense(features, use_bias=use_bias, kernel_init=kernel_init)(x[:, ::stride, ::stride])
     return nn.Conv(features, window, strides=stride, padding=padding, use_bias=use_bias, kernel_init=kernel_init)(x)
+
+
+def make_logits(x: jax.Array, num_classes: int, kernel_init: Initializer, name: str | None = None) -> jax.Array:
+    """Returns the last layer's logits, float32 [batch, num_classes], of x [batch, features].
+
+    They are computed in float32 in a bfloat16 network too: rounded to bfloat16, the largest two are often equal.
+    """
+    return nn.Dense(num_classes, kernel_init=kernel_init, dtype=jnp.float32, name=name)(x)

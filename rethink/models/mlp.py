@@ -43,4 +43,4 @@ class MLP(nn.Module):
             x = layers.dense_norm_relu(x, size, norm=self.norm, kernel_init=self.kernel_init, train=train)
             x = self.dropout(x, "hidden", train=train)
         x = self.dropout(x, "last", train=train)
-        return nn.Dense(self.num_classes, kernel_init=self.kernel_init)(x)
+        return layers.make_logits(x, self.num_classes, self.kernel_init)

@@ -38,4 +38,4 @@ class TinyConv(nn.Module):
         layers.require_images(images, smallest=1, model="conv_tiny")
         x = layers.conv_norm_relu(images, self.features, 3, norm=self.norm, kernel_init=self.kernel_init, train=train)
         x = self.dropout(x.mean(axis=(1, 2)), "last", train=train)
-        return nn.Dense(self.num_classes, kernel_init=self.kernel_init)(x)
+        return layers.make_logits(x, self.num_classes, self.kernel_init)

@@ -1,16 +1,17 @@
 """Checks a network, the user's own or one of the package, without computing anything."""
 
-import functools
 import importlib
 import inspect
 import math
 import traceback
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from rethink.regularization import batch_norm, explicit
 from rethink.schema.errors import UserError
 
 MOST_PARAMETERS = 2**31  # beyond lie misprints of model.kwargs that would exhaust any memory
@@ -83,20 +84,9 @@ def check_network(model: nn.Module, image_shape: tuple[int, int, int], num_class
       UserError: the architecture cannot take this size or fails, has no or too many parameters, or what comes back is
         not float32 [batch, num_classes].
     """
-    # Trace the network on two images.
-    images = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32)
-    # Abstract evaluation draws nothing: these keys stand for any.
-    keys = {name: jax.random.key(0) for name in ("params", "dropout")}
-    try:
-        trace = jax.make_jaxpr(functools.partial(model.init_with_output, train=False), return_shape=True)
-        computation, (logits, variables) = trace(keys, images)
-    except UserError:
-        raise
-    except Exception as error:
-        raise UserError(
-            f"model.name: {type(model).__name__} fails on images of {image_shape}: "
-            f"{describe_error(error, inspect.getfile(type(model)))}: mend it there, or model.kwargs."
-        ) from error
+    computation, (logits, variables) = _trace(
+        model, image_shape, lambda keys, images: model.init_with_output(keys, images, train=False)
+    )
     # Check the logits and the parameters.
     returned = type(logits).__name__
     if isinstance(logits, jax.ShapeDtypeStruct):
@@ -110,6 +100,92 @@ def check_network(model: nn.Module, image_shape: tuple[int, int, int], num_class
     if count > MOST_PARAMETERS:
         raise UserError(f"model.name: {type(model).__name__} has {count:,} parameters: take a smaller one.")
     return NetworkTrace(variables["params"], has_convolutions="conv_general_dilated" in str(computation))
+
+
+class OwnState(NamedTuple):
+    """What a network of the user's keeps or draws by itself; all of it depends on how a batch is divided over devices.
+
+    Attributes:
+      batch_norm: whether it keeps batch statistics, beside those of the batch norm that it is given.
+      collections: names of the further collections that it keeps.
+      dropout: whether it draws from Linen's stream "dropout", as `flax.linen.Dropout` does.
+    """
+
+    batch_norm: bool = False
+    collections: tuple[str, ...] = ()
+    dropout: bool = False
+
+
+def inspect_state(model: nn.Module, image_shape: tuple[int, int, int], axis_name: str) -> OwnState:
+    """Returns what a network keeps and draws by itself, without computing anything.
+
+    Args:
+      axis_name: of the devices.
+
+    Raises:
+      UserError: it fails in training, or a step would change the shapes or types of what it keeps.
+    """
+    streams = ("dropout", explicit.DROPOUT_STREAM)
+
+    def train(keys: dict[str, jax.Array], images: jax.Array) -> tuple[Any, Any]:
+        """Returns the collections before and after a step of training."""
+        variables = model.init(keys["params"], images[:1], train=False)
+        kept = {name: variables[name] for name in variables if name != "params"}
+        rngs = {name: keys[name] for name in streams}
+        _, changed = model.apply(variables, images, train=True, rngs=rngs, mutable=list(kept))
+        return kept, changed
+
+    # A step must leave all as it was, but for the values.
+    computation, (before, after) = _trace(model, image_shape, train, streams, axis_name)
+    for name in before:
+        shapes = [jax.tree_util.tree_map(lambda leaf: (leaf.shape, leaf.dtype), kept[name]) for kept in (before, after)]
+        if shapes[0] != shapes[1] or not all(_is_number(leaf.dtype) for leaf in jax.tree.leaves(before[name])):
+            raise UserError(
+                f"model.name: {type(model).__name__} keeps a collection '{name}' that is another one after a step, or "
+                "holds no numbers: give it one shape for any batch, and sow only `if not self.is_initializing()`."
+            )
+    # What is left of the batch statistics without the batch norm that it is given is its own.
+    given = getattr(model, "norm", batch_norm.NONE)
+    has_own = "batch_stats" in before and (
+        given.kind == "none" or inspect_state(model.clone(norm=batch_norm.NONE), image_shape, axis_name).batch_norm
+    )
+    dropout_key = computation.jaxpr.invars[0]  # of a dict, in alphabetical order
+    return OwnState(
+        batch_norm=has_own,
+        collections=tuple(sorted(set(before) - {"batch_stats"})),
+        dropout=any(dropout_key in equation.invars for equation in computation.jaxpr.eqns),
+    )
+
+
+def _is_number(dtype: Any) -> bool:
+    return jnp.issubdtype(dtype, jnp.number) or dtype == jnp.bool_
+
+
+def _trace(
+    model: nn.Module,
+    image_shape: tuple[int, int, int],
+    function: Callable,
+    streams: Sequence[str] = ("dropout",),
+    axis_name: str | None = None,
+) -> tuple[Any, Any]:
+    """Returns the computation of (keys, two images) -> results, and the shapes of these.
+
+    Raises:
+      UserError: the network fails.
+    """
+    images = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32)
+    # Abstract evaluation draws nothing: these keys stand for any.
+    keys = {name: jax.random.key(0) for name in ("params", *streams)}
+    try:
+        axes = [(axis_name, 1)] if axis_name else None
+        return jax.make_jaxpr(function, axis_env=axes, return_shape=True)(keys, images)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(
+            f"model.name: {type(model).__name__} fails on images of {image_shape}: "
+            f"{describe_error(error, inspect.getfile(type(model)))}: mend it there, or model.kwargs."
+        ) from error
 
 
 def count_parameters(params: Any) -> int:

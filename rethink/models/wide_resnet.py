@@ -76,4 +76,4 @@ class WideResNet(nn.Module):
                 residual = convolve(middle, features, 3)
                 x = shortcut + residual
         x = self.dropout(normalize(x).mean(axis=(1, 2)), "last", train=train)
-        return nn.Dense(self.num_classes, kernel_init=self.kernel_init)(x)
+        return layers.make_logits(x, self.num_classes, self.kernel_init)

@@ -261,6 +261,9 @@ FIELDS: dict[str, Field] = {
     "train.auxiliary_weight": not_negative("of the loss of an auxiliary head, where the model has one"),
     "train.total_epochs": number(0, _EPOCHS, "length of the schedule", "epochs", low_open=True, resumable=True),
     "train.precision": choice("float32", "bfloat16", help="of the network; parameters and loss stay float32"),
+    "train.matmul_precision": choice(
+        *("auto", "default", "high", "highest"), help="auto: highest for float32, the platform's own for bfloat16"
+    ),
     "train.steps_per_call": count(0, 10**4, "in one dispatch; 0: by platform, at most log.every_steps", "steps"),
     "stop.train_accuracy": number(0, 1, "that ends training; 1.0: all fitted; 0: never", "fraction", resumable=True),
     # What is measured, written and kept.

@@ -1,8 +1,9 @@
-"""The state of training: step, parameters, batch statistics, optimizer state; and how it starts.
+"""The state of training: step, parameters, the model's other collections, optimizer state; and how it starts.
 
 The same pytree is on the host, copied to all devices, or in a checkpoint: where it is makes no difference here.
 """
 
+import functools
 from typing import Any
 
 import flax.linen as nn
@@ -16,11 +17,19 @@ from rethink import randomness
 
 
 class TrainState(flax.struct.PyTreeNode):
-    """step: int32 scalar, updates made; params, batch_stats: Linen collections, float32; opt_state: of optax."""
+    """What training changes.
+
+    Attributes:
+      step: int32 scalar, updates made.
+      params: Linen's collection of parameters, float32.
+      collections: name -> any other collection that the model makes when it is initialized; "batch_stats", float32,
+        are those of batch norm, a module of the user's may have more.
+      opt_state: of optax.
+    """
 
     step: jax.Array
     params: Any
-    batch_stats: Any
+    collections: Any
     opt_state: Any
 
 
@@ -33,16 +42,14 @@ def init_state(
       input_shape: (height, width, channels) of the model's input.
     """
 
-    @jax.jit
-    def init(key):
-        images = jnp.zeros((1, *input_shape), jnp.float32)
-        variables = model.init(key, images, train=False)
-        params = variables["params"]
-        return TrainState(
-            step=jnp.zeros((), jnp.int32),
-            params=params,
-            batch_stats=variables.get("batch_stats", {}),
-            opt_state=tx.init(params),
-        )
+    start = jax.jit(functools.partial(start_state, model, tx, input_shape))
+    return jax.tree.map(np.asarray, start(randomness.key_for(seed, "init")))
 
-    return jax.tree.map(np.asarray, init(randomness.key_for(seed, "init")))
+
+def start_state(
+    model: nn.Module, tx: optax.GradientTransformation, input_shape: tuple[int, ...], key: jax.Array
+) -> TrainState:
+    """Returns the state before the first step, from the key of the initialization."""
+    collections = dict(model.init(key, jnp.zeros((1, *input_shape), jnp.float32), train=False))
+    params = collections.pop("params")
+    return TrainState(jnp.zeros((), jnp.int32), params, collections, tx.init(params))

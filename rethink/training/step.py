@@ -16,9 +16,13 @@ from rethink.regularization import explicit
 from rethink.schema.errors import pick
 from rethink.training import metrics
 from rethink.training.state import TrainState
+from rethink.training.sums import add_in_float32
 
 Sums = dict[str, jax.Array]  # name -> float32 scalar; see training/metrics.py
 PRECISIONS = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+# "default" is what a platform is fastest with: for float32 TF32 on recent GPUs of NVIDIA, bfloat16 on TPUs.
+MATMUL_PRECISIONS = ("auto", "default", "high", "highest")
+_AUTO = {"float32": "highest", "bfloat16": "default"}
 
 
 class Batch(NamedTuple):
@@ -63,6 +67,7 @@ def make_train_step(
     key: jax.Array,
     auxiliary_weight: float,
     precision: str,
+    matmul_precision: str,
     axis_name: str,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Sums]]:
     """Returns (state, batch) -> (state, sums): one update on the mean cross-entropy of the global batch.
@@ -77,7 +82,9 @@ def make_train_step(
         device, and Linen's "dropout" for each step and device.
       auxiliary_weight: of the mean cross-entropy of the logits that a model sows as "auxiliary_logits".
       precision: of `PRECISIONS`: what the network computes in. Parameters, their gradients and updates, statistics and
-        the loss are float32 in any.
+        the loss are float32 in any, and so are the sums that a bfloat16 network rounds to its own precision.
+      matmul_precision: of all matrix products and convolutions, and those of their gradients, as of
+        `jax.default_matmul_precision`; a product that has one of its own keeps it.
     """
 
     dtype = pick(PRECISIONS, precision, "train.precision")
@@ -85,16 +92,15 @@ def make_train_step(
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Sums]:
         def loss_of(params):
             # Forward pass, in the precision of the network.
-            variables = {"params": _cast(params, dtype), "batch_stats": state.batch_stats}
+            variables = {"params": _cast(params, dtype), **state.collections}
             of_step = jax.random.fold_in(key, state.step)
             rngs = {
                 explicit.DROPOUT_STREAM: of_step,
                 "dropout": jax.random.fold_in(of_step, jax.lax.axis_index(axis_name)),
             }
             images = _cast(view(state.step, batch), dtype)
-            outputs: Any = model.apply(
-                variables, images, train=True, rngs=rngs, mutable=["batch_stats", "auxiliary_logits"]
-            )
+            mutable = [*state.collections, "auxiliary_logits"]
+            outputs: Any = model.apply(variables, images, train=True, rngs=rngs, mutable=mutable)
             logits, changed = _cast(outputs, jnp.float32)
             # Metrics, and the loss whose gradient is taken.
             examples = metrics.Examples(logits, batch.labels, batch.true_labels)
@@ -102,43 +108,66 @@ def make_train_step(
             for auxiliary in jax.tree.leaves(changed.get("auxiliary_logits", {})):
                 auxiliary_losses = optax.softmax_cross_entropy_with_integer_labels(auxiliary, batch.labels)
                 total += auxiliary_weight * jnp.mean(auxiliary_losses)
-            return total, (metrics.sum_batch(examples), changed.get("batch_stats", {}))
+            return total, (metrics.sum_batch(examples), {name: changed[name] for name in state.collections})
 
-        grads, (sums, batch_stats) = jax.grad(loss_of, has_aux=True)(state.params)
-        # Statistics of single devices are averaged, so that the state is the same everywhere.
+        grads, (sums, collections) = jax.grad(loss_of, has_aux=True)(state.params)
+        collections = jax.tree.map(lambda now, before: now.astype(before.dtype), collections, state.collections)
+        # What single devices have computed is made one, so that the state is the same everywhere.
         if jax.lax.axis_size(axis_name) > 1:
-            grads, batch_stats = jax.lax.pmean((grads, batch_stats), axis_name)
+            grads, collections = _merge_devices((grads, collections), axis_name)
         # The update, the same on every device.
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        state = TrainState(state.step + 1, params, batch_stats, opt_state)
+        state = TrainState(state.step + 1, params, collections, opt_state)
         return state, jax.lax.psum(sums, axis_name)
 
-    return train_step
+    return _compute_in(train_step, precision, matmul_precision)
 
 
 def make_evaluation_step(
-    model: nn.Module, view: Callable[[jax.Array], jax.Array], *, precision: str, axis_name: str
+    model: nn.Module,
+    view: Callable[[jax.Array], jax.Array],
+    *,
+    precision: str,
+    matmul_precision: str,
+    axis_name: str,
 ) -> Callable[[TrainState, Batch, jax.Array], Evaluation]:
     """Returns (state, batch, weights float32 [batch]) -> sums over the global batch, and this device's examples.
 
-    Padding has weight 0.
+    Padding has weight 0. What a model changes in its collections in evaluation is dropped.
 
     Args:
       view: uint8 images -> the model's input, float32, both [batch, height, width, channels].
-      precision: as of `make_train_step`.
+      precision, matmul_precision: as of `make_train_step`.
     """
 
     dtype = pick(PRECISIONS, precision, "train.precision")
 
     def evaluation_step(state: TrainState, batch: Batch, weights: jax.Array) -> Evaluation:
-        variables = {"params": _cast(state.params, dtype), "batch_stats": state.batch_stats}
-        logits: Any = _cast(model.apply(variables, _cast(view(batch.images), dtype), train=False), jnp.float32)
-        examples = metrics.Examples(logits, batch.labels, batch.true_labels)
+        variables = {"params": _cast(state.params, dtype), **state.collections}
+        images = _cast(view(batch.images), dtype)
+        logits, _ = model.apply(variables, images, train=False, mutable=list(state.collections))
+        examples = metrics.Examples(_cast(logits, jnp.float32), batch.labels, batch.true_labels)
         sums = jax.lax.psum(metrics.sum_weighted(examples, weights), axis_name)
         return Evaluation(sums, PerExample(batch.ids, weights, examples.predicted))
 
-    return evaluation_step
+    return _compute_in(evaluation_step, precision, matmul_precision)
+
+
+def resolve_matmul_precision(matmul_precision: str, precision: str) -> str:
+    """Returns the precision of matrix products that `train.matmul_precision` names; "auto" follows `precision`."""
+    return _AUTO[precision] if matmul_precision == "auto" else matmul_precision
+
+
+def _compute_in(function: Callable, precision: str, matmul_precision: str) -> Callable:
+    """Returns a step with the precision of its products, and with sums of bfloat16 numbers added up in float32."""
+    summed = function if precision == "float32" else add_in_float32(function)
+
+    def computed(*arguments: Any) -> Any:
+        with jax.default_matmul_precision(matmul_precision):  # it holds where the step is traced
+            return summed(*arguments)
+
+    return computed
 
 
 def _cast(tree: Any, dtype: Any) -> Any:
@@ -146,9 +175,19 @@ def _cast(tree: Any, dtype: Any) -> Any:
     return jax.tree.map(lambda leaf: leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf, tree)
 
 
+def _merge_devices(tree: Any, axis_name: str) -> Any:
+    """Returns a tree of which each device has its own, as one: the means of floats, of others the largest."""
+    leaves, structure = jax.tree.flatten(tree)
+    is_float = [jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in leaves]
+    means = iter(jax.lax.pmean([leaf for leaf, floats in zip(leaves, is_float, strict=True) if floats], axis_name))
+    largest = iter(jax.lax.pmax([leaf for leaf, floats in zip(leaves, is_float, strict=True) if not floats], axis_name))
+    return jax.tree.unflatten(structure, [next(means if floats else largest) for floats in is_float])
+
+
 def is_finite(state: TrainState) -> jax.Array:
-    """Returns whether every floating-point number of a state is finite: bool scalar."""
-    leaves = [leaf for leaf in jax.tree.leaves(state) if jnp.issubdtype(leaf.dtype, jnp.floating)]
+    """Returns whether every floating-point number of a state is finite, bool scalar; but what a user's module keeps."""
+    kept = (state.params, state.collections.get("batch_stats", {}), state.opt_state)
+    leaves = [leaf for leaf in jax.tree.leaves(kept) if jnp.issubdtype(leaf.dtype, jnp.floating)]
     return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in leaves]))
 
 

@@ -1,5 +1,8 @@
 """The design of a run: fields that are valid alone, and are refused together or with these data, in one line."""
 
+import re
+
+import jax
 import jax.numpy as jnp
 import pytest
 
@@ -8,6 +11,7 @@ from rethink.experiment import setup
 from rethink.experiment.setup import make_run_spec
 from rethink.schema import validation
 from rethink.schema.errors import UserError
+from rethink.training import devices, state, step
 
 
 def make_config(model="mlp_tiny", **fields):
@@ -107,3 +111,61 @@ def test_a_decay_that_touches_nothing_is_refused_before_anything_is_computed(tmp
     for kind in ("l2", "decoupled"):
         with pytest.raises(UserError, match=f"weight_decay.kind={kind} touches nothing"):
             make_run_spec(make_config("own_scale:Scale", weight_decay__kind=kind))
+
+
+PRODUCTS = ("dot_general", "conv_general_dilated")
+
+
+def trace_steps(config):
+    """Returns the traced steps of training and of evaluation, on one device of two."""
+    spec = make_run_spec(config)
+    start = jax.eval_shape(lambda: state.start_state(spec.model, spec.tx, spec.input_shape, jax.random.key(0)))
+    shape, labels = spec.pipeline.dataset.train.image_shape, jax.ShapeDtypeStruct((2, 4), jnp.int32)
+    ids = jax.ShapeDtypeStruct((2, 4), jnp.uint32)
+    batch = step.Batch(jax.ShapeDtypeStruct((2, 4, *shape), jnp.uint8), labels, labels, ids)
+
+    def evaluate(given, batch):
+        return spec.evaluation_step(given, batch, jnp.ones(4))
+
+    for function in (spec.make_train_step(0), evaluate):
+        mapped = jax.jit(jax.vmap(function, in_axes=(None, 0), axis_name=devices.AXIS))
+        yield mapped.trace(start, batch)
+
+
+def products(jaxpr):
+    """Yields the matrix products and convolutions of a computation, and of all that it calls."""
+    for equation in jaxpr.eqns:
+        if equation.primitive.name in PRODUCTS:
+            yield equation
+        for inside in jax.extend.core.jaxprs_in_params(equation.params):
+            yield from products(inside)
+
+
+@pytest.mark.parametrize("model", ["mlp_tiny", "conv_tiny", "alexnet"])
+@pytest.mark.parametrize(
+    "precision, matmul, resolved",
+    [
+        ("float32", "auto", "HIGHEST"),
+        ("float32", "high", "HIGH"),
+        ("float32", "default", "DEFAULT"),
+        ("bfloat16", "auto", "DEFAULT"),
+        ("bfloat16", "highest", "HIGHEST"),
+    ],
+)
+def test_every_product_of_training_and_evaluation_has_the_precision_that_is_configured(
+    model, precision, matmul, resolved
+):
+    config = make_config(model, train__precision=precision, train__matmul_precision=matmul, augmentation__rotation=9.0)
+    # A network's own precision is kept: local response normalization asks for the highest.
+    allowed = {resolved, "HIGHEST"} if model == "alexnet" else {resolved}
+    for trace, fewest in zip(trace_steps(config), (3, 1), strict=True):  # forward, and the gradients
+        found = [equation.params["precision"] for equation in products(trace.jaxpr.jaxpr)]
+        assert len(found) >= fewest and {value.name for pair in found for value in pair} == allowed
+        # So has what the compiler is given.
+        lines = [
+            line
+            for line in trace.lower().as_text().splitlines()
+            if re.search("stablehlo.(dot_general|convolution)", line)
+        ]
+        named = [set(re.findall("DEFAULT|HIGHEST|HIGH", line)) for line in lines]
+        assert len(named) == len(found) and all(named) and set.union(*named) == allowed

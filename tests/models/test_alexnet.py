@@ -1,6 +1,7 @@
 """Local response normalization against its definition, one channel at a time."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -22,3 +23,12 @@ def test_local_response_normalization_is_the_loop_of_its_definition(channels, de
             expected[place][c] = values[place][c] / (bias + alpha * total) ** beta
     result = normalize_locally(x, depth_radius=depth_radius, bias=bias, alpha=alpha, beta=beta)
     np.testing.assert_allclose(result, expected, rtol=1e-5)
+
+
+def test_in_bfloat16_it_is_the_float32_result_rounded_once_and_not_the_identity():
+    settings = {"depth_radius": 4, "bias": 1.0, "alpha": 0.001 / 9, "beta": 0.75}
+    x = (5 * jax.random.normal(jax.random.key(0), (8, 7, 7, 64))).astype(jnp.bfloat16)
+    rounded = normalize_locally(x, **settings)
+    assert rounded.dtype == jnp.bfloat16
+    np.testing.assert_array_equal(rounded, normalize_locally(x.astype(jnp.float32), **settings).astype(jnp.bfloat16))
+    assert np.mean(rounded != x) > 0.9

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rethink.models import layers, registry
-from rethink.models.user_module import check_network, count_parameters
+from rethink.models.user_module import OwnState, check_network, count_parameters, inspect_state
 from rethink.regularization.batch_norm import NONE, BatchNorm
 from rethink.regularization.explicit import NO_DROPOUT
 from rethink.schema.errors import UserError
@@ -301,3 +301,64 @@ def test_the_trace_of_a_network_shows_whether_it_has_convolutions(name, expected
 def test_logits_of_another_width_are_refused(own):
     with pytest.raises(UserError, match=r"float32\[2, 4\]"):
         check_network(build(f"{own}:TooNarrow", num_classes=4), (6, 6, 1), 4)
+
+
+class Kept(nn.Module):
+    """A linear map with what a user's network may keep beside its parameters."""
+
+    num_classes: int = 3
+    norm: BatchNorm = NONE
+    own_norm: bool = False
+    dropout: bool = False
+    kind: str = "none"
+
+    @nn.compact
+    def __call__(self, images, *, train):
+        x = self.norm(images.reshape(len(images), -1), train=train)
+        if self.own_norm:
+            x = nn.BatchNorm(use_running_average=not train)(x)
+        if self.dropout:
+            x = nn.Dropout(0.5, deterministic=not train)(x)
+        if self.kind == "memory":
+            self.variable("memory", "last", jnp.zeros, x.shape[-1]).value = x[0]
+        if self.kind == "batch":
+            self.variable("memory", "last", lambda: x).value = x
+        if self.kind == "keys":
+            self.variable("memory", "key", lambda: jax.random.key(0))
+        if self.kind == "sown":
+            self.sow("losses", "mean", x.mean())
+        if self.kind == "fails" and train:
+            raise ValueError("not in training")
+        return nn.Dense(self.num_classes)(x)
+
+
+ACROSS = BatchNorm("across_devices", True, True, 0.9, 1e-3, "running", "devices")
+
+
+@pytest.mark.parametrize(
+    "fields, expected",
+    [
+        ({}, OwnState()),
+        ({"own_norm": True}, OwnState(batch_norm=True)),
+        ({"norm": ACROSS}, OwnState()),
+        ({"norm": ACROSS, "own_norm": True}, OwnState(batch_norm=True)),
+        ({"kind": "memory"}, OwnState(collections=("memory",))),
+        ({"dropout": True}, OwnState(dropout=True)),
+    ],
+)
+def test_what_a_users_network_keeps_and_draws_by_itself_is_seen(fields, expected):
+    assert inspect_state(Kept(**fields), (2, 2, 1), "devices") == expected
+
+
+@pytest.mark.parametrize(
+    "kind, words",
+    [
+        ("batch", "keeps a collection 'memory' .*one shape for any batch"),
+        ("keys", "keeps a collection 'memory' .*holds no numbers"),
+        ("sown", "keeps a collection 'losses' .*is_initializing"),
+        ("fails", "fails on images .*not in training"),
+    ],
+)
+def test_what_cannot_be_kept_from_step_to_step_is_refused(kind, words):
+    with pytest.raises(UserError, match=words):
+        inspect_state(Kept(kind=kind), (2, 2, 1), "devices")

@@ -47,6 +47,7 @@ CHOICES = {  # field -> what the module that acts on it has
     "kernel.features": kernel.FEATURES,
     "kernel.filter_kind": convolutional_features.FILTERS,
     "train.precision": step.PRECISIONS,
+    "train.matmul_precision": step.MATMUL_PRECISIONS,
     "optimizer.name": optimizer.OPTIMIZERS,
     "optimizer.schedule": optimizer.SCHEDULES,
     "optimizer.decay_unit": optimizer.DECAY_UNITS,

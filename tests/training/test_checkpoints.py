@@ -29,7 +29,10 @@ def make_state(step):
     return TrainState(
         step=np.asarray(step, np.int32),
         params=params,
-        batch_stats={"BatchNorm_0": {"mean": draw.standard_normal(3, np.float32).astype(jnp.bfloat16)}},
+        collections={
+            "batch_stats": {"mean": draw.standard_normal(3, np.float32).astype(jnp.bfloat16)},
+            "seen": {"count": np.int32(7), "any": np.bool_(True)},
+        },
         opt_state=opt_state,
     )
 
@@ -60,9 +63,9 @@ def test_a_folder_without_a_checkpoint_restores_none(folder):
         assert saved.restore(make_state(0)) is None
 
 
-@pytest.mark.parametrize("batch_stats", [True, False])
-def test_a_restored_state_has_the_same_bits_types_and_history(folder, batch_stats):
-    expected = make_state(7) if batch_stats else make_state(7).replace(batch_stats={})
+@pytest.mark.parametrize("has_collections", [True, False])
+def test_a_restored_state_has_the_same_bits_types_and_history(folder, has_collections):
+    expected = make_state(7) if has_collections else make_state(7).replace(collections={})
     like = jax.tree.map(np.zeros_like, expected)
     with checkpoints.Checkpoints(folder, keep=2) as saved:
         saved.save(expected, make_history(7))

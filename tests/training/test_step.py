@@ -80,7 +80,15 @@ def assert_close(actual, expected, rtol):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=rtol, atol=1e-7), actual, expected)
 
 
-def trainer(model, *, view=training_view, penalty=lambda params: 0.0, auxiliary_weight=0.0, precision="float32"):
+def trainer(
+    model,
+    *,
+    view=training_view,
+    penalty=lambda params: 0.0,
+    auxiliary_weight=0.0,
+    precision="float32",
+    matmul="highest",
+):
     """Returns (its train step, its state before the first)."""
     tx = optax.sgd(RATE, momentum=MOMENTUM)
     train_step = step.make_train_step(
@@ -91,6 +99,7 @@ def trainer(model, *, view=training_view, penalty=lambda params: 0.0, auxiliary_
         key=jax.random.key(0),
         auxiliary_weight=auxiliary_weight,
         precision=precision,
+        matmul_precision=matmul,
         axis_name=AXIS,
     )
     return train_step, state.init_state(model, tx, 0, SHAPE)
@@ -145,7 +154,9 @@ def test_training_learns_the_labels_as_given_and_not_the_true_ones():
 @pytest.mark.parametrize("devices", [1, 2])
 def test_padding_of_weight_zero_changes_no_sum(model, devices):
     _, now = trainer(model)
-    evaluation_step = step.make_evaluation_step(model, view, precision="float32", axis_name=AXIS)
+    evaluation_step = step.make_evaluation_step(
+        model, view, precision="float32", matmul_precision="highest", axis_name=AXIS
+    )
     batch, junk = make_batch(1, 6), make_batch(2, 2)
     padded = Batch(*(np.concatenate(pair) for pair in zip(batch, junk, strict=True)))
     weights = np.array([1, 1, 1, 1, 1, 1, 0, 0], np.float32)
@@ -173,8 +184,10 @@ def test_an_evaluation_counts_each_part_by_its_own_labels(devices):
     images = np.zeros((8, *SHAPE), np.uint8)
     images[:, 0, 0, 0] = predicted
     batch = Batch(images, np.int32(labels), np.int32(true_labels), np.arange(8, dtype=np.uint32))
-    evaluation_step = step.make_evaluation_step(Oracle(), view, precision="float32", axis_name=AXIS)
-    now = state.TrainState(step=0, params={}, batch_stats={}, opt_state=())
+    evaluation_step = step.make_evaluation_step(
+        Oracle(), view, precision="float32", matmul_precision="highest", axis_name=AXIS
+    )
+    now = state.TrainState(step=0, params={}, collections={}, opt_state=())
     evaluation = on_devices(evaluation_step, devices)(now, batch, np.float32(weights))
     assert [np.ravel(values).tolist() for values in evaluation.examples] == [list(range(8)), weights, predicted]
     sums = first(evaluation.sums)
@@ -217,7 +230,7 @@ def test_steps_in_one_call_equal_the_same_steps_one_by_one(model):
     assert_close(together, one_by_one, rtol=1e-4)
     assert_close(sums_together, sums, rtol=1e-5)
     assert together.step == 4 and sums_together["loss"].shape == (4,)
-    learned = (one_by_one.params, one_by_one.batch_stats), (now.params, now.batch_stats)
+    learned = (one_by_one.params, one_by_one.collections), (now.params, now.collections)
     assert all(jax.tree.leaves(jax.tree.map(lambda a, b: np.any(a != b), *learned)))
 
 
@@ -238,7 +251,7 @@ def test_a_step_moves_the_running_statistics_alike_on_every_device(kind, devices
     variance = parts.var((1, 2, 3)).mean(0)
     states, _ = on_devices(train_step, devices)(now, batch)
     for device in range(devices):
-        statistics = states.batch_stats["BatchNorm_0"]
+        statistics = states.collections["batch_stats"]["BatchNorm_0"]
         np.testing.assert_allclose(statistics["mean"][device], 0.1 * mean, rtol=1e-5)
         np.testing.assert_allclose(statistics["var"][device], 0.9 + 0.1 * variance, rtol=1e-5)
 
@@ -246,12 +259,14 @@ def test_a_step_moves_the_running_statistics_alike_on_every_device(kind, devices
 def test_evaluation_uses_the_running_statistics_and_not_those_of_its_batch():
     model = normed("per_device")
     _, now = trainer(model)
-    evaluate = on_one_device(step.make_evaluation_step(model, view, precision="float32", axis_name=AXIS))
+    evaluate = on_one_device(
+        step.make_evaluation_step(model, view, precision="float32", matmul_precision="highest", axis_name=AXIS)
+    )
     batch, other = make_batch(0, 4), make_batch(1, 4)
     both = Batch(*(np.concatenate(pair) for pair in zip(batch, other, strict=True)))
     apart = [evaluate(now, part, np.ones(4, np.float32)).sums["loss"] for part in (batch, other)]
     assert evaluate(now, both, np.ones(8, np.float32)).sums["loss"] == pytest.approx(sum(apart), rel=1e-6)
-    moved = now.replace(batch_stats=jax.tree.map(lambda leaf: leaf + 1, now.batch_stats))
+    moved = now.replace(collections=jax.tree.map(lambda leaf: leaf + 1, now.collections))
     assert evaluate(moved, batch, np.ones(4, np.float32)).sums["loss"] != apart[0]
 
 
@@ -273,7 +288,9 @@ def test_in_bfloat16_the_network_computes_and_all_that_is_kept_is_float32():
         train_step, now = trainer(Watched(dtypes.append), precision=precision)
         dtypes.clear()
         now, sums = first(on_devices(train_step, 2)(now, batch))
-        evaluation_step = step.make_evaluation_step(Watched(dtypes.append), view, precision=precision, axis_name=AXIS)
+        evaluation_step = step.make_evaluation_step(
+            Watched(dtypes.append), view, precision=precision, matmul_precision="default", axis_name=AXIS
+        )
         evaluated = on_one_device(evaluation_step)(now, batch, np.ones(8, np.float32)).sums
         results[precision] = (now, sums, evaluated)
         assert set(dtypes) == {jnp.dtype(precision)}
@@ -285,10 +302,30 @@ def test_in_bfloat16_the_network_computes_and_all_that_is_kept_is_float32():
     assert np.any(kernels[0] != kernels[1])
 
 
+class Convolved(nn.Module):
+    """A convolution with a bias, as anybody would write it."""
+
+    @nn.compact
+    def __call__(self, images, *, train):
+        return nn.Dense(CLASSES)(jnp.mean(nn.relu(nn.Conv(4, (3, 3))(images)), axis=(1, 2)))
+
+
+def test_in_bfloat16_every_parameter_has_the_gradient_of_float32_to_a_few_roundings():
+    images = np.random.default_rng(0).integers(0, 256, (32, 24, 24, 1), np.uint8)
+    batch = make_batch(0, 32)._replace(images=images)
+    moves = {}
+    for precision in step.PRECISIONS:
+        train_step, now = trainer(Convolved(), precision=precision)
+        after, _ = on_one_device(train_step)(now, batch)
+        moves[precision] = jax.tree.map(np.subtract, after.params, now.params)
+    errors = jax.tree.map(lambda a, b: np.linalg.norm(a - b) / np.linalg.norm(b), moves["bfloat16"], moves["float32"])
+    assert all(error < 0.05 for error in jax.tree.leaves(errors)), errors
+
+
 def test_a_network_without_a_norm_has_no_statistics():
     train_step, now = trainer(Normed(NONE))
-    assert now.batch_stats == {}
-    assert on_devices(train_step, 2)(now, make_batch(0, 8))[0].batch_stats == {}
+    assert now.collections == {}
+    assert on_devices(train_step, 2)(now, make_batch(0, 8))[0].collections == {}
 
 
 class Ranked(nn.Module):
@@ -301,8 +338,10 @@ class Ranked(nn.Module):
 
 def test_the_top_five_are_five():
     batch = make_batch(0, 10)._replace(labels=np.arange(10, dtype=np.int32))
-    evaluation_step = step.make_evaluation_step(Ranked(), view, precision="float32", axis_name=AXIS)
-    now = state.TrainState(step=0, params={}, batch_stats={}, opt_state=())
+    evaluation_step = step.make_evaluation_step(
+        Ranked(), view, precision="float32", matmul_precision="highest", axis_name=AXIS
+    )
+    now = state.TrainState(step=0, params={}, collections={}, opt_state=())
     assert on_one_device(evaluation_step)(now, batch, np.ones(10, np.float32)).sums["top5_correct"] == 5
 
 
@@ -378,3 +417,36 @@ def test_a_model_with_dropout_draws_another_mask_in_every_step_and_the_same_one_
 
     first_time = losses()
     assert first_time == losses() and len(set(first_time)) == 3
+
+
+class Remembering(nn.Module):
+    """A linear map that remembers the mean image and counts the examples of a device, in evaluation too."""
+
+    @nn.compact
+    def __call__(self, images, *, train):
+        x = images.reshape(len(images), -1)
+        mean = self.variable("memory", "mean", jnp.zeros, x.shape[-1])
+        count = self.variable("memory", "count", jnp.zeros, (), jnp.int32)
+        if not self.is_initializing():
+            mean.value, count.value = x.mean(0), count.value + len(x)
+        return nn.Dense(CLASSES)(x - mean.value)
+
+
+@pytest.mark.parametrize("precision", step.PRECISIONS)
+@pytest.mark.parametrize("devices", [1, 2])
+def test_a_models_own_collection_is_carried_averaged_over_devices_and_left_alone_by_evaluation(devices, precision):
+    train_step, now = trainer(Remembering(), precision=precision)
+    assert now.collections == {"memory": {"mean": pytest.approx(np.zeros(4)), "count": 0}}
+    batch = make_batch(0, 8)
+    for steps in (1, 2):
+        states, _ = on_devices(train_step, devices)(now, batch)
+        now = first(states)
+        memory = now.collections["memory"]
+        assert memory["count"] == steps * 8 // devices and memory["mean"].dtype == np.float32
+        mean = (batch.images / 255).reshape(8, -1).mean(0)
+        np.testing.assert_allclose(memory["mean"], mean, rtol=1e-6 if precision == "float32" else 0.01)
+        jax.tree.map(lambda leaf: np.testing.assert_array_equal(leaf[0], leaf[-1]), states)
+    evaluation_step = step.make_evaluation_step(
+        Remembering(), view, precision=precision, matmul_precision="highest", axis_name=AXIS
+    )
+    assert on_one_device(evaluation_step)(now, batch, np.ones(8, np.float32)).sums["count"] == 8

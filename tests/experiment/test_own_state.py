@@ -1,0 +1,130 @@
+"""A network of the user's own with batch norm and a memory: what is recorded, resumed, trained together and refused."""
+
+import json
+
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+
+from configs import digits_random
+from rethink.experiment.run import Launch, run_experiment, run_group
+from rethink.figures import learning_curve
+from rethink.results import progress
+from rethink.schema.errors import UserError
+
+OWN_MODEL = """
+import flax.linen as nn
+import jax.numpy as jnp
+
+class Net(nn.Module):
+    num_classes: int
+
+    @nn.compact
+    def __call__(self, images, *, train):
+        x = nn.Dense(8)(images.reshape(len(images), -1))
+        x = nn.relu(nn.BatchNorm(use_running_average=not train)(x))
+        mean = self.variable("memory", "mean", jnp.zeros, 8)
+        seen = self.variable("memory", "seen", jnp.zeros, (), jnp.int32)
+        x = x - mean.value
+        if not self.is_initializing():  # in evaluation too, where it is dropped
+            mean.value = 0.9 * mean.value + 0.1 * x.mean(0)
+            seen.value += len(x)
+        return nn.Dense(self.num_classes)(x)
+"""
+
+
+@pytest.fixture
+def make_config(tmp_path, monkeypatch):
+    (tmp_path / "net_with_state.py").write_text(OWN_MODEL)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(learning_curve, "draw_learning_curve", lambda *_, **__: None)
+
+    def make(**fields):
+        config = digits_random.get_config("net_with_state:Net")
+        config.train.total_epochs = 2.0
+        config.checkpoint.every_epochs = 0.5
+        config.train.steps_per_call = 1
+        config.hardware.compilation_cache = str(tmp_path / "compiled")
+        config.update_from_flattened_dict({field.replace("__", "."): value for field, value in fields.items()})
+        return config
+
+    return make
+
+
+def start(config, workdir):
+    return run_experiment(config, str(workdir), Launch())
+
+
+def read_state(workdir):
+    with ocp.CheckpointManager(workdir / "checkpoints") as manager:
+        content = ocp.args.Composite(state=ocp.args.StandardRestore())
+        return manager.restore(manager.latest_step(), args=content)["state"]
+
+
+def read_results(workdir):
+    return (workdir / "metrics.jsonl").read_text(), json.dumps(read_state(workdir), default=lambda leaf: leaf.tolist())
+
+
+def read_manifest(workdir):
+    return json.loads((workdir / "manifest.json").read_text())
+
+
+def interrupt_at(monkeypatch, step):
+    advance = progress.RunProgress.advance
+
+    def interrupted(screen, now):
+        advance(screen, now)
+        if now == step:
+            monkeypatch.setattr(progress.RunProgress, "advance", advance)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(progress.RunProgress, "advance", interrupted)
+
+
+def test_it_is_recorded_resumes_exactly_and_only_on_as_many_devices(make_config, tmp_path, monkeypatch, capsys):
+    assert start(make_config(), tmp_path / "whole") == 0
+    recorded = read_manifest(tmp_path / "whole")
+    assert recorded["batch_norm"] == "the model's own" and recorded["collections"] == ["memory"]
+    assert "batch norm the model's own" in " ".join(capsys.readouterr().out.split())
+    # Carried, and changed by training alone.
+    memory = read_state(tmp_path / "whole")["collections"]["memory"]
+    assert memory["seen"] == 24 * 128 and np.all(memory["mean"] != 0)
+
+    interrupt_at(monkeypatch, 9)
+    with pytest.raises(KeyboardInterrupt):
+        start(make_config(), tmp_path / "run")
+    # On another number of devices, by the record of those that it had.
+    manifest = tmp_path / "run" / "manifest.json"
+    there = manifest.read_text()
+    of_two = {**json.loads(there), "hardware": {**json.loads(there)["hardware"], "devices": 2}}
+    manifest.write_text(json.dumps(of_two))
+    before = manifest.read_text(), (tmp_path / "run" / "metrics.jsonl").read_text()
+    with pytest.raises(UserError, match=r"2 device\(s\), not on 1, .*own batch norm, .*'memory'.* go back to 2"):
+        start(make_config(), tmp_path / "run")
+    assert (manifest.read_text(), (tmp_path / "run" / "metrics.jsonl").read_text()) == before
+    # On as many.
+    manifest.write_text(there)
+    assert start(make_config(), tmp_path / "run") == 0
+    assert read_results(tmp_path / "run") == read_results(tmp_path / "whole")
+
+
+def test_trained_together_each_run_keeps_its_own(make_config, tmp_path):
+    configs = [make_config(seed=seed) for seed in (0, 1)]
+    for config in configs:
+        assert start(config, tmp_path / f"alone-{config.seed}") == 0
+    group = [(config, str(tmp_path / f"together-{config.seed}")) for config in configs]
+    assert run_group(group, Launch()) == [0, 0]
+    means = []
+    for config in configs:
+        alone, together = (read_state(tmp_path / f"{how}-{config.seed}") for how in ("alone", "together"))
+        for name in ("batch_stats", "memory"):
+            for one, other in zip(
+                *(map(np.ravel, leaves(s["collections"][name])) for s in (alone, together)), strict=True
+            ):
+                np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
+        means.append(together["collections"]["memory"]["mean"])
+    assert np.any(means[0] != means[1])
+
+
+def leaves(tree):
+    return [leaf for value in tree.values() for leaf in (leaves(value) if isinstance(value, dict) else [value])]
