@@ -130,7 +130,7 @@ def inspect_state(model: nn.Module, image_shape: tuple[int, int, int], axis_name
     def train(keys: dict[str, jax.Array], images: jax.Array) -> tuple[Any, Any]:
         """Returns the collections before and after a step of training."""
         variables = model.init(keys["params"], images[:1], train=False)
-        kept = {name: variables[name] for name in variables if name != "params"}
+        kept = {name: variables[name] for name in variables if name not in ("params", "auxiliary_logits")}
         rngs = {name: keys[name] for name in streams}
         _, changed = model.apply(variables, images, train=True, rngs=rngs, mutable=list(kept))
         return kept, changed

@@ -52,4 +52,5 @@ def start_state(
     """Returns the state before the first step, from the key of the initialization."""
     collections = dict(model.init(key, jnp.zeros((1, *input_shape), jnp.float32), train=False))
     params = collections.pop("params")
+    collections.pop("auxiliary_logits", None)  # an output, sown anew in each step
     return TrainState(jnp.zeros((), jnp.int32), params, collections, tx.init(params))

@@ -25,10 +25,12 @@ class Net(nn.Module):
         x = nn.relu(nn.BatchNorm(use_running_average=not train)(x))
         mean = self.variable("memory", "mean", jnp.zeros, 8)
         seen = self.variable("memory", "seen", jnp.zeros, (), jnp.int32)
+        any_seen = self.variable("memory", "any", jnp.zeros, (), bool)
         x = x - mean.value
         if not self.is_initializing():  # in evaluation too, where it is dropped
             mean.value = 0.9 * mean.value + 0.1 * x.mean(0)
             seen.value += len(x)
+            any_seen.value = jnp.array(True)
         return nn.Dense(self.num_classes)(x)
 """
 
@@ -88,7 +90,7 @@ def test_it_is_recorded_resumes_exactly_and_only_on_as_many_devices(make_config,
     assert "batch norm the model's own" in " ".join(capsys.readouterr().out.split())
     # Carried, and changed by training alone.
     memory = read_state(tmp_path / "whole")["collections"]["memory"]
-    assert memory["seen"] == 24 * 128 and np.all(memory["mean"] != 0)
+    assert memory["seen"] == 24 * 128 and memory["any"] and np.all(memory["mean"] != 0)
 
     interrupt_at(monkeypatch, 9)
     with pytest.raises(KeyboardInterrupt):

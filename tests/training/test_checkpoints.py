@@ -29,10 +29,7 @@ def make_state(step):
     return TrainState(
         step=np.asarray(step, np.int32),
         params=params,
-        collections={
-            "batch_stats": {"mean": draw.standard_normal(3, np.float32).astype(jnp.bfloat16)},
-            "seen": {"count": np.int32(7), "any": np.bool_(True)},
-        },
+        collections={"BatchNorm_0": {"mean": draw.standard_normal(3, np.float32).astype(jnp.bfloat16)}},
         opt_state=opt_state,
     )
 
