@@ -197,12 +197,12 @@ def check_devices(metadata: Mapping[str, Any], manifest: Mapping[str, Any]) -> N
     """Checks that a run which depends on the number of devices resumes on as many as it was started on.
 
     Args:
-      metadata: of this launch; manifest: of the earlier one.
+      metadata: of this launch; manifest: of the earlier ones.
 
     Raises:
       UserError: it doesn't.
     """
-    before, now = (fields["hardware"]["devices"] for fields in (manifest, metadata))
+    before, now = manifest["launches"][-1]["hardware"]["devices"], devices.describe_hardware()["devices"]
     if metadata["depends_on_devices"] and before != now:
         raise UserError(
             f"hardware.cpu_devices: the run in this directory was made on {before} device(s), not on {now}, and "

@@ -40,7 +40,7 @@ class Plan:
     Attributes:
       splits: those that are evaluated: "train", "test", and "validation" where examples are held out.
       stop_accuracy: the train accuracy to end at; 0 means: run the full schedule.
-      has_gap: whether train and test images are of one distribution, so that their accuracies have a generalization gap.
+      has_gap: whether train and test images are of one distribution, so that accuracies have a generalization gap.
     """
 
     total_steps: int
