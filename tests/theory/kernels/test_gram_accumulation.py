@@ -71,6 +71,14 @@ def test_kernels_of_products_are_those_of_the_features(train, test, kernel, thei
     )
 
 
+@pytest.mark.parametrize("gamma", [0.01, 1e300])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_an_example_is_at_distance_zero_from_itself(train, test, gamma, dtype):
+    gram = gram_accumulation.make_matrices(Kernel("gaussian", gamma), accumulate(train, test, 4))[0]
+    for rows in cholesky.split_rows(TRAIN, 7):
+        assert (gram.block(rows, rows, dtype).diagonal() == 1).all()
+
+
 @pytest.mark.parametrize("kernel, ridge", [(Kernel("gaussian", 0.01), 0.0), (Kernel("linear", 0.1), 0.5)])
 def test_a_model_of_products_is_that_of_the_features(train, test, kernel, ridge):
     products, targets = accumulate(train, test, 4), np.eye(2)[np.arange(TRAIN) % 2]
