@@ -154,8 +154,8 @@ def _end_run(config: ConfigDict, setup: Setup, record: records.Run, event: loop.
     stem = record.subfolder("figures") / "learning_curve"
     num_classes = setup.pipeline.dataset.num_classes
     learning_curve.draw_learning_curve(record.rows(), stem, title=config.name, num_classes=num_classes)
-    if event.status in records.WITH_RESULT and history.predicted is not None:
-        record.save_predictions(history.predicted)
+    if event.status in records.WITH_RESULT and history.predicted:
+        record.save_predictions(history.predicted_classes)
     # Last: a run that is killed before it does all of this again.
     record.update(status=event.status, summary=summary, end=event.row)
     return show_end(record)

@@ -7,8 +7,8 @@ One process writes. Files are replaced whole or grow by whole lines, so that non
     metrics.jsonl    rows of training and evaluation; no clock in it
     timings.jsonl    seconds of running at each row
     corruption.npz   per training example: id, true label, given label, resampled; corruption_test.npz: per test example
-    predictions.npz  of a training run that came to a result, per test example: id, true label, given label, and the
-                     class that the result predicts
+    predictions.npz  of a training run or a kernel model, per test example: id, true label, given label, and the class
+                     that the run's result predicts
     samples.npz      a few corrupted training examples, before crop and whitening: id, image uint8, labels
     figures/         learning_curve.png and .pdf
     tensorboard/     event files of the same rows
@@ -21,7 +21,7 @@ import io
 import json
 import pathlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -149,11 +149,11 @@ class Run:
         np.savez_compressed(content, allow_pickle=False, **arrays)
         files.replace(self.folder / f"{name}.npz", content.getvalue())
 
-    def save_predictions(self, predicted: Sequence[int]) -> None:
+    def save_predictions(self, predicted: np.ndarray) -> None:
         """Writes what the run's result predicts on the test set, beside the labels of corruption_test.npz.
 
         Args:
-          predicted: the class of each test example, by ascending id.
+          predicted: the class of each test example, by ascending id, int32 [examples].
 
         Raises:
           UserError: corruption_test.npz is damaged.
@@ -161,9 +161,7 @@ class Run:
         ids, true, given = read_arrays(
             self.folder / "corruption_test.npz", {"ids": np.uint32, "true_labels": np.int32, "given_labels": np.int32}
         )
-        self.save_arrays(
-            "predictions", ids=ids, true_labels=true, given_labels=given, predicted=np.asarray(predicted, np.int32)
-        )
+        self.save_arrays("predictions", ids=ids, true_labels=true, given_labels=given, predicted=predicted)
 
     def subfolder(self, name: str) -> pathlib.Path:
         """Returns a folder of the run, made if need be."""

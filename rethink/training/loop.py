@@ -4,6 +4,7 @@ Nothing is computed on devices or written here: the compiled functions are argum
 caller.
 """
 
+import base64
 import dataclasses
 import functools
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -64,8 +65,7 @@ class History:
       window: sums since the last training row.
       evaluation: the last evaluation row, None before the first.
       best: the evaluation row that early stopping found best, None where early stopping is off.
-      predicted: the class that the run's result so far predicts of each test example, by ascending id; see
-        `select_result`. None before the first evaluation.
+      predicted: what `predicted_classes` reads, as text: a list would be copied number by number at each checkpoint.
       monitored: the accuracies that early stopping goes by, of all evaluations but that of the start.
       steps_to_train_accuracy: threshold -> first evaluated step that reached it, None where none has.
     """
@@ -74,7 +74,7 @@ class History:
     window: dict[str, float] = dataclasses.field(default_factory=metrics.empty_window)
     evaluation: dict[str, Any] | None = None
     best: dict[str, Any] | None = None
-    predicted: list[int] | None = None
+    predicted: str = ""
     monitored: list[float] = dataclasses.field(default_factory=list)
     steps_to_train_accuracy: dict[str, int | None] = dataclasses.field(
         default_factory=lambda: {str(threshold): None for threshold in THRESHOLDS}
@@ -84,6 +84,18 @@ class History:
     def is_evaluated(self) -> bool:
         """Whether the last evaluation was made at this step."""
         return self.evaluation is not None and self.evaluation["step"] == self.step
+
+    @property
+    def predicted_classes(self) -> np.ndarray:
+        """What the run's result so far predicts on the test set, by ascending id: int32 [examples].
+
+        Which evaluation that is: `select_result`. Empty before the first one.
+        """
+        return np.frombuffer(base64.b64decode(self.predicted), "<i4")
+
+    @predicted_classes.setter
+    def predicted_classes(self, classes: np.ndarray) -> None:
+        self.predicted = base64.b64encode(classes.astype("<i4").tobytes()).decode()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -235,7 +247,7 @@ def _evaluate(
     if select_result(plan, history) is row:
         examples = evaluations["test"].examples
         assert examples is not None
-        history.predicted = examples.predicted.tolist()
+        history.predicted_classes = examples.predicted
     for threshold, reached in history.steps_to_train_accuracy.items():
         if reached is None and row["train_accuracy"] >= float(threshold):
             history.steps_to_train_accuracy[threshold] = history.step

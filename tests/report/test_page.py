@@ -180,6 +180,16 @@ def test_nothing_is_loaded_from_elsewhere(write_run, write_samples, show):
     assert "default-src 'none'" in policy and "unsafe-inline" not in policy.split("style-src")[0]
 
 
+def test_the_devices_of_each_launch_stand_there(write_run, show):
+    folder = write_run("table1", "mlp_3x512-none")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (first,) = manifest["launches"]
+    second = {**first, "first_step": 300, "last_step": 500, "hardware": {"devices": 2, "kind": "cpu"}}
+    manifest["launches"] = [{**first, "last_step": 300}, second]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    assert "1 x cpu (steps 0 to 300), 2 x cpu (steps 300 to 500)" in show().text
+
+
 def test_a_hostile_name_is_inert(write_run, tmp_path, show):
     plain = show(write_run("table1", "mlp_3x512-none").parent)
     config = {"model.name": HOSTILE, "javascript:alert(1)": HOSTILE}

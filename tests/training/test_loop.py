@@ -404,7 +404,7 @@ def test_the_predictions_are_those_of_the_evaluation_that_is_the_result_before_a
         saved = loop.History(**json.loads(json.dumps(dataclasses.asdict(history))))
         list(fns.events(plan, state=history.step, history=saved))
         assert loop.select_result(plan, saved)["step"] == result
-        assert saved.predicted == [result] * 64  # the fake predicts the step
+        assert saved.predicted_classes.tolist() == [result] * 64  # the fake predicts the step
 
 
 def test_patience_ends_a_run_as_stopped_early_and_a_longer_plan_does_not_change_that():
