@@ -3,6 +3,7 @@
 Nothing is computed here: theory/ does, and a file beside this one joins a chapter of it to data and records.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -48,21 +49,25 @@ class Analysis(NamedTuple):
 
     def read_rows(self, split: str) -> np.ndarray:
         """Returns the images of a split, preprocessed as for a network in evaluation: float32 [n, features]."""
-        settings, images = self.config.preprocess, self.splits[split].images
-        blocks = [
-            np.asarray(
-                preprocessing.preprocess_images(jnp.asarray(block), crop=settings.crop, whitening=settings.whiten)
-            ).reshape(len(block), -1)
-            for block in np.split(images, range(BLOCK, len(images), BLOCK))
-        ]
-        return np.concatenate(blocks)
+        settings, examples = self.config.preprocess, self.splits[split]
+        preprocess = functools.partial(preprocessing.preprocess_images, crop=settings.crop, whitening=settings.whiten)
+        starts = range(BLOCK, len(examples.ids), BLOCK)
+        blocks = zip(np.split(examples.images, starts), np.split(examples.encoding, starts), strict=True)
+        return np.concatenate(
+            [np.asarray(preprocess(*map(jnp.asarray, block))).reshape(len(block[0]), -1) for block in blocks]
+        )
 
     def require_raw_pixels(self, what: str) -> None:
-        """Refuses a preprocessing of the images that would have no effect.
+        """Refuses a preprocessing of the images that would have no effect, and images that are no pixels of 8 bits.
 
         Raises:
-          UserError: the section `preprocess` sets one.
+          UserError: the section `preprocess` sets one, or pixels are drawn from an unbounded Gaussian.
         """
+        if self.config.corruption.pixels == "gaussian":
+            raise UserError(
+                f"corruption.pixels='gaussian' has values beyond 0..255, and {what} takes pixels of 8 bits: set "
+                "--config.corruption.pixels=gaussian_clipped."
+            )
         settings = self.config.preprocess
         if settings.crop or settings.whiten != "none":
             raise UserError(

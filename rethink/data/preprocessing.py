@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from rethink.schema.errors import UserError, pick
 
@@ -33,6 +34,33 @@ def crop_centre(images: jax.Array, crop: int) -> jax.Array:
     rows, columns = (crop, crop) if crop else (height, width)
     top, left = (height - rows) // 2, (width - columns) // 2
     return images[..., top : top + rows, left : left + columns, :]
+
+
+def clean_encoding(channels: int) -> np.ndarray:
+    """Returns the offset 0 and the scale 1 of images as stored, float32 [2, channels]."""
+    return np.stack([np.zeros(channels, np.float32), np.ones(channels, np.float32)])
+
+
+def is_encoded(encoding: np.ndarray) -> np.ndarray:
+    """Returns which images are not as stored, bool [batch], by their encoding, float32 [batch, 2, channels]."""
+    return (encoding != clean_encoding(encoding.shape[-1])).any(axis=(1, 2))
+
+
+def decode_images(images: jax.Array, encoding: jax.Array) -> jax.Array:
+    """Returns (offset + scale * image) / 255, float32 [batch, height, width, channels]: in 0..1 for images as stored.
+
+    Args:
+      images: uint8 [batch, height, width, channels].
+      encoding: float32 [batch, 2, channels], the offset and the scale of each image.
+    """
+    offset, scale = encoding[:, 0, None, None], encoding[:, 1, None, None]
+    return (offset + scale * images.astype(jnp.float32)) / 255
+
+
+def round_images(images: np.ndarray, encoding: np.ndarray) -> np.ndarray:
+    """Returns images to look at, uint8: decoded, rounded and clipped to 0..255. Arguments are as of `decode_images`."""
+    offset, scale = encoding[:, 0, None, None], encoding[:, 1, None, None]
+    return np.clip(np.round(offset + scale * images), 0, 255).astype(np.uint8)
 
 
 def keep_values(images: jax.Array) -> jax.Array:
@@ -93,12 +121,12 @@ def check_whitening(image_shape: tuple[int, int, int], whitening: str) -> None:
         )
 
 
-def preprocess_images(images: jax.Array, *, crop: int, whitening: str) -> jax.Array:
+def preprocess_images(images: jax.Array, encoding: jax.Array, *, crop: int, whitening: str) -> jax.Array:
     """Returns the model's input in evaluation, float32 [batch, crop, crop, channels].
 
     Args:
-      images: uint8 [batch, height, width, channels], 0..255.
+      images, encoding: as of `decode_images`.
       crop: pixels a side; 0 for all.
       whitening: a name of `WHITENINGS`.
     """
-    return whiten_images(crop_centre(images, crop).astype(jnp.float32) / 255, whitening)
+    return whiten_images(decode_images(crop_centre(images, crop), encoding), whitening)

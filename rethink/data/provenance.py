@@ -10,6 +10,7 @@ import numpy as np
 from rethink.data.corruption.rates import Counts
 from rethink.data.corruption.spec import Corrupted
 from rethink.data.fingerprints import Fingerprint
+from rethink.data.preprocessing import is_encoded
 
 SAMPLES = 8  # examples that are kept with their images, those with the smallest ids
 Gather = Callable[[np.ndarray], np.ndarray]  # stacks an array of every process along a new leading axis
@@ -33,7 +34,7 @@ class Provenance:
 
     def add(self, piece: Corrupted) -> None:
         """Adds examples, each once in all calls."""
-        self._images.add(piece.ids, piece.images)
+        self._images.add(piece.ids, _image_contents(piece))
         self._labels.add(piece.ids, piece.labels)
         self._keep_samples(piece)
         self._columns.append(np.stack([piece.ids, piece.true_labels, piece.labels, piece.resampled]).astype(np.int64))
@@ -80,6 +81,14 @@ class Provenance:
             name: Fingerprint.merged(all_gather(own.state())).hexdigest()
             for name, own in (("images", self._images), ("labels", self._labels))
         }
+
+
+def _image_contents(piece: Corrupted) -> np.ndarray:
+    """Returns what images are fingerprinted by: themselves, and where they are codes what these stand for as well."""
+    if not is_encoded(piece.encoding).any():
+        return piece.images
+    parts = (np.ascontiguousarray(part).reshape(len(piece.ids), -1) for part in (piece.images, piece.encoding))
+    return np.concatenate([part.view(np.uint8) for part in parts], axis=1)
 
 
 def _take_first(piece: Corrupted) -> Corrupted:

@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 from rethink import randomness
 from rethink.data import batches, fingerprints, preprocessing, streaming
 from rethink.data.corruption import rates
-from rethink.data.corruption.pixels import Moments, count_values, make_moments, measure_moments
+from rethink.data.corruption.pixels import GAUSSIAN, Moments, count_values, make_moments, measure_moments
 from rethink.data.corruption.spec import Corrupted, CorruptionSpec, corrupt_split, make_corruption_spec, resolve_seed
 from rethink.data.dataset import Dataset, Split
 from rethink.data.provenance import Provenance
@@ -117,11 +117,12 @@ class InputPipeline:
         Raises:
           UserError: noise is to be drawn with the spread of images that have none.
         """
-        if self.config.corruption.pixels == "gaussian":
+        kind = self.config.corruption.pixels
+        if kind in GAUSSIAN:
             moments = measure_moments(count_train_values())
             if not moments.std.any():
                 raise UserError(
-                    "corruption.pixels='gaussian' draws with the spread of the training images, which all have one and "
+                    f"corruption.pixels='{kind}' draws with the spread of the training images, which all have one and "
                     "the same value: set --config.corruption.pixels=none, or choose other data."
                 )
             return moments
@@ -139,16 +140,19 @@ class InputPipeline:
         size = preprocessing.crop_size(image_shape, self.config.preprocess.crop)
         preprocessing.check_whitening((*size, image_shape[-1]), self.config.preprocess.whiten)
         self._augment.check_images(image_shape, size)
+        for name in ("saturation", "hue"):
+            if self.config.corruption.pixels == "gaussian" and self.config.augmentation[name]:
+                raise UserError(
+                    f"augmentation.{name}={self.config.augmentation[name]:g} is for colours in 0..1, and "
+                    "corruption.pixels='gaussian' goes beyond: set --config.corruption.pixels=gaussian_clipped, or "
+                    f"--config.augmentation.{name}=0.0."
+                )
         return (*size, image_shape[-1])
 
-    def evaluation_view(self, images: jax.Array) -> jax.Array:
-        """Returns the model's input in evaluation: float32 [batch, *input shape].
-
-        Args:
-          images: as stored, uint8 [batch, height, width, channels].
-        """
+    def evaluation_view(self, batch: step.Batch) -> jax.Array:
+        """Returns the model's input in evaluation: float32 [batch, *input shape]."""
         config = self.config.preprocess
-        return preprocessing.preprocess_images(images, crop=config.crop, whitening=config.whiten)
+        return preprocessing.preprocess_images(batch.images, batch.encoding, crop=config.crop, whitening=config.whiten)
 
     def train_view(self, seed: Any) -> Callable[[jax.Array, step.Batch], jax.Array]:
         """Returns (step, batch) -> the model's input in training, float32 [batch, *input shape].
@@ -159,12 +163,13 @@ class InputPipeline:
           seed: an int, or a uint32 scalar inside a compiled function.
         """
         if self._augment.is_off:
-            return lambda _, batch: self.evaluation_view(batch.images)
+            return lambda _, batch: self.evaluation_view(batch)
         key = randomness.key_for(seed, "augmentation")
         size = preprocessing.crop_size(self.dataset.train.image_shape, self.config.preprocess.crop)
 
         def view(step_number: jax.Array, batch: step.Batch) -> jax.Array:
-            images = self._augment(jax.random.fold_in(key, step_number), batch.ids, batch.images, size=size)
+            images = preprocessing.decode_images(batch.images, batch.encoding)
+            images = self._augment(jax.random.fold_in(key, step_number), batch.ids, images, size=size)
             return preprocessing.whiten_images(images, self.config.preprocess.whiten)
 
         return view
@@ -275,8 +280,8 @@ class InputPipeline:
 
 def _corrupt_batch(spec: CorruptionSpec, moments: Moments, data: Any, item: Any) -> step.Batch:
     """Returns one device's batch of `item`, a Split, inside the step; a streamed feed has no `data`."""
-    images, given, _ = spec.apply(item.ids, item.images, item.labels, moments)
-    return step.Batch(images, given, item.labels, item.ids)
+    images, encoding, given, _ = spec.apply(item.ids, item.images, item.labels, moments)
+    return step.Batch(images, given, item.labels, item.ids, encoding)
 
 
 FEEDS: dict[str, Callable[[InputPipeline, int], feeds.Feed]] = {

@@ -87,8 +87,9 @@ def _read_loss(run: LoadedRun) -> LossCurve:
 
 
 def _compare_setup(run: LoadedRun) -> list[str]:
-    """Returns how a run is unlike the replication's, but for its pixels, which are the condition's."""
-    plain = {field: value for field, value in run.config.items() if field != "corruption.pixels"}
+    """Returns how a run is unlike the replication's, but for its pixels, where they are those of a condition."""
+    is_condition = run.config.get("corruption.pixels") in protocol.PIXELS
+    plain = {field: value for field, value in run.config.items() if not (is_condition and field == "corruption.pixels")}
     network, batch = plain.get("model.name"), plain.get("train.batch_size")
     return [
         *([f"network: {network}"] if network != "inception" else []),

@@ -13,6 +13,7 @@ from rethink.paper.numbers import TABLES
 EXAMPLES = {"cifar10": (50_000, 10_000), "mnist": (60_000, 10_000), "imagenet2012": (1_281_167, 50_000)}  # train, test
 STEPS = 25_000  # at which figure 1a ends (certainty M): a run that has made fewer and has not fitted may still fit
 EPOCHS = 64  # at least, on CIFAR10: those steps, of 128 examples (inferred)
+PIXELS = ("none", "shuffled_pixels", "random_pixels", "gaussian")  # the conditions of figure 1a
 FILTERS = 32_000  # of the random convolutional net of table 3
 
 Test = Callable[[Any], bool]  # value of a field -> whether the experiment is the paper's

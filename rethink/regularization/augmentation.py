@@ -35,11 +35,6 @@ def _to_index(number: jax.Array, last: jax.Array) -> jax.Array:
     return jnp.minimum((number * (last + 1).astype(jnp.float32)).astype(jnp.int32), last)
 
 
-def _to_unit(image: jax.Array) -> jax.Array:
-    """Returns a uint8 image as float32 in 0..1; one that is float32 already as it is."""
-    return image.astype(jnp.float32) / 255 if image.dtype == jnp.uint8 else image
-
-
 def warp_image(image: jax.Array, scale: jax.Array, angle: jax.Array) -> jax.Array:
     """Returns an image enlarged and turned about its centre: bilinear, with the edge pixels repeated.
 
@@ -117,7 +112,7 @@ def _crop_random(key: jax.Array, image: jax.Array, size: tuple[int, int], paddin
 
 def _crop_inception(key: jax.Array, image: jax.Array, size: tuple[int, int], padding: int) -> jax.Array:
     window = draw_inception_window(key, (image.shape[0], image.shape[1]))
-    return resize_window(_to_unit(image), window, size)
+    return resize_window(image, window, size)
 
 
 def _slice_window(image: jax.Array, offset: jax.Array, size: tuple[int, int]) -> jax.Array:
@@ -146,7 +141,8 @@ class Augmentation:
 
     The operations come in the order of `OPERATIONS`: one bilinear warp of the stored image, the crop, the flip, then
     the colours. Each draws from a key of its own, so that switching one on or off leaves the draws of the others alone.
-    An operation of strength 0 is left out; with all of them out, the result is the centre crop in 0..1.
+    An operation of strength 0 is left out; with all of them out, the result is the centre crop. In the end values are
+    clipped to 0..1, or to those of the image as it came where these go beyond, as those of Gaussian images do.
 
     Random crops and flips copy pixels: their result is the same in any batch, bit for bit. What is computed in float32
     (warp, inception, colours) may differ in its last bits between batches of other sizes: XLA orders its sums by them.
@@ -226,38 +222,38 @@ class Augmentation:
 
     @functools.partial(jax.jit, static_argnums=0, static_argnames=("size",))
     def __call__(self, key: jax.Array, ids: jax.Array, images: jax.Array, *, size: tuple[int, int]) -> jax.Array:
-        """Returns the augmented images, float32 [batch, *size, channels] in 0..1.
+        """Returns the augmented images, float32 [batch, *size, channels].
 
         Args:
           key: of the step; the seed and the step are folded in by the caller.
           ids: uint32 [batch], of the examples.
-          images: uint8 [batch, height, width, channels].
+          images: float32 [batch, height, width, channels]; in 0..1, where they are no Gaussian ones.
           size: (height, width) of the result.
         """
         augment_one = functools.partial(self._augment_one, size=size)
         return jax.vmap(augment_one)(randomness.example_keys(key, ids), images)
 
     def _augment_one(self, key: jax.Array, image: jax.Array, *, size: tuple[int, int]) -> jax.Array:
-        """Returns one augmented image, float32 [*size, channels], of uint8 [height, width, channels]."""
+        """Returns one augmented image, float32 [*size, channels], of float32 [height, width, channels]."""
         # Draw.
         keys = jax.random.split(key, len(OPERATIONS))
         # One number of U[0, 1) for each operation, all drawn in one call: the generator is what takes long to compile.
         numbers = jax.vmap(lambda operation: jax.random.uniform(operation, (), jnp.float32))(keys)
         drawn = dict(zip(OPERATIONS, numbers, strict=True))
         crop_key = keys[OPERATIONS.index("crop")]
+        low, high = jnp.minimum(jnp.min(image), 0), jnp.maximum(jnp.max(image), 1)
         # Warp the stored image, crop, flip.
         if self.zoom or self.rotation:
             scale = 1 + _spread(drawn["zoom"], self.zoom)
-            image = warp_image(_to_unit(image), scale, jnp.deg2rad(_spread(drawn["rotation"], self.rotation)))
+            image = warp_image(image, scale, jnp.deg2rad(_spread(drawn["rotation"], self.rotation)))
         image = CROPS[self.crop](crop_key, image, size, self.padding)
         if self.flip:
             image = jnp.where(drawn["flip"] < 0.5, image[:, ::-1], image)
-        # Change the colours in 0..1.
-        image = _to_unit(image)
+        # Change the colours.
         for name, change_colour in COLOURS.items():
             if strength := getattr(self, name):
                 image = change_colour(image, _spread(drawn[name], strength))
-        return jnp.clip(image, 0, 1)
+        return jnp.clip(image, low, high)
 
 
 def from_config(config: ml_collections.ConfigDict) -> Augmentation:

@@ -180,7 +180,8 @@ FIELDS: dict[str, Field] = {
         0, 1, "with which a label is resampled", "fraction", depends_on=("corruption.labels", "none")
     ),
     "corruption.pixels": choice(
-        "none", "shuffled_pixels", "random_pixels", "gaussian", help="one order for all images, one for each, or noise"
+        *("none", "shuffled_pixels", "random_pixels", "gaussian", "gaussian_clipped"),
+        help="one order for all images, one for each, or noise; clipped: to 0..255, with less variance",
     ),
     "corruption.channels_together": switch(
         "a pixel's channels move together", depends_on=("corruption.pixels", "none")

@@ -28,13 +28,15 @@ _AUTO = {"float32": "highest", "bfloat16": "default"}
 class Batch(NamedTuple):
     """One device's examples, after corruption, before crop and whitening.
 
-    images: uint8 [batch, height, width, channels]; labels (as given), true_labels: int32 [batch]; ids: uint32 [batch].
+    images: uint8 [batch, height, width, channels]; labels (as given), true_labels: int32 [batch]; ids: uint32 [batch];
+    encoding: float32 [batch, 2, channels], what the images' values stand for.
     """
 
     images: jax.Array
     labels: jax.Array
     true_labels: jax.Array
     ids: jax.Array
+    encoding: jax.Array
 
 
 class PerExample(NamedTuple):
@@ -126,7 +128,7 @@ def make_train_step(
 
 def make_evaluation_step(
     model: nn.Module,
-    view: Callable[[jax.Array], jax.Array],
+    view: Callable[[Batch], jax.Array],
     *,
     precision: str,
     matmul_precision: str,
@@ -137,7 +139,7 @@ def make_evaluation_step(
     Padding has weight 0. What a model changes in its collections in evaluation is dropped.
 
     Args:
-      view: uint8 images -> the model's input, float32, both [batch, height, width, channels].
+      view: batch -> the model's input, float32 [batch, height, width, channels].
       precision, matmul_precision: as of `make_train_step`.
     """
 
@@ -145,7 +147,7 @@ def make_evaluation_step(
 
     def evaluation_step(state: TrainState, batch: Batch, weights: jax.Array) -> Evaluation:
         variables = {"params": _cast(state.params, dtype), **state.collections}
-        images = _cast(view(batch.images), dtype)
+        images = _cast(view(batch), dtype)
         logits, _ = model.apply(variables, images, train=False, mutable=list(state.collections))
         examples = metrics.Examples(_cast(logits, jnp.float32), batch.labels, batch.true_labels)
         sums = jax.lax.psum(metrics.sum_weighted(examples, weights), axis_name)

@@ -157,6 +157,13 @@ def test_capacity_of_corrupted_pixels_is_refused(tmp_path):
         run_experiment(config, str(tmp_path), LAUNCH)
 
 
+def test_an_analysis_of_pixels_of_8_bits_refuses_gaussian_ones(tmp_path):
+    config = theorem1()
+    config.corruption.pixels = "gaussian"
+    with pytest.raises(UserError, match="takes pixels of 8 bits: set --config.corruption.pixels=gaussian_clipped"):
+        run_experiment(config, str(tmp_path), LAUNCH)
+
+
 def test_every_draw_of_signs_is_another_whatever_the_seed_of_the_labels():
     config = capacity()
     config.corruption.seed = 3

@@ -1,5 +1,7 @@
 """What the model sees of an image: the exact crop, and the whitening of the paper's appendix."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -7,6 +9,12 @@ from rethink.data import preprocessing
 from rethink.schema.errors import UserError
 
 RNG = np.random.default_rng(0)
+
+
+def preprocess(images, **settings):
+    """Preprocesses images as stored."""
+    encoding = np.broadcast_to(preprocessing.clean_encoding(images.shape[-1]), (len(images), 2, images.shape[-1]))
+    return preprocessing.preprocess_images(images, encoding, **settings)
 
 
 def index_image(height, width):
@@ -59,30 +67,28 @@ def whitened(image):
 def test_whitening_is_the_formula_of_the_paper(shape):
     spreads = np.array([127, 40, 3, 1, 0]).reshape(-1, 1, 1, 1)
     images = (128 + np.round(spreads * RNG.uniform(-1, 1, (5, *shape)))).astype(np.uint8)
-    output = np.asarray(preprocessing.preprocess_images(images, crop=0, whitening="per_image"))
+    output = np.asarray(preprocess(images, crop=0, whitening="per_image"))
     assert output.dtype == np.float32
     np.testing.assert_allclose(output, np.stack([whitened(image) for image in images]), rtol=2e-5, atol=2e-5)
 
 
 def test_a_whitened_image_has_mean_0_and_spread_1_over_all_its_channels():
     images = (RNG.uniform(0, 1, (4, 12, 12, 3)) * [255, 100, 10]).astype(np.uint8)
-    output = np.asarray(preprocessing.preprocess_images(images, crop=0, whitening="per_image")).reshape(4, -1)
+    output = np.asarray(preprocess(images, crop=0, whitening="per_image")).reshape(4, -1)
     np.testing.assert_allclose(output.mean(axis=1), 0, atol=1e-5)
     np.testing.assert_allclose(output.std(axis=1), 1, rtol=1e-5)
 
 
 @pytest.mark.parametrize("value", [0, 7, 201, 255])
 def test_a_constant_image_becomes_zeros(value):
-    output = np.asarray(
-        preprocessing.preprocess_images(np.full((2, 6, 6, 3), value, np.uint8), crop=0, whitening="per_image")
-    )
+    output = np.asarray(preprocess(np.full((2, 6, 6, 3), value, np.uint8), crop=0, whitening="per_image"))
     np.testing.assert_allclose(output, 0, atol=1e-4)
 
 
 def test_an_almost_constant_image_is_divided_by_the_bound_and_not_by_its_spread():
     image = np.full((1, 4, 4, 1), 100, np.uint8)
     image[0, 1, 2, 0] = 101
-    output = np.asarray(preprocessing.preprocess_images(image, crop=0, whitening="per_image"))
+    output = np.asarray(preprocess(image, crop=0, whitening="per_image"))
     np.testing.assert_allclose(output[0, 1, 2, 0], (1 / 255) * (15 / 16) * 4, rtol=1e-4)
 
 
@@ -90,17 +96,15 @@ def test_the_crop_comes_before_the_whitening():
     images = RNG.integers(0, 256, (3, 10, 10, 3)).astype(np.uint8)
     border = images.copy()
     border[:, 0] = 255
-    output = preprocessing.preprocess_images(images, crop=6, whitening="per_image")
+    output = preprocess(images, crop=6, whitening="per_image")
     assert output.shape == (3, 6, 6, 3)
-    np.testing.assert_array_equal(preprocessing.preprocess_images(border, crop=6, whitening="per_image"), output)
-    np.testing.assert_array_equal(
-        preprocessing.preprocess_images(images[:, 2:8, 2:8], crop=0, whitening="per_image"), output
-    )
+    np.testing.assert_array_equal(preprocess(border, crop=6, whitening="per_image"), output)
+    np.testing.assert_array_equal(preprocess(images[:, 2:8, 2:8], crop=0, whitening="per_image"), output)
 
 
 def test_without_whitening_an_image_is_scaled_to_0_and_1():
     image = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
-    output = np.asarray(preprocessing.preprocess_images(image, crop=0, whitening="none"))
+    output = np.asarray(preprocess(image, crop=0, whitening="none"))
     assert output.dtype == np.float32
     np.testing.assert_allclose(output.ravel(), np.arange(256) / 255, rtol=1e-6)
     assert (output.min(), output.max()) == (0, 1)
@@ -108,8 +112,8 @@ def test_without_whitening_an_image_is_scaled_to_0_and_1():
 
 def test_an_image_is_whitened_by_itself():
     images = RNG.integers(0, 256, (5, 6, 6, 3)).astype(np.uint8)
-    alone = [preprocessing.preprocess_images(images[i : i + 1], crop=0, whitening="per_image")[0] for i in range(5)]
-    together = preprocessing.preprocess_images(images, crop=0, whitening="per_image")
+    alone = [preprocess(images[i : i + 1], crop=0, whitening="per_image")[0] for i in range(5)]
+    together = preprocess(images, crop=0, whitening="per_image")
     np.testing.assert_allclose(together, np.stack(alone), rtol=1e-5, atol=1e-6)
 
 
@@ -117,7 +121,7 @@ def test_an_image_is_whitened_by_itself():
 def test_an_unknown_whitening_is_refused(whitening):
     images = index_image(4, 4)
     for call in (
-        lambda: preprocessing.preprocess_images(images, crop=0, whitening=whitening),
+        lambda: preprocess(images, crop=0, whitening=whitening),
         lambda: preprocessing.check_whitening((4, 4, 2), whitening),
     ):
         with pytest.raises(UserError, match=f"^preprocess.whiten='{whitening}' is unknown.*Choices: none, per_image"):
@@ -126,5 +130,31 @@ def test_an_unknown_whitening_is_refused(whitening):
 
 def test_symmetric_whitening_maps_0_and_255_to_minus_1_and_1():
     images = np.array([0, 51, 255], np.uint8).reshape(1, 1, 3, 1)
-    values = np.asarray(preprocessing.preprocess_images(images, crop=0, whitening="symmetric"))
+    values = np.asarray(preprocess(images, crop=0, whitening="symmetric"))
     np.testing.assert_allclose(values.ravel(), [-1, -0.6, 1], rtol=1e-6)
+
+
+def test_images_as_stored_are_divided_by_255_and_nothing_else():
+    images = RNG.integers(0, 256, (6, 9, 9, 3)).astype(np.uint8)
+    plain = jax.jit(lambda images: preprocessing.crop_centre(images, 5).astype(jnp.float32) / 255)
+    seen = jax.jit(lambda images: preprocess(images, crop=5, whitening="none"))
+    np.testing.assert_array_equal(seen(images), plain(images), strict=True)
+
+
+def test_codes_are_decoded_before_all_else():
+    codes = RNG.integers(0, 256, (6, 9, 9, 3)).astype(np.uint8)
+    encoding = np.stack([RNG.normal(0, 90, (6, 3)), RNG.uniform(0, 3, (6, 3))], axis=1).astype(np.float32)
+    values = (encoding[:, 0, None, None] + encoding[:, 1, None, None].astype(np.float64) * codes) / 255
+    assert values.min() < -0.1 and values.max() > 1.1
+    decoded = preprocessing.decode_images(codes, encoding)
+    assert decoded.dtype == np.float32
+    np.testing.assert_allclose(decoded, values, atol=1e-6)
+    seen = preprocessing.preprocess_images(codes, encoding, crop=5, whitening="per_image")
+    whitened = preprocessing.whiten_images(preprocessing.crop_centre(decoded, 5), "per_image")
+    np.testing.assert_allclose(seen, whitened, atol=1e-5)
+    shown = preprocessing.round_images(codes, encoding)
+    assert shown.dtype == np.uint8 and {0, 255} <= set(np.unique(shown))
+    np.testing.assert_allclose(shown / 255, np.clip(values, 0, 1), atol=0.51 / 255)
+    clean = np.broadcast_to(preprocessing.clean_encoding(3), (6, 2, 3))
+    np.testing.assert_array_equal(preprocessing.round_images(codes, clean), codes, strict=True)
+    assert preprocessing.is_encoded(encoding).all() and not preprocessing.is_encoded(clean).any()

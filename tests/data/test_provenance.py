@@ -7,6 +7,8 @@ import numpy as np
 
 from rethink.data.corruption.rates import Counts
 from rethink.data.corruption.spec import Corrupted
+from rethink.data.fingerprints import fingerprint_examples
+from rethink.data.preprocessing import clean_encoding
 from rethink.data.provenance import SAMPLES, Provenance
 
 
@@ -14,7 +16,8 @@ def piece(ids):
     ids = np.asarray(ids, np.uint32)
     images = np.broadcast_to(ids[:, None, None, None], (len(ids), 2, 2, 1)).astype(np.uint8)
     labels = ids.astype(np.int32)
-    return Corrupted(images, labels % 3, labels % 5, ids, labels % 3 != labels % 5, labels % 2 == 0)
+    encoding = np.broadcast_to(clean_encoding(1), (len(ids), 2, 1))
+    return Corrupted(images, encoding, labels % 3, labels % 5, ids, labels % 3 != labels % 5, labels % 2 == 0)
 
 
 def test_the_samples_are_those_of_the_smallest_ids_whatever_the_order():
@@ -80,3 +83,18 @@ def test_processes_with_parts_of_different_lengths_give_the_labels_and_fingerpri
             assert counts == whole.merge_counts(lambda array: array[None])
             differ = sum(i % 3 != i % 5 for i in range(20))
             assert counts == Counts(examples=20, resampled=differ, changed_labels=differ, changed_images=10)
+
+
+def test_the_fingerprint_of_codes_is_of_what_they_stand_for_too():
+    def fingerprint(examples):
+        provenance = Provenance()
+        provenance.add(examples)
+        return provenance.merge_fingerprints(lambda array: array[None])["images"]
+
+    clean = piece(range(20))
+    assert fingerprint(clean) == fingerprint_examples(clean.ids, clean.images)  # as ever
+    encodings = [
+        clean.encoding,
+        *(np.full((20, 2, 1), value, np.float32) for value in (0.5, np.nextafter(np.float32(0.5), np.float32(1)))),
+    ]
+    assert len({fingerprint(clean._replace(encoding=encoding)) for encoding in encodings}) == 3

@@ -1,9 +1,11 @@
 """The input pipeline: what corruption did to the examples that a run trains on, and what it can't do."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from configs import digits_true
+from rethink.data import preprocessing
 from rethink.data.dataset import Dataset, MemorySplit, Split
 from rethink.experiment.input_pipeline import InputPipeline
 from rethink.schema.errors import UserError
@@ -14,7 +16,7 @@ FEEDS = pytest.mark.parametrize("feed", ["resident", "streamed"])
 def make_pipeline(images, feed="resident", **fields):
     """Returns the pipeline of a data set of these images in train and test, uint8 [n, height, width, channels]."""
     config = digits_true.get_config("mlp_tiny")
-    config.train.batch_size = 8
+    config.train.batch_size, config.preprocess.whiten = 8, "none"
     config.data.feed, config.data.workers = feed, 0
     config.corruption.update(fields)
     count = len(images)
@@ -62,3 +64,23 @@ def test_noise_without_a_spread_is_refused(feed):
     with pytest.raises(UserError, match="^corruption.pixels='gaussian' draws with the spread .* one and the same"):
         make_pipeline(np.full((32, 4, 4, 1), 7, np.uint8), feed, pixels="gaussian").make_feed(1)
     read_all(make_pipeline(grey(), feed, pixels="gaussian"))
+
+
+def test_gaussian_images_have_the_moments_of_the_training_images_and_colours_of_pixels_are_refused():
+    images = np.random.default_rng(1).integers(0, 120, (400, 8, 8, 3)).astype(np.uint8)
+    pipeline = make_pipeline(images, pixels="gaussian", test_pixels=True)
+    feed = pipeline.make_feed(1)
+    for split in feed.splits.values():
+        seen = 255 * np.asarray(pipeline.evaluation_view(split._replace(images=jnp.asarray(split.images))), np.float64)
+        wanted = images.reshape(-1, 3).astype(np.float64)
+        values = seen.reshape(-1, 3)
+        assert (abs(values.mean(axis=0) - wanted.mean(axis=0)) < 4 * wanted.std(axis=0) / len(values) ** 0.5).all()
+        assert (abs(values.var(axis=0) / wanted.var(axis=0) - 1) < 4 * (2 / len(values)) ** 0.5).all()
+        assert values.min() < -40
+    shown = preprocessing.round_images(feed.splits["train"].images, feed.splits["train"].encoding)
+    assert shown.min() == 0 and (feed.splits["test"].images != feed.splits["train"].images).any()
+    pipeline.config.augmentation.hue = 0.1
+    with pytest.raises(
+        UserError, match="^augmentation.hue=0.1 is for colours in 0..1, and corruption.pixels='gaussian'"
+    ):
+        pipeline.check_input_shape()

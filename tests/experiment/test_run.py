@@ -642,6 +642,7 @@ CONDITIONS = {
     "shuffled_pixels": {"corruption__pixels": "shuffled_pixels"},
     "random_pixels": {"corruption__pixels": "random_pixels"},
     "gaussian": {"corruption__pixels": "gaussian"},
+    "gaussian_clipped": {"corruption__pixels": "gaussian_clipped"},
 }
 
 
@@ -663,8 +664,9 @@ def test_every_condition_of_the_paper_runs_and_changes_only_what_it_names(launch
         "shuffled_pixels": {"images", "test_images"},  # the one permutation is that of the test images too
         "random_pixels": {"images"},
         "gaussian": {"images"},
+        "gaussian_clipped": {"images"},
     }
-    assert len({prints["images"] for prints in prints_of.values()}) == 4
+    assert len({prints["images"] for prints in prints_of.values()}) == 5
     assert len({prints["labels"] for prints in prints_of.values()}) == 3
 
 

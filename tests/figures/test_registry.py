@@ -186,6 +186,12 @@ def test_errors_against_a_field_have_mean_and_spread(write, tmp_path, axes_drawn
     assert axes_drawn[0].get_xscale() == "log" and list(axes_drawn[0].lines[0].get_xdata()) == [30, 1000]
 
 
+def test_clipped_images_are_no_condition_of_the_papers(write, tmp_path, axes_drawn):
+    write("gaussian", losses=(2.2, 0.05), **{"corruption.pixels": "gaussian_clipped"})
+    [row] = draw_figure("loss_curves", tmp_path).rows
+    assert "pixels: gaussian_clipped" in row["notes"]
+
+
 def test_loss_curves_say_when_each_condition_converges_beside_the_replication(write, tmp_path, axes_drawn):
     write("true", losses=(2.3, 1.5, 0.3, 0.05))
     write("random", losses=(2.3, 2.3, 2.3, 2.0, 1.0, 0.3, 0.1))

@@ -27,10 +27,10 @@ CASES = {"windows": {"crop": "random", "padding": 2, "flip": True}, "everything"
 
 
 def augment(images, *, key=KEY, ids=None, size=None, **changes):
-    """Returns the augmented images as an array; their ids are 0, 1, ... and the size is theirs, unless given."""
+    """Returns the augmented uint8 images as an array; their ids are 0, 1, ... and the size is theirs, unless given."""
     ids = np.arange(len(images), dtype=np.uint32) if ids is None else ids
     chosen = dataclasses.replace(OFF, **changes)
-    return np.asarray(chosen(key, ids, images, size=size or images.shape[1:3]))
+    return np.asarray(chosen(key, ids, unit(images), size=size or images.shape[1:3]))
 
 
 def random_images(count, height, width, low=0, high=256):
@@ -61,7 +61,7 @@ def unit(image):
 def test_without_augmentation_an_image_is_seen_as_in_evaluation(size):
     images = random_images(3, 8, 9)
     seen = augment(images, size=size)
-    expected = jax.jit(lambda images: preprocessing.preprocess_images(images, crop=size[0], whitening="none"))(images)
+    expected = jax.jit(lambda images: preprocessing.crop_centre(images, size[0]))(unit(images))
     assert seen.dtype == np.float32
     np.testing.assert_array_equal(seen, expected)
 
@@ -301,3 +301,16 @@ def test_an_unknown_crop_is_named():
 def test_what_can_be_done_is_not_refused(shape, padding):
     dataclasses.replace(OFF, crop="random", padding=padding, brightness=0.2, rotation=5.0).check_images(shape, (8, 8))
     dataclasses.replace(OFF, contrast=0.2).check_images(shape, shape[:2])
+
+
+def test_values_beyond_0_to_1_are_kept_and_padding_is_0():
+    images = RNG.normal(0.5, 0.6, (40, 6, 6, 3)).astype(np.float32)
+    ids = np.arange(40, dtype=np.uint32)
+    cropped = dataclasses.replace(OFF, crop="random", padding=2, flip=True)(KEY, ids, images, size=(6, 6))
+    assert all(
+        set(seen.ravel()) <= {0.0, *image.ravel()} for seen, image in zip(np.asarray(cropped), images, strict=True)
+    )
+    assert cropped.min() < -0.5 and cropped.max() > 1.5
+    brighter = np.asarray(dataclasses.replace(OFF, brightness=0.5)(KEY, ids, images, size=(6, 6)))
+    extremes = images.min(axis=(1, 2, 3)), images.max(axis=(1, 2, 3))
+    assert (brighter.min(axis=(1, 2, 3)) >= extremes[0]).all() and (brighter.max(axis=(1, 2, 3)) <= extremes[1]).all()

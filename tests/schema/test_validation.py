@@ -115,7 +115,7 @@ def test_a_choice_that_there_is_not_is_refused_with_the_nearest():
         validation.validate(changed(corruption__pixels="gausian"))
     assert str(error.value) == (
         "corruption.pixels='gausian' is unknown; did you mean 'gaussian'? Choices: none, shuffled_pixels, "
-        "random_pixels, gaussian."
+        "random_pixels, gaussian, gaussian_clipped."
     )
 
 

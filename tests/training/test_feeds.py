@@ -25,7 +25,8 @@ CONDITIONS = {
     "labels": {"labels": "uniform"},
     "shuffled_pixels": {"pixels": "shuffled_pixels"},
     "random_pixels": {"pixels": "random_pixels", "labels": "symmetric"},
-    "gaussian": {"pixels": "gaussian"},
+    "gaussian": {"pixels": "gaussian", "test_pixels": True},
+    "gaussian_clipped": {"pixels": "gaussian_clipped"},
 }
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import optax
 import pytest
 
+from rethink.data.preprocessing import clean_encoding
 from rethink.regularization.batch_norm import NONE, BatchNorm
 from rethink.training import state, step
 from rethink.training.step import Batch
@@ -45,6 +46,10 @@ def view(images):
     return images.astype(jnp.float32) / 255
 
 
+def evaluation_view(batch):
+    return view(batch.images)
+
+
 def training_view(now, batch):
     return view(batch.images)
 
@@ -53,7 +58,8 @@ def make_batch(seed, size):
     draw = np.random.default_rng(seed)
     labels, true_labels = draw.integers(0, CLASSES, (2, size)).astype(np.int32)
     images = draw.integers(0, 256, (size, *SHAPE), np.uint8)
-    return Batch(images, labels, true_labels, np.arange(size, dtype=np.uint32))
+    encoding = np.broadcast_to(clean_encoding(SHAPE[-1]), (size, 2, SHAPE[-1]))
+    return Batch(images, labels, true_labels, np.arange(size, dtype=np.uint32), encoding)
 
 
 def on_devices(function, devices):
@@ -155,7 +161,7 @@ def test_training_learns_the_labels_as_given_and_not_the_true_ones():
 def test_padding_of_weight_zero_changes_no_sum(model, devices):
     _, now = trainer(model)
     evaluation_step = step.make_evaluation_step(
-        model, view, precision="float32", matmul_precision="highest", axis_name=AXIS
+        model, evaluation_view, precision="float32", matmul_precision="highest", axis_name=AXIS
     )
     batch, junk = make_batch(1, 6), make_batch(2, 2)
     padded = Batch(*(np.concatenate(pair) for pair in zip(batch, junk, strict=True)))
@@ -183,9 +189,10 @@ def test_an_evaluation_counts_each_part_by_its_own_labels(devices):
     weights = [1, 1, 1, 1, 1, 1, 1, 0]
     images = np.zeros((8, *SHAPE), np.uint8)
     images[:, 0, 0, 0] = predicted
-    batch = Batch(images, np.int32(labels), np.int32(true_labels), np.arange(8, dtype=np.uint32))
+    encoding = np.broadcast_to(clean_encoding(SHAPE[-1]), (8, 2, SHAPE[-1]))
+    batch = Batch(images, np.int32(labels), np.int32(true_labels), np.arange(8, dtype=np.uint32), encoding)
     evaluation_step = step.make_evaluation_step(
-        Oracle(), view, precision="float32", matmul_precision="highest", axis_name=AXIS
+        Oracle(), evaluation_view, precision="float32", matmul_precision="highest", axis_name=AXIS
     )
     now = state.TrainState(step=0, params={}, collections={}, opt_state=())
     evaluation = on_devices(evaluation_step, devices)(now, batch, np.float32(weights))
@@ -260,7 +267,7 @@ def test_evaluation_uses_the_running_statistics_and_not_those_of_its_batch():
     model = normed("per_device")
     _, now = trainer(model)
     evaluate = on_one_device(
-        step.make_evaluation_step(model, view, precision="float32", matmul_precision="highest", axis_name=AXIS)
+        step.make_evaluation_step(model, evaluation_view, precision="float32", matmul_precision="highest", axis_name=AXIS)
     )
     batch, other = make_batch(0, 4), make_batch(1, 4)
     both = Batch(*(np.concatenate(pair) for pair in zip(batch, other, strict=True)))
@@ -289,7 +296,7 @@ def test_in_bfloat16_the_network_computes_and_all_that_is_kept_is_float32():
         dtypes.clear()
         now, sums = first(on_devices(train_step, 2)(now, batch))
         evaluation_step = step.make_evaluation_step(
-            Watched(dtypes.append), view, precision=precision, matmul_precision="default", axis_name=AXIS
+            Watched(dtypes.append), evaluation_view, precision=precision, matmul_precision="default", axis_name=AXIS
         )
         evaluated = on_one_device(evaluation_step)(now, batch, np.ones(8, np.float32)).sums
         results[precision] = (now, sums, evaluated)
@@ -339,7 +346,7 @@ class Ranked(nn.Module):
 def test_the_top_five_are_five():
     batch = make_batch(0, 10)._replace(labels=np.arange(10, dtype=np.int32))
     evaluation_step = step.make_evaluation_step(
-        Ranked(), view, precision="float32", matmul_precision="highest", axis_name=AXIS
+        Ranked(), evaluation_view, precision="float32", matmul_precision="highest", axis_name=AXIS
     )
     now = state.TrainState(step=0, params={}, collections={}, opt_state=())
     assert on_one_device(evaluation_step)(now, batch, np.ones(10, np.float32)).sums["top5_correct"] == 5
@@ -447,6 +454,6 @@ def test_a_models_own_collection_is_carried_averaged_over_devices_and_left_alone
         np.testing.assert_allclose(memory["mean"], mean, rtol=1e-6 if precision == "float32" else 0.01)
         jax.tree.map(lambda leaf: np.testing.assert_array_equal(leaf[0], leaf[-1]), states)
     evaluation_step = step.make_evaluation_step(
-        Remembering(), view, precision=precision, matmul_precision="highest", axis_name=AXIS
+        Remembering(), evaluation_view, precision=precision, matmul_precision="highest", axis_name=AXIS
     )
     assert on_one_device(evaluation_step)(now, batch, np.ones(8, np.float32)).sums["count"] == 8

@@ -149,7 +149,7 @@ DRAWING = {"dropout__rate": 0.2, "augmentation__crop": "random", "augmentation__
     ids=["smooth, drawing", "smooth", "mlp, drawing", "conv with batch norm"],
 )
 def test_runs_learn_what_they_learn_alone(make_runs, steps, fields):
-    runs = make_runs("corruption.label_probability=0.0,0.5;corruption.pixels=none,shuffled_pixels", **fields)
+    runs = make_runs("corruption.label_probability=0.0,0.5;corruption.pixels=none,gaussian", **fields)
     # As the third, with the same labels and another initialization and order.
     runs += make_runs("corruption.label_probability=0.5", seeds=2, corruption__seed=0, **fields)[1:]
     assert len(runs) == 5

@@ -15,8 +15,9 @@ from ml_collections import ConfigDict
 
 from rethink import randomness
 from rethink.data.corruption.labels import LABEL_NOISE, corrupt_labels
-from rethink.data.corruption.pixels import PIXEL_CORRUPTION, SHARED_WITH_TEST, Moments, corrupt_images
+from rethink.data.corruption.pixels import PIXEL_CORRUPTION, SHARED_WITH_TEST, Moments, corrupt_images, encode_images
 from rethink.data.dataset import Split
+from rethink.data.preprocessing import is_encoded
 from rethink.schema.errors import UserError, pick
 
 CHUNK = 4096  # examples corrupted in one call
@@ -39,8 +40,8 @@ class CorruptionSpec(NamedTuple):
 
     def apply(
         self, ids: jax.Array, images: jax.Array, labels: jax.Array, moments: Moments
-    ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Returns the corrupted (images, given labels, resampled).
+    ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+        """Returns the corrupted (images, their encoding, given labels, resampled).
 
         Args:
           ids: uint32 [examples].
@@ -59,7 +60,7 @@ class CorruptionSpec(NamedTuple):
         images = corrupt_images(
             self.pixel_key, ids, images, moments, kind=self.pixels, channels_together=self.channels_together
         )
-        return images, given, resampled
+        return images, encode_images(images, moments, kind=self.pixels), given, resampled
 
 
 def resolve_seed(config: ConfigDict) -> int:
@@ -113,6 +114,7 @@ class Corrupted(NamedTuple):
 
     Attributes:
       images: uint8 [examples, height, width, channels].
+      encoding: float32 [examples, 2, channels], what the images' values stand for; see `preprocessing.decode_images`.
       labels: as given, int32 [examples]; true_labels: before corruption, int32 [examples].
       ids: uint32 [examples].
       resampled: bool [examples]. A resampled label may equal the true one: what changed is `labels != true_labels`.
@@ -120,6 +122,7 @@ class Corrupted(NamedTuple):
     """
 
     images: np.ndarray
+    encoding: np.ndarray
     labels: np.ndarray
     true_labels: np.ndarray
     ids: np.ndarray
@@ -137,6 +140,6 @@ def corrupt_split(split: Split, spec: CorruptionSpec, moments: Moments) -> Corru
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         chunks = list(pool.map(corrupt_chunk, range(0, len(split.labels), CHUNK)))
-    images, labels, resampled = (np.concatenate(arrays) for arrays in zip(*chunks, strict=True))
-    image_changed = (images != split.images).any(axis=(1, 2, 3))
-    return Corrupted(images, labels, split.labels, split.ids, resampled, image_changed)
+    images, encoding, labels, resampled = (np.concatenate(arrays) for arrays in zip(*chunks, strict=True))
+    image_changed = (images != split.images).any(axis=(1, 2, 3)) | is_encoded(encoding)
+    return Corrupted(images, encoding, labels, split.labels, split.ids, resampled, image_changed)

@@ -1,6 +1,7 @@
 """Pixel corruption: what is drawn, from which distribution, and that an example's id alone decides it."""
 
 import functools
+import hashlib
 
 import jax
 import numpy as np
@@ -8,7 +9,17 @@ import pytest
 from scipy import stats
 
 from rethink import randomness
-from rethink.data.corruption.pixels import PIXEL_CORRUPTION, corrupt_images, count_values, make_moments, measure_moments
+from rethink.data import preprocessing
+from rethink.data.corruption.pixels import (
+    CODES,
+    GAUSSIAN,
+    PIXEL_CORRUPTION,
+    corrupt_images,
+    count_values,
+    encode_images,
+    make_moments,
+    measure_moments,
+)
 from rethink.schema.errors import UserError
 
 FEW = 1001  # one shape for all, as most of the time goes into compilation
@@ -59,7 +70,7 @@ def test_the_pixels_of_an_example_depend_on_its_id_and_not_on_its_place(kind, to
         np.testing.assert_array_equal(corrupt(images[rows], ids=ids[rows]), whole[rows])
 
 
-@pytest.mark.parametrize("kind, together", [("random_pixels", True), ("gaussian", True)])
+@pytest.mark.parametrize("kind, together", [("random_pixels", True), ("gaussian", True), ("gaussian_clipped", True)])
 def test_pixels_are_the_same_inside_another_program(kind, together):
     images, ids = some_images(), np.arange(FEW, dtype=np.uint32)
 
@@ -155,8 +166,46 @@ def clipped_gaussian(mean, std):
     return np.diff(edges)
 
 
-def test_gaussian_images_have_the_distribution_of_a_rounded_and_clipped_gaussian():
-    images = destroy(np.zeros((FEW, 8, 8, 3), np.uint8), "gaussian")
+def decoded(codes, moments=MOMENTS):
+    """What codes of Gaussian images stand for, in 0..255 and beyond."""
+    encoding = encode_images(codes, moments, kind="gaussian")
+    return 255 * np.asarray(preprocessing.decode_images(codes, encoding), np.float64)
+
+
+@pytest.mark.parametrize("mean, std", [(125.3, 63.0), (33.3, 78.6), (240.0, 20.0), (200.0, 0.01), (0.5, 0.5)])
+def test_what_gaussian_images_are_drawn_from_has_their_mean_and_variance(mean, std):
+    moments = make_moments(np.full(1, mean), np.full(1, std))
+    offset, scale = moments.encoding.astype(np.float64)
+    values = offset + scale * CODES
+    assert abs(values.mean() - mean) <= 2.0**-24 * 2 * max(mean, 6 * std)
+    assert abs(values.var() / std**2 - 1) < 2e-5
+    z = np.unique((values - mean) / std)
+    assert z[0] < -4.3 and z[-1] > 4.3 and np.diff(z[abs(z) < 3.5]).max() < 0.035
+    assert stats.kurtosis(values) == pytest.approx(0, abs=0.01)
+    # Exact products: a multiplication that is fused with the addition rounds as one that is not.
+    products = np.float32(scale[0]) * np.arange(256, dtype=np.float32)
+    np.testing.assert_array_equal(products.astype(np.float64), scale[0] * np.arange(256))
+
+
+def test_gaussian_images_have_the_mean_and_the_variance_of_each_channel():
+    values = decoded(destroy(np.zeros((FEW, 8, 8, 3), np.uint8), "gaussian")).reshape(-1, 3)
+    n = len(values)
+    assert (abs(values.mean(axis=0) - MOMENTS.mean) < 4 * MOMENTS.std / np.sqrt(n)).all()
+    assert (abs(values.var(axis=0) / MOMENTS.std**2 - 1) < 4 * np.sqrt(2 / n)).all()
+    assert values.min() < -100 and values.max() > 350
+    for channel in range(3):
+        z = (values[:, channel] - MOMENTS.mean[channel]) / MOMENTS.std[channel]
+        assert stats.kstest(z, "norm").statistic < 1.63 / np.sqrt(n) + 0.007  # half the step of the codes
+
+
+def test_clipped_images_have_the_bits_of_every_earlier_version():
+    images = destroy(np.zeros((FEW, 8, 8, 3), np.uint8), "gaussian_clipped")
+    digest = hashlib.sha256(images.tobytes()).hexdigest()
+    assert digest == "4403fb8321c32face121407d4fc47bd091a6c66dccbc5dc2e77b5a98ca326296"
+
+
+def test_clipped_images_have_the_distribution_of_a_rounded_and_clipped_gaussian():
+    images = destroy(np.zeros((FEW, 8, 8, 3), np.uint8), "gaussian_clipped")
     values = np.arange(256)
     for channel, (mean, std) in enumerate(zip(MOMENTS.mean, MOMENTS.std, strict=True)):
         drawn, chances = images[..., channel].ravel(), clipped_gaussian(mean, std)
@@ -174,10 +223,11 @@ def test_gaussian_images_have_the_distribution_of_a_rounded_and_clipped_gaussian
         assert stats.chisquare(counts, wanted).pvalue > 1e-3
 
 
-def test_gaussian_values_are_independent_of_each_other_and_of_the_image():
+@pytest.mark.parametrize("kind", GAUSSIAN)
+def test_gaussian_values_are_independent_of_each_other_and_of_the_image(kind):
     zeros, others = np.zeros((FEW, 8, 8, 3), np.uint8), some_images()
-    images = destroy(zeros, "gaussian")
-    np.testing.assert_array_equal(destroy(others, "gaussian"), images)
+    images = destroy(zeros, kind)
+    np.testing.assert_array_equal(destroy(others, kind), images)
     assert len(np.unique(images.reshape(FEW, -1), axis=0)) == FEW
     values = images[:, :2, :2].reshape(FEW, 12).astype(float)
     correlation = np.corrcoef(values.T)[~np.eye(12, dtype=bool)]
@@ -186,8 +236,10 @@ def test_gaussian_values_are_independent_of_each_other_and_of_the_image():
 
 def test_gaussian_images_without_spread_are_the_mean():
     flat = make_moments(np.array([7.4, 300.0, -3.0], np.float32), np.zeros(3, np.float32))
-    images = destroy(some_images(), "gaussian", moments=flat)
+    images = destroy(some_images(), "gaussian_clipped", moments=flat)
     np.testing.assert_array_equal(images, np.broadcast_to(np.uint8([7, 255, 0]), images.shape))
+    values = decoded(destroy(some_images(), "gaussian", moments=flat), flat)
+    np.testing.assert_allclose(values, np.broadcast_to(flat.mean, values.shape), rtol=1e-6)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
