@@ -76,7 +76,13 @@ def measure(arguments: argparse.Namespace) -> dict[str, list[float]]:
             )
             stream.close()
         found.setdefault("augmentation on this CPU", []).append(
-            timed(lambda batch=batch: jax.block_until_ready(augment(key, batch.ids, batch.images, size=size)), 5, BATCH)
+            timed(
+                lambda batch=batch: jax.block_until_ready(
+                    augment(key, batch.ids, jnp.float32(batch.images) / 255, size=size)
+                ),
+                5,
+                BATCH,
+            )
         )
     return found
 

@@ -80,7 +80,5 @@ def test_gaussian_images_have_the_moments_of_the_training_images_and_colours_of_
     shown = preprocessing.round_images(feed.splits["train"].images, feed.splits["train"].encoding)
     assert shown.min() == 0 and (feed.splits["test"].images != feed.splits["train"].images).any()
     pipeline.config.augmentation.hue = 0.1
-    with pytest.raises(
-        UserError, match="^augmentation.hue=0.1 is for colours in 0..1, and corruption.pixels='gaussian'"
-    ):
+    with pytest.raises(UserError, match="^augmentation.hue=0.1 is for colours in 0..1, and"):
         pipeline.check_input_shape()

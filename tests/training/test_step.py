@@ -267,7 +267,9 @@ def test_evaluation_uses_the_running_statistics_and_not_those_of_its_batch():
     model = normed("per_device")
     _, now = trainer(model)
     evaluate = on_one_device(
-        step.make_evaluation_step(model, evaluation_view, precision="float32", matmul_precision="highest", axis_name=AXIS)
+        step.make_evaluation_step(
+            model, evaluation_view, precision="float32", matmul_precision="highest", axis_name=AXIS
+        )
     )
     batch, other = make_batch(0, 4), make_batch(1, 4)
     both = Batch(*(np.concatenate(pair) for pair in zip(batch, other, strict=True)))
