@@ -78,7 +78,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, list[float]]:
         found.setdefault("augmentation on this CPU", []).append(
             timed(
                 lambda batch=batch: jax.block_until_ready(
-                    augment(key, batch.ids, jnp.float32(batch.images) / 255, size=size)
+                    augment(key, batch.ids, batch.images.astype("float32") / 255, size=size)
                 ),
                 5,
                 BATCH,
