@@ -112,16 +112,16 @@ def power_rows(name: str, study: Study) -> list[dict[str, Any]]:
     """Returns a row for each claim that has numbers about a table of the paper, or about its figures.
 
     The columns are `COLUMNS`; shares are in percent of the draws. Of what is known whole there is nothing to simulate.
-    A claim about networks has its null without a spread over seeds: it is not of their mean.
+    A claim about networks is simulated without a spread over seeds: it is not of their mean.
 
     Raises:
       UserError: the name is unknown.
     """
     pick({**TABLES, "figures": None}, name, "TABLE")
     rows = []
-    for claim, truths, draw, draw_null in _list_figures(study) if name == "figures" else _list_table(name, study):
+    for claim, truths, draw in _list_figures(study) if name == "figures" else _list_table(name, study):
         counts = simulate_claim(claim, truths, draw, study.draws)
-        null = simulate_claim(*without_difference(claim, truths), draw_null, study.draws, seed=1)
+        null = simulate_claim(*without_difference(claim, truths), draw, study.draws, seed=1)
         shares = {verdict: f"{100 * counts[verdict] / study.draws:.1f}" for verdict in (HOLDS, UNDECIDED, FAILS)}
         last = {"holds without a difference": f"{100 * null[HOLDS] / study.draws:.1f}"}
         notes = claim.unresolved if isinstance(claim, Ordering) else ""
@@ -129,32 +129,31 @@ def power_rows(name: str, study: Study) -> list[dict[str, Any]]:
     return rows
 
 
-def _list_table(table: str, study: Study) -> Iterator[tuple[Claim, Truths, Draw, Draw]]:
-    """Yields the claims about a table with the paper's numbers, and how runs and those of the null are drawn."""
+def _list_table(table: str, study: Study) -> Iterator[tuple[Claim, Truths, Draw]]:
+    """Yields the claims about a table with the paper's numbers, and how runs are drawn."""
     for claim in ORDERINGS[table]:
         truths = values_of(table, claim.measure)
         examples = 0 if claim.measure.startswith("train") else TABLES[table].test_examples
         is_range = isinstance(claim, RangeClaim)
         if set(claim.cells) <= set(truths) and (examples or not is_range):
-            draw = functools.partial(draw_accuracies, claim.measure, examples)
-            null = study._replace(spread=0.0) if is_range else study
-            yield claim, truths, functools.partial(draw, study), functools.partial(draw, null)
+            own = study._replace(spread=0.0) if is_range else study
+            yield claim, truths, functools.partial(draw_accuracies, claim.measure, examples, own)
 
 
-def _list_figures(study: Study) -> Iterator[tuple[Claim, Truths, Draw, Draw]]:
+def _list_figures(study: Study) -> Iterator[tuple[Claim, Truths, Draw]]:
     """Yields the claims about steps and about gains, likewise; those about errors are of tables too."""
     steps: Draw = functools.partial(draw_steps, study.seeds, STEPS_BETWEEN)
     for claim in claims.figure1a_claims():
         if claim.measure.startswith("steps to loss"):
-            yield claim, {name: number.value or 0.0 for name, number in STEPS_TO_LOSS.items()}, steps, steps
+            yield claim, {name: number.value or 0.0 for name, number in STEPS_TO_LOSS.items()}, steps
     fits, *_ = claims.figure1bc_claims("", ("0", "1"), claims.CIFAR10)
-    yield fits, {p: 5000 * (number.value or 0.0) for p, number in STEPS_TO_OVERFIT.items()}, steps, steps
+    yield fits, {p: 5000 * (number.value or 0.0) for p, number in STEPS_TO_OVERFIT.items()}, steps
     gains: Draw = functools.partial(draw_gains, EVALUATIONS, NOISE)
     for _, claim in claims.figure2a_claims():
-        yield claim, {claim.cells[0]: float(claim.paper)}, gains, gains
+        yield claim, {claim.cells[0]: float(claim.paper)}, gains
     for claim in claims.figure2b_claims():
         if claim.measure == "gain":
-            yield claim, {claim.cells[0]: LITTLE_GAIN / 10}, gains, gains
+            yield claim, {claim.cells[0]: LITTLE_GAIN / 10}, gains
 
 
 def main() -> None:
