@@ -5,7 +5,7 @@ table 3's filters come from and what is made of their features, and the rate of 
 paper's does not train.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from rethink.paper.numbers import TABLES
@@ -41,9 +41,9 @@ def expected_fields(table: str, cell: str) -> Fields:
     Args:
       table: a name of `paper.TABLES`.
     """
-    if cell not in TABLES[table].cells:
-        return {}
-    return _kernel_fields(cell) if table == "table3" else _network_fields(table, cell)
+    if table == "table3" and "-" in cell:  # the same kernels on other data have other names
+        return _kernel_fields(cell)
+    return _network_fields(table, cell) if cell in TABLES[table].cells else {}
 
 
 def _kernel_fields(cell: str) -> Fields:
@@ -181,6 +181,11 @@ def _some_resampled(config: Mapping[str, Any], field: str) -> bool:
 def _short(config: Mapping[str, Any], field: str) -> bool:
     of_cifar10 = config.get("kind", "train") == "train" and _data_name(config.get("data.name")) == "cifar10"
     return of_cifar10 and config.get(field, EPOCHS) < EPOCHS
+
+
+def name_data(configs: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Returns the names of the data sets of flat configs, each once, without source and version."""
+    return sorted({_data_name(config.get("data.name")) for config in configs})
 
 
 def _data_name(name: Any) -> str:

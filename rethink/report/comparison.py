@@ -78,7 +78,8 @@ def compare_table(table: str, runs: RunsByCell) -> list[dict[str, Any]]:
 def check_orderings(table: str, runs: RunsByCell) -> list[dict[str, Any]]:
     """Returns a row for each ordering that the paper reports: its figures, ours, and whether ours hold it.
 
-    The interval is that of the margin between both sides, in points, blank where a cell that counts has a single run.
+    The interval is that of the margin between the closest two sides, in points, blank where a cell that counts has a
+    single run; of a range it is that of the value.
     Arguments and errors are those of `compare_table`.
     """
     pick(TABLES, table, "TABLE")
@@ -101,6 +102,11 @@ def _compare_cell(table: str, cell: str, measure: str, ours: Sequence[Outcome]) 
     ratio = _compare_odds(table, measure, number, estimate)
     difference = estimate.mean - number.value if estimate and number and number.value is not None else None
     runs = [outcome.run for outcome in ours]
+    papers = (
+        inference.exact([number.value], TABLES[table].test_examples) if number and number.value is not None else None
+    )
+    best = _compare_odds(table, measure, number, papers)
+    few = ["the paper's test set is too small to show a match"] if best and best.high > MATCH_ODDS else []
     return {
         "cell": cell,
         "measure": measure.replace(BEST, "oracle's best "),
@@ -116,7 +122,7 @@ def _compare_cell(table: str, cell: str, measure: str, ours: Sequence[Outcome]) 
         "status": outcomes.describe_statuses(ours),
         "train examples": verdicts.span_text(run.data.get("train_examples") for run in runs),
         "epochs": verdicts.span_text(run.summary.get("epochs") for run in runs if run.has_result),
-        "notes": "; ".join(caveats),
+        "notes": "; ".join([*caveats, *few]) if ours else "",
     }
 
 
@@ -171,7 +177,7 @@ def _check_ordering(claim: Claim, by_cell: Mapping[str, Sequence[Outcome]]) -> C
     estimates = outcomes.estimate_cells(ours, claim.measure)
     every = [outcome for cell in ours.values() for outcome in cell]
     differences, changes = _find_differences(ours), outcomes.name_changes(ours)
-    has_diverged = any(map(outcomes.count_diverged, ours.values())) and not verdicts.is_met_by_diverging(claim)
+    are_survivors = any(map(outcomes.count_diverged, ours.values())) and not verdicts.is_met_by_diverging(claim)
     return ClaimCheck(
         resize_chance(claim, outcomes.least_sizes(outcome.run for outcome in every)),
         estimates,
@@ -179,7 +185,7 @@ def _check_ordering(claim: Claim, by_cell: Mapping[str, Sequence[Outcome]]) -> C
         started=[cell for cell in ours if ours[cell]],
         unconverged=outcomes.find_unconverged(ours),
         is_comparable=not any(outcome.changes_claims for outcome in every),
-        is_alike=not differences and not has_diverged,
+        is_alike=not differences and not are_survivors,
         has_diverged=all(outcome.run.status == "diverged" for outcome in every),
     )
 

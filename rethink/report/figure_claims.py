@@ -7,6 +7,8 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from rethink.figures import best_so_far, label_corruption, loss_curves
 from rethink.figures.loss_curves import LossCurve
 from rethink.paper import claims, protocol
@@ -21,6 +23,8 @@ from rethink.results.runs import LoadedRun, RunsByCell
 
 if TYPE_CHECKING:
     import pandas
+
+LEAST_TAIL = 8  # evaluations in the last half of a curve whose noise about a line is measured
 
 
 def check_figure_claims(name: str, runs: RunsByCell) -> list[Row]:
@@ -62,6 +66,7 @@ def _changes_claims(config: Mapping[str, Any], labels: str) -> bool:
 
 
 def _check_figure1a(runs: RunsByCell) -> Iterator[ClaimCheck]:
+    outcomes.check_seeds(runs)
     loaded = {name: runs.get(name, ()) for name in STEPS_TO_LOSS}
     curves = loss_curves.read_losses(runs)
     diverged = {name for name, some in loaded.items() if any(run.status == "diverged" for run in some)}
@@ -71,7 +76,7 @@ def _check_figure1a(runs: RunsByCell) -> Iterator[ClaimCheck]:
         name: losses for name, losses in compared.items() if all(curve.started is not None for curve in losses)
     }
     measures: dict[str, Estimates] = {
-        "training loss": _estimate_curves(compared, lambda curve: (min(curve.losses),) * 2),
+        "training loss": _estimate_curves(compared, lambda curve: (_final_loss(curve),) * 2),
         "steps to start": _estimate_curves(with_guessing, lambda curve: curve.between_rows(curve.started or 0.0)),
         f"steps to loss {claims.CONVERGED}": _estimate_curves(
             compared, lambda curve: curve.between_rows(claims.CONVERGED)
@@ -97,6 +102,11 @@ def _check_figure1a(runs: RunsByCell) -> Iterator[ClaimCheck]:
             unconverged=unconverged if claim.measure == "training loss" else (),
             is_comparable=not changed and not differences,
         )
+
+
+def _final_loss(curve: LossCurve) -> float:
+    """Returns the loss on the train set at a run's end, or that of the last steps where it was not evaluated."""
+    return curve.run.evaluation.get("train_loss") or curve.losses[-1]
 
 
 def _estimate_curves(
@@ -239,9 +249,15 @@ def measure_gain(rows: Sequence[Mapping[str, Any]]) -> tuple[float, float, float
     gain, noise = best_so_far.measure_gain(rows), best_so_far.measure_noise(rows)
     if gain is None or noise is None:
         return None
-    evaluations = len(best_so_far.select_tested(rows)[1])
+    accuracies = best_so_far.select_tested(rows)[1]
+    evaluations = len(accuracies)
     # The noise itself is estimated: of second differences each tells half as much as an independent value (18 / 35).
     noise *= inference.widen_normal(18 / 35 * (evaluations - 2))
+    # They miss noise that lasts for several evaluations: the last half's about a straight line holds that too.
+    tail = accuracies[evaluations // 2 :]
+    if len(tail) >= LEAST_TAIL:
+        rest = np.polynomial.Polynomial.fit(range(len(tail)), tail, 1, full=True)[1][0]
+        noise = max(noise, math.sqrt(float(np.sum(rest)) / (len(tail) - 2)) * inference.widen_normal(len(tail) - 2))
     return gain[0], max(0.0, gain[0] - inference.flat_gain(evaluations) * noise), gain[0] + inference.NORMAL * noise
 
 

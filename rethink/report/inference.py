@@ -102,11 +102,20 @@ def margin_interval(weights: Mapping[str, int], estimates: Estimates) -> Interva
         return None
     seeds = [weight**2 * estimate.seed_variance for weight, estimate in parts]
     variance = sum(seeds) + max(_test_variance(parts), 0.0)
-    freedom = sum(part**2 / (estimate.n - 1) for part, (_, estimate) in zip(seeds, parts, strict=True))
-    quantile = scipy.stats.t.ppf(_TAIL, variance**2 / freedom if freedom else math.inf)
-    half = float(quantile * math.sqrt(variance)) if variance else 0.0
+    half = float(scipy.stats.t.ppf(_TAIL, _count_freedom(variance, seeds, parts)) * math.sqrt(variance))
     lower, upper = bounds(weights, estimates)
     return Interval(lower - half, upper + half)
+
+
+def _count_freedom(variance: float, seeds: Sequence[float], parts: Sequence[tuple[int, Estimate]]) -> float:
+    """Returns Satterthwaite's degrees of freedom of a sum of variances, of which `seeds` are estimates.
+
+    They are too many where cells have unlike numbers of runs: then those of the fewest runs are all there are.
+    """
+    known = sum(part**2 / (estimate.n - 1) for part, (_, estimate) in zip(seeds, parts, strict=True))
+    freedom = variance**2 / known if known else math.inf
+    sizes = [estimate.n for _, estimate in parts]
+    return freedom if min(sizes) == max(sizes) else min(freedom, min(sizes) - 1)
 
 
 def bounds(weights: Mapping[str, int], estimates: Estimates) -> Interval:
@@ -147,8 +156,8 @@ def _binomial_variance(estimate: Estimate) -> float:
 def network_interval(estimate: Estimate) -> Interval:
     """Returns where the value of the networks that were trained lies.
 
-    Of what is known whole that is from the least to the largest of the runs; of a percentage of a test set, their mean
-    with the error of that set: of one run Agresti's and Coull's, of several by what each has right.
+    Of what is known whole that is from the least to the largest of the runs. Of a percentage of a test set it is the
+    interval of their mean, by the binomial error or by what each has right, widened until it meets that of each run.
     """
     if not estimate.test_examples:
         return Interval(min(estimate.lows), max(estimate.highs))
@@ -157,7 +166,10 @@ def network_interval(estimate: Estimate) -> Interval:
         examples = np.mean(estimate.correct, axis=0, dtype=np.float64)
         variance = 100**2 * float(np.var(examples, ddof=1)) / estimate.test_examples or variance
     half = NORMAL * math.sqrt(variance)
-    return Interval(estimate.mean - half, estimate.mean + half)
+    own = [NORMAL * math.sqrt(_binomial_variance(exact([value], estimate.test_examples))) for value in estimate.values]
+    ends = list(zip(estimate.values, own, strict=True))
+    low = min(estimate.mean - half, *(value + error for value, error in ends))
+    return Interval(low, max(estimate.mean + half, *(value - error for value, error in ends)))
 
 
 def odds_interval(estimate: Estimate, percent: float, test_examples: int, rounding: float) -> Interval:

@@ -17,6 +17,7 @@ from rethink.report.inference import Estimate
 from rethink.results.runs import LoadedRun, Predictions, RunsByCell
 from rethink.schema.errors import UserError
 
+_TRAINING = ("optimizer.", "model.init")
 _TOP1 = ("test_accuracy", "test_error")  # measures of what is predicted for each test example
 
 
@@ -43,14 +44,22 @@ def read_outcomes(runs: RunsByCell, table: str) -> dict[str, list[Outcome]]:
     Raises:
       UserError: the metrics of a run are damaged, or two of a cell have the same seed.
     """
-    # Two runs with one seed are not independent, and would make the spread too small.
+    check_seeds(runs)
+    return {cell: [_read_outcome(run, table, cell) for run in loaded] for cell, loaded in runs.items()}
+
+
+def check_seeds(runs: RunsByCell) -> None:
+    """Checks that no two runs of a cell have one seed: they are not independent, and make the spread too small.
+
+    Raises:
+      UserError: two have.
+    """
     for cell, loaded in runs.items():
         folders: dict[int, Any] = {}
         for seed, folder in ((run.seed, run.folder) for run in loaded):
             if seed in folders:
                 raise UserError(f"{cell}: {folders[seed]} and {folder} have the same seed ({seed}): leave one out.")
             folders[seed] = folder
-    return {cell: [_read_outcome(run, table, cell) for run in loaded] for cell, loaded in runs.items()}
 
 
 def _read_outcome(run: LoadedRun, table: str, cell: str) -> Outcome:
@@ -69,9 +78,10 @@ def _read_outcome(run: LoadedRun, table: str, cell: str) -> Outcome:
 
 
 def has_converged(run: LoadedRun) -> bool:
-    """Returns whether a run shows where its training leads: it has fitted, or made as many steps as the paper's."""
+    """Returns whether a run shows where its training leads: it has fitted, or is as long as those of figure 1a."""
     accuracy, steps = run.evaluation.get("train_accuracy") or 0.0, run.summary.get("steps") or 0
-    return run.kind != "train" or 100 * accuracy >= FITTED or steps >= protocol.STEPS
+    is_long = steps >= protocol.STEPS and (run.summary.get("epochs") or 0) >= protocol.EPOCHS
+    return run.kind != "train" or 100 * accuracy >= FITTED or is_long
 
 
 def find_unconverged(ours: Mapping[str, Sequence[Outcome]]) -> list[str]:
@@ -103,9 +113,18 @@ def _estimate_cell(some: Sequence[Outcome], measure: str, are_paired: bool) -> E
 
 
 def _share_tests(outcomes: Sequence[Outcome]) -> bool:
-    """Returns whether all runs recorded their predictions, of the same examples with the same labels."""
-    tests = [(one.predictions.ids, one.predictions.given_labels) for one in outcomes if one.predictions]
-    return len(tests) == len(outcomes) and all(map(np.array_equal, tests, tests[:1] * len(tests)))
+    """Returns whether all runs recorded their predictions, of the same two or more examples with the same labels.
+
+    Predictions of which the accuracy is not the recorded one are of another end of the run.
+    """
+    recorded = [one.predictions for one in outcomes if one.predictions]
+    tests = [(one.ids, one.given_labels) for one in recorded]
+    accuracies = [np.mean(one.predicted == one.given_labels) if len(one.ids) > 1 else -1.0 for one in recorded]
+    return (
+        len(tests) == len(outcomes)
+        and all(map(np.array_equal, tests, tests[:1] * len(tests)))
+        and np.allclose(accuracies, [one.fractions["test_accuracy"] for one in outcomes], atol=1e-6)
+    )
 
 
 def collect_caveats(outcomes: Sequence[Outcome]) -> list[str]:
@@ -149,27 +168,32 @@ def find_differences(networks: Iterable[Sequence[LoadedRun]]) -> list[str]:
     groups = list(networks)
     runs = [run for group in groups for run in group]
     differ = {
-        "the data set": len({run.data.get("name") for run in runs}) > 1,
-        "train examples": len({run.data.get("train_examples") for run in runs}) > 1,
-        "epochs": len({run.config.get("train.total_epochs") for run in runs}) > 1,  # as planned
-        "the batch size": len({run.config.get("train.batch_size") for run in runs}) > 1,
-        "the optimizer or initialization of one network": any(_changed_training(group) for group in groups),
+        "the data set": _find_changes(runs, ("data.test_split", "data.classes", "data.image_size", "preprocess.")),
+        "train examples": len({str(run.data.get("train_examples")) for run in runs}) > 1,
+        "test examples": len({str(run.data.get("test_examples")) for run in runs}) > 1,
+        "epochs": _find_changes(runs, ("train.total_epochs",)),  # as planned
+        "the batch size": _find_changes(runs, ("train.batch_size",)),
+        "what ends them": _find_changes(runs, ("stop.", "early_stopping.")),
+        "precision": _find_changes(runs, ("train.precision", "train.matmul_precision")),
+        "the seed of labels and pixels": _find_changes(runs, ("corruption.seed",)),
+        "one network": any(_find_changes(group, ("model.name", "model.kwargs.")) for group in groups),
+        "the optimizer or initialization of one network": any(_find_changes(group, _TRAINING) for group in groups),
     }
+    differ["the data set"] = differ["the data set"] or len({str(run.data.get("name")) for run in runs}) > 1
     return [f"runs differ in {what}" for what, differs in differ.items() if differs]
 
 
 def name_changes(ours: Mapping[str, Sequence[Outcome]]) -> list[str]:
     """Returns what else changes between cells of one network with and without batch norm; [] between other cells."""
     runs = [outcome.run for some in ours.values() for outcome in some]
-    kinds = {run.config.get("batch_norm.kind") for run in runs}
-    if len(kinds) < 2 or len({run.config.get("model.name") for run in runs}) > 1:
+    if not _find_changes(runs, ("batch_norm.kind",)) or _find_changes(runs, ("model.name",)):
         return []
-    changes = _changed_training(runs)
+    changes = _find_changes(runs, _TRAINING)
     return [f"{1 + len(changes)} changes at once: batch norm; {'; '.join(changes)}"] if changes else []
 
 
-def _changed_training(runs: Sequence[LoadedRun]) -> list[str]:
-    """Returns `field: values` of the optimizer and the initialization, where runs differ in it."""
-    fields = sorted({field for run in runs for field in run.config if field.startswith(("optimizer.", "model.init"))})
+def _find_changes(runs: Sequence[LoadedRun], prefixes: tuple[str, ...]) -> list[str]:
+    """Returns `field: values` of the fields that begin so, where runs differ in one."""
+    fields = sorted({field for run in runs for field in run.config if field.startswith(prefixes)})
     values = {field: list(dict.fromkeys(str(run.config.get(field)) for run in runs)) for field in fields}
     return [f"{field}: {', '.join(some)}" for field, some in values.items() if len(some) > 1]

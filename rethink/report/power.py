@@ -24,7 +24,7 @@ from rethink.report import figure_claims, inference, verdicts
 from rethink.report.inference import Estimate
 from rethink.report.verdicts import FAILS, HOLDS, UNDECIDED, ClaimCheck
 from rethink.results import tables
-from rethink.schema.errors import exit_on_mistake, pick
+from rethink.schema.errors import UserError, exit_on_mistake, pick
 
 AGREEMENT = 0.7  # of two networks about an example: the correlation of what is compared with their thresholds
 STEP_SPREAD = 0.05  # relative, of the steps of a run over seeds; they are seen on rows of
@@ -73,7 +73,9 @@ def draw_accuracies(measure: str, examples: int, study: Study, truths: Truths, r
         mixed = np.float32(np.sqrt(AGREEMENT)) * ease + np.float32(np.sqrt(1 - AGREEMENT)) * chance
         right = mixed < scipy.stats.norm.ppf(percents / 100)[:, None]
         values = (100 * right.mean(axis=1, dtype=np.float64)).tolist()
-        estimates[cell] = inference.exact(values, examples, right if measure == "test_accuracy" else None)
+        # Of an error the examples below the threshold are the ones that are wrong.
+        correct = {"test_accuracy": right, "test_error": ~right}.get(measure)
+        estimates[cell] = inference.exact(values, examples, correct)
     return estimates
 
 
@@ -166,7 +168,12 @@ def main() -> None:
     parser.add_argument("--markdown", action="store_true", help="Markdown instead of text")
     arguments = parser.parse_args()
     with exit_on_mistake():
+        for name in ("seeds", "draws"):
+            if getattr(arguments, name) < 1:
+                raise UserError(f"--{name}={getattr(arguments, name)} simulates nothing: give 1 or more.")
         rows = power_rows(arguments.table, Study(arguments.seeds, arguments.spread, arguments.draws))
+        if not rows:
+            raise UserError(f"TABLE={arguments.table} has no claim with sampling error: nothing is to be simulated.")
         print((tables.to_markdown if arguments.markdown else tables.to_text)(rows, COLUMNS))
 
 

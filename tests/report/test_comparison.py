@@ -200,14 +200,23 @@ def test_what_is_another_experiment_is_marked_and_never_a_match(write, changes, 
     row = row_of(runs, cell)
     assert row["notes"] == note and row["ours - paper"] == "+0.00" and row["verdict"] == "not comparable"
     assert row_of({cell: runs[cell][:1]}, cell)["verdict"] == "match"
-    unlike = {"subset": "train examples", "size of the train": "train examples", "short": "epochs"}
-    differ = [f"runs differ in {what}" for start, what in unlike.items() if note.startswith(start)]
+    unlike = {
+        "subset": ["train examples"],
+        "size of the train": ["train examples", "test examples"],
+        "size of the test": ["test examples"],
+        "tested on": ["test examples"],
+        "short": ["epochs"],
+        "labels modulo": ["the data set"],
+        "network": ["one network"],
+        "stopped by": ["what ends them"],
+        "ends at": ["what ends them"],
+    }
+    differ = [f"runs differ in {what}" for start, whats in unlike.items() if note.startswith(start) for what in whats]
     cropped = {"alexnet-none": [write("alexnet-none", 0, test=0.76), write("alexnet-none", 1, test=0.76, **changes)]}
     ordering = claim_of({**cropped, "alexnet-crop": seeds(write, "alexnet-crop", 0.85, 0.85)}, CROP)
     assert ordering["notes"] == "; ".join([f"alexnet-none: {note}", *differ])
     other = differ or note.startswith(("pixels", "test labels"))
-    unknown = note == "size of the test set not recorded"  # no error of the test set, no verdict
-    assert ordering["verdict"] == ("not comparable" if other else "undecided" if unknown else "holds")
+    assert ordering["verdict"] == ("not comparable" if other else "holds")
 
 
 @pytest.mark.parametrize("status", ["running", "interrupted", "failed", "diverged"])
@@ -234,6 +243,12 @@ def test_runs_without_a_result_say_so_and_are_no_part_of_the_mean(write, status)
     [
         ({"train.total_epochs": 128.0}, "runs differ in epochs"),
         ({"optimizer.nesterov": True}, "runs differ in the optimizer or initialization of one network"),
+        ({"data.test_split": "train"}, "runs differ in the data set"),
+        ({"data": {**SIZES, "test_examples": 2000}}, "runs differ in test examples"),
+        ({"early_stopping.monitor": "oracle"}, "runs differ in what ends them"),
+        ({"train.precision": "bfloat16"}, "runs differ in precision"),
+        ({"corruption.seed": 7}, "runs differ in the seed of labels and pixels"),
+        ({"model.kwargs.features": [8]}, "runs differ in one network"),
         ({"model.init": "glorot_uniform"}, "runs differ in the optimizer or initialization of one network"),
         ({"train.batch_size": 64}, "runs differ in the batch size"),
         ({"data": {**SIZES, "name": "digits"}}, "runs differ in the data set"),
@@ -358,6 +373,12 @@ def test_a_run_that_has_not_converged_decides_nothing(write):
         assert claim_of({"mlp_1x512-random": [folder]}, statement)["verdict"] == verdict
 
 
+def test_a_few_epochs_of_many_small_steps_are_not_converged(write):
+    runs = {"alexnet-crop": seeds(write, "alexnet-crop", 0.85, 0.85)}
+    runs["alexnet-none"] = seeds(write, "alexnet-none", 0.3, 0.3, train=0.5, epochs=8.0)
+    assert claim_of(runs, CROP)["verdict"] == "undecided"
+
+
 def test_two_single_networks_are_compared_by_what_each_has_right(write):
     runs = {cell: [write(cell, test=test)] for cell, test in (("alexnet-crop", 0.6), ("alexnet-none", 0.4))}
     labels = np.arange(20) % 10
@@ -369,6 +390,8 @@ def test_two_single_networks_are_compared_by_what_each_has_right(write):
     assert "only alexnet-crop and alexnet-none have 4 and 0 test examples right (McNemar's p 0.12)" in row["notes"]
     save_predictions(runs["alexnet-none"][0], labels + 1, 12)  # another test set
     assert "McNemar" not in claim_of(runs, CROP)["notes"]
+    save_predictions(runs["alexnet-none"][0], labels, 3)  # not what the run recorded
+    assert "McNemar" not in claim_of(runs, CROP)["notes"]
 
 
 def save_predictions(folder, labels, wrong):
@@ -379,15 +402,34 @@ def save_predictions(folder, labels, wrong):
     np.savez(folder / "predictions.npz", ids=ids, true_labels=given, given_labels=given, predicted=predicted)
 
 
+def write_kernel(write, name, error, seed=0, **config):
+    """Writes a run of table 3 that has this test error."""
+    fields = {
+        "kind": "kernel",
+        "data.name": "digits",
+        "kernel.features": name.partition("-")[2],
+        "kernel.ridges": [0.0],
+    }
+    folder = write(name, seed, train=0.0, **fields, **config)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["summary"]["evaluation"]["test_error"] = error
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder
+
+
 def test_on_other_data_table_3_speaks_of_those(write):
-    runs = {}
-    for name, error in (("digits-pixels", 0.05), ("digits-gabor", 0.01)):
-        runs[name] = [write(name, kind="kernel", **{"data.name": "digits"})]
-        manifest = json.loads((runs[name][0] / "manifest.json").read_text())
-        manifest["summary"]["evaluation"]["test_error"] = error
-        (runs[name][0] / "manifest.json").write_text(json.dumps(manifest))
+    runs = {
+        name: [write_kernel(write, name, error)] for name, error in (("digits-pixels", 0.05), ("digits-gabor", 0.01))
+    }
     row = claim_of(runs, "digits, test error: pixels above gabor", "table3")
     assert (row["ours"], row["paper"]) == ("5.00 ? 1.00", "1.20 > 0.60 (mnist)")
+    for name, error in (("digits-pixels", 0.05), ("digits-gabor", 0.01)):
+        runs[name] += [write_kernel(write, name, error, seed=1)]
+    assert claim_of(runs, row["statement"], "table3")["verdict"] == "holds"  # a kernel does not have to converge
+    runs["digits-pixels"] = [
+        write_kernel(write, "digits-pixels", 0.9, seed, **{"corruption.labels": "uniform"}) for seed in (2, 3)
+    ]
+    assert claim_of(runs, row["statement"], "table3")["verdict"] == "not comparable"
     assert not any("digits" in row["statement"] for row in comparison.check_orderings("table3", {}))
 
 

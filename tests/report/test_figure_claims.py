@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 
 import pytest
 
@@ -140,6 +141,18 @@ def test_what_is_not_fitted_is_a_bound_and_what_has_not_run_is_named(condition, 
     }
 
 
+def test_a_lucky_batch_does_not_fit_the_labels(condition, judged):
+    condition("random", (2.3, 0.1, 2.0, 2.0, 2.0), train=0.2)
+    assert judged("figure1a")["random: fitted (a training loss of 0.1 or less)"]["verdict"] == "undecided"
+
+
+def test_two_runs_of_one_seed_are_named(condition, judged):
+    folder = condition("true", ALL["true"])
+    shutil.copytree(folder, folder.with_name("true-seed1"))
+    with pytest.raises(UserError, match="same seed"):
+        judged("figure1a")
+
+
 @pytest.mark.parametrize("changes", [{"corruption.pixels": "none"}, {"weight_decay.kind": "l2"}, {"dropout.rate": 0.5}])
 def test_another_experiment_is_not_comparable(condition, judged, changes):
     for name, losses in ALL.items():
@@ -213,6 +226,8 @@ def test_no_test_error_is_judged_of_the_survivors_where_runs_diverged(write_run,
     for seed in (0, 1):
         write_levels(write_run, (100, 200, None), (0.5, 0.3, 0.1), seed=seed)
     write_run("figure1bc", "mlp_1x512-label_probability=1.0", 2, status="diverged", fitted=False, **AT_ONE)
+    for p in (0.0, 0.5):
+        write_run("figure1bc", f"mlp_1x512-label_probability={p}", 2, **{**AT_ONE, label_corruption.FIELD: p})
     steps, rise, chance = of_levels(judged("figure1bc"))
     assert steps["verdict"] == "holds" and steps["ours"].startswith("100 < at least ")
     assert rise["verdict"] == chance["verdict"] == "no result"
@@ -295,6 +310,7 @@ def test_figure_2b_asks_for_batch_norm(write_run, judged):
         ([0.80] * 20, 0.80, "holds"),
         ([0.70 + 0.005 * n for n in range(20)], 0.80, "holds"),  # still rising
         ([0.800, 0.801] * 10, 0.80, "holds"),
+        ([0.78] * 12 + [0.80, 0.803, 0.808, 0.81, 0.808, 0.803] * 2, 0.80, "undecided"),  # waves that last
         ([0.78, 0.82] * 10, 0.80, "undecided"),  # the best is 2 points above the last, by chance
         ([0.80, *[0.84] * 8, *[0.80] * 12], 0.80, "doesn't hold"),  # a plateau, and a fall
         ([0.80 + 0.1 * (1 - abs(n - 10) / 10) for n in range(20)], 0.80, "doesn't hold"),  # a hill

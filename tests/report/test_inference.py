@@ -17,7 +17,7 @@ def drawn(rng, *, networks, examples, ease):
 
 
 def test_the_margin_of_two_methods_is_welchs_interval_where_nothing_else_varies():
-    first, second = (3.0, 5.0, 4.5), (1.0, 2.0)
+    first, second = (3.0, 5.0, 4.5), (1.0, 2.0, 1.8)
     found = inference.margin_interval({"a": 1, "b": -1}, {"a": inference.exact(first), "b": inference.exact(second)})
     welch = scipy.stats.ttest_ind(first, second, equal_var=False).confidence_interval(0.95)
     assert found == pytest.approx((welch.low, welch.high))
@@ -27,6 +27,38 @@ def test_a_single_run_that_counts_has_no_interval():
     one, two = inference.exact([1.0]), inference.exact([1.0, 2.0])
     assert inference.margin_interval({"a": 1, "b": -1}, {"a": one, "b": two}) is None
     assert inference.margin_interval({"a": 0, "b": 1}, {"a": one, "b": two}) is not None
+
+
+def test_the_margin_of_gains_by_hand():
+    """Two networks of each of three cells, on eight examples, of which a cell's err on much the same."""
+    right = {
+        "a": np.asarray([[1, 1, 1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 1, 0, 0, 0]], bool),
+        "b": np.asarray([[0, 0, 0, 0, 0, 0, 1, 1], [0, 0, 0, 0, 0, 1, 1, 1]], bool),
+        "c": np.asarray([[0, 0, 0, 0, 0, 1, 1, 1], [0, 0, 0, 0, 0, 0, 1, 1]], bool),
+    }
+    cells = {name: inference.exact((100 * own.mean(axis=1)).tolist(), 8, own) for name, own in right.items()}
+    weights = {"a": 2, "b": -1, "c": -1}
+    seeds = {name: weights[name] ** 2 * np.var(cells[name].values, ddof=1) / 2 for name in right}
+    examples = sum(weights[name] * own.mean(axis=0) for name, own in right.items())
+    interaction = 0.0
+    for name, own in right.items():
+        rest = own - own.mean(axis=0) - own.mean(axis=1, keepdims=True) + own.mean()
+        interaction += weights[name] ** 2 * np.sum(rest**2) / (1 * 7) / (2 * 8)
+    test = 100**2 * (np.var(examples, ddof=1) / 8 - interaction)
+    assert test > 0 and interaction > 0
+    variance = sum(seeds.values()) + test
+    freedom = variance**2 / sum(value**2 / 1 for value in seeds.values())
+    half = scipy.stats.t.ppf(0.975, freedom) * math.sqrt(variance)
+    found = inference.margin_interval(weights, cells)
+    margin = 2 * 68.75 - 31.25 - 31.25
+    assert found == pytest.approx((margin - half, margin + half), rel=1e-4)
+
+
+def test_unlike_numbers_of_runs_have_the_freedom_of_the_fewest():
+    first, second = inference.exact([1.0, 2.0]), inference.exact([5.0, 5.1, 5.2, 4.9, 4.8, 5.0, 5.0, 5.1, 4.9, 5.0])
+    found = inference.margin_interval({"a": 1, "b": -1}, {"a": first, "b": second})
+    half = scipy.stats.t.ppf(0.975, 1) * math.sqrt(first.seed_variance + second.seed_variance)
+    assert found.high - found.low == pytest.approx(2 * half)
 
 
 def test_what_is_seen_now_and_then_widens_by_the_steps_between():
@@ -68,6 +100,10 @@ def test_the_interval_of_a_network_is_that_of_its_test_set():
         widths.append(interval.high - interval.low)
     assert widths[0] / widths[1] == pytest.approx(math.sqrt(3), rel=0.1)  # three networks alike are one
     assert inference.network_interval(inference.exact([99.0, 100.0])) == (99.0, 100.0)  # known whole
+    far = inference.network_interval(inference.exact([8.0, 10.0, 12.0], 10_000))
+    assert far == pytest.approx(
+        (8 + 0.532, 12 - 0.637), abs=0.01
+    )  # it meets the interval of each, not of the mean alone
     none = inference.network_interval(inference.exact([0.0], 360))
     assert none.low < 0 < none.high  # no example right is not a share of nothing
 

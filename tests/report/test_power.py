@@ -3,11 +3,13 @@
 import functools
 import math
 
+import numpy as np
 import pytest
 
 from rethink.paper.claims import CIFAR10, ORDERINGS, Difference, Ordering, RangeClaim, chance_claim, rising_claim
 from rethink.paper.numbers import TABLES, Number, values_of
-from rethink.report import power
+from rethink.report import figure_claims, power
+from rethink.report.inference import exact
 from rethink.report.power import Study
 
 DRAWS = 2000
@@ -59,6 +61,29 @@ def test_a_noisy_curve_is_seldom_called_a_gain_and_a_gain_seldom_none(evaluation
     gains_nothing = RangeClaim("gains nothing", "gain", "a", 0.0, 1.0, "", "")
     for claim in (gains, gains_nothing):
         assert power.simulate_claim(claim, {"a": 1.0}, draw, DRAWS)["holds"] <= 0.05 * DRAWS
+
+
+@pytest.mark.slow
+def test_noise_that_lasts_for_several_evaluations_is_seldom_called_a_gain():
+    rng, held, lasting = np.random.default_rng(0), 0, 0.8
+    for _ in range(DRAWS):
+        curve, shocks = [rng.standard_normal()], np.sqrt(1 - lasting**2) * rng.standard_normal(50)
+        for shock in shocks:
+            curve.append(lasting * curve[-1] + shock)
+        rows = [
+            {"kind": "evaluation", "step": n, "test_accuracy": (80 + x) / 100} for n, x in enumerate(curve, start=1)
+        ]
+        held += figure_claims.measure_gain(rows)[1] > 1
+    assert held <= 0.05 * DRAWS
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("others", [3, 10, 30])
+def test_unlike_numbers_of_runs_make_no_difference(others):
+    def draw(truths, rng):
+        return {cell: exact((truths[cell] + rng.standard_normal(n)).tolist()) for cell, n in (("a", 2), ("b", others))}
+
+    assert power.simulate_claim(ABOVE, {"a": 80.0, "b": 80.0}, draw, DRAWS)["holds"] <= 0.05 * DRAWS
 
 
 @pytest.mark.slow

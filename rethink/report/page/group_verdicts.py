@@ -6,6 +6,7 @@ Judges nothing: verdicts are those of comparison.py and figure_claims.py, whose 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from rethink.paper import protocol
 from rethink.paper.claims import FITTED
 from rethink.paper.numbers import TABLES
 from rethink.report import comparison, figure_claims, inference
@@ -18,12 +19,15 @@ RULE = (
     f"that counts as fitted in the paper ({FITTED:g}% or more) matches where ours does. A subset, a test on a part of "
     "the test set, a run that is not what the paper says of its cell, and the mean of runs of which some diverged, are "
     "not comparable, however near they come. An ordering, or what the paper says of a figure, holds where all of its "
-    f"{inference.LEVEL:.0%} interval does, doesn't where none of it does, and is undecided else: over seeds and test "
-    "images where it is about methods, so that one run of each decides nothing; over test images where it is about the "
-    "networks that were trained. It is undecided too where a run has not converged, and where the paper's own numbers "
-    "don't resolve it. It is put to subsets and other data, but not to runs with another corruption, regularizer or "
-    "batch norm than the cell's, nor between cells of other data, sizes, lengths, batches or, of one network, "
-    "optimizers or initializations."
+    f"{inference.LEVEL:.0%} interval does, doesn't where none of it does, and is undecided else. The interval is over "
+    "seeds and test images where a claim is about methods (one run of each decides nothing), over test images where it "
+    "is about the test accuracy of the networks that were trained, over the noise of the test curve for a gain of "
+    "early stopping (by second differences, or about a line in its last half), and over the rows between which a step "
+    "was seen. A claim is undecided too where a run has not converged, and where the paper's own numbers don't resolve it. "
+    "A number of a single run is taken for what it is, without a spread over seeds, as the paper's is. Claims are put "
+    "to subsets and other data, but not to runs with another corruption, regularizer or batch norm than the cell's, "
+    "nor between cells that differ in data, sizes, lengths, batches, precision or, of one network, its optimizer or "
+    "initialization."
 )
 
 
@@ -57,8 +61,20 @@ class GroupVerdict(NamedTuple):
 
     @property
     def title(self) -> str:
-        """What the paper calls the table; of a figure its name."""
-        return TABLES[self.name].title if self.is_table else self.display_name
+        """What the paper calls the table, but for its data where no run is of them; of a figure its name."""
+        if not self.is_table:
+            return self.display_name
+        title = TABLES[self.name].title
+        names = (
+            protocol.name_data(run.config for runs in self.group.readable().values() for run in runs)
+            if self.group
+            else []
+        )
+        return (
+            f"{title.partition(':')[0]} on {', '.join(names)}"
+            if names and not set(names) & set(protocol.EXAMPLES)
+            else title
+        )
 
     @property
     def heading(self) -> str:

@@ -147,6 +147,12 @@ def _find_fault(manifest: Mapping[str, Any]) -> str:
     wrong = [name for name, value in numbers.items() if not isinstance(value, int | float | None)]
     if wrong or numbers["seed"] is None:
         return f"{wrong[0] if wrong else 'seed'} is no number"
+    shares = {name: value for name, value in (summary.get("evaluation") or {}).items() if "accuracy" in name}
+    strange = [name for name, value in shares.items() if value is not None and not 0 <= value <= 1]
+    sizes = {name: numbers[name] for name in ("summary.num_classes", "data.train_examples", "data.test_examples")}
+    strange += [name for name, value in sizes.items() if value is not None and not (value >= 1 and value == int(value))]
+    if strange:
+        return f"{strange[0]} is out of range"
     # What a result has to have.
     if summary and "evaluation" not in summary:
         return "summary.evaluation is missing"
