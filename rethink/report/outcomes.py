@@ -123,7 +123,7 @@ def _share_tests(outcomes: Sequence[Outcome]) -> bool:
     return (
         len(tests) == len(outcomes)
         and all(map(np.array_equal, tests, tests[:1] * len(tests)))
-        and np.allclose(accuracies, [one.fractions["test_accuracy"] for one in outcomes], atol=1e-6)
+        and np.allclose(accuracies, [one.run.evaluation.get("test_accuracy", -1.0) for one in outcomes], atol=1e-6)
     )
 
 

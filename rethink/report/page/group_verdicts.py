@@ -23,9 +23,9 @@ RULE = (
     "seeds and test images where a claim is about methods (one run of each decides nothing), over test images where it "
     "is about the test accuracy of the networks that were trained, over the noise of the test curve for a gain of "
     "early stopping (by second differences, or about a line in its last half), and over the rows between which a step "
-    "was seen. A claim is undecided too where a run has not converged, and where the paper's own numbers don't resolve it. "
-    "A number of a single run is taken for what it is, without a spread over seeds, as the paper's is. Claims are put "
-    "to subsets and other data, but not to runs with another corruption, regularizer or batch norm than the cell's, "
+    "was seen. A claim is undecided too where a run has not converged, and where the paper's own numbers don't "
+    "resolve it. A number of a single run is taken for what it is, without a spread over seeds, as the paper's is. Claims "
+    "are put to subsets and other data, but not to runs with another corruption, regularizer or batch norm than the cell's, "
     "nor between cells that differ in data, sizes, lengths, batches, precision or, of one network, its optimizer or "
     "initialization."
 )
