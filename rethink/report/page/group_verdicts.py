@@ -15,19 +15,19 @@ from rethink.schema.errors import UserError
 
 RULE = (
     f"A number matches where the whole {inference.LEVEL:.0%} interval of the ratio of its odds to the paper's is "
-    f"within a factor of {comparison.MATCH_ODDS:g}, off where none of it is, inconclusive between. A train accuracy "
-    f"that counts as fitted in the paper ({FITTED:g}% or more) matches where ours does. A subset, a test on a part of "
-    "the test set, a run that is not what the paper says of its cell, and the mean of runs of which some diverged, are "
-    "not comparable, however near they come. An ordering, or what the paper says of a figure, holds where all of its "
-    f"{inference.LEVEL:.0%} interval does, doesn't where none of it does, and is undecided else. The interval is over "
-    "seeds and test images where a claim is about methods (one run of each decides nothing), over test images where it "
-    "is about the test accuracy of the networks that were trained, over the noise of the test curve for a gain of "
-    "early stopping (by second differences, or about a line in its last half), and over the rows between which a step "
-    "was seen. A claim is undecided too where a run has not converged, and where the paper's own numbers don't "
-    "resolve it. A number of a single run is taken for what it is, without a spread over seeds, as the paper's is. Claims "
-    "are put to subsets and other data, but not to runs with another corruption, regularizer or batch norm than the cell's, "
-    "nor between cells that differ in data, sizes, lengths, batches, precision or, of one network, its optimizer or "
-    "initialization."
+    f"within a factor of {comparison.MATCH_ODDS:g}, off where none of it is, inconclusive between. A train "
+    f"accuracy that counts as fitted in the paper ({FITTED:g}% or more) matches where ours does. A subset, a test "
+    "on a part of the test set, a run that is not what the paper says of its cell, and the mean of runs of which "
+    "some diverged, are not comparable, however near they come. An ordering, or what the paper says of a figure, "
+    f"holds where all of its {inference.LEVEL:.0%} interval does, doesn't where none of it does, and is undecided "
+    "else. The interval is over seeds and test images where a claim is about methods (one run of each decides "
+    "nothing), over test images where it is about the test accuracy of the networks that were trained, over the "
+    "noise of the test curve for a gain of early stopping (by second differences, or about a line in its last "
+    "half), and over the rows between which a step was seen. A claim is undecided too where a run has not "
+    "converged, and where the paper's own numbers don't resolve it. A number of a single run is taken for what it "
+    "is, without a spread over seeds, as the paper's is. Claims are put to subsets and other data, but not to "
+    "runs with another corruption, regularizer or batch norm than the cell's, nor between cells that differ in "
+    "data, sizes, lengths, batches, precision or, of one network, its optimizer or initialization."
 )
 
 
