@@ -110,12 +110,12 @@ def margin_interval(weights: Mapping[str, int], estimates: Estimates) -> Interva
 def _count_freedom(variance: float, seeds: Sequence[float], parts: Sequence[tuple[int, Estimate]]) -> float:
     """Returns Satterthwaite's degrees of freedom of a sum of variances, of which `seeds` are estimates.
 
-    They are too many where cells have unlike numbers of runs: then those of the fewest runs are all there are.
+    They are too many where a cell has more than twice as many runs as another: then those of the fewest count.
     """
     known = sum(part**2 / (estimate.n - 1) for part, (_, estimate) in zip(seeds, parts, strict=True))
     freedom = variance**2 / known if known else math.inf
     sizes = [estimate.n for _, estimate in parts]
-    return freedom if min(sizes) == max(sizes) else min(freedom, min(sizes) - 1)
+    return freedom if max(sizes) <= 2 * min(sizes) else min(freedom, min(sizes) - 1)
 
 
 def bounds(weights: Mapping[str, int], estimates: Estimates) -> Interval:

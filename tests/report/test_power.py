@@ -78,7 +78,7 @@ def test_noise_that_lasts_for_several_evaluations_is_seldom_called_a_gain():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("others", [3, 10, 30])
+@pytest.mark.parametrize("others", [3, 4, 10, 30])
 def test_unlike_numbers_of_runs_make_no_difference(others):
     def draw(truths, rng):
         return {cell: exact((truths[cell] + rng.standard_normal(n)).tolist()) for cell, n in (("a", 2), ("b", others))}
