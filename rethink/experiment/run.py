@@ -254,7 +254,7 @@ def _train_for_analysis(
         )
     # Its parameters, from its last checkpoint.
     spec = make_run_spec(config)
-    like = state.init_state(spec.model, spec.tx, config.seed, spec.input_shape)
+    like = state.init_state(spec.model, spec.tx, config.seed, spec.input_shape, spec.own_state.outputs)
     with checkpoints.Checkpoints(folder / "checkpoints", config.checkpoint.keep) as saved:
         restored = saved.restore(like, there_must_be_one=True)
     summary = records.read_run(folder)["summary"]

@@ -21,7 +21,9 @@ from rethink.experiment.input_pipeline import InputPipeline
 from rethink.models import registry
 from rethink.models.user_module import OwnState, check_network, count_parameters, inspect_state
 from rethink.regularization import batch_norm, early_stopping, explicit
+from rethink.results.launches import are_launches
 from rethink.schema.errors import UserError
+from rethink.schema.validation import device_ties
 from rethink.training import devices, dispatch, distributed, feeds, loop, optimizer, state, step
 
 MOST_STEPS = 2**31 - 1  # compiled functions count them in int32
@@ -153,7 +155,7 @@ def set_up_run(config: ConfigDict, compile_fns: Callable[..., feeds.CompiledFns]
     """
     spec = make_run_spec(config)
     pipeline, plan = spec.pipeline, spec.plan
-    start = state.init_state(spec.model, spec.tx, config.seed, spec.input_shape)
+    start = state.init_state(spec.model, spec.tx, config.seed, spec.input_shape, spec.own_state.outputs)
     feed = pipeline.make_feed(plan.total_steps)
     return Setup(
         pipeline=pipeline,
@@ -179,17 +181,14 @@ def describe_state(norm: ConfigDict, own: OwnState) -> dict[str, Any]:
       norm: config section `batch_norm`.
     """
     kinds = [norm.kind] if norm.kind != "none" or not own.batch_norm else []
-    per_batch = {
-        f"batch_norm.kind={norm.kind}": norm.kind == "per_device",
-        f"batch_norm.evaluation={norm.evaluation}": norm.kind != "none" and norm.evaluation == "batch",
-        "the model's own batch norm": own.batch_norm,
-        **{f"the model's collection '{name}'": True for name in own.collections},
-        "the model's own dropout": own.dropout,
-    }
+    ties = device_ties(norm)
+    ties += ["the model's own batch norm"] if own.batch_norm else []
+    ties += [f"the model's collection '{name}'" for name in own.collections]
+    ties += ["the model's own dropout"] if own.dropout else []
     return {
         "batch_norm": " and ".join([*kinds, *(["the model's own"] if own.batch_norm else [])]),
         "collections": list(own.collections),
-        "depends_on_devices": [name for name, depends in per_batch.items() if depends],
+        "depends_on_devices": ties,
     }
 
 
@@ -200,14 +199,20 @@ def check_devices(metadata: Mapping[str, Any], manifest: Mapping[str, Any]) -> N
       metadata: of this launch; manifest: of the earlier ones.
 
     Raises:
-      UserError: it doesn't.
+      UserError: it doesn't, or the manifest has no launches.
     """
-    before, now = manifest["launches"][-1]["hardware"]["devices"], devices.describe_hardware()["devices"]
+    launches = manifest.get("launches")
+    if not launches or not are_launches(launches):
+        raise UserError(
+            "The manifest of the run in this directory has no launches, which say what it was made on: choose another "
+            "--workdir."
+        )
+    before, now = launches[-1]["hardware"].get("devices"), devices.describe_hardware()["devices"]
     if metadata["depends_on_devices"] and before != now:
         raise UserError(
-            f"hardware.cpu_devices: the run in this directory was made on {before} device(s), not on {now}, and "
-            f"{', '.join(metadata['depends_on_devices'])} would make it another run: go back to {before}, or choose "
-            "another --workdir."
+            f"The run in this directory was made on {before} device(s), not on {now}, and "
+            f"{', '.join(metadata['depends_on_devices'])} would make it another run: go back to {before} (virtual ones "
+            f"of a CPU: --config.hardware.cpu_devices={before}), or choose another --workdir."
         )
 
 

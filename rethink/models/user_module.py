@@ -4,7 +4,7 @@ import importlib
 import inspect
 import math
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -103,17 +103,19 @@ def check_network(model: nn.Module, image_shape: tuple[int, int, int], num_class
 
 
 class OwnState(NamedTuple):
-    """What a network of the user's keeps or draws by itself; all of it depends on how a batch is divided over devices.
+    """What a network of the user's keeps or draws by itself; all but `outputs` depends on how devices divide a batch.
 
     Attributes:
-      batch_norm: whether it keeps batch statistics, beside those of the batch norm that it is given.
-      collections: names of the further collections that it keeps.
+      batch_norm: whether it keeps the statistics of a `flax.linen.BatchNorm`, beside the batch norm that it is given.
+      collections: names of the collections with anything else that training changes.
       dropout: whether it draws from Linen's stream "dropout", as `flax.linen.Dropout` does.
+      outputs: names of the collections that it sows at its start, and anew in each step: they are no state.
     """
 
     batch_norm: bool = False
     collections: tuple[str, ...] = ()
     dropout: bool = False
+    outputs: tuple[str, ...] = ()
 
 
 def inspect_state(model: nn.Module, image_shape: tuple[int, int, int], axis_name: str) -> OwnState:
@@ -126,6 +128,7 @@ def inspect_state(model: nn.Module, image_shape: tuple[int, int, int], axis_name
       UserError: it fails in training, or a step would change the shapes or types of what it keeps.
     """
     streams = ("dropout", explicit.DROPOUT_STREAM)
+    changing: set[tuple[str, str]] = set()  # (collection, last part of the path) of each array that a step replaces
 
     def train(keys: dict[str, jax.Array], images: jax.Array) -> tuple[Any, Any]:
         """Returns the collections before and after a step of training."""
@@ -133,28 +136,40 @@ def inspect_state(model: nn.Module, image_shape: tuple[int, int, int], axis_name
         kept = {name: variables[name] for name in variables if name not in ("params", "auxiliary_logits")}
         rngs = {name: keys[name] for name in streams}
         _, changed = model.apply(variables, images, train=True, rngs=rngs, mutable=list(kept))
+        now = _flatten(changed)
+        changing.update((path[0], path[-1]) for path, leaf in _flatten(kept).items() if now.get(path) is not leaf)
         return kept, changed
 
-    # A step must leave all as it was, but for the values.
+    # A step must leave all as it was, but for the values; what it adds to tuples alone is sown.
     computation, (before, after) = _trace(model, image_shape, train, streams, axis_name)
-    for name in before:
+    grown = {path[0] for path in _flatten(after).keys() - _flatten(before).keys()}
+    outputs = grown - {path[0] for path in _flatten(after) if not any(isinstance(key, int) for key in path)}
+    for name in before.keys() - outputs:
         shapes = [jax.tree_util.tree_map(lambda leaf: (leaf.shape, leaf.dtype), kept[name]) for kept in (before, after)]
         if shapes[0] != shapes[1] or not all(_is_number(leaf.dtype) for leaf in jax.tree.leaves(before[name])):
             raise UserError(
                 f"model.name: {type(model).__name__} keeps a collection '{name}' that is another one after a step, or "
-                "holds no numbers: give it one shape for any batch, and sow only `if not self.is_initializing()`."
+                "holds no numbers: give it one shape for any batch."
             )
     # What is left of the batch statistics without the batch norm that it is given is its own.
-    given = getattr(model, "norm", batch_norm.NONE)
-    has_own = "batch_stats" in before and (
-        given.kind == "none" or inspect_state(model.clone(norm=batch_norm.NONE), image_shape, axis_name).batch_norm
-    )
+    statistics = {("batch_stats", "mean"), ("batch_stats", "var")}
+    given = getattr(model, "norm", None)
+    has_own = not changing.isdisjoint(statistics)
+    if has_own and isinstance(given, batch_norm.BatchNorm) and given.kind != "none":
+        has_own = inspect_state(model.clone(norm=batch_norm.NONE), image_shape, axis_name).batch_norm
     dropout_key = computation.jaxpr.invars[0]  # of a dict, in alphabetical order
     return OwnState(
         batch_norm=has_own,
-        collections=tuple(sorted(set(before) - {"batch_stats"})),
+        collections=tuple(sorted({name for name, _ in changing - statistics} - outputs)),
         dropout=any(dropout_key in equation.invars for equation in computation.jaxpr.eqns),
+        outputs=tuple(sorted(outputs)),
     )
+
+
+def _flatten(collections: Mapping[str, Any]) -> dict[tuple[Any, ...], Any]:
+    """Returns path -> leaf; what is text in a path is a key, and a number the place in a tuple."""
+    leaves = jax.tree_util.tree_leaves_with_path(collections)
+    return {tuple(getattr(key, "key", getattr(key, "idx", str(key))) for key in path): leaf for path, leaf in leaves}
 
 
 def _is_number(dtype: Any) -> bool:

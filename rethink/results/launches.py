@@ -113,19 +113,17 @@ def read_pieces(manifest: Mapping[str, Any]) -> list[Piece]:
     """Returns who made which steps of a run, in order.
 
     A launch that made none, or none that a later one did not make again, is left out; of runs without steps the last
-    launch is what made the result. A manifest from before launches were recorded has one.
+    launch is what made the result. [] for a manifest without launches.
     """
-    if "launches" not in manifest:
-        launch = {name: manifest.get(name) or {} for name in ("hardware", "versions")}
-        return [Piece(launch, 0, (manifest.get("summary") or {}).get("steps") or 0)]
+    recorded = manifest.get("launches", [])
     pieces: list[Piece] = []
     first_of_later = float("inf")
-    for launch in reversed(manifest["launches"]):
+    for launch in reversed(recorded):
         first, last = launch["first_step"], min(launch["last_step"], first_of_later)
         if first < last:
             pieces.insert(0, Piece(launch, first, int(last)))
         first_of_later = min(first_of_later, first)
-    return pieces or [Piece(launch, 0, 0) for launch in manifest["launches"][-1:]]
+    return pieces or [Piece(launch, 0, 0) for launch in recorded[-1:]]
 
 
 def describe_hardware(manifest: Mapping[str, Any]) -> str:

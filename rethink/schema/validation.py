@@ -150,11 +150,18 @@ def resumable_fields(config: ConfigDict) -> frozenset[str]:
         tied.add("train.total_epochs")
     if config.early_stopping.monitor != "none":  # which counts evaluations
         tied.add("evaluate.every_epochs")
-    norm = config.batch_norm
-    if norm.kind == "per_device" or (norm.kind != "none" and norm.evaluation == "batch"):
-        # Statistics of a device's part of the batch, or of an evaluation batch, which divides by the devices.
+    if device_ties(config.batch_norm):
         tied.add("hardware.cpu_devices")
     return frozenset(field for field, row in FIELDS.items() if row.resumable) - tied
+
+
+def device_ties(norm: ConfigDict) -> list[str]:
+    """Returns "FIELD=VALUE" of each field of the section `batch_norm` that makes results depend on how many devices.
+
+    Statistics are then those of a device's part of the batch, or of an evaluation batch, which divides by the devices.
+    """
+    ties = {"kind": norm.kind == "per_device", "evaluation": norm.kind != "none" and norm.evaluation == "batch"}
+    return [f"batch_norm.{name}={norm[name]}" for name, is_tied in ties.items() if is_tied]
 
 
 def cross_host_json(config: ConfigDict) -> str:

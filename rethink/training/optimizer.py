@@ -49,7 +49,7 @@ def _exponential(config: ConfigDict, steps_per_epoch: int, total_steps: int) -> 
         rounds = jnp.asarray(step // steps, jnp.float32)
         if not ends:
             return rounds
-        within = jnp.searchsorted(np.array(ends, np.int32), step % steps, side="right", method="compare_all")
+        within = jnp.searchsorted(np.array(ends, np.int32), step % steps, side="right")
         return periods * rounds + within
 
     return lambda step: config.learning_rate * config.decay_factor ** count_periods(step)

@@ -4,6 +4,7 @@ The same pytree is on the host, copied to all devices, or in a checkpoint: where
 """
 
 import functools
+from collections.abc import Collection
 from typing import Any
 
 import flax.linen as nn
@@ -34,23 +35,33 @@ class TrainState(flax.struct.PyTreeNode):
 
 
 def init_state(
-    model: nn.Module, tx: optax.GradientTransformation, seed: int, input_shape: tuple[int, ...]
+    model: nn.Module,
+    tx: optax.GradientTransformation,
+    seed: int,
+    input_shape: tuple[int, ...],
+    outputs: Collection[str] = (),
 ) -> TrainState:
     """Returns the state before the first step, as host arrays; its randomness is the stream "init" of the seed.
 
     Args:
       input_shape: (height, width, channels) of the model's input.
+      outputs: names of the collections that the model only sows, besides "auxiliary_logits".
     """
 
-    start = jax.jit(functools.partial(start_state, model, tx, input_shape))
+    start = jax.jit(functools.partial(start_state, model, tx, input_shape, outputs=outputs))
     return jax.tree.map(np.asarray, start(randomness.key_for(seed, "init")))
 
 
 def start_state(
-    model: nn.Module, tx: optax.GradientTransformation, input_shape: tuple[int, ...], key: jax.Array
+    model: nn.Module,
+    tx: optax.GradientTransformation,
+    input_shape: tuple[int, ...],
+    key: jax.Array,
+    outputs: Collection[str] = (),
 ) -> TrainState:
     """Returns the state before the first step, from the key of the initialization."""
     collections = dict(model.init(key, jnp.zeros((1, *input_shape), jnp.float32), train=False))
     params = collections.pop("params")
-    collections.pop("auxiliary_logits", None)  # an output, sown anew in each step
+    for name in ("auxiliary_logits", *outputs):  # sown anew in each step
+        collections.pop(name, None)
     return TrainState(jnp.zeros((), jnp.int32), params, collections, tx.init(params))

@@ -1,7 +1,8 @@
 """Sums of bfloat16 numbers, added up in float32: in any network, and in its gradients.
 
 JAX adds bfloat16 numbers in bfloat16, where a sum of ones goes no further than 256. The gradient of a bias is such a
-sum, over all examples and places. Products are not touched: they are added up in float32 by all platforms.
+sum, over all examples and places; that of a table's entry, over all that looked it up. Products are not touched: they
+are added up in float32 by all platforms. Nor are a chain of additions, `cumlogsumexp` and a sum over devices.
 """
 
 import functools
@@ -13,7 +14,13 @@ import jax.numpy as jnp
 from jax.extend import core
 from jax.extend.core import primitives
 
-_SUMS = (primitives.reduce_sum_p, primitives.reduce_window_sum_p, primitives.cumsum_p)
+_SUMS = (
+    primitives.reduce_sum_p,
+    primitives.reduce_window_sum_p,
+    primitives.cumsum_p,
+    primitives.scatter_add_p,  # the gradient of a look-up
+    primitives.select_and_scatter_add_p,  # that of a max pool
+)
 
 
 def add_in_float32(function: Callable) -> Callable:
@@ -46,7 +53,11 @@ def _compute(equation: core.JaxprEqn, *operands: Any) -> list[Any]:
     """Returns the results of one equation."""
     primitive = equation.primitive
     if primitive in _SUMS and operands[0].dtype == jnp.bfloat16:
-        return [primitive.bind(operands[0].astype(jnp.float32), **equation.params).astype(jnp.bfloat16)]
+        wide = [operand.astype(jnp.float32) if operand.dtype == jnp.bfloat16 else operand for operand in operands]
+        add, params = primitive.bind, equation.params
+        if primitive is primitives.scatter_add_p:  # its parameters hold an addition of bfloat16 numbers
+            add, params = jax.lax.scatter_add, {name: params[name] for name in params if not name.startswith("update_")}
+        return [add(*wide, **params).astype(jnp.bfloat16)]
     params = jax.tree.map(_rewrite, equation.params, is_leaf=lambda value: not isinstance(value, dict | tuple | list))
     results = primitive.bind(*operands, **primitive.get_bind_params(params))
     return results if primitive.multiple_results else [results]

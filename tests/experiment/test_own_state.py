@@ -31,6 +31,7 @@ class Net(nn.Module):
             mean.value = 0.9 * mean.value + 0.1 * x.mean(0)
             seen.value += len(x)
             any_seen.value = jnp.array(True)
+        self.sow("norms", "mean", mean.value)  # an output, which is no state
         return nn.Dense(self.num_classes)(x)
 """
 
@@ -89,7 +90,9 @@ def test_it_is_recorded_resumes_exactly_and_only_on_as_many_devices(make_config,
     assert recorded["batch_norm"] == "the model's own" and recorded["collections"] == ["memory"]
     assert "batch norm the model's own" in " ".join(capsys.readouterr().out.split())
     # Carried, and changed by training alone.
-    memory = read_state(tmp_path / "whole")["collections"]["memory"]
+    collections = read_state(tmp_path / "whole")["collections"]
+    memory = collections["memory"]
+    assert set(collections) == {"batch_stats", "memory"}
     assert memory["seen"] == 24 * 128 and memory["any"] and np.all(memory["mean"] != 0)
 
     interrupt_at(monkeypatch, 9)
@@ -102,9 +105,13 @@ def test_it_is_recorded_resumes_exactly_and_only_on_as_many_devices(make_config,
     of_two["launches"][-1]["hardware"]["devices"] = 2
     manifest.write_text(json.dumps(of_two))
     before = manifest.read_text(), (tmp_path / "run" / "metrics.jsonl").read_text()
-    with pytest.raises(UserError, match=r"2 device\(s\), not on 1, .*own batch norm, .*'memory'.* go back to 2"):
+    with pytest.raises(UserError, match=r"^The run .* 2 device\(s\), not on 1, .*own batch norm, .*'memory'.* to 2"):
         start(make_config(), tmp_path / "run")
     assert (manifest.read_text(), (tmp_path / "run" / "metrics.jsonl").read_text()) == before
+    # Where there is no such record.
+    manifest.write_text(json.dumps({name: of_two[name] for name in of_two if name != "launches"}))
+    with pytest.raises(UserError, match="has no launches, .*: choose another --workdir"):
+        start(make_config(), tmp_path / "run")
     # On as many.
     manifest.write_text(there)
     assert start(make_config(), tmp_path / "run") == 0

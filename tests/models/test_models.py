@@ -325,8 +325,10 @@ class Kept(nn.Module):
             self.variable("memory", "last", lambda: x).value = x
         if self.kind == "keys":
             self.variable("memory", "key", lambda: jax.random.key(0))
-        if self.kind == "sown":
+        if self.kind in ("sown", "mixed"):
             self.sow("losses", "mean", x.mean())
+        if self.kind == "mixed":
+            self.variable("losses", "last", jnp.zeros, ())
         if self.kind == "fails" and train:
             raise ValueError("not in training")
         return nn.Dense(self.num_classes)(x)
@@ -344,10 +346,55 @@ ACROSS = BatchNorm("across_devices", True, True, 0.9, 1e-3, "running", "devices"
         ({"norm": ACROSS, "own_norm": True}, OwnState(batch_norm=True)),
         ({"kind": "memory"}, OwnState(collections=("memory",))),
         ({"dropout": True}, OwnState(dropout=True)),
+        ({"kind": "sown"}, OwnState(outputs=("losses",))),
     ],
 )
 def test_what_a_users_network_keeps_and_draws_by_itself_is_seen(fields, expected):
     assert inspect_state(Kept(**fields), (2, 2, 1), "devices") == expected
+
+
+class WithMethod(nn.Module):
+    """A linear map behind a method that has the name of the field `norm`."""
+
+    @nn.compact
+    def __call__(self, images, *, train):
+        return nn.Dense(3)(self.norm(images.reshape(len(images), -1), train))
+
+    def norm(self, x, train):
+        return nn.BatchNorm(use_running_average=not train)(x)
+
+
+class Constant(nn.Module):
+    """A linear map behind a shift and a batch norm that training leaves as they are."""
+
+    @nn.compact
+    def __call__(self, images, *, train):
+        x = images.reshape(len(images), -1) + self.variable("constants", "shift", jnp.ones, ()).value
+        return nn.Dense(3)(nn.BatchNorm(use_running_average=True)(x))
+
+
+class Spectral(nn.Module):
+    """A linear map of norm 1, whose singular vector is in the collection of batch norm's statistics."""
+
+    norm: BatchNorm = NONE
+
+    @nn.compact
+    def __call__(self, images, *, train):
+        x = self.norm(images.reshape(len(images), -1), train=train)
+        return nn.SpectralNorm(nn.Dense(3))(x, update_stats=train)
+
+
+@pytest.mark.parametrize(
+    "model, expected",
+    [
+        (WithMethod(), OwnState(batch_norm=True)),
+        (Constant(), OwnState()),
+        (Spectral(), OwnState(collections=("batch_stats",))),
+        (Spectral(norm=ACROSS), OwnState(collections=("batch_stats",))),
+    ],
+)
+def test_only_what_training_changes_is_seen_under_the_name_of_what_it_is(model, expected):
+    assert inspect_state(model, (2, 2, 1), "devices") == expected
 
 
 @pytest.mark.parametrize(
@@ -355,7 +402,7 @@ def test_what_a_users_network_keeps_and_draws_by_itself_is_seen(fields, expected
     [
         ("batch", "keeps a collection 'memory' .*one shape for any batch"),
         ("keys", "keeps a collection 'memory' .*holds no numbers"),
-        ("sown", "keeps a collection 'losses' .*is_initializing"),
+        ("mixed", "keeps a collection 'losses' .*one shape for any batch"),
         ("fails", "fails on images .*not in training"),
     ],
 )

@@ -83,6 +83,12 @@ def test_the_count_of_decays_is_that_of_exact_arithmetic_for_periods_that_are_no
     np.testing.assert_array_equal(rate(steps), expected)
 
 
+def test_a_rate_whose_period_is_nearly_a_step_is_found_without_looking_at_every_period():
+    config = section(decay_every=0.999999, decay_unit="steps")
+    rate = optimizer.make_schedule(config, steps_per_epoch=1, total_steps=2 * 10**6)
+    assert jax.jit(rate).lower(jnp.int32(5)).compile().cost_analysis()["flops"] < 1000  # of 999,999 periods
+
+
 def test_the_rate_after_a_hundred_epochs_is_the_one_that_the_fields_say():
     rate = optimizer.make_schedule(section(decay_every=0.3), steps_per_epoch=8, total_steps=800)
     assert float(rate(799)) == pytest.approx(0.1 * 0.95**332, rel=1e-4)  # 3.99e-9; every 2 steps: 1.3e-10

@@ -40,6 +40,28 @@ def test_a_mean_pool_rounds_once():
     assert np.any(np.abs(np.float32(nn.avg_pool(x, (5, 5), strides=(3, 3))) - exact) > 2**-7 * exact)
 
 
+@pytest.mark.parametrize(
+    "function, x, largest",
+    [
+        (lambda table: table[jnp.zeros(5000, int)], jnp.zeros(3), 5000),  # one entry is looked up by all
+        (lambda x: nn.max_pool(x, (20, 20)), jnp.zeros((1, 40, 40, 1)).at[0, 20, 20].set(1), 400),  # it wins in all
+    ],
+)
+def test_the_gradient_of_what_is_used_often_is_the_sum_over_its_uses(function, x, largest):
+    gradient = add_in_float32(jax.vmap(jax.grad(lambda x: jnp.sum(function(x).astype(jnp.float32)))))
+    assert jnp.max(jax.jit(gradient)(x.astype(jnp.bfloat16)[None])) == jnp.bfloat16(largest)
+
+
+def test_a_gradient_of_the_users_own_stays_as_it_is():
+    @jax.custom_vjp
+    def double(x):
+        return 2 * x
+
+    double.defvjp(lambda x: (2 * x, None), lambda _, gradient: (7 * gradient,))
+    for function in (double, jax.grad(lambda x: jnp.sum(double(x)))):
+        np.testing.assert_array_equal(add_in_float32(function)(ONES), function(ONES))
+
+
 def test_everything_else_keeps_its_bits_and_its_structure():
     def compute(numbers, key):
         x = jax.nn.softmax(numbers["x"] @ numbers["x"].T)
