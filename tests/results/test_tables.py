@@ -22,7 +22,7 @@ MANIFEST = {
     },
     "status": "done",
     "data": {"train_examples": 1000},
-    "hardware": {"devices": 2, "kind": "cpu"},
+    "launches": [{"first_step": 0, "last_step": 400, "hardware": {"devices": 2, "kind": "cpu"}, "versions": {}}],
     "summary": {
         "steps": 391,
         "evaluation": {"train_accuracy": 0.98765, "test_accuracy": 0.1},
