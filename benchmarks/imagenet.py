@@ -50,7 +50,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, list[float]]:
 
     from configs.paper import table2
     from rethink import randomness
-    from rethink.data import batches, streaming
+    from rethink.data import batches, preprocessing, streaming
     from rethink.data.registry import open_dataset
     from rethink.regularization import augmentation
     from rethink.schema.grid import expand_grid
@@ -65,7 +65,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, list[float]]:
     rows_of = functools.partial(batches.select_process_rows, rows, slice(None))
     augment = augmentation.from_config(config.augmentation)
     key = randomness.key_for(0, "augmentation")
-    size = (config.preprocess.crop, config.preprocess.crop)
+    size, encoding = (config.preprocess.crop, config.preprocess.crop), preprocessing.clean_encoding(3)
     found: dict[str, list[float]] = {}
     for _ in range(arguments.turns):
         for workers in WORKERS:
@@ -77,9 +77,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, list[float]]:
             stream.close()
         found.setdefault("augmentation on this CPU", []).append(
             timed(
-                lambda batch=batch: jax.block_until_ready(
-                    augment(key, batch.ids, batch.images.astype("float32") / 255, size=size)
-                ),
+                lambda batch=batch: jax.block_until_ready(augment(key, batch.ids, batch.images, encoding, size=size)),
                 5,
                 BATCH,
             )

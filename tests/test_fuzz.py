@@ -109,7 +109,7 @@ def check_compiled(config, spec):
         labels = jax.ShapeDtypeStruct((1, size), jnp.int32)
         images = jax.ShapeDtypeStruct((1, size, *spec.pipeline.dataset.train.image_shape), jnp.uint8)
         ids = jax.ShapeDtypeStruct((1, size), jnp.uint32)
-        encoding = jax.ShapeDtypeStruct((1, size, 2, images.shape[-1]), jnp.float32)
+        encoding = jax.ShapeDtypeStruct((1, 2, images.shape[-1]), jnp.float32)
         batch = step.Batch(images, labels, labels, ids, encoding)
         mapped = jax.vmap(program, in_axes=(None, 0), out_axes=(None, 0), axis_name=devices.AXIS)
         jaxpr, (after, _) = jax.make_jaxpr(mapped, return_shape=True)(before, batch)

@@ -51,10 +51,10 @@ class Analysis(NamedTuple):
         """Returns the images of a split, preprocessed as for a network in evaluation: float32 [n, features]."""
         settings, examples = self.config.preprocess, self.splits[split]
         preprocess = functools.partial(preprocessing.preprocess_images, crop=settings.crop, whitening=settings.whiten)
-        starts = range(BLOCK, len(examples.ids), BLOCK)
-        blocks = zip(np.split(examples.images, starts), np.split(examples.encoding, starts), strict=True)
+        blocks = np.split(examples.images, range(BLOCK, len(examples.ids), BLOCK))
+        encoding = jnp.asarray(examples.encoding)
         return np.concatenate(
-            [np.asarray(preprocess(*map(jnp.asarray, block))).reshape(len(block[0]), -1) for block in blocks]
+            [np.asarray(preprocess(jnp.asarray(block), encoding)).reshape(len(block), -1) for block in blocks]
         )
 
     def require_raw_pixels(self, what: str) -> None:

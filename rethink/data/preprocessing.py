@@ -41,25 +41,25 @@ def clean_encoding(channels: int) -> np.ndarray:
     return np.stack([np.zeros(channels, np.float32), np.ones(channels, np.float32)])
 
 
-def is_encoded(encoding: np.ndarray) -> np.ndarray:
-    """Returns which images are not as stored, bool [batch], by their encoding, float32 [batch, 2, channels]."""
-    return (encoding != clean_encoding(encoding.shape[-1])).any(axis=(1, 2))
+def is_encoded(encoding: np.ndarray) -> bool:
+    """Returns whether images of this encoding, float32 [2, channels], are not as stored."""
+    return not np.array_equal(encoding, clean_encoding(encoding.shape[-1]))
 
 
 def decode_images(images: jax.Array, encoding: jax.Array) -> jax.Array:
-    """Returns (offset + scale * image) / 255, float32 [batch, height, width, channels]: in 0..1 for images as stored.
+    """Returns (offset + scale * image) / 255, float32 [..., height, width, channels]: in 0..1 for images as stored.
 
     Args:
-      images: uint8 [batch, height, width, channels].
-      encoding: float32 [batch, 2, channels], the offset and the scale of each image.
+      images: uint8 [..., height, width, channels].
+      encoding: float32 [2, channels], the offset and the scale of all of them.
     """
-    offset, scale = encoding[:, 0, None, None], encoding[:, 1, None, None]
+    offset, scale = encoding
     return (offset + scale * images.astype(jnp.float32)) / 255
 
 
 def round_images(images: np.ndarray, encoding: np.ndarray) -> np.ndarray:
     """Returns images to look at, uint8: decoded, rounded and clipped to 0..255. Arguments are as of `decode_images`."""
-    offset, scale = encoding[:, 0, None, None], encoding[:, 1, None, None]
+    offset, scale = encoding
     return np.clip(np.round(offset + scale * images), 0, 255).astype(np.uint8)
 
 

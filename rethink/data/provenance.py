@@ -49,8 +49,8 @@ class Provenance:
             return
         self.samples = _take_first(piece)
         if kept:
-            pairs = zip(kept, self.samples, strict=True)
-            self.samples = _take_first(Corrupted(*(np.concatenate(pair) for pair in pairs)))
+            both = Corrupted(*(np.concatenate(pair) for pair in zip(kept, self.samples, strict=True)))
+            self.samples = _take_first(both._replace(encoding=piece.encoding))
 
     def gather_labels(self, all_gather: Gather) -> dict[str, np.ndarray]:
         """Returns what was added by all processes, by ascending id.
@@ -85,13 +85,13 @@ class Provenance:
 
 def _image_contents(piece: Corrupted) -> np.ndarray:
     """Returns what images are fingerprinted by: themselves, and where they are codes what these stand for as well."""
-    if not is_encoded(piece.encoding).any():
+    if not is_encoded(piece.encoding):
         return piece.images
-    parts = (np.ascontiguousarray(part).reshape(len(piece.ids), -1) for part in (piece.images, piece.encoding))
+    encoding = np.broadcast_to(piece.encoding, (len(piece.ids), *piece.encoding.shape))
+    parts = (np.ascontiguousarray(part).reshape(len(piece.ids), -1) for part in (piece.images, encoding))
     return np.concatenate([part.view(np.uint8) for part in parts], axis=1)
 
 
 def _take_first(piece: Corrupted) -> Corrupted:
     """Returns the `SAMPLES` examples with the smallest ids, ascending."""
-    rows = np.argsort(piece.ids)[:SAMPLES]
-    return Corrupted(*(array[rows] for array in piece))
+    return piece.take(np.argsort(piece.ids)[:SAMPLES])

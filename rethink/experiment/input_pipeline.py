@@ -104,7 +104,7 @@ class InputPipeline:
         splits = {}
         for name, provenance in self.provenance.items():
             splits[name] = corrupt_split(raw.pop(name), self.corruption_spec(name), moments)
-            provenance.add(Corrupted(*(values[devices.process_stride()] for values in splits[name])))
+            provenance.add(splits[name].take(devices.process_stride()))
             provenance.complete = True
         return splits
 
@@ -168,8 +168,8 @@ class InputPipeline:
         size = preprocessing.crop_size(self.dataset.train.image_shape, self.config.preprocess.crop)
 
         def view(step_number: jax.Array, batch: step.Batch) -> jax.Array:
-            images = preprocessing.decode_images(batch.images, batch.encoding)
-            images = self._augment(jax.random.fold_in(key, step_number), batch.ids, images, size=size)
+            key_of_step = jax.random.fold_in(key, step_number)
+            images = self._augment(key_of_step, batch.ids, batch.images, batch.encoding, size=size)
             return preprocessing.whiten_images(images, self.config.preprocess.whiten)
 
         return view
@@ -280,8 +280,8 @@ class InputPipeline:
 
 def _corrupt_batch(spec: CorruptionSpec, moments: Moments, data: Any, item: Any) -> step.Batch:
     """Returns one device's batch of `item`, a Split, inside the step; a streamed feed has no `data`."""
-    images, encoding, given, _ = spec.apply(item.ids, item.images, item.labels, moments)
-    return step.Batch(images, given, item.labels, item.ids, encoding)
+    images, given, _ = spec.apply(item.ids, item.images, item.labels, moments)
+    return step.Batch(images, given, item.labels, item.ids, jax.numpy.asarray(spec.encoding(moments)))
 
 
 FEEDS: dict[str, Callable[[InputPipeline, int], feeds.Feed]] = {

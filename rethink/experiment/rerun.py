@@ -16,10 +16,12 @@ import traceback
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from rethink.experiment.run import Launch, run_experiment
 from rethink.results import launches, records
+from rethink.results.runs import LoadedRun, Predictions
 from rethink.schema import validation
 from rethink.schema.errors import EXIT_DONE, UserError, exit_on_mistake
 
@@ -38,7 +40,8 @@ def read_config(folder: pathlib.Path) -> ConfigDict:
 def compare_runs(first: pathlib.Path, second: pathlib.Path) -> tuple[str, bool]:
     """Returns one line on two runs of one config, and whether their examples and their results are the same.
 
-    Compared are the fingerprints of the data, the rows of metrics.jsonl, and the results, all but times.
+    Compared are the fingerprints of the data, the rows of metrics.jsonl, and the results, all but times, and
+    predictions.npz where both have it.
     """
     manifests = [records.read_run(folder) for folder in (first, second)]
     # Data.
@@ -55,6 +58,11 @@ def compare_runs(first: pathlib.Path, second: pathlib.Path) -> tuple[str, bool]:
             return f"Same data, other rows: from step {step:,} on {fields} differ from {first}{why}.", False
     # Results.
     results = _differing(*(_result(manifest) for manifest in manifests))
+    folders = zip((first, second), manifests, strict=True)
+    predicted = [LoadedRun(folder, folder.name, manifest).predictions() for folder, manifest in folders]
+    if predicted[0] and predicted[1]:
+        arrays = zip(Predictions._fields, predicted[0], predicted[1], strict=True)
+        results += [f"{name} of {records.PREDICTIONS}" for name, old, new in arrays if not np.array_equal(old, new)]
     if results:
         return f"Same data and rows, other results: {', '.join(results)} differ from {first}{why}.", False
     counted = f"all {len(rows[0]):,} rows of metrics.jsonl and " if rows[0] else ""

@@ -15,6 +15,7 @@ import ml_collections
 from jax.scipy import ndimage
 
 from rethink import randomness
+from rethink.data.preprocessing import decode_images
 from rethink.schema.errors import UserError, pick
 
 # The order is part of the draws: each operation has the key at its place.
@@ -142,7 +143,7 @@ class Augmentation:
     The operations come in the order of `OPERATIONS`: one bilinear warp of the stored image, the crop, the flip, then
     the colours. Each draws from a key of its own, so that switching one on or off leaves the draws of the others alone.
     An operation of strength 0 is left out; with all of them out, the result is the centre crop. In the end values are
-    clipped to 0..1, or to those of the image as it came where these go beyond, as those of Gaussian images do.
+    clipped to 0..1, or to what 0 and 255 stand for where these go beyond, as they do in Gaussian images.
 
     Random crops and flips copy pixels: their result is the same in any batch, bit for bit. What is computed in float32
     (warp, inception, colours) may differ in its last bits between batches of other sizes: XLA orders its sums by them.
@@ -221,39 +222,48 @@ class Augmentation:
                 )
 
     @functools.partial(jax.jit, static_argnums=0, static_argnames=("size",))
-    def __call__(self, key: jax.Array, ids: jax.Array, images: jax.Array, *, size: tuple[int, int]) -> jax.Array:
+    def __call__(
+        self, key: jax.Array, ids: jax.Array, images: jax.Array, encoding: jax.Array, *, size: tuple[int, int]
+    ) -> jax.Array:
         """Returns the augmented images, float32 [batch, *size, channels].
 
         Args:
           key: of the step; the seed and the step are folded in by the caller.
           ids: uint32 [batch], of the examples.
-          images: float32 [batch, height, width, channels]; in 0..1, where they are no Gaussian ones.
+          images, encoding: as of `preprocessing.decode_images`, images uint8 [batch, height, width, channels].
           size: (height, width) of the result.
         """
-        augment_one = functools.partial(self._augment_one, size=size)
+        augment_one = functools.partial(self._augment_one, encoding=encoding, size=size)
         return jax.vmap(augment_one)(randomness.example_keys(key, ids), images)
 
-    def _augment_one(self, key: jax.Array, image: jax.Array, *, size: tuple[int, int]) -> jax.Array:
-        """Returns one augmented image, float32 [*size, channels], of float32 [height, width, channels]."""
+    def _augment_one(
+        self, key: jax.Array, image: jax.Array, *, encoding: jax.Array, size: tuple[int, int]
+    ) -> jax.Array:
+        """Returns one augmented image, float32 [*size, channels], of uint8 [height, width, channels]."""
         # Draw.
         keys = jax.random.split(key, len(OPERATIONS))
         # One number of U[0, 1) for each operation, all drawn in one call: the generator is what takes long to compile.
         numbers = jax.vmap(lambda operation: jax.random.uniform(operation, (), jnp.float32))(keys)
         drawn = dict(zip(OPERATIONS, numbers, strict=True))
         crop_key = keys[OPERATIONS.index("crop")]
-        low, high = jnp.minimum(jnp.min(image), 0), jnp.maximum(jnp.max(image), 1)
-        # Warp the stored image, crop, flip.
+        # Warp the stored image, crop, flip: a copy is made of codes, all else of values, as the padding's zeros are.
+        decode_first = bool(self.zoom or self.rotation or self.crop == "inception" or self.padding)
+        if decode_first:
+            image = decode_images(image, encoding)
         if self.zoom or self.rotation:
             scale = 1 + _spread(drawn["zoom"], self.zoom)
             image = warp_image(image, scale, jnp.deg2rad(_spread(drawn["rotation"], self.rotation)))
         image = CROPS[self.crop](crop_key, image, size, self.padding)
         if self.flip:
             image = jnp.where(drawn["flip"] < 0.5, image[:, ::-1], image)
+        if not decode_first:
+            image = decode_images(image, encoding)
         # Change the colours.
         for name, change_colour in COLOURS.items():
             if strength := getattr(self, name):
                 image = change_colour(image, _spread(drawn[name], strength))
-        return jnp.clip(image, low, high)
+        low, high = decode_images(jnp.array([[0], [255]], jnp.uint8), encoding)
+        return jnp.clip(image, jnp.minimum(low, 0), jnp.maximum(high, 1))
 
 
 def from_config(config: ml_collections.ConfigDict) -> Augmentation:

@@ -220,7 +220,8 @@ def describe_run(run: LoadedRun) -> dict[str, Any]:
         raise UserError(f"{run.folder} has not ended (status: {run.status}): leave it out, or finish it.")
     reached = summary.get("steps_to_train_accuracy", {})
     labels, pixels = config["corruption.labels"], config["corruption.pixels"]
-    test_too = ", test too" if config.get("corruption.test_pixels") else ""
+    # The permutation of shuffled_pixels is that of the test images anyhow.
+    test_too = ", test too" if config.get("corruption.test_pixels") and pixels != "shuffled_pixels" else ""
     return {
         "run": config["name"],
         "model": config["model.name"] if run.kind == "train" else run.kind,

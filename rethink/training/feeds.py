@@ -134,7 +134,7 @@ class StreamedFeed:
 
 
 def _select_rows(data: Batch, item: jax.Array) -> Batch:
-    return jax.tree.map(lambda leaf: leaf[item], data)
+    return Batch(*(leaf[item] for leaf in data[:-1]), encoding=data.encoding)
 
 
 class CompiledFns(NamedTuple):

@@ -71,6 +71,7 @@ def test_gaussian_images_have_the_moments_of_the_training_images_and_colours_of_
     pipeline = make_pipeline(images, pixels="gaussian", test_pixels=True)
     feed = pipeline.make_feed(1)
     for split in feed.splits.values():
+        assert split.encoding.shape == (2, 3)  # the same of each example, and kept once
         seen = 255 * np.asarray(pipeline.evaluation_view(split._replace(images=jnp.asarray(split.images))), np.float64)
         wanted = images.reshape(-1, 3).astype(np.float64)
         values = seen.reshape(-1, 3)

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from made_up import make_sweep
 
@@ -69,6 +70,20 @@ def test_an_analysis_is_compared_by_its_results_but_for_times(tmp_path):
     (folders[1] / "manifest.json").write_text(json.dumps({"config": {}, "status": "done", "summary": summary}))
     line = f"Same data and rows, other results: growth differ from {folders[0]}."
     assert rerun.compare_runs(*folders) == (line, False)
+
+
+def test_predictions_are_compared_where_both_runs_have_them(tmp_path):
+    folders = [tmp_path / name for name in ("first", "second")]
+    for folder, predicted in zip(folders, ([0, 1], [1, 0]), strict=True):
+        folder.mkdir()
+        (folder / "manifest.json").write_text(json.dumps({"config": {}, "status": "done"}))
+        labels = np.zeros(2, np.int32)
+        arrays = {"true_labels": labels, "given_labels": labels, "predicted": np.array(predicted, np.int32)}
+        np.savez(folder / "predictions.npz", ids=np.arange(2, dtype=np.uint32), **arrays)
+    line = f"Same data and rows, other results: predicted of predictions.npz differ from {folders[0]}."
+    assert rerun.compare_runs(*folders) == (line, False)
+    (folders[1] / "predictions.npz").unlink()
+    assert rerun.compare_runs(*folders)[1]
 
 
 @pytest.mark.slow

@@ -122,7 +122,7 @@ def trace_steps(config):
     start = jax.eval_shape(lambda: state.start_state(spec.model, spec.tx, spec.input_shape, jax.random.key(0)))
     shape, labels = spec.pipeline.dataset.train.image_shape, jax.ShapeDtypeStruct((2, 4), jnp.int32)
     ids = jax.ShapeDtypeStruct((2, 4), jnp.uint32)
-    encoding = jax.ShapeDtypeStruct((2, 4, 2, shape[-1]), jnp.float32)
+    encoding = jax.ShapeDtypeStruct((2, 2, shape[-1]), jnp.float32)
     batch = step.Batch(jax.ShapeDtypeStruct((2, 4, *shape), jnp.uint8), labels, labels, ids, encoding)
 
     def evaluate(given, batch):

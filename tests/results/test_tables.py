@@ -46,6 +46,17 @@ def test_a_row_says_what_ran_and_how_it_ended(folder):
     assert row["train examples"] == 1000 and row["devices"] == "2 x cpu"
 
 
+@pytest.mark.parametrize("pixels, shown", [("gaussian", ", test too"), ("shuffled_pixels", ""), ("none", "")])
+def test_what_the_field_test_pixels_changes_nothing_of_has_one_description(folder, pixels, shown):
+    config = {**MANIFEST["config"], "corruption.pixels": pixels}
+    seen = []
+    for test_pixels in (False, True):
+        changed = {**MANIFEST, "config": {**config, "corruption.test_pixels": test_pixels}}
+        (folder / "manifest.json").write_text(json.dumps(changed))
+        seen.append(runs.describe_run(runs.load_run(folder))["pixels"])
+    assert seen[1] == seen[0] + shown
+
+
 @pytest.mark.parametrize(
     "watched, shown",
     [

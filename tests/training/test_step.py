@@ -9,7 +9,6 @@ import numpy as np
 import optax
 import pytest
 
-from rethink.data.preprocessing import clean_encoding
 from rethink.regularization.batch_norm import NONE, BatchNorm
 from rethink.training import state, step
 from rethink.training.step import Batch
@@ -58,8 +57,7 @@ def make_batch(seed, size):
     draw = np.random.default_rng(seed)
     labels, true_labels = draw.integers(0, CLASSES, (2, size)).astype(np.int32)
     images = draw.integers(0, 256, (size, *SHAPE), np.uint8)
-    encoding = np.broadcast_to(clean_encoding(SHAPE[-1]), (size, 2, SHAPE[-1]))
-    return Batch(images, labels, true_labels, np.arange(size, dtype=np.uint32), encoding)
+    return Batch(images, labels, true_labels, np.arange(size, dtype=np.uint32), encoding=())
 
 
 def on_devices(function, devices):
@@ -164,7 +162,7 @@ def test_padding_of_weight_zero_changes_no_sum(model, devices):
         model, evaluation_view, precision="float32", matmul_precision="highest", axis_name=AXIS
     )
     batch, junk = make_batch(1, 6), make_batch(2, 2)
-    padded = Batch(*(np.concatenate(pair) for pair in zip(batch, junk, strict=True)))
+    padded = jax.tree.map(lambda *pair: np.concatenate(pair), batch, junk)
     weights = np.array([1, 1, 1, 1, 1, 1, 0, 0], np.float32)
     expected = on_one_device(evaluation_step)(now, batch, np.ones(6, np.float32)).sums
     sums = first(on_devices(evaluation_step, devices)(now, padded, weights)).sums
@@ -189,8 +187,7 @@ def test_an_evaluation_counts_each_part_by_its_own_labels(devices):
     weights = [1, 1, 1, 1, 1, 1, 1, 0]
     images = np.zeros((8, *SHAPE), np.uint8)
     images[:, 0, 0, 0] = predicted
-    encoding = np.broadcast_to(clean_encoding(SHAPE[-1]), (8, 2, SHAPE[-1]))
-    batch = Batch(images, np.int32(labels), np.int32(true_labels), np.arange(8, dtype=np.uint32), encoding)
+    batch = Batch(images, np.int32(labels), np.int32(true_labels), np.arange(8, dtype=np.uint32), encoding=())
     evaluation_step = step.make_evaluation_step(
         Oracle(), evaluation_view, precision="float32", matmul_precision="highest", axis_name=AXIS
     )
@@ -272,7 +269,7 @@ def test_evaluation_uses_the_running_statistics_and_not_those_of_its_batch():
         )
     )
     batch, other = make_batch(0, 4), make_batch(1, 4)
-    both = Batch(*(np.concatenate(pair) for pair in zip(batch, other, strict=True)))
+    both = jax.tree.map(lambda *pair: np.concatenate(pair), batch, other)
     apart = [evaluate(now, part, np.ones(4, np.float32)).sums["loss"] for part in (batch, other)]
     assert evaluate(now, both, np.ones(8, np.float32)).sums["loss"] == pytest.approx(sum(apart), rel=1e-6)
     moved = now.replace(collections=jax.tree.map(lambda leaf: leaf + 1, now.collections))

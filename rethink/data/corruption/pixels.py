@@ -128,7 +128,7 @@ def corrupt_images(
 
     `shuffled_pixels` applies one permutation to every image, `random_pixels` another one to each image; `gaussian`
     replaces an image by draws with the data set's mean and variance per channel, of which the codes are returned
-    (`encode_images` has what they stand for); `gaussian_clipped` rounds and clips the draws to 0..255, which leaves
+    (`choose_encoding` says what they stand for); `gaussian_clipped` rounds and clips the draws to 0..255, which leaves
     less variance.
 
     Args:
@@ -148,12 +148,10 @@ def corrupt_images(
     return corrupt(key, ids, images, moments, channels_together)
 
 
-def encode_images(images: jax.Array, moments: Moments, *, kind: str) -> jax.Array:
-    """Returns the encoding of images of a kind, float32 [examples, 2, channels]; see `preprocessing.decode_images`.
+def choose_encoding(moments: Moments, *, kind: str) -> np.ndarray:
+    """Returns the encoding of images of a kind, float32 [2, channels]; see `preprocessing.decode_images`.
 
     Args:
-      images: uint8 [examples, height, width, channels].
       moments: of the clean training images; only `gaussian` reads them.
     """
-    encoding = jnp.asarray(moments.encoding if kind == "gaussian" else preprocessing.clean_encoding(images.shape[-1]))
-    return jnp.broadcast_to(encoding, (len(images), *encoding.shape))
+    return moments.encoding if kind == "gaussian" else preprocessing.clean_encoding(moments.encoding.shape[-1])

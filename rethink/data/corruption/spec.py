@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 from rethink import randomness
 from rethink.data.corruption.labels import LABEL_NOISE, corrupt_labels
-from rethink.data.corruption.pixels import PIXEL_CORRUPTION, SHARED_WITH_TEST, Moments, corrupt_images, encode_images
+from rethink.data.corruption.pixels import PIXEL_CORRUPTION, SHARED_WITH_TEST, Moments, choose_encoding, corrupt_images
 from rethink.data.dataset import Split
 from rethink.data.preprocessing import is_encoded
 from rethink.schema.errors import UserError, pick
@@ -40,8 +40,8 @@ class CorruptionSpec(NamedTuple):
 
     def apply(
         self, ids: jax.Array, images: jax.Array, labels: jax.Array, moments: Moments
-    ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-        """Returns the corrupted (images, their encoding, given labels, resampled).
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Returns the corrupted (images, given labels, resampled).
 
         Args:
           ids: uint32 [examples].
@@ -60,7 +60,11 @@ class CorruptionSpec(NamedTuple):
         images = corrupt_images(
             self.pixel_key, ids, images, moments, kind=self.pixels, channels_together=self.channels_together
         )
-        return images, encode_images(images, moments, kind=self.pixels), given, resampled
+        return images, given, resampled
+
+    def encoding(self, moments: Moments) -> np.ndarray:
+        """Returns what the values of the corrupted images stand for: that of `pixels.choose_encoding`."""
+        return choose_encoding(moments, kind=self.pixels)
 
 
 def resolve_seed(config: ConfigDict) -> int:
@@ -114,7 +118,7 @@ class Corrupted(NamedTuple):
 
     Attributes:
       images: uint8 [examples, height, width, channels].
-      encoding: float32 [examples, 2, channels], what the images' values stand for; see `preprocessing.decode_images`.
+      encoding: float32 [2, channels], what the images' values stand for; see `preprocessing.decode_images`.
       labels: as given, int32 [examples]; true_labels: before corruption, int32 [examples].
       ids: uint32 [examples].
       resampled: bool [examples]. A resampled label may equal the true one: what changed is `labels != true_labels`.
@@ -129,6 +133,11 @@ class Corrupted(NamedTuple):
     resampled: np.ndarray
     image_changed: np.ndarray
 
+    def take(self, rows: np.ndarray | slice) -> "Corrupted":
+        """Returns the examples of these rows."""
+        taken = {name: values[rows] for name, values in self._asdict().items() if name != "encoding"}
+        return self._replace(**taken)
+
 
 def corrupt_split(split: Split, spec: CorruptionSpec, moments: Moments) -> Corrupted:
     """Returns the split corrupted as `spec` says, as host arrays; chunks run on all cores."""
@@ -140,6 +149,7 @@ def corrupt_split(split: Split, spec: CorruptionSpec, moments: Moments) -> Corru
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         chunks = list(pool.map(corrupt_chunk, range(0, len(split.labels), CHUNK)))
-    images, encoding, labels, resampled = (np.concatenate(arrays) for arrays in zip(*chunks, strict=True))
+    images, labels, resampled = (np.concatenate(arrays) for arrays in zip(*chunks, strict=True))
+    encoding = spec.encoding(moments)
     image_changed = (images != split.images).any(axis=(1, 2, 3)) | is_encoded(encoding)
     return Corrupted(images, encoding, labels, split.labels, split.ids, resampled, image_changed)

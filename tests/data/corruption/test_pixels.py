@@ -14,9 +14,9 @@ from rethink.data.corruption.pixels import (
     CODES,
     GAUSSIAN,
     PIXEL_CORRUPTION,
+    choose_encoding,
     corrupt_images,
     count_values,
-    encode_images,
     make_moments,
     measure_moments,
 )
@@ -168,7 +168,7 @@ def clipped_gaussian(mean, std):
 
 def decoded(codes, moments=MOMENTS):
     """What codes of Gaussian images stand for, in 0..255 and beyond."""
-    encoding = encode_images(codes, moments, kind="gaussian")
+    encoding = choose_encoding(moments, kind="gaussian")
     return 255 * np.asarray(preprocessing.decode_images(codes, encoding), np.float64)
 
 
