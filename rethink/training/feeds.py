@@ -134,7 +134,8 @@ class StreamedFeed:
 
 
 def _select_rows(data: Batch, item: jax.Array) -> Batch:
-    return Batch(*(leaf[item] for leaf in data[:-1]), encoding=data.encoding)
+    images, labels, true_labels, ids, encoding = data
+    return Batch(images[item], labels[item], true_labels[item], ids[item], encoding)
 
 
 class CompiledFns(NamedTuple):
