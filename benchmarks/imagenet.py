@@ -63,7 +63,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, list[float]]:
         batches.select_train_rows, 0, num_examples=len(data.train.ids), batch_size=BATCH, remainder="wrap"
     )
     rows_of = functools.partial(batches.select_process_rows, rows, slice(None))
-    augment = augmentation.from_config(config.augmentation)
+    augment = functools.partial(augmentation.from_config(config.augmentation), decode=preprocessing.decode_images)
     key = randomness.key_for(0, "augmentation")
     size, encoding = (config.preprocess.crop, config.preprocess.crop), preprocessing.clean_encoding(3)
     found: dict[str, list[float]] = {}

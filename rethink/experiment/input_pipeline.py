@@ -169,7 +169,9 @@ class InputPipeline:
 
         def view(step_number: jax.Array, batch: step.Batch) -> jax.Array:
             key_of_step = jax.random.fold_in(key, step_number)
-            images = self._augment(key_of_step, batch.ids, batch.images, batch.encoding, size=size)
+            images = self._augment(
+                key_of_step, batch.ids, batch.images, batch.encoding, decode=preprocessing.decode_images, size=size
+            )
             return preprocessing.whiten_images(images, self.config.preprocess.whiten)
 
         return view

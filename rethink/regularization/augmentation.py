@@ -15,7 +15,6 @@ import ml_collections
 from jax.scipy import ndimage
 
 from rethink import randomness
-from rethink.data.preprocessing import decode_images
 from rethink.schema.errors import UserError, pick
 
 # The order is part of the draws: each operation has the key at its place.
@@ -221,23 +220,31 @@ class Augmentation:
                     f"set --config.augmentation.{name}=0.0."
                 )
 
-    @functools.partial(jax.jit, static_argnums=0, static_argnames=("size",))
+    @functools.partial(jax.jit, static_argnums=0, static_argnames=("decode", "size"))
     def __call__(
-        self, key: jax.Array, ids: jax.Array, images: jax.Array, encoding: jax.Array, *, size: tuple[int, int]
+        self,
+        key: jax.Array,
+        ids: jax.Array,
+        images: jax.Array,
+        encoding: jax.Array,
+        *,
+        decode: Callable[[jax.Array, jax.Array], jax.Array],
+        size: tuple[int, int],
     ) -> jax.Array:
         """Returns the augmented images, float32 [batch, *size, channels].
 
         Args:
           key: of the step; the seed and the step are folded in by the caller.
           ids: uint32 [batch], of the examples.
-          images, encoding: as of `preprocessing.decode_images`, images uint8 [batch, height, width, channels].
+          images: uint8 [batch, height, width, channels]; encoding: float32 [2, channels], what their values stand for.
+          decode: (images, encoding) -> these values, float32, in 0..1 for images as stored.
           size: (height, width) of the result.
         """
-        augment_one = functools.partial(self._augment_one, encoding=encoding, size=size)
+        augment_one = functools.partial(self._augment_one, decode=lambda codes: decode(codes, encoding), size=size)
         return jax.vmap(augment_one)(randomness.example_keys(key, ids), images)
 
     def _augment_one(
-        self, key: jax.Array, image: jax.Array, *, encoding: jax.Array, size: tuple[int, int]
+        self, key: jax.Array, image: jax.Array, *, decode: Callable[[jax.Array], jax.Array], size: tuple[int, int]
     ) -> jax.Array:
         """Returns one augmented image, float32 [*size, channels], of uint8 [height, width, channels]."""
         # Draw.
@@ -249,7 +256,7 @@ class Augmentation:
         # Warp the stored image, crop, flip: a copy is made of codes, all else of values, as the padding's zeros are.
         decode_first = bool(self.zoom or self.rotation or self.crop == "inception" or self.padding)
         if decode_first:
-            image = decode_images(image, encoding)
+            image = decode(image)
         if self.zoom or self.rotation:
             scale = 1 + _spread(drawn["zoom"], self.zoom)
             image = warp_image(image, scale, jnp.deg2rad(_spread(drawn["rotation"], self.rotation)))
@@ -257,12 +264,12 @@ class Augmentation:
         if self.flip:
             image = jnp.where(drawn["flip"] < 0.5, image[:, ::-1], image)
         if not decode_first:
-            image = decode_images(image, encoding)
+            image = decode(image)
         # Change the colours.
         for name, change_colour in COLOURS.items():
             if strength := getattr(self, name):
                 image = change_colour(image, _spread(drawn[name], strength))
-        low, high = decode_images(jnp.array([[0], [255]], jnp.uint8), encoding)
+        low, high = decode(jnp.array([[0], [255]], jnp.uint8))
         return jnp.clip(image, jnp.minimum(low, 0), jnp.maximum(high, 1))
 
 

@@ -20,7 +20,7 @@ from rethink.schema.errors import UserError
 
 RNG = np.random.default_rng(0)
 KEY = randomness.key_for(0, "augmentation")
-CLEAN = preprocessing.clean_encoding(3)
+CLEAN, decode = preprocessing.clean_encoding(3), preprocessing.decode_images
 OFF = Augmentation("none", 0, False, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 COLOURS = {"brightness": 0.2, "contrast": 0.3, "saturation": 0.4, "hue": 0.1}
 STRENGTHS = {"zoom": 0.3, "rotation": 30.0, **COLOURS}
@@ -32,7 +32,7 @@ def augment(images, *, key=KEY, ids=None, size=None, **changes):
     """Returns the augmented uint8 images as an array; their ids are 0, 1, ... and the size is theirs, unless given."""
     ids = np.arange(len(images), dtype=np.uint32) if ids is None else ids
     chosen = dataclasses.replace(OFF, **changes)
-    return np.asarray(chosen(key, ids, images, CLEAN, size=size or images.shape[1:3]))
+    return np.asarray(chosen(key, ids, images, CLEAN, decode=decode, size=size or images.shape[1:3]))
 
 
 def random_images(count, height, width, low=0, high=256):
@@ -309,12 +309,14 @@ def test_values_beyond_0_to_1_are_kept_and_padding_is_0():
     encoding = np.array([[-200, -150, 20], [3, 2.5, 0.5]], np.float32)
     images, ids = random_images(40, 6, 6), np.arange(40, dtype=np.uint32)
     values = np.asarray(jax.jit(preprocessing.decode_images)(images, encoding))
-    cropped = dataclasses.replace(OFF, crop="random", padding=2, flip=True)(KEY, ids, images, encoding, size=(6, 6))
+    cropped = dataclasses.replace(OFF, crop="random", padding=2, flip=True)(
+        KEY, ids, images, encoding, decode=decode, size=(6, 6)
+    )
     assert all(
         set(seen.ravel()) <= {0.0, *image.ravel()} for seen, image in zip(np.asarray(cropped), values, strict=True)
     )
     assert cropped.min() < -0.5 and cropped.max() > 1.5 and (cropped == 0).all(axis=-1).any(axis=(1, 2)).mean() > 0.8
-    brighter = dataclasses.replace(OFF, brightness=0.5)(KEY, ids, images, encoding, size=(6, 6))
+    brighter = dataclasses.replace(OFF, brightness=0.5)(KEY, ids, images, encoding, decode=decode, size=(6, 6))
     lowest, highest = np.minimum(encoding[0] / 255, 0), np.maximum((encoding[0] + 255 * encoding[1]) / 255, 1)
     np.testing.assert_allclose(brighter.min(axis=(0, 1, 2))[:2], lowest[:2], rtol=1e-6)
     np.testing.assert_allclose(brighter.max(axis=(0, 1, 2))[:2], highest[:2], rtol=1e-6)
@@ -325,7 +327,7 @@ def test_values_beyond_0_to_1_are_kept_and_padding_is_0():
 def test_no_pixel_is_decoded_that_the_crop_leaves_out(changes):
     """A stored image is mostly larger than its crop: what is computed of all of it is computed in vain."""
     images, ids = random_images(2, 17, 17), np.arange(2, dtype=np.uint32)
-    view = functools.partial(dataclasses.replace(OFF, **changes), size=(8, 8))
+    view = functools.partial(dataclasses.replace(OFF, **changes), decode=decode, size=(8, 8))
     traced = str(jax.make_jaxpr(view)(KEY, ids, images, CLEAN))
     assert "u8[2,17,17,3]" in traced and "f32[2,8,8,3]" in traced
     assert "f32[2,17,17,3]" not in traced
