@@ -13,7 +13,7 @@ from rethink.results import files, launches, records
 from rethink.results.runs import BRIEF_COLUMNS, RUN_FOLDER, LoadedRun, cell_of, describe_run
 from rethink.schema.errors import UserError
 
-SECTIONS = ("data", "hardware", "versions", "fingerprints", "summary")  # of a manifest, where they are recorded
+SECTIONS = ("data", "fingerprints", "summary")  # of a manifest, where they are recorded
 SINGLE = "runs"  # name of the group of runs that no table holds
 
 
