@@ -52,14 +52,14 @@ class ClaimCheck(NamedTuple):
 
 def judge_claim(check: ClaimCheck) -> Row:
     """Returns the printed row of a claim; the columns are `CLAIM_COLUMNS`."""
-    claim, notes = check.claim, list(check.notes)
+    claim, notes = check.claim, check.notes
     ours, counts, interval, verdict = "", "", None, _find_obstacle(check)
     if _is_complete(check):
         truth, interval = _decide(claim, check.estimates)
         ours = describe_values(claim, check.estimates)
         counts = span_text(check.estimates[cell].n for cell in claim.cells)
         doubts = _find_doubts(check)
-        notes += [*doubts, *_compare_networks(claim, check.estimates)]
+        notes = [*doubts, *_compare_networks(claim, check.estimates), *notes]  # the cause of a verdict comes first
         verdict = verdict or (UNDECIDED if doubts else truth)
     return {
         "statement": claim.statement,

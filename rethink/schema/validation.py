@@ -51,7 +51,7 @@ def _check_single_run(config: ConfigDict) -> None:
         if alone not in (None, {}) and config.get(field, alone) != alone:
             raise UserError(
                 f"{field}={config[field]!r} is for sweeps, and this config has no cells and no axes: set it to "
-                f"{alone!r}, or choose a sweep, such as --config=configs/paper/table1.py."
+                f"{alone!r}, or make it a sweep by an axis, if of one value: --config.axes=optimizer.momentum=0.9."
             )
 
 
