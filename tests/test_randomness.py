@@ -114,4 +114,6 @@ def test_nothing_else_in_the_project_seeds_or_draws_by_itself():
     files = [path for folder in ("rethink", "configs") for path in (root / folder).rglob("*.py")] + [root / "main.py"]
     seeding = re.compile(r"\b(np|numpy)\.random\b|^import random\b|^from random\b|PRNGKey|random\.seed\(", re.MULTILINE)
     assert len(files) > 10
-    assert [path.name for path in files if seeding.search(path.read_text())] == []
+    drawing = [path for path in files if seeding.search(path.read_text())]
+    # Simulated verdicts, of no run and no data: millions of numbers at a time, in a loop without JAX.
+    assert drawing == [root / "rethink" / "report" / "power.py"]

@@ -138,7 +138,10 @@ def test_a_tier_has_every_table_and_figure_and_all_its_runs_are_valid(tier):
         assert (wanted in names) == (wanted not in missing), wanted
     for name in TABLES.keys() - missing:
         of_table = [sweep for key, sweep in experiments.items() if key.partition("-")[0] == name]
-        assert {run.name for sweep in of_table for run in grid.expand_grid(sweep)} >= set(TABLES[name].cells)
+        runs = {run.name for sweep in of_table for run in grid.expand_grid(sweep)}
+        on_digits = tier == "minutes" and name == "table3"  # whose cells have the name of their data
+        cells = {f"digits-{cell.partition('-')[2]}" for cell in TABLES[name].cells} if on_digits else TABLES[name].cells
+        assert runs >= set(cells)
     for experiment in experiments.values():
         runs = [run.config for run in grid.expand_grid(experiment)] if grid.is_sweep(experiment) else [experiment]
         for run in runs:

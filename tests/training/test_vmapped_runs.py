@@ -141,7 +141,7 @@ DRAWING = {"dropout__rate": 0.2, "augmentation__crop": "random", "augmentation__
 @pytest.mark.parametrize(
     "steps, fields",
     [
-        (200, {"model__name": f"{__name__}:Smooth", **DRAWING}),
+        pytest.param(200, {"model__name": f"{__name__}:Smooth", **DRAWING}, marks=pytest.mark.slow),
         pytest.param(200, {"model__name": f"{__name__}:Smooth"}, marks=pytest.mark.slow),
         pytest.param(10, {"model__name": "mlp_1x512", **DRAWING}, marks=pytest.mark.slow),
         (10, {"model__name": "conv_tiny", "batch_norm__kind": "across_devices"}),
@@ -234,6 +234,7 @@ def at_step(monkeypatch, step, act):
 @pytest.mark.parametrize(
     "number, status", [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)]
 )
+@pytest.mark.slow
 def test_a_group_that_was_interrupted_resumes_as_if_it_had_not_been(make_runs, tmp_path, monkeypatch, number, status):
     runs = make_runs("corruption.label_probability=0.0,0.4,0.7,1.0", stop__train_accuracy=0.7)
     assert run_together(runs, tmp_path / "whole") == [0] * 4
