@@ -69,6 +69,7 @@ def read_evaluations(run):
     return [row for row in rows if row["kind"] == "evaluation"]
 
 
+@pytest.mark.slow
 def test_a_data_set(package, run_main):
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 3, 300)
@@ -93,6 +94,7 @@ def test_a_kind_of_label_noise(package, run_main):
     assert np.array_equal(given, np.where(resampled, (true + 1) % 10, true))
 
 
+@pytest.mark.slow
 def test_a_model_of_your_own(package, run_main):
     follow("A model of your own", package)
     run, _ = run_main("model.name=my_net:MyNet")

@@ -125,6 +125,7 @@ def test_a_gamma_that_is_given_is_not_chosen(tmp_path):
     assert summary["choice"] is None and summary["kernel"]["gamma"] == 0.05
 
 
+@pytest.mark.slow
 def test_a_network_fits_every_draw_of_signs_and_the_bounds_are_vacuous(tmp_path):
     summary = run_to_manifest(capacity(), tmp_path)["summary"]
     network = summary["rademacher"]["mlp_1x512"]

@@ -351,6 +351,7 @@ def test_a_run_that_diverges_or_fails_leaves_and_the_others_are_as_alone(make_ru
     assert_as_alone(alone, tmp_path / "group", tmp_path / "alone")
 
 
+@pytest.mark.slow
 def test_what_fails_for_all_is_recorded_by_all(make_runs, tmp_path, monkeypatch):
     runs = make_runs()
 
@@ -418,6 +419,7 @@ def test_runs_that_share_compiled_functions_are_grouped_up_to_the_size():
     assert all(len(group) == 1 for group in group_names(0))
 
 
+@pytest.mark.slow
 def test_a_sweep_runs_its_groups(tmp_path, capsys, compiled, monkeypatch):
     made, lockstep = [], run_lockstep
     monkeypatch.setattr(
