@@ -100,11 +100,10 @@ def _compare_cell(table: str, cell: str, measure: str, ours: Sequence[Outcome]) 
     number, caveats = TABLES[table].cells.get(cell, {}).get(measure), outcomes.collect_caveats(ours)
     estimate = outcomes.estimate_cells({cell: ours}, measure).get(cell)
     ratio = _compare_odds(table, measure, number, estimate)
-    difference = estimate.mean - number.value if estimate and number and number.value is not None else None
+    value = number.value if number else None
+    difference = estimate.mean - value if estimate and value is not None else None
     runs = [outcome.run for outcome in ours]
-    papers = (
-        inference.exact([number.value], TABLES[table].test_examples) if number and number.value is not None else None
-    )
+    papers = None if value is None else inference.exact([value], TABLES[table].test_examples)
     best = _compare_odds(table, measure, number, papers)
     few = ["the paper's test set is too small to show a match"] if best and best.high > MATCH_ODDS else []
     return {

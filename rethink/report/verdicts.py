@@ -12,6 +12,7 @@ from rethink.report import inference
 from rethink.report.inference import Estimates, Interval
 
 Row = dict[str, Any]
+Link = tuple[str, Interval | None]  # whether something holds, and by which interval
 
 CLAIM_COLUMNS = (
     "statement",
@@ -55,8 +56,9 @@ def judge_claim(check: ClaimCheck) -> Row:
     claim, notes = check.claim, check.notes
     ours, counts, interval, verdict = "", "", None, _find_obstacle(check)
     if _is_complete(check):
-        truth, interval = _decide(claim, check.estimates)
-        ours = describe_values(claim, check.estimates)
+        links = _decide_links(claim, check.estimates)
+        truth, interval = _decide(claim, check.estimates, links)
+        ours = _describe_values(claim, check.estimates, links)
         counts = span_text(check.estimates[cell].n for cell in claim.cells)
         doubts = _find_doubts(check)
         notes = [*doubts, *_compare_networks(claim, check.estimates), *notes]  # the cause of a verdict comes first
@@ -113,7 +115,7 @@ def _counted_cells(claim: Ordering) -> list[str]:
     return [cell for cell in claim.cells if any(link.get(cell) for link in weights)]
 
 
-def _decide(claim: Claim, estimates: Estimates) -> tuple[str, Interval | None]:
+def _decide(claim: Claim, estimates: Estimates, links: Sequence[Link]) -> Link:
     """Returns whether a claim holds by its interval, and that: of a value, or of the margin of the closest two sides.
 
     Of methods with a single run there is no interval, and nothing is decided.
@@ -123,14 +125,20 @@ def _decide(claim: Claim, estimates: Estimates) -> tuple[str, Interval | None]:
         is_within = claim.low <= interval.low and interval.high <= claim.high
         is_beyond = interval.high < claim.low or interval.low > claim.high
         return HOLDS if is_within else FAILS if is_beyond else UNDECIDED, interval
-    links = [_decide_link(claim, estimates, number) for number in range(len(claim.sides) - 1)]
     verdicts = [verdict for verdict, _ in links]
     intervals = [interval for _, interval in links if interval]
     verdict = FAILS if FAILS in verdicts else UNDECIDED if UNDECIDED in verdicts else HOLDS
     return verdict, min(intervals, default=None) if len(intervals) == len(links) else None
 
 
-def _decide_link(claim: Ordering, estimates: Estimates, number: int) -> tuple[str, Interval | None]:
+def _decide_links(claim: Claim, estimates: Estimates) -> list[Link]:
+    """Returns the verdict on each two neighbouring sides of an ordering, with its interval; [] of a range."""
+    if isinstance(claim, RangeClaim):
+        return []
+    return [_decide_link(claim, estimates, number) for number in range(len(claim.sides) - 1)]
+
+
+def _decide_link(claim: Ordering, estimates: Estimates, number: int) -> Link:
     """Returns whether a side and the next are in the order that is claimed, and the interval of their margin."""
     interval = inference.margin_interval(_link_weights(claim, number), estimates)
     if interval is None:
@@ -144,7 +152,7 @@ def _link_weights(claim: Ordering, number: int) -> dict[str, int]:
     return margin_weights(first, second) if claim.sign == ">" else margin_weights(second, first)
 
 
-def describe_values(claim: Claim, estimates: Estimates) -> str:
+def _describe_values(claim: Claim, estimates: Estimates, links: Sequence[Link]) -> str:
     """Returns the values: '3.56 > 0.28', '1.00 < at least 2.00'; a '?' stands where their order is not decided."""
     if isinstance(claim, RangeClaim):
         return estimates[claim.cell].text(".2f")
@@ -154,8 +162,7 @@ def describe_values(claim: Claim, estimates: Estimates) -> str:
     texts = [
         f"{'at least ' if estimates[side.cell].is_bound else ''}{side.of(values):{claim.form}}" for side in claim.sides
     ]
-    links = (signs[_decide_link(claim, estimates, number)[0]] for number in range(len(texts) - 1))
-    return texts[0] + "".join(f" {sign} {text}" for sign, text in zip(links, texts[1:], strict=True))
+    return texts[0] + "".join(f" {signs[truth]} {text}" for (truth, _), text in zip(links, texts[1:], strict=True))
 
 
 def _compare_networks(claim: Claim, estimates: Estimates) -> list[str]:
