@@ -39,6 +39,7 @@ setup(
         "tabulate>=0.9",
         "tensorboardX>=2.6",
         "tensorflow-datasets>=4.9.10",
+        "threadpoolctl>=3.1",
     ],
     extras_require={
         "cuda": ["jax[cuda12]"],

@@ -3,6 +3,7 @@
 It joins theory/linear to a data set and to records, and has no theory of its own.
 """
 
+import functools
 import math
 from typing import Any
 
@@ -12,7 +13,7 @@ from ml_collections import ConfigDict
 from rethink.analyses.analysis import Analysis, one_hot
 from rethink.figures import theory
 from rethink.schema.errors import pick
-from rethink.theory import memory
+from rethink.theory import blas_threads, memory
 from rethink.theory.linear import gradient_descent, least_norm, random_features
 
 PENALTIES = np.geomspace(1e2, 1e-6, 9)  # of ridge, on the way to none
@@ -40,10 +41,11 @@ def analyze_linear_models(analysis: Analysis) -> dict[str, Any]:
     basis = least_norm.decompose_features(features["train"])
     report("singular values", 1, 1)
     solution = least_norm.solve_least_norm(basis, targets)
-    trajectories = _run_descents(analysis, basis, targets, solution.weights.shape)
+    runs = _run_descents(analysis, basis, targets, solution.weights.shape)
 
     # Certify: against NumPy's solver, and along the paths of regularizers.
-    library = np.linalg.lstsq(features["train"], targets, rcond=None)[0]
+    with blas_threads.for_product(features["train"].size * basis.rank):
+        library = np.linalg.lstsq(features["train"], targets, rcond=None)[0]
     difference = least_norm.measure_relative(solution.weights - library, library)
     paths = _trace_regularizers(basis, targets, settings.gradient_steps)
     evaluation = {
@@ -52,7 +54,6 @@ def analyze_linear_models(analysis: Analysis) -> dict[str, Any]:
     }
 
     # Record.
-    runs = {name: _trajectory_json(trajectory) for name, trajectory in trajectories.items()}
     stem = analysis.record.subfolder("figures") / "least_norm"
     theory.draw_least_norm_paths(runs, stem, title=config.name)
 
@@ -68,7 +69,7 @@ def analyze_linear_models(analysis: Analysis) -> dict[str, Any]:
         },
         "runs": runs,
         "shrinkage": paths,
-        "rows": _make_closing_rows(solution, difference, evaluation, trajectories),
+        "rows": _make_closing_rows(solution, difference, evaluation, runs),
     }
 
 
@@ -104,39 +105,43 @@ FEATURES = {"pixels": _keep_pixels, "fourier": _draw_fourier_features, "relu": _
 
 def _run_descents(
     analysis: Analysis, basis: least_norm.Basis, targets: np.ndarray, shape: tuple[int, ...]
-) -> dict[str, gradient_descent.Trajectory]:
-    """Returns name -> run: SGD and gradient descent with the fastest momentum, from zero and from a random start."""
-    settings, seed, report = analysis.config.linear, analysis.config.seed, analysis.stages.report
+) -> dict[str, dict[str, Any]]:
+    """Returns name -> run: SGD and gradient descent with the fastest momentum, from zero and from a random start.
+
+    Each is kept as soon as it is computed.
+    """
+    settings, seed = analysis.config.linear, analysis.config.seed
     starts: dict[str, np.ndarray | float] = {
         "zero": 0.0,
         "a random start": gradient_descent.draw_start(shape, scale=settings.start_scale, seed=seed),
     }
     rate, momentum = gradient_descent.tune_heavy_ball(basis)
-    trajectories = {}
-    for number, (name, start) in enumerate(starts.items()):
-        report("SGD", number, len(starts))
-        trajectories[f"SGD from {name}, {settings.order.replace('_', ' ')}"] = gradient_descent.run_descent(
-            basis,
-            targets,
-            start=start,
-            learning_rate=gradient_descent.tune_sgd_rate(basis, batch_size=settings.batch_size),
-            batch_size=settings.batch_size,
-            momentum=0.0,
-            steps=settings.sgd_steps,
-            order=settings.order,
-            seed=seed,
-        )
-        report("SGD", number + 1, len(starts))
-        report("gradient descent", number, len(starts))
-        trajectories[f"GD from {name}, momentum {momentum:.3f}"] = gradient_descent.run_descent(
-            basis, targets, start=start, learning_rate=rate, momentum=momentum, steps=settings.gradient_steps
-        )
-        report("gradient descent", number + 1, len(starts))
-    return trajectories
+    stochastic = {
+        "learning_rate": gradient_descent.tune_sgd_rate(basis, batch_size=settings.batch_size),
+        "batch_size": settings.batch_size,
+        "momentum": 0.0,
+        "steps": settings.sgd_steps,
+        "order": settings.order,
+        "seed": seed,
+    }
+    full = {"learning_rate": rate, "momentum": momentum, "steps": settings.gradient_steps}
+    runs = {}
+    for start_name, start in starts.items():
+        methods = {
+            f"SGD from {start_name}, {settings.order.replace('_', ' ')}": stochastic,
+            f"GD from {start_name}, momentum {momentum:.3f}": full,
+        }
+        for name, method in methods.items():
+            stage = functools.partial(analysis.stages.report, name.partition(",")[0])
+            compute = functools.partial(_run_descent, basis, targets, start=start, progress=stage, **method)
+            runs[name] = analysis.record.keep_part(name, compute)
+            stage(method["steps"], method["steps"])
+    return runs
 
 
-def _trajectory_json(trajectory: gradient_descent.Trajectory) -> dict[str, Any]:
+def _run_descent(*arguments: Any, **settings: Any) -> dict[str, Any]:
     """Returns a run of descent as JSON has it; NaN, which it has not, as None."""
+    trajectory = gradient_descent.run_descent(*arguments, **settings)
     lists = ("steps", "distances", "from_least_norm", "residuals", "outside")
     rates = {name: getattr(trajectory, name) for name in ("predicted_rate", "measured_rate")}
     return {
@@ -161,7 +166,7 @@ def _make_closing_rows(
     solution: least_norm.LeastNorm,
     difference: float,
     evaluation: dict[str, float],
-    trajectories: dict[str, gradient_descent.Trajectory],
+    runs: dict[str, dict[str, Any]],
 ) -> list[tuple[str, str]]:
     """Returns the closing table, (label, value) pairs."""
     rows = [
@@ -174,11 +179,12 @@ def _make_closing_rows(
     ]
     if not solution.interpolates:
         rows.insert(0, ("no interpolant", "more examples than the features' rank: the rates below do not apply"))
-    for name, run in trajectories.items():
-        text = f"{run.distances[-1]:.1e} from its limit after {run.steps[-1]:,} steps"
-        rows.append((name, f"{text}; {run.from_least_norm[-1]:.1e} from least norm"))
+    for name, run in runs.items():
+        text = f"{run['distances'][-1]:.1e} from its limit after {run['steps'][-1]:,} steps"
+        rows.append((name, f"{text}; {run['from_least_norm'][-1]:.1e} from least norm"))
         theory = "root mean square at most" if name.startswith("SGD") else "predicted"
-        known = "" if math.isnan(run.predicted_rate) else f" ({theory} {run.predicted_rate:.6f})"
-        rows.append(("  factor of the distance a step, measured", f"{run.measured_rate:.6f}{known}"))
-        rows.append(("  steps outside of the span, largest", f"{run.outside.max():.1e}"))
+        known = "" if run["predicted_rate"] is None else f" ({theory} {run['predicted_rate']:.6f})"
+        measured = math.nan if run["measured_rate"] is None else run["measured_rate"]
+        rows.append(("  factor of the distance a step, measured", f"{measured:.6f}{known}"))
+        rows.append(("  steps outside of the span, largest", f"{max(run['outside']):.1e}"))
     return rows

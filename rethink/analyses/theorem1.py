@@ -3,6 +3,7 @@
 It joins theory/theorem1 to a data set and to records, and has no theory of its own.
 """
 
+import functools
 import time
 from typing import Any
 
@@ -57,7 +58,10 @@ def analyze_theorem1(analysis: Analysis) -> dict[str, Any]:
     report("evaluation at every point", 1, 1)
     depths = [_certify_depth(analysis, network, count, points, targets) for count in settings.depths]
     precisions = _measure_precisions(analysis, points, targets)
-    growth = [_measure_growth(analysis, size) for size in settings.sizes]
+    growth = [
+        analysis.record.keep_part(f"growth {size}", functools.partial(_measure_growth, analysis, size))
+        for size in settings.sizes
+    ]
 
     # Record the figure.
     middle = len(network.thresholds) // 2

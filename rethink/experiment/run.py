@@ -26,6 +26,7 @@ from rethink.models import registry
 from rethink.results import progress, records
 from rethink.schema import validation
 from rethink.schema.errors import EXIT_DIVERGED, UserError, exit_code_of_status, pick
+from rethink.theory import blas_threads
 from rethink.training import allocator, checkpoints, devices, distributed, heartbeat, preemption, state, vmapped_runs
 
 
@@ -212,7 +213,7 @@ def run_analysis(
 ) -> int:
     """Makes an analysis (paper, sections 2.2, 4 and 5): what is proved and solved, on one corrupted data set.
 
-    It is not resumed in its middle: what was interrupted is computed again, but for the networks that it trained.
+    What was interrupted is computed again, but for the networks that it trained and the parts that it kept.
     """
     assert record is not None  # one process, see _run_kind
     pipeline = InputPipeline(config, open_dataset_once(config))
@@ -226,10 +227,12 @@ def run_analysis(
         "Labels": "true" if config.corruption.labels == "none" else config.corruption.labels,
         "Directory": str(record.folder),
     }
-    with progress.StageProgress(header) as screen:
+    # Products are small, but for those that name their size.
+    with progress.StageProgress(header) as screen, blas_threads.for_product(0):
         train_network = functools.partial(_train_for_analysis, record, launch, screen)
         summary = solve(analysis.Analysis(config, dataset.num_classes, splits, record, screen, train_network))
     record.update(status="done", summary={**summary, "seconds": record.seconds()})
+    record.forget_parts()
     return show_end(record)
 
 

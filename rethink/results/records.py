@@ -14,6 +14,7 @@ One process writes. Files are replaced whole or grow by whole lines, so that non
     tensorboard/     event files of the same rows
     profile/         a profiler's trace, with --profile_steps
     checkpoints/     for resuming
+    parts.json       of an analysis that is under way: what it has computed, for resuming
 """
 
 import contextlib
@@ -21,7 +22,7 @@ import io
 import json
 import pathlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,7 @@ from rethink.schema.errors import UserError
 WITH_RESULT = ("fitted", "stopped early", "done")  # statuses
 FINISHED = (*WITH_RESULT, "diverged")
 PREDICTIONS = "predictions.npz"
+PARTS = "parts.json"
 _DECIDES_LENGTH = ("train.total_epochs", "stop.train_accuracy")
 
 
@@ -162,6 +164,23 @@ class Run:
             self.folder / "corruption_test.npz", {"ids": np.uint32, "true_labels": np.int32, "given_labels": np.int32}
         )
         self.save_arrays("predictions", ids=ids, true_labels=true, given_labels=given, predicted=predicted)
+
+    def keep_part(self, name: str, compute: Callable[[], Any]) -> Any:
+        """Returns a part of an analysis, as JSON has it: that of an earlier launch, or computed now and kept.
+
+        A file of parts that can't be read counts as none.
+        """
+        path, parts = self.folder / PARTS, {}
+        with contextlib.suppress(OSError, TypeError, ValueError):
+            parts = dict(json.loads(path.read_text()))
+        if name not in parts:
+            parts[name] = compute()
+            files.write_json(path, parts)
+        return parts[name]
+
+    def forget_parts(self) -> None:
+        """Removes the parts of an analysis that has ended: its summary holds them."""
+        (self.folder / PARTS).unlink(missing_ok=True)
 
     def subfolder(self, name: str) -> pathlib.Path:
         """Returns a folder of the run, made if need be."""

@@ -17,6 +17,7 @@ from rethink.paper.numbers import TABLES
 from rethink.schema import grid
 from rethink.schema.errors import UserError
 from rethink.theory import memory
+from rethink.theory.linear import gradient_descent
 
 LAUNCH = Launch()
 
@@ -91,6 +92,24 @@ def test_sgd_from_zero_finds_the_least_norm_and_a_random_start_does_not(tmp_path
     distances = summary["shrinkage"]["weight_decay"]["distances"]
     assert distances == sorted(distances, reverse=True) and distances[-1] < 1e-3
     assert (tmp_path / "figures" / "least_norm.png").stat().st_size
+
+
+def test_an_analysis_that_was_interrupted_keeps_what_it_computed(tmp_path, monkeypatch):
+    descend, calls = gradient_descent.run_descent, []
+
+    def interrupt_the_third(*arguments, **settings):
+        calls.append(settings)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return descend(*arguments, **settings)
+
+    monkeypatch.setattr(gradient_descent, "run_descent", interrupt_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        run_experiment(linear(), str(tmp_path), LAUNCH)
+    kept = json.loads((tmp_path / "parts.json").read_text())
+    runs = run_to_manifest(linear(), tmp_path)["summary"]["runs"]
+    assert (len(kept), len(runs), len(calls)) == (2, 4, 3 + 2) and kept.items() < runs.items()
+    assert not (tmp_path / "parts.json").exists()
 
 
 @pytest.mark.parametrize("order, known", [("with_replacement", True), ("shuffled", False)])

@@ -508,3 +508,13 @@ def test_arrays_and_sub_folders_are_kept_beside_the_manifest(workdir):
         assert found["ids"].dtype == np.uint32 and found["ids"].tolist() == [0, 1, 2]
     names = {"manifest.json", "metrics.jsonl", "timings.jsonl", "corruption.npz", "figures", "lock"}
     assert set(os.listdir(workdir)) == names  # no draft
+
+
+@pytest.mark.parametrize("text", ['{"one": [1', "[1]", ""])
+def test_a_part_of_an_analysis_is_computed_once_and_a_file_of_parts_that_is_damaged_counts_as_none(workdir, text):
+    with open_run(workdir) as run:
+        assert run.keep_part("one", lambda: [1, 0.1]) == run.keep_part("one", lambda: 1 / 0) == [1, 0.1]
+        (run.folder / "parts.json").write_text(text)
+        assert run.keep_part("one", lambda: 2) == 2
+        run.forget_parts()
+        assert not (run.folder / "parts.json").exists()

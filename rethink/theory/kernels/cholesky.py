@@ -12,6 +12,7 @@ import scipy.linalg
 import scipy.linalg.lapack
 from scipy.linalg.blas import strmm, strsm
 
+from rethink.theory import blas_threads
 from rethink.theory.kernels.matmul import add_product
 
 Progress = Callable[[str, int, int], None]  # (stage, done, total)
@@ -103,7 +104,8 @@ def factor_tiles(matrix: Tiles, *, progress: Progress = ignore_progress) -> None
     total, done = tiles * (tiles + 1) * (tiles + 2) // 6, 0
     for j in range(tiles):
         # The tile on the diagonal, and its pivots.
-        blocks[j][j], fault = scipy.linalg.lapack.spotrf(blocks[j][j], lower=True, overwrite_a=True, clean=False)
+        with blas_threads.for_product(len(blocks[j][j]) ** 3 / 6):
+            blocks[j][j], fault = scipy.linalg.lapack.spotrf(blocks[j][j], lower=True, overwrite_a=True, clean=False)
         corner = blocks[j][j]
         pivots = corner.diagonal() ** 2
         low = np.flatnonzero(~(pivots[: fault - 1 if fault > 0 else None] > least))
@@ -111,7 +113,8 @@ def factor_tiles(matrix: Tiles, *, progress: Progress = ignore_progress) -> None
             raise NotPositive(j * matrix.tile + (int(low[0]) if low.size else fault - 1))
         # The tiles below it: A_ij <- A_ij L_jj^-T.
         for i in range(j + 1, tiles):
-            blocks[i][j] = strsm(1.0, corner, blocks[i][j], side=1, lower=True, trans_a=True, overwrite_b=True)
+            with blas_threads.for_product(blocks[i][j].size * len(corner) / 2):
+                blocks[i][j] = strsm(1.0, corner, blocks[i][j], side=1, lower=True, trans_a=True, overwrite_b=True)
         # What is left of the matrix: A_ik <- A_ik - L_ij L_kj^T.
         for i in range(j + 1, tiles):
             for k in range(j + 1, i + 1):

@@ -10,10 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.linalg.blas
 
+from rethink.theory import blas_threads
+
 
 def multiply_transposed(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Returns a b^T, [m, n] for a [m, d] and b [n, d] of one dtype, float32 or float64: the dtype of the result."""
-    return multiply_on_accelerator(a, b) if _has_accelerator() else a @ b.T
+    if _has_accelerator():
+        return multiply_on_accelerator(a, b)
+    with blas_threads.for_product(a.size * len(b)):
+        return a @ b.T
 
 
 def add_product(c: np.ndarray, a: np.ndarray, b: np.ndarray, *, factor: float) -> None:
@@ -27,9 +32,10 @@ def add_product(c: np.ndarray, a: np.ndarray, b: np.ndarray, *, factor: float) -
         c += np.float32(factor) * multiply_on_accelerator(a, b)
         return
     (a, a_transposed), (b, b_transposed) = _in_fortran_order(a), _in_fortran_order(b)
-    result = scipy.linalg.blas.sgemm(
-        factor, a, b, beta=1.0, c=c, trans_a=a_transposed, trans_b=not b_transposed, overwrite_c=True
-    )
+    with blas_threads.for_product(a.size * c.shape[1]):
+        result = scipy.linalg.blas.sgemm(
+            factor, a, b, beta=1.0, c=c, trans_a=a_transposed, trans_b=not b_transposed, overwrite_c=True
+        )
     if not np.shares_memory(result, c):
         raise ValueError("c is no float32 matrix in Fortran order")
 

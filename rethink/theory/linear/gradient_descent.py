@@ -6,7 +6,7 @@ something measured. The loss is |X w - y|^2 / 2n, that of a mini-batch |X_b w - 
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -15,6 +15,7 @@ from scipy.linalg.blas import dgemm
 
 from rethink import randomness
 from rethink.schema.errors import UserError, pick
+from rethink.theory import blas_threads
 from rethink.theory.inputs import check_range
 from rethink.theory.linear import least_norm
 
@@ -60,6 +61,7 @@ def run_descent(
     batch_size: int | None = None,
     order: str = "with_replacement",
     seed: int = 0,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Trajectory:
     """Returns the run of v <- momentum v - rate * gradient, w <- w + v, over all examples or over mini-batches.
 
@@ -71,6 +73,7 @@ def run_descent(
       start: [d] or [d, k], as the weights, or one number for all of them.
       batch_size: of SGD; None for gradient descent.
       order, seed: of SGD, see `draw_batches`.
+      progress: called with (steps made, steps in all) after each recorded step.
 
     Raises:
       UserError: settings out of their range, a batch larger than the data, a run that diverged, and as
@@ -105,11 +108,12 @@ def run_descent(
     limit = least + least_norm.project_outside_span(basis, origin)  # which no step changes: a gradient is in the span
     weights = np.array(origin, order="F")  # as BLAS updates in place
     velocity = np.zeros_like(weights)
+    multiplications = weights.size * (batch_size or len(y))  # of one product of a step
     # Step from one recorded step to the next, and measure there.
     recorded = np.concatenate([[0], np.unique(np.round(np.geomspace(1, steps, RECORDS)).astype(np.int64))])
     measures = [measure_iterate(basis, y, weights, origin, limit, least)]
     for before, step in itertools.pairwise(recorded.tolist()):
-        with np.errstate(over="ignore", invalid="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"), blas_threads.for_product(multiplications):
             for batch in itertools.islice(batches, step - before):
                 x = basis.features[batch]
                 scale, errors = -learning_rate / len(x), x @ weights - y[batch]
@@ -121,6 +125,7 @@ def run_descent(
         if not np.abs(weights).max() < OVERFLOW:
             raise UserError(f"learning_rate={learning_rate} diverged by step {step}: take a smaller one.")
         measures.append(measure_iterate(basis, y, weights, origin, limit, least))
+        progress(step, steps)
     distances, from_least_norm, residuals, outside = np.asarray(measures).T
     weights, rate = least_norm.as_weights(weights, targets), _fit_rate(recorded, distances)
     return Trajectory(

@@ -11,6 +11,7 @@ import numpy as np
 import scipy.linalg
 
 from rethink.schema.errors import UserError
+from rethink.theory import blas_threads
 from rethink.theory.inputs import check_array
 
 INTERPOLATED = 1e-8  # relative residual up to which a solution counts as an interpolant
@@ -119,7 +120,8 @@ def decompose_features(features: np.ndarray) -> Basis:
       UserError: all are 0, and as `as_features`.
     """
     features = as_features(features)
-    left, singular, right = scipy.linalg.svd(features, full_matrices=False)
+    with blas_threads.for_product(features.size * min(features.shape)):
+        left, singular, right = scipy.linalg.svd(features, full_matrices=False)
     rank = int((singular > np.finfo(np.float64).eps * max(features.shape) * singular[0]).sum())
     if not rank:
         raise UserError("All features are 0: there is nothing that a linear model could use.")

@@ -11,6 +11,7 @@ import numpy as np
 
 from rethink import randomness
 from rethink.schema.errors import UserError
+from rethink.theory import blas_threads
 from rethink.theory.inputs import check_range
 from rethink.theory.theorem1.expressivity import (
     ROWS,
@@ -116,7 +117,8 @@ def certify_network(
     smallest_singular_value = None
     if len(distinct) <= MOST_SINGULAR:
         matrix = np.maximum(distinct[:, None] - network.thresholds, 0)
-        smallest_singular_value = float(np.linalg.svd(matrix, compute_uv=False)[-1])
+        with blas_threads.for_product(matrix.size * min(matrix.shape)):
+            smallest_singular_value = float(np.linalg.svd(matrix, compute_uv=False)[-1])
     sizes = np.abs(network.weights)
     weight_sum = float(sizes.sum(axis=0).max())
     return Certificate(
