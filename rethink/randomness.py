@@ -26,7 +26,8 @@ def key_for(seed: int | jax.Array, *names: str) -> jax.Array:
     Raises:
       OverflowError: the seed is outside this interval.
     """
-    key = jax.random.key(jnp.uint32(seed), impl="threefry2x32")
+    # As `jax.random.key` makes it of a seed of 32 bits, but for `jax_random_seed_offset`, which it would add.
+    key = jax.random.wrap_key_data(jnp.stack([jnp.uint32(0), jnp.uint32(seed)]), impl="threefry2x32")
     for name in names:
         key = jax.random.fold_in(key, np.uint32(zlib.crc32(name.encode())))
     return key

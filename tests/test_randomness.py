@@ -9,6 +9,7 @@ import sys
 import jax
 import numpy as np
 import pytest
+from jax._src import config  # there is no public way to this switch
 
 from rethink import randomness
 
@@ -16,6 +17,7 @@ SWITCHES = {
     "x64": lambda: jax.enable_x64(True),
     "rbg": lambda: jax.default_prng_impl("rbg"),
     "unsafe_rbg": lambda: jax.default_prng_impl("unsafe_rbg"),
+    "seed_offset": lambda: config.random_seed_offset(5),
 }
 
 

@@ -36,7 +36,7 @@ def init_distributed(config: ConfigDict, launch: Launch) -> bool:
     """
     check_config(config)
     if config.executor not in IN_THIS_PROCESS:
-        if launch.processes or distributed.is_launched():
+        if launch.processes or distributed.find_launcher():
             raise UserError(
                 f"executor='{config.executor}' starts a process for each run: launch it once, without --num_processes "
                 "and by itself, or set config.executor='sequential', where all processes share each run."

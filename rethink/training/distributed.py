@@ -2,9 +2,12 @@
 
 import contextlib
 import dataclasses
+import importlib.util
 import json
 import math
 import os
+import sys
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,7 +17,7 @@ from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
 from rethink.schema import validation
-from rethink.schema.errors import UserError
+from rethink.schema.errors import EXIT_MISTAKE, UserError
 from rethink.training import allocator
 
 
@@ -29,6 +32,16 @@ class Processes:
 
 TPU_POD = "TPU_WORKER_HOSTNAMES"  # set on TPU virtual machines: the hosts of the slice, separated by commas
 
+# Options of JAX that the package relies on; variables of the environment, such as JAX_NUMPY_RANK_PROMOTION=raise, set
+# them too.
+_OPTIONS = {
+    "jax_numpy_dtype_promotion": "standard",
+    "jax_numpy_rank_promotion": "allow",
+    "jax_transfer_guard": "allow",
+}
+_ANNOUNCE_SECONDS = 10  # after which a process says that it waits for the others
+_CONNECT_SECONDS = 600  # after which it gives up: large jobs take minutes to start again
+
 
 def initialize(config: ConfigDict, processes: Processes | None) -> None:
     """Applies the config section `hardware` and joins the other processes; before anything is computed.
@@ -41,40 +54,81 @@ def initialize(config: ConfigDict, processes: Processes | None) -> None:
     """
     # The devices of this process; JAX reads these settings at its first computation.
     allocator.prepare()
+    for option, value in _OPTIONS.items():
+        jax.config.update(option, value)
     already = jax.config.jax_num_cpu_devices  # type: ignore[attr-defined]
     if config.cpu_devices not in (1, already):  # the runs of a sweep share a process
         jax.config.update("jax_num_cpu_devices", config.cpu_devices)
     # The other processes, where there are some.
-    if (processes or is_launched()) and not jax.distributed.is_initialized():
-        jax.config.update("jax_enable_preemption_service", False)  # it would swallow SIGTERM
-        given = vars(processes) if processes else {}
-        names = {"coordinator": "coordinator_address", "count": "num_processes", "index": "process_id"}
-        try:
-            jax.distributed.initialize(
-                **{names[field]: value for field, value in given.items()},
-                # Twice the run's own, whose heartbeat is to notice a lost process first.
-                heartbeat_timeout_seconds=2 * math.ceil(config.heartbeat_timeout_seconds),
-            )
-        except (RuntimeError, ValueError) as error:
-            raise UserError(
-                f"The processes of this run did not find each other ({str(error).splitlines()[0]}): "
-                "check --coordinator, --num_processes and --process_id, and that all of them were started."
-            ) from error
+    if (processes or find_launcher()) and not jax.distributed.is_initialized():
+        _connect(processes, config.heartbeat_timeout_seconds)
+    # The cache of compiled functions.
     if config.compilation_cache:
+        is_limited = jax.config.jax_compilation_cache_max_size >= 0  # type: ignore[attr-defined]
+        if is_limited and not importlib.util.find_spec("filelock"):
+            raise UserError(
+                "JAX_COMPILATION_CACHE_MAX_SIZE needs the package filelock: pip install filelock, or unset the variable."
+            )
         folder = validation.expand_path(config.compilation_cache, "hardware.compilation_cache")
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
-def is_launched() -> bool:
-    """Returns whether Slurm's srun, Open MPI or a TPU pod has started several processes.
+def _connect(processes: Processes | None, heartbeat_timeout_seconds: float) -> None:
+    """Joins the other processes of the run, or ends this one with a mistake's exit code: they may never come.
 
-    Only their number is read here; jax.distributed finds out the rest.
+    Raises:
+      UserError: what was given names no processes.
+    """
+    jax.config.update("jax_enable_preemption_service", False)  # it would swallow SIGTERM
+    given = vars(processes) if processes else {}
+    names = {"coordinator": "coordinator_address", "count": "num_processes", "index": "process_id"}
+    remedy = "check --coordinator, --num_processes and --process_id, and that all of them were started."
+    if not processes:
+        variable = find_launcher()
+        remedy = f"{variable} says that there are several: start all of them, or unset it to run one."
+    connected = threading.Event()
+    threading.Thread(target=_limit_waiting, args=(connected, remedy), daemon=True).start()
+    try:
+        jax.distributed.initialize(
+            **{names[field]: value for field, value in given.items()},
+            # JAX's own limit ends the process by a crash: it is never reached.
+            initialization_timeout=2 * _CONNECT_SECONDS,
+            # Twice the run's own, whose heartbeat is to notice a lost process first.
+            heartbeat_timeout_seconds=2 * math.ceil(heartbeat_timeout_seconds),
+        )
+    except (RuntimeError, ValueError, KeyError) as error:  # KeyError: a launcher's variable that there is not
+        text = str(error).splitlines()[0]
+        raise UserError(f"The processes of this run did not find each other ({text}): {remedy}") from error
+    finally:
+        connected.set()
+
+
+def _limit_waiting(connected: threading.Event, remedy: str) -> None:
+    """Says that this process waits for the others, and ends it with one line where they do not come."""
+    if connected.wait(_ANNOUNCE_SECONDS):
+        return
+    print("Waiting for the other processes of this run.", flush=True)
+    if not connected.wait(_CONNECT_SECONDS - _ANNOUNCE_SECONDS):
+        print(
+            f"Error: The other processes of this run were not there after {_CONNECT_SECONDS} seconds: {remedy}",
+            file=sys.stderr,
+            flush=True,
+        )
+        os._exit(EXIT_MISTAKE)
+
+
+def find_launcher() -> str | None:
+    """Returns the variable by which Slurm's srun, Open MPI or a TPU pod says that it started several processes.
+
+    None where there is one. Only their number is read here; jax.distributed finds out the rest.
     """
     environment = os.environ
-    tasks = environment.get("SLURM_NTASKS", "1") if "SLURM_STEP_NODELIST" in environment else "1"
-    ranks = environment.get("OMPI_COMM_WORLD_SIZE", "1")
-    return tasks != "1" or ranks != "1" or "," in environment.get(TPU_POD, "")
+    if "SLURM_STEP_NODELIST" in environment and environment.get("SLURM_NTASKS", "1") != "1":
+        return "SLURM_NTASKS"
+    if environment.get("OMPI_COMM_WORLD_SIZE", "1") != "1":
+        return "OMPI_COMM_WORLD_SIZE"
+    return TPU_POD if "," in environment.get(TPU_POD, "") else None
 
 
 def is_first() -> bool:

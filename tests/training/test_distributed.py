@@ -1,0 +1,65 @@
+"""How the processes of a run find each other, and what is set before anything is computed."""
+
+import os
+import subprocess
+import sys
+import threading
+
+import jax
+import pytest
+from ml_collections import ConfigDict
+
+from rethink.schema.errors import UserError
+from rethink.training import distributed
+
+HARDWARE = ConfigDict({"cpu_devices": 1, "heartbeat_timeout_seconds": 10.0, "compilation_cache": ""})
+
+
+def test_strict_options_of_the_environment_do_not_reach_the_package():
+    code = f"""
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+from rethink.training import distributed
+
+distributed.initialize(ConfigDict({HARDWARE.to_dict()}), None)
+print(jnp.ones((2, 3), bool) * jnp.ones(3) + jnp.zeros(()))
+"""
+    strict = {
+        "JAX_NUMPY_DTYPE_PROMOTION": "strict",
+        "JAX_NUMPY_RANK_PROMOTION": "raise",
+        "JAX_TRANSFER_GUARD": "disallow",
+    }
+    ended = subprocess.run([sys.executable, "-c", code], env=os.environ | strict, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_a_launcher_that_is_only_half_there_is_named(monkeypatch):
+    monkeypatch.setenv("SLURM_STEP_NODELIST", "localhost")
+    monkeypatch.setenv("SLURM_NTASKS", "2")  # as in a shell inside a job; the job's id is missing
+    monkeypatch.setattr(jax.distributed, "is_initialized", lambda: False)
+    with pytest.raises(UserError, match=r"SLURM_NTASKS says that there are several: .* or unset it to run one"):
+        distributed.initialize(HARDWARE, None)
+
+
+def test_a_limit_of_the_cache_that_cannot_work_is_named(monkeypatch):
+    monkeypatch.setattr(distributed.importlib.util, "find_spec", lambda name: None)
+    jax.config.update("jax_compilation_cache_max_size", 10**8)
+    try:
+        with pytest.raises(UserError, match="pip install filelock"):
+            distributed.initialize(ConfigDict({**HARDWARE, "compilation_cache": "~/nowhere"}), None)
+    finally:
+        jax.config.update("jax_compilation_cache_max_size", -1)
+
+
+def test_a_process_that_waits_says_so_and_ends_with_one_line(monkeypatch, capsys):
+    monkeypatch.setattr(distributed, "_ANNOUNCE_SECONDS", 0.0)
+    monkeypatch.setattr(distributed, "_CONNECT_SECONDS", 0.0)
+    ended = []
+    monkeypatch.setattr(distributed.os, "_exit", ended.append)
+    distributed._limit_waiting(threading.Event(), "start all of them.")
+    printed = capsys.readouterr()
+    assert ended == [2]
+    assert "Waiting for the other processes" in printed.out
+    assert (
+        printed.err == "Error: The other processes of this run were not there after 0.0 seconds: start all of them.\n"
+    )
