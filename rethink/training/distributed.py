@@ -67,7 +67,7 @@ def initialize(config: ConfigDict, processes: Processes | None) -> None:
         is_limited = jax.config.jax_compilation_cache_max_size >= 0  # type: ignore[attr-defined]
         if is_limited and not importlib.util.find_spec("filelock"):
             raise UserError(
-                "JAX_COMPILATION_CACHE_MAX_SIZE needs the package filelock: pip install filelock, or unset the variable."
+                "JAX_COMPILATION_CACHE_MAX_SIZE needs the package filelock: pip install filelock, or unset it."
             )
         folder = validation.expand_path(config.compilation_cache, "hardware.compilation_cache")
         jax.config.update("jax_compilation_cache_dir", str(folder))
