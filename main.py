@@ -57,13 +57,14 @@ def launch() -> None:
     """Reads the flags and runs the experiment; a user's mistake ends in one line and exit code 2."""
     command_line.configure_logging()
     with exit_on_mistake():
-        config = command_line.define_config(sys.argv[1:], str(DEFAULT))
+        words = command_line.read_words(sys.argv[1:])
+        config, rest = command_line.define_config(words, str(DEFAULT))
         workdir = flags.DEFINE_string("workdir", None, "Directory of the run. Default: runs/NAME-HASH, by the config.")
         profile = flags.DEFINE_string("profile_steps", None, "FIRST,LAST: writes a profiler's trace of these steps.")
         coordinator = flags.DEFINE_string("coordinator", None, "HOST:PORT of the first of several processes.")
         count = flags.DEFINE_integer("num_processes", None, "How many processes share the run.")
         index = flags.DEFINE_integer("process_id", None, "Which of them this is, from 0.")
-        command_line.show_help(sys.argv[1:], __doc__, str(DEFAULT))
+        command_line.show_help(words, __doc__, str(DEFAULT))
 
         def main(arguments: list[str]) -> int:
             command_line.refuse_arguments(arguments)
@@ -82,7 +83,7 @@ def launch() -> None:
                 return run_sweep_or_suite(config.value, overridden, folder, functions)
             return run_experiment(config.value, folder, launched)
 
-        app.run(main, flags_parser=command_line.parse_flags)
+        app.run(main, [sys.argv[0], *rest], flags_parser=command_line.parse_flags)
 
 
 if __name__ == "__main__":

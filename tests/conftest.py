@@ -3,7 +3,6 @@
 import os
 import pathlib
 import re
-import sys
 
 import pytest
 from absl import flags
@@ -28,18 +27,18 @@ def without_flags():
 
 
 @pytest.fixture
-def command(monkeypatch):
+def command():
     """Reads a command line, as main.py does, into a config."""
     from rethink.schema.flags import (
         define_config,
-        parse_flags,  # and JAX, which not every test needs
+        parse_flags,
+        read_words,  # and JAX, which not every test needs
     )
 
     def read(*words):
         without_flags()
-        monkeypatch.setattr(sys, "argv", ["main.py", *words])  # ml_collections reads it too
-        holder = define_config(list(words), DEFAULT)
-        parse_flags(["main.py", *words])
+        holder, rest = define_config(read_words(list(words)), DEFAULT)
+        parse_flags(["main.py", *rest])
         return holder.value
 
     yield read

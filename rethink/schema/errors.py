@@ -49,6 +49,11 @@ def pick(table: Mapping[str, T], name: str, field: str) -> T:
     return table[name]
 
 
+def unreadable(what: str, error: OSError) -> UserError:
+    """Returns the error of a file or directory that may not be read: whether it is whole, nobody knows."""
+    return UserError(f"{what} can't be read ({error.strerror}): allow reading of it.")
+
+
 def unknown_name(field: str, given: str, choices: Iterable[str]) -> str:
     """Returns one line for a name that is none of `choices`: the field, the name, the nearest choice, all choices."""
     choices = list(choices)

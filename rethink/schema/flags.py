@@ -3,7 +3,9 @@
 Only names and types are checked here: intervals and choices are checked by validation.py.
 """
 
+import contextlib
 import difflib
+import inspect
 import logging
 import os
 import pathlib
@@ -12,14 +14,15 @@ import runpy
 import sys
 import textwrap
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import absl.logging
 from absl import flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict, FrozenConfigDict, config_flags
+from ml_collections.config_dict import RequiredValueError, placeholder
 
-from rethink.schema import validation
+from rethink.schema import errors, validation
 from rethink.schema.errors import UserError, unknown_name
 from rethink.schema.fields import FIELDS, Field
 
@@ -40,35 +43,47 @@ def configure_logging() -> None:
     absl.logging.set_verbosity(absl.logging.ERROR)
 
 
-def define_config(argv: list[str], default: str) -> flags.FlagHolder[ConfigDict]:
-    """Defines `--config` and its overrides, after a check of the names in `argv`.
+def read_words(argv: list[str]) -> list[str]:
+    """Returns the words of a command line, with the lines of each `--flagfile` in its place.
 
-    Args:
-      argv: the command line without the program's name.
-      default: path of the config file that is taken without `--config`; base.py lies beside it.
+    All checks see these, so that a flag means the same by every road.
 
     Raises:
-      UserError: the config file is missing or fails, or has not the fields of base.py; an override names no field, or
-        would change nothing, or stands before `--config`; `--config` is given twice, or a `--flagfile` can't be read.
+      UserError: a `--flagfile` can't be read.
     """
-    # Find --config and its overrides, each with its value after "=" or as the next word.
-    paths: list[str] = []
-    early: list[str] = []
+    try:
+        return flags.FLAGS.read_flags_from_files(argv)
+    except (flags.Error, UnicodeDecodeError) as error:
+        raise UserError(
+            f"--flagfile: {str(error).removeprefix('ERROR:: ')}; name a text file, a flag a line."
+        ) from error
+
+
+def define_config(words: list[str], default: str) -> tuple[flags.FlagHolder[ConfigDict], list[str]]:
+    """Defines `--config` and its overrides, after a check of their names.
+
+    Args:
+      words: of `read_words`.
+      default: path of the config file that is taken without `--config`; base.py lies beside it.
+
+    Returns:
+      The flag, and the words without `--config`, which is read here.
+
+    Raises:
+      UserError: the config file is missing or fails, or has not the fields of base.py, or values of other types; an
+        override names no field, or would change nothing, or stands before `--config`; `--config` is given twice.
+    """
+    given, path, rest = _take_config(words)
+    # Overrides, each with its value after "=" or as the next word.
     overrides: dict[str, str] = {}
-    for argument, following in zip(argv, [*argv, ""][1:], strict=True):
-        if re.fullmatch(r"--?config(=.*)?", argument):
-            paths.append(argument.partition("=")[2] or following)
-            if early:
-                raise UserError(f"{early[0]} stands before --config={paths[0]}, which it changes: put --config first.")
-        elif match := _OVERRIDE.match(argument):
-            early.append(argument)
-            overrides[match[1]] = argument.partition("=")[2] if "=" in argument else following
-    if len(paths) > 1:
-        raise UserError(f"--config is given {len(paths)} times ({', '.join(paths)}): choose one.")
-    # Load the file itself, as ml_collections reports mistakes in it and in overrides with a traceback.
-    path = paths[0] if paths else default
+    for word, following in zip(rest, [*rest, ""][1:], strict=True):
+        if match := _OVERRIDE.match(word):
+            overrides[match[1]] = word.partition("=")[2] if "=" in word else following
+    # Load the file here, once: ml_collections reports mistakes in it with a traceback.
+    path = path if given else default
     configs = pathlib.Path(default).parent
-    fields = dict(validation.flatten(_load_config(path, configs)))
+    config = _load_config(path, configs, overrides)
+    fields = dict(validation.flatten(config))
     # Check that each override names a field and changes something.
     cells = _fields_of_cells(path, fields)
     axes = validation.axis_fields(str(overrides.get("axes", fields["axes"])))
@@ -79,20 +94,39 @@ def define_config(argv: list[str], default: str) -> flags.FlagHolder[ConfigDict]
             raise UserError(f"--config.{field} would change nothing, as it is an axis: give its values in config.axes.")
     _warn_of_model(path, configs, fields, overrides)
     try:
-        return config_flags.DEFINE_config_file("config", default, "Config file; its arguments follow a colon.")
-    except flags.Error as error:  # --flagfile, which is read here
+        return config_flags.DEFINE_config_dict("config", config, sys_argv=rest), rest
+    except flags.Error as error:
         raise UserError(f"{error}. See --help.") from error
+
+
+def _take_config(words: list[str]) -> tuple[bool, str, list[str]]:
+    """Returns whether `--config` is given, what it names, and the other words.
+
+    Raises:
+      UserError: it is given twice, or stands behind what it would undo.
+    """
+    places = [place for place, word in enumerate(words) if re.fullmatch(r"--?config(=.*)?", word)]
+    paths = [words[place].partition("=")[2] or "".join(words[place + 1 : place + 2]) for place in places]
+    if not places:
+        return False, "", words
+    early = next(filter(_OVERRIDE.match, words[: places[0]]), None)
+    if early:
+        raise UserError(f"{early} stands before --config={paths[0]}, which it changes: put --config first.")
+    if len(paths) > 1:
+        raise UserError(f"--config is given {len(paths)} times ({', '.join(paths)}): choose one.")
+    place, length = places[0], 1 if words[places[0]].endswith(f"={paths[0]}") else 2
+    return True, paths[0], [*words[:place], *words[place + length :]]
 
 
 def parse_flags(argv: list[str]) -> list[str]:
     """Parses all flags; returns what is left over.
 
     Raises:
-      UserError: an unknown flag, or a value of the wrong type.
+      UserError: an unknown flag, or a value that is missing or of the wrong type.
     """
     try:
-        return flags.FLAGS(argv)
-    except flags.Error as error:
+        left = flags.FLAGS(argv)
+    except (flags.Error, ValueError) as error:
         match = re.match(r"flag --(config\.(\S+?))=(.*?): ", str(error), re.DOTALL)
         if not match:
             raise UserError(f"{error}. See --help.") from error
@@ -100,6 +134,16 @@ def parse_flags(argv: list[str]) -> list[str]:
         raise UserError(
             f"--{match[1]}={match[3]} is no {type(default).__name__}: type a value such as --{match[1]}={default!r}."
         ) from error
+    # What would be lost without a word.
+    for word in argv[1:]:
+        match = _OVERRIDE.match(word)
+        if match and match[1] not in overridden_fields() and word not in left:
+            raise UserError(f"{word} follows a flag that has no value, and would become it: give that one a value.")
+    for name in flags.FLAGS:
+        flag = flags.FLAGS[name]
+        if flag.present > 1 and not isinstance(flag, flags.MultiFlag):
+            _log.warning("--%s is given %d times: the last one counts, %s.", name, flag.present, flag.value)
+    return left
 
 
 def overridden_fields() -> list[str]:
@@ -110,7 +154,9 @@ def overridden_fields() -> list[str]:
 def refuse_arguments(arguments: list[str]) -> None:
     """Refuses words of the command line that are no flags; the first of `arguments` is the program's name."""
     if len(arguments) > 1:
-        raise UserError(f"'{arguments[1]}' is no flag: did you mean --config={arguments[1]}?")
+        word = arguments[1]
+        meant = f"--{word}" if word.startswith("config.") else f"--config={word}" if ".py" in word else "--FLAG=VALUE"
+        raise UserError(f"'{word}' is no flag: did you mean {meant}?")
 
 
 def show_help(argv: list[str], usage: str, default: str) -> None:
@@ -162,40 +208,97 @@ def _describe_values(row: Field) -> str:
     return f"{kind}, {row.unit}" if row.unit else kind
 
 
-def _load_config(path: str, configs: pathlib.Path) -> ConfigDict:
+def _load_config(path: str, configs: pathlib.Path, overrides: Collection[str]) -> ConfigDict:
     """Returns the config of a file, given as FILE or FILE:ARGUMENTS.
 
     Args:
       configs: the folder of this package's own config files.
+      overrides: the fields that the command line sets, which may be left open.
     """
     file, *arguments = path.split(":", 1)
-    if not pathlib.Path(file).is_file():
-        choices = sorted(os.path.relpath(other) for other in configs.rglob("*.py") if other.stem not in SCHEMA)
-        raise UserError(unknown_name("--config", file, choices))
+    _check_file(file, configs)
+    with _mistakes_in(path, file):
+        get_config = runpy.run_path(file).get("get_config")
+    if not callable(get_config):
+        raise UserError(f"--config={path} defines no function get_config: begin with a copy of a file of configs/.")
     try:
-        # A config file is a program: whatever it raises is reported in one line, with its place.
-        config = runpy.run_path(file)["get_config"](*arguments)
-    except Exception as error:
-        frames = traceback.extract_tb(error.__traceback__)
-        place = ([frame for frame in frames if frame.filename == file] or frames)[-1]
-        where = "" if isinstance(error, ValueError) else f" ({type(error).__name__}, {place.filename}:{place.lineno})"
-        raise UserError(f"--config={path}: {' '.join(str(error).split())}{where}") from error
-    if not isinstance(config, ConfigDict):
+        inspect.signature(get_config).bind(*arguments)
+    except TypeError as error:
+        raise UserError(f"--config={path}: get_config: {error}; what follows a colon is given to it.") from error
+    with _mistakes_in(path, file):
+        config = get_config(*arguments)
+    if not isinstance(config, ConfigDict) or isinstance(config, FrozenConfigDict):
         raise UserError(f"--config={path}: get_config must return a ConfigDict, not {type(config).__name__}.")
-    _check_schema(path, config)
+    try:
+        _check_section(config, "", overrides)
+        _check_schema(config)
+        validation.check_fields(config, but=overrides)
+    except RecursionError as error:
+        raise UserError(f"--config={path}: a section holds itself: give each section fields of its own.") from error
+    except UserError as error:
+        raise UserError(f"--config={path}: {error}") from error
     return config
 
 
-def _check_schema(path: str, config: ConfigDict) -> None:
+def _check_file(file: str, configs: pathlib.Path) -> None:
+    """Checks that there is a file, and that it may be read."""
+    try:
+        with open(file):
+            return
+    except PermissionError as error:
+        raise errors.unreadable(f"--config={file}", error) from error
+    except OSError as error:
+        choices = sorted(os.path.relpath(other) for other in configs.rglob("*.py") if other.stem not in SCHEMA)
+        raise UserError(unknown_name("--config", file, choices)) from error
+
+
+@contextlib.contextmanager
+def _mistakes_in(path: str, file: str) -> Iterator[None]:
+    """Reports in one line, with its place, whatever a config file raises: it is a program."""
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        place = ([frame for frame in frames if frame.filename == file] or frames)[-1]
+        known = isinstance(error, ValueError | SyntaxError)  # which hold their place, or are meant for the user
+        where = "" if known else f" ({type(error).__name__}, {place.filename}:{place.lineno})"
+        raise UserError(f"--config={path}: {' '.join(str(error).split())}{where}") from error
+
+
+def _check_section(section: ConfigDict, prefix: str, overrides: Collection[str]) -> None:
+    """Checks that names are texts, and that what a config file leaves open is set by the command line."""
+    try:
+        names = list(section)  # sorted, which numbers among texts can't be
+    except TypeError:
+        names = [None]
+    if not all(isinstance(name, str) for name in names):
+        raise UserError(f"{f'config.{prefix}'.rstrip('.')} has a name that is no text: write 'NAME', in quotes.")
+    for name in names:
+        field = f"{prefix}{name}"
+        try:
+            value = section[name]
+        except RequiredValueError as error:
+            if field not in overrides:
+                raise UserError(f"config.{field} is left open: set it, --config.{field}=VALUE.") from error
+            kind = dict(section.items(preserve_field_references=True))[name].get_type()
+            with section.unlocked():
+                del section[name]
+                section[name] = placeholder(kind)
+        else:
+            if isinstance(value, ConfigDict):
+                _check_section(value, f"{field}.", overrides)
+
+
+def _check_schema(config: ConfigDict) -> None:
     """Checks that a config has every field of the schema, and no other: one that nothing reads is a mistake."""
     fields = dict(validation.flatten(config))
     free = [field for field, row in FIELDS.items() if row.type is dict]
     for field in fields:
         if field not in FIELDS and not _free_section(field, free):
-            raise UserError(f"--config={path}: config.{field} {_no_field(field, sorted(FIELDS))}")
+            raise UserError(f"config.{field} {_no_field(field, sorted(FIELDS))}")
     for field, row in FIELDS.items():
         if field not in fields and row.type is not dict:
-            raise UserError(f"--config={path}: config.{field} is missing: begin with base.get_config().")
+            raise UserError(f"config.{field} is missing: begin with base.get_config().")
 
 
 def _check_override(field: str, fields: dict[str, Any]) -> None:
@@ -245,7 +348,7 @@ def _warn_of_model(path: str, configs: pathlib.Path, fields: dict[str, Any], ove
         return
     with_model = f"{path.partition(':')[0]}:{name}"
     try:
-        brought = dict(validation.flatten(_load_config(with_model, configs)))
+        brought = dict(validation.flatten(_load_config(with_model, configs, overrides)))
     except UserError:  # a file of the user's own that takes no model
         return
     kept = [field for field in brings if field not in overrides and brought[field] != fields[field]]

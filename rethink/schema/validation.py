@@ -25,15 +25,7 @@ def validate(config: ConfigDict) -> None:
       UserError: the first field that is off.
     """
     to_json(config)
-    for field, value in flatten(config):
-        if field in FIELDS:
-            row = FIELDS[field]
-            check = _CHECKS[row.type] if row.least_length is None else _check_tuple
-            check(field, value, row)
-        elif value is None and not field.startswith("model.kwargs."):
-            raise UserError(_not_a(field, value, "value"))
-        if isinstance(value, str) and not value.isprintable():
-            raise UserError(f"{field}={value!r} holds a character that can't be printed: leave it out.")
+    check_fields(config)
     check_name("name", config.name)
     if not (config.cells or config.axes or config.experiments):
         _check_single_run(config)
@@ -42,6 +34,25 @@ def validate(config: ConfigDict) -> None:
             f"jobs={config.jobs} would change nothing with executor='sequential': set config.executor to 'vmapped', "
             "'processes' or 'ray', or leave it out."
         )
+
+
+def check_fields(config: ConfigDict, but: Collection[str] = ()) -> None:
+    """Checks the type, interval and choices of every field for itself, except for those in `but`.
+
+    Raises:
+      UserError: the first field that is off.
+    """
+    for field, value in flatten(config):
+        if field in but:
+            continue
+        if field in FIELDS:
+            row = FIELDS[field]
+            check = _CHECKS[row.type] if row.least_length is None else _check_tuple
+            check(field, value, row)
+        elif value is None and not field.startswith("model.kwargs."):
+            raise UserError(_not_a(field, value, "value"))
+        if isinstance(value, str) and not value.isprintable():
+            raise UserError(f"{field}={value!r} holds a character that can't be printed: leave it out.")
 
 
 def _check_single_run(config: ConfigDict) -> None:

@@ -52,6 +52,8 @@ def expand_suite(config: ConfigDict, overridden: Collection[str]) -> list[SuiteE
     experiments = []
     for name in grid.filter_names(config.experiments, config.filter):
         validation.check_name("experiments", name)
+        if not isinstance(config.experiments[name], ConfigDict):
+            raise UserError(f"experiments.{name}={config.experiments[name]!r} is no config: give a whole one.")
         experiment = config.experiments[name].copy_and_resolve_references()
         for_all = {field: value for field, value in changes.items() if f"experiments.{name}.{field}" not in overridden}
         experiment.update_from_flattened_dict(for_all)

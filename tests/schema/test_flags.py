@@ -1,6 +1,7 @@
 """The command line and the config files: what they mean, and one line with exit code 2 for each mistake."""
 
 import ast
+import errno
 import json
 import logging
 import os
@@ -15,6 +16,7 @@ import pytest
 from configs import base
 from rethink.experiment.run import read_processes, read_step_range
 from rethink.models import registry
+from rethink.schema import flags as command_line
 from rethink.schema import grid, validation
 from rethink.schema.errors import UserError
 from rethink.schema.fields import FIELDS as ROWS
@@ -53,8 +55,6 @@ def forked(words, number):
 json.dump([forked(words, i) for i, words in enumerate(json.load(sys.stdin))], sys.stdout)
 """
 
-pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")  # of ml_collections
-
 TINY = "--config=CONFIGS/digits_true.py:mlp_tiny,smoke"
 MISTAKES = {  # command line -> what its line of error says
     "--config.optimizer.learning_rat=1": r"--config.optimizer.learning_rat is no field; did you mean config.optimizer",
@@ -75,6 +75,7 @@ MISTAKES = {  # command line -> what its line of error says
     "--config.data.remainder=drop --config.train.batch_size=600": r"train.batch_size=600 .* 512 .*='digits', split 'tr",
     "--config.data.train_examples=5000": r"data.train_examples=5000 is more than digits has: set it to at most 1437",
     "configs/cifar_true.py": r"'configs/cifar_true.py' is no flag: did you mean --config=configs/cifar_true.py\?",
+    "config.seed=3": r"'config.seed=3' is no flag: did you mean --config.seed=3\?",
     "--wrokdir=x": r"Unknown command line flag 'wrokdir'. Did you mean: workdir",
 }
 
@@ -92,7 +93,12 @@ def file(tmp_path):
     """Writes a config file of the user's own; returns its path."""
 
     def write(*lines, name="own.py"):
-        head = ["from configs import base", "def get_config(arguments=None):", "    config = base.get_config()"]
+        head = [
+            "from configs import base",
+            "import ml_collections; from ml_collections import config_dict",
+            "def get_config(arguments=None):",
+            "    config = base.get_config()",
+        ]
         path = tmp_path / name
         path.write_text("\n".join([*head, *(f"    {line}" for line in lines), "    return config"]))
         return str(path)
@@ -177,8 +183,41 @@ def test_two_config_files_are_refused(command):
     assert line == f"--config is given 2 times ({DEFAULT}, {CIFAR}): choose one."
 
 
-def test_a_file_of_flags_that_is_not_there_is_refused(command):
-    assert "/no/such/file" in mistake(command, "--flagfile=/no/such/file")
+ROADS = {  # a flag -> what is said of it, by whichever road it comes
+    "--config.sed=1": "--config.sed is no field; did you mean config.seed?",
+    "--config.optimizer.learning_rate=0.5": "--config.optimizer.learning_rate would change nothing, as all cells of",
+    "--noconfig.batch_norm.shift=1": "--noconfig.batch_norm.shift=1 does not take an argument",
+    "--config=configs/cifar_true.py": "--config is given 2 times",
+}
+
+
+@pytest.mark.parametrize("flag, line", ROADS.items())
+@pytest.mark.parametrize("road", ["word", "file", "file in a file"])
+def test_a_flag_means_the_same_by_every_road(command, tmp_path, flag, line, road):
+    (tmp_path / "inner").write_text(f"# a comment\n\n{flag}\n")
+    (tmp_path / "outer").write_text(f"// another\n--flagfile={tmp_path}/inner\n")
+    word = {"word": flag, "file": f"--flagfile={tmp_path}/inner", "file in a file": f"--flagfile={tmp_path}/outer"}
+    table = str(ROOT / "configs" / "paper" / "table1.py")
+    assert mistake(command, f"--config={table}", word[road]).startswith(line)
+
+
+def test_a_file_of_flags_can_name_the_config_and_is_overridden_by_what_follows(command, tmp_path, warned):
+    (tmp_path / "flags").write_text(f"--config={CIFAR}\n--config.seed=3\n")
+    config = command(f"--flagfile={tmp_path}/flags", "--config.seed", "4")
+    assert (config.data.name, config.seed) == ("cifar10", 4)
+    assert set(warned()) == {"--config.seed is given 2 times: the last one counts, 4."}
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe"])
+def test_a_file_of_flags_that_can_not_be_read_is_refused(command, tmp_path, content):
+    if content:
+        (tmp_path / "flags").write_bytes(content)
+    assert "name a text file, a flag a line" in mistake(command, f"--flagfile={tmp_path}/flags")
+
+
+def test_a_flag_that_would_become_the_value_of_another_is_refused(command):
+    line = mistake(command, "--config.name", "--config.seed=3")
+    assert line.startswith("--config.seed=3 follows a flag that has no value")
 
 
 def test_an_unknown_config_file_is_answered_with_the_nearest(command):
@@ -271,15 +310,33 @@ def test_an_unknown_flag_is_refused(command):
     [
         ("raise ValueError('one fraction at most')", "one fraction at most"),  # meant for the user: no place
         ("raise ValueError('one\\ntwo')", "one two"),
-        ("1 / 0", "division by zero (ZeroDivisionError, PATH:4)"),
-        ("config.optimzer.name = 'sgd'", "(AttributeError, PATH:4)"),
-        ("config.seed = 'one'", "(TypeError, PATH:4)"),
+        ("1 / 0", "division by zero (ZeroDivisionError, PATH:5)"),
+        ("config.optimzer.name = 'sgd'", "(AttributeError, PATH:5)"),
+        ("config.seed = 'one'", "(TypeError, PATH:5)"),
         (
             "config.optimizer.lerning_rate = 1.0",
             "config.optimizer.lerning_rate is no field; did you mean config.optimizer.l",
         ),
         ("del config.seed", "config.seed is missing: begin with base.get_config()."),
         ("return {'seed': 1}", "get_config must return a ConfigDict, not dict."),
+        ("return None", "get_config must return a ConfigDict, not NoneType."),
+        (
+            "return ml_collections.FrozenConfigDict(config)",
+            "get_config must return a ConfigDict, not FrozenConfigDict.",
+        ),
+        ("raise SystemExit(0)", "(SystemExit, PATH:5)"),
+        ("config.model.kwargs = {1: 2}", "config.model.kwargs has a name that is no text"),
+        ("config.model.kwargs = {1: 2, 'width': 3}", "config.model.kwargs has a name that is no text"),
+        ("return ml_collections.ConfigDict({1: 2})", "config has a name that is no text"),
+        ("config.model.kwargs.more = config", "a section holds itself"),
+        (
+            "del config.seed; config.seed = config_dict.required_placeholder(int)",
+            "config.seed is left open: set it, --",
+        ),
+        ("del config.seed; config.seed = config_dict.placeholder(int)", "seed=None is no number"),
+        ("del config.seed; config.seed = 'one'", "seed='one' is no number"),
+        ("del config.axes; config.axes = 3", "axes=3 is no text"),
+        ("del config.model.name; config.model.name = ['a']", "model.name=['a'] is no text"),
     ],
 )
 def test_a_mistake_in_a_config_file_is_named_with_its_place(command, file, line, message):
@@ -290,9 +347,50 @@ def test_a_mistake_in_a_config_file_is_named_with_its_place(command, file, line,
 
 def test_a_file_that_is_no_config_is_refused(command, tmp_path):
     (tmp_path / "broken.py").write_text("def get_config(")
-    assert "SyntaxError" in mistake(command, f"--config={tmp_path / 'broken.py'}")
-    (tmp_path / "empty.py").write_text("")
-    assert "get_config" in mistake(command, f"--config={tmp_path / 'empty.py'}")
+    assert "'(' was never closed (broken.py, line 1)" in mistake(command, f"--config={tmp_path / 'broken.py'}")
+    for name in ("empty.py", "config.json"):
+        (tmp_path / name).write_text("{}")
+        assert "defines no function get_config: begin with" in mistake(command, f"--config={tmp_path / name}")
+    (tmp_path / "link.py").symlink_to(tmp_path / "nothing.py")
+    for name in ("", "link.py", "empty.py/own.py"):
+        assert mistake(command, f"--config={tmp_path}/{name}").startswith(f"--config='{tmp_path}/{name}' is unknown")
+
+
+@pytest.mark.parametrize("parameters, words", [("", ":a"), ("a", ""), ("a, b", ":a")])
+def test_a_config_file_with_other_parameters_is_refused(command, tmp_path, parameters, words):
+    (tmp_path / "own.py").write_text(f"def get_config({parameters}): 1 / 0")
+    line = mistake(command, f"--config={tmp_path}/own.py{words}")
+    assert "get_config: " in line and line.endswith("what follows a colon is given to it.")
+
+
+def test_a_config_file_that_may_not_be_read_is_named(command, file, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    path = file()
+    monkeypatch.setattr(command_line, "open", refuse, raising=False)
+    assert (
+        mistake(command, f"--config={path}")
+        == f"--config={path} can't be read (Permission denied): allow reading of it."
+    )
+
+
+def test_a_field_that_is_left_open_is_set_by_the_command_line(command, file):
+    kinds = ("required_placeholder", "placeholder")
+    path = file(
+        *(
+            f"del config.{field}; config.{field} = config_dict.{kind}(int)"
+            for field, kind in zip(("seed", "jobs"), kinds, strict=True)
+        )
+    )
+    config = command(f"--config={path}", "--config.seed=3", "--config.jobs=0")
+    assert (config.seed, config.jobs) == (3, 0)
+
+
+def test_a_config_file_is_run_once(command, file):
+    path = file("open(__file__ + '.runs', 'a').write('.')")
+    command(f"--config={path}", "--config.seed=3")
+    assert pathlib.Path(f"{path}.runs").read_text() == "."
 
 
 def test_the_processes_of_a_run_are_named_all_or_not_at_all():
