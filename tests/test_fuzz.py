@@ -25,8 +25,6 @@ from rethink.schema import grid, validation
 from rethink.schema.errors import UserError
 from rethink.training import devices, state, step
 
-pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")  # of ml_collections
-
 FEW, MANY = 100, 1000
 
 
