@@ -12,7 +12,9 @@ from rethink.figures import style
 SIZE = (4.8, 5.4)  # inches, width and height; the type still reads when scaled to a column of 3.3 inches
 
 
-def draw_learning_curve(rows: Sequence[Mapping[str, Any]], stem: Path, *, title: str, num_classes: int) -> list[Path]:
+def draw_learning_curve(
+    rows: Sequence[Mapping[str, Any]], stem: Path, *, title: str, num_classes: int, has_parts: bool = False
+) -> list[Path]:
     """Draws loss and accuracy (percent) against steps; returns the paths of `stem`.png and `stem`.pdf.
 
     Values that are null or not finite leave a gap.
@@ -20,9 +22,10 @@ def draw_learning_curve(rows: Sequence[Mapping[str, Any]], stem: Path, *, title:
     Args:
       rows: train and evaluation rows, in the order of their steps; there may be none.
       num_classes: the chance level is 1 / num_classes.
+      has_parts: whether labels were corrupted in part: what is learned of true and of corrupted ones has curves too.
     """
     with style.open_figure(stem, SIZE, title) as (figure, files):
-        upper, lower = figure.subplots(2, 1, sharex=True)
+        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(2, 3) if has_parts else (1, 1))
 
         # Loss: a logarithmic axis where a linear one would show only the start.
         losses = [
@@ -41,7 +44,11 @@ def draw_learning_curve(rows: Sequence[Mapping[str, Any]], stem: Path, *, title:
         style.draw_curve(lower, rows, "train", "accuracy", style.DURING, scale=100)
         style.draw_curve(lower, rows, "evaluation", "train_accuracy", style.TRAIN, scale=100)
         style.draw_curve(lower, rows, "evaluation", "test_accuracy", style.TEST, scale=100)
-        style.draw_curve(lower, rows, "evaluation", "train_accuracy_corrupted_true", style.CORRUPTED, scale=100)
+        if has_parts:
+            style.draw_curve(lower, rows, "evaluation", "train_accuracy_clean", style.CLEAN, scale=100)
+            given = "train_accuracy_corrupted_given"
+            style.draw_curve(lower, rows, "evaluation", given, style.CORRUPTED_GIVEN, scale=100)
+        style.draw_curve(lower, rows, "evaluation", "train_accuracy_corrupted_true", style.CORRUPTED_TRUE, scale=100)
         lower.axhline(100 / num_classes, **style.CHANCE)
         lower.set(ylabel="accuracy (%)", xlabel="step", ylim=(-3, 103))
 

@@ -32,10 +32,12 @@ METADATA = {  # nothing that changes from one drawing to the next
 }
 # Colours of Okabe and Ito, told apart with any colour vision; the marks tell the curves apart without colour.
 DURING = {"label": "train, during training", "color": "#56B4E9", "linewidth": 0.8, "zorder": 1}
-TRAIN = {"label": "train, given labels", "color": "#0072B2", "marker": "o"}
+TRAIN = {"label": "train, all given labels", "color": "#0072B2", "marker": "o"}
 TEST = {"label": "test", "color": "#D55E00", "marker": "s"}
-CORRUPTED = {
-    "label": "corrupted part, true labels",
+CLEAN = {"label": "examples with true labels", "color": "#E69F00", "marker": "D", "linestyle": (0, (5, 1))}
+CORRUPTED_GIVEN = {"label": "corrupted labels, as given", "color": "#CC79A7", "marker": "v", "linestyle": ":"}
+CORRUPTED_TRUE = {
+    "label": "corrupted labels, true ones",
     "color": "#009E73",
     "marker": "^",
     "linestyle": "-.",

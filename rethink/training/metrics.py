@@ -124,9 +124,9 @@ METRICS: tuple[Metric, ...] = (
         },
     ),
     Metric("top5_accuracy", (top5_correct,), "all", {"train": "", "test": ""}),
-    Metric("accuracy_clean", (clean_correct,), "clean", {"train": "  clean part"}),
-    Metric("accuracy_corrupted_given", (corrupted_given,), "corrupted", {"train": "  corrupted part, given labels"}),
-    Metric("accuracy_corrupted_true", (corrupted_true,), "corrupted", {"train": "  corrupted part, true labels"}),
+    Metric("accuracy_clean", (clean_correct,), "clean", {"train": "  examples with true labels"}),
+    Metric("accuracy_corrupted_given", (corrupted_given,), "corrupted", {"train": "  corrupted labels, as given"}),
+    Metric("accuracy_corrupted_true", (corrupted_true,), "corrupted", {"train": "  corrupted labels, true ones"}),
     Metric("accuracy_true", (clean_correct, corrupted_true), "all, if some are corrupted", {"test": ""}),
     Metric("accuracy_true", (clean_correct, corrupted_true), "all", {"validation": "held-out accuracy, true labels"}),
 )

@@ -51,7 +51,7 @@ ODD = {
 @pytest.fixture
 def curves(figure_of):
     """curves(rows) -> {(panel, label): line} of the drawn figure."""
-    return lambda rows, num_classes=10: _curves(figure_of(draw_learning_curve, rows, num_classes=num_classes))
+    return lambda rows, **options: _curves(figure_of(draw_learning_curve, rows, **{"num_classes": 10, **options}))
 
 
 def _curves(figure):
@@ -116,17 +116,34 @@ def test_every_figure_is_drawn_where_it_belongs(curves):
     lines = curves(ROWS)
     steps = list(range(100, 1100, 100))
     assert list(lines["loss", "train, during training"].get_xdata()) == list(range(50, 1050, 50))
-    assert list(lines["loss", "train, given labels"].get_ydata()) == [2.3] * 10
+    assert list(lines["loss", "train, all given labels"].get_ydata()) == [2.3] * 10
     assert list(lines["loss", "test"].get_ydata()) == [2.4] * 10
-    assert list(lines["accuracy", "train, given labels"].get_xdata()) == steps
-    assert list(lines["accuracy", "train, given labels"].get_ydata()) == [50.0] * 10
+    assert list(lines["accuracy", "train, all given labels"].get_xdata()) == steps
+    assert list(lines["accuracy", "train, all given labels"].get_ydata()) == [50.0] * 10
     assert list(lines["accuracy", "test"].get_ydata()) == [25.0] * 10
-    assert list(lines["accuracy", "corrupted part, true labels"].get_ydata()) == [10.0] * 10
+    assert list(lines["accuracy", "corrupted labels, true ones"].get_ydata()) == [10.0] * 10
     assert set(curves(ROWS, num_classes=4)["accuracy", "chance"].get_ydata()) == {25.0}
 
 
+def test_of_partially_corrupted_labels_each_part_has_its_curve(curves):
+    rows = [{**row, "train_accuracy_clean": 0.8} for row in ROWS]
+    values = {
+        "train, all given labels": 50.0,
+        "examples with true labels": 80.0,
+        "corrupted labels, as given": 40.0,
+        "corrupted labels, true ones": 10.0,
+        "test": 25.0,
+    }
+    drawn = curves(rows, has_parts=True)
+    lines = {label: drawn["accuracy", label] for label in values}
+    assert {label: set(line.get_ydata()) for label, line in lines.items()} == {k: {v} for k, v in values.items()}
+    # Told apart without colour: no two have the same marks and the same line.
+    assert len({(line.get_marker(), line.get_linestyle()) for line in lines.values()}) == len(lines)
+    assert "examples with true labels" not in {label for _, label in curves(rows)}
+
+
 def test_a_curve_without_values_is_not_drawn(curves):
-    assert ("accuracy", "corrupted part, true labels") not in curves([evaluation(100, corrupted_true=None)])
+    assert ("accuracy", "corrupted labels, true ones") not in curves([evaluation(100, corrupted_true=None)])
     assert {label for _, label in curves([])} == {"chance"}
 
 

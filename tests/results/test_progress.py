@@ -216,9 +216,9 @@ def test_missing_figures_are_left_out(clock):
 def test_closing_rows():
     rows = dict(make_closing_rows(SUMMARY, closing_labels()))
     assert rows["train accuracy, given labels"] == "10.42%"
-    assert rows["  corrupted part, given labels"] == "10.42%"
-    assert rows["  corrupted part, true labels"] == "9.75%"
-    assert "  clean part" not in rows  # null: there are no clean examples
+    assert rows["  corrupted labels, as given"] == "10.42%"
+    assert rows["  corrupted labels, true ones"] == "9.75%"
+    assert "  examples with true labels" not in rows  # null: there are none
     assert rows["test accuracy"] == "9.98% (chance 10.00%)"
     assert rows["generalization gap"] == "0.44 points"
     reached = [rows[f"steps to {level}% train accuracy"] for level in ("90", "95", "99", "99.9", "100")]

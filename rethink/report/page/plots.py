@@ -240,7 +240,9 @@ def run_template() -> dict[str, Any]:
         (style.DURING, 1.0, "solid", "train", "loss", "accuracy"),
         (style.TRAIN, 1.8, "solid", "evaluation", "train_loss", "train_accuracy"),
         (style.TEST, 1.8, "dash", "evaluation", "test_loss", "test_accuracy"),
-        (style.CORRUPTED, 1.4, "dashdot", "evaluation", None, "train_accuracy_corrupted_true"),
+        (style.CLEAN, 1.4, "longdash", "evaluation", None, "train_accuracy_clean"),
+        (style.CORRUPTED_GIVEN, 1.4, "dot", "evaluation", None, "train_accuracy_corrupted_given"),
+        (style.CORRUPTED_TRUE, 1.4, "dashdot", "evaluation", None, "train_accuracy_corrupted_true"),
     )
     panels: dict[str, list[dict[str, Any]]] = {"loss": [], "accuracy (%)": []}
     for look, width, dash, kind, *fields in looks:

@@ -14,7 +14,15 @@ from rethink.report.page.run_index import RunRecord
 MOST_POINTS = 200  # of a curve
 CURVES = {  # kind of a row -> fields that a run's curves show
     "train": ("loss", "accuracy"),
-    "evaluation": ("train_loss", "test_loss", "train_accuracy", "test_accuracy", "train_accuracy_corrupted_true"),
+    "evaluation": (
+        "train_loss",
+        "test_loss",
+        "train_accuracy",
+        "test_accuracy",
+        "train_accuracy_clean",
+        "train_accuracy_corrupted_given",
+        "train_accuracy_corrupted_true",
+    ),
 }
 
 Rows = Sequence[Mapping[str, Any]]
