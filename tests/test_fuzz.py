@@ -96,7 +96,7 @@ def check_compiled(config, spec):
     """Checks that the functions can be built, that a step keeps the shapes of the state, and that nothing is giant."""
 
     before = jax.eval_shape(
-        functools.partial(state.start_state, spec.model, spec.tx, spec.input_shape), jax.random.key(0)
+        functools.partial(state.start_state, spec.network.model, spec.tx, spec.input_shape), jax.random.key(0)
     )
 
     def evaluation_step(given, batch):

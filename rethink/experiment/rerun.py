@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
+from rethink.experiment.network import check_program
 from rethink.experiment.run import Launch, run_experiment
 from rethink.results import launches, records
 from rethink.results.runs import LoadedRun, Predictions
@@ -110,12 +111,15 @@ def main() -> int:
         config = read_config(arguments.folder)
         if arguments.workdir and arguments.workdir.resolve() == arguments.folder.resolve():
             raise UserError(f"--workdir={arguments.workdir} is the run itself: choose a new directory.")
-        mixed = launches.find_mixed(records.read_run(arguments.folder))
+        manifest = records.read_run(arguments.folder)
+        mixed = launches.find_mixed(manifest)
         if arguments.workdir and mixed:
             print(
                 f"{arguments.folder} was made by launches that differ in {', '.join(mixed)}: a rerun, which is one "
                 "launch, can't be expected to be equal to the bit."
             )
+        if arguments.workdir:
+            check_program(manifest, must_be_known=False)
         exit_code = _run_recorded(config, arguments.workdir or arguments.folder)
         if arguments.workdir:
             line, same = compare_runs(arguments.folder, arguments.workdir)

@@ -19,6 +19,7 @@ from ml_collections import ConfigDict
 from rethink.analyses import ANALYSES, analysis
 from rethink.data.corruption.spec import resolve_seed
 from rethink.experiment.input_pipeline import InputPipeline
+from rethink.experiment.network import KINDS_WITH_NETWORK, check_program
 from rethink.experiment.reporter import Screen, show_end
 from rethink.experiment.setup import make_run_spec, manifest_metadata, open_dataset_once
 from rethink.experiment.train import RunSteps, run_lockstep, run_to_end, train
@@ -60,7 +61,7 @@ def check_config(config: ConfigDict) -> None:
       UserError: a field is off.
     """
     validation.validate(config)
-    if config.kind in ("train", "capacity") and not config.experiments:
+    if config.kind in KINDS_WITH_NETWORK and not config.experiments:
         registry.find_builder(config.model.name)
 
 
@@ -125,7 +126,12 @@ def _run_kind(config: ConfigDict, workdir: str, launch: Launch, signals: preempt
 
 
 def report_already_finished(record: records.Run, quiet: bool) -> int:
-    """Prints that a run has finished before, and unless `quiet` its closing table; returns its exit code."""
+    """Prints that a run has finished before, and unless `quiet` its closing table; returns its exit code.
+
+    Raises:
+      UserError: its network is another one now.
+    """
+    check_program(record.manifest)
     if quiet:
         print(f"Done before: {record.folder}")
         return exit_code_of_status(record.manifest["status"])
@@ -257,10 +263,12 @@ def _train_for_analysis(
         )
     # Its parameters, from its last checkpoint.
     spec = make_run_spec(config)
-    like = state.init_state(spec.model, spec.tx, config.seed, spec.input_shape, spec.own_state.outputs)
+    like = state.init_state(spec.network.model, spec.tx, config.seed, spec.input_shape, spec.network.own_state.outputs)
     with checkpoints.Checkpoints(folder / "checkpoints", config.checkpoint.keep) as saved:
         restored = saved.restore(like, there_must_be_one=True)
-    summary = records.read_run(folder)["summary"]
+    manifest = records.read_run(folder)
+    record.update(program=manifest["program"])  # all of an analysis have one network
+    summary = manifest["summary"]
     assert restored is not None
     if restored[1].step != summary["steps"]:
         raise UserError(

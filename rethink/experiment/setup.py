@@ -8,7 +8,6 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import flax.linen as nn
 import optax
 from ml_collections import ConfigDict
 
@@ -18,10 +17,10 @@ from rethink.data.corruption.spec import shifts_images
 from rethink.data.dataset import Dataset
 from rethink.data.registry import open_dataset
 from rethink.experiment.input_pipeline import InputPipeline
+from rethink.experiment.network import Network, make_network
 from rethink.models import registry
-from rethink.models.user_module import OwnState, check_network, count_parameters, inspect_state
-from rethink.regularization import batch_norm, early_stopping, explicit
-from rethink.results.launches import are_launches
+from rethink.models.user_module import OwnState, count_parameters
+from rethink.regularization import early_stopping, explicit
 from rethink.schema.errors import UserError
 from rethink.schema.validation import device_ties
 from rethink.training import devices, dispatch, distributed, feeds, loop, optimizer, state, step
@@ -36,7 +35,6 @@ class RunSpec:
     Attributes:
       input_shape: (height, width, channels) of the model's input.
       schedule: step -> learning rate.
-      own_state: what a model of the user's keeps by itself.
       tx: the update rule, decoupled weight decay included.
       matmul_precision: of the matrix products and convolutions of both steps.
       make_train_step: seed -> the step of one device, as in training/step.py; evaluation_step: of one device.
@@ -45,8 +43,7 @@ class RunSpec:
     pipeline: InputPipeline
     plan: loop.Plan
     input_shape: tuple[int, int, int]
-    model: nn.Module
-    own_state: OwnState
+    network: Network
     schedule: optax.Schedule
     tx: optax.GradientTransformation
     matmul_precision: str
@@ -89,26 +86,16 @@ def make_run_spec(config: ConfigDict) -> RunSpec:
     input_shape = pipeline.check_input_shape()
 
     # Model.
-    num_classes = pipeline.dataset.num_classes
-    model = registry.build_model(
-        config.model.name,
-        num_classes=num_classes,
-        norm=batch_norm.from_config(config.batch_norm, devices.AXIS),
-        dropout=explicit.dropout_from_config(config.dropout, devices.AXIS),
-        init=config.model.init,
-        kwargs=config.model.kwargs,
-    )
-    params, has_convolutions = check_network(model, input_shape, num_classes)
-    is_own = ":" in config.model.name
-    own_state = inspect_state(model, input_shape, devices.AXIS) if is_own else OwnState()
+    network = make_network(config, input_shape, pipeline.dataset.num_classes)
+    model = network.model
 
     # Durations and the update rule.
-    plan = make_plan(config, pipeline, has_convolutions)
+    plan = make_plan(config, pipeline, network.trace.has_convolutions)
     schedule = optimizer.make_schedule(
         config.optimizer, steps_per_epoch=plan.steps_per_epoch, total_steps=plan.total_steps
     )
     decay = explicit.weight_decay_from_config(config.weight_decay)
-    decay.check_params(params)
+    decay.check_params(network.trace.variables["params"])
     tx = optax.chain(optimizer.make_optimizer(config.optimizer, schedule), decay.transformation(schedule))
 
     # The steps of one device.
@@ -131,8 +118,7 @@ def make_run_spec(config: ConfigDict) -> RunSpec:
         pipeline=pipeline,
         plan=plan,
         input_shape=input_shape,
-        model=model,
-        own_state=own_state,
+        network=network,
         schedule=schedule,
         tx=tx,
         make_train_step=make_train_step,
@@ -154,8 +140,8 @@ def set_up_run(config: ConfigDict, compile_fns: Callable[..., feeds.CompiledFns]
       UserError: as `make_run_spec`.
     """
     spec = make_run_spec(config)
-    pipeline, plan = spec.pipeline, spec.plan
-    start = state.init_state(spec.model, spec.tx, config.seed, spec.input_shape, spec.own_state.outputs)
+    pipeline, plan, network = spec.pipeline, spec.plan, spec.network
+    start = state.init_state(network.model, spec.tx, config.seed, spec.input_shape, network.own_state.outputs)
     feed = pipeline.make_feed(plan.total_steps)
     return Setup(
         pipeline=pipeline,
@@ -168,7 +154,8 @@ def set_up_run(config: ConfigDict, compile_fns: Callable[..., feeds.CompiledFns]
             **manifest_metadata(pipeline.dataset, pipeline.feed_kind),
             "parameters": count_parameters(start.params),
             "matmul_precision": spec.matmul_precision,
-            **describe_state(config.batch_norm, spec.own_state),
+            **describe_state(config.batch_norm, network.own_state),
+            "program": network.program,
             "plan": dataclasses.asdict(plan),
         },
     )
@@ -196,18 +183,12 @@ def check_devices(metadata: Mapping[str, Any], manifest: Mapping[str, Any]) -> N
     """Checks that a run which depends on the number of devices resumes on as many as it was started on.
 
     Args:
-      metadata: of this launch; manifest: of the earlier ones.
+      metadata: of this launch; manifest: of the earlier ones, which passed `check_program`.
 
     Raises:
-      UserError: it doesn't, or the manifest has no launches.
+      UserError: it doesn't.
     """
-    launches = manifest.get("launches")
-    if not launches or not are_launches(launches):
-        raise UserError(
-            "The manifest of the run in this directory has no launches, which say what it was made on: choose another "
-            "--workdir."
-        )
-    before, now = launches[-1]["hardware"].get("devices"), devices.describe_hardware()["devices"]
+    before, now = manifest["launches"][-1]["hardware"].get("devices"), devices.describe_hardware()["devices"]
     if metadata["depends_on_devices"] and before != now:
         raise UserError(
             f"The run in this directory was made on {before} device(s), not on {now}, and "

@@ -13,6 +13,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from rethink.experiment.network import check_program
 from rethink.experiment.reporter import Reporter, Screen, collect_provenance, show_end, summarize_run
 from rethink.experiment.setup import Setup, check_devices, set_up_run
 from rethink.figures import learning_curve
@@ -108,6 +109,8 @@ def _resume(
         if record:
             folder = record.subfolder("checkpoints")
             saved = stack.enter_context(checkpoints.Checkpoints(folder, config.checkpoint.keep))
+            if saved.exist() or record.reached_end:
+                check_program(record.manifest)
             start, history = saved.restore(start, record.reached_end) or (start, history)
             _check_metrics(history, folder)
             _check_length(history.step, setup.plan.total_steps, profile_steps)

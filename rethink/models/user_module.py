@@ -69,12 +69,14 @@ class NetworkTrace(NamedTuple):
     """What a trace of a network shows.
 
     Attributes:
-      params: pytree of the shapes of its parameters.
+      variables: collection -> pytree of the shapes of what it holds when it is initialized.
       has_convolutions: whether the traced computation has any.
+      initialization: the traced computation, (keys, two images) -> (logits, variables).
     """
 
-    params: Any
+    variables: Any
     has_convolutions: bool
+    initialization: Any
 
 
 def check_network(model: nn.Module, image_shape: tuple[int, int, int], num_classes: int) -> NetworkTrace:
@@ -84,7 +86,7 @@ def check_network(model: nn.Module, image_shape: tuple[int, int, int], num_class
       UserError: the architecture cannot take this size or fails, has no or too many parameters, or what comes back is
         not float32 [batch, num_classes].
     """
-    computation, (logits, variables) = _trace(
+    computation, (logits, variables) = trace_network(
         model, image_shape, lambda keys, images: model.init_with_output(keys, images, train=False)
     )
     # Check the logits and the parameters.
@@ -99,7 +101,7 @@ def check_network(model: nn.Module, image_shape: tuple[int, int, int], num_class
     count = count_parameters(variables["params"])
     if count > MOST_PARAMETERS:
         raise UserError(f"model.name: {type(model).__name__} has {count:,} parameters: take a smaller one.")
-    return NetworkTrace(variables["params"], has_convolutions="conv_general_dilated" in str(computation))
+    return NetworkTrace(variables, "conv_general_dilated" in str(computation), computation)
 
 
 class OwnState(NamedTuple):
@@ -141,7 +143,7 @@ def inspect_state(model: nn.Module, image_shape: tuple[int, int, int], axis_name
         return kept, changed
 
     # A step must leave all as it was, but for the values; what it adds to tuples alone is sown.
-    computation, (before, after) = _trace(model, image_shape, train, streams, axis_name)
+    computation, (before, after) = trace_network(model, image_shape, train, streams, axis_name)
     grown = {path[0] for path in _flatten(after).keys() - _flatten(before).keys()}
     outputs = grown - {path[0] for path in _flatten(after) if not any(isinstance(key, int) for key in path)}
     for name in before.keys() - outputs:
@@ -176,24 +178,30 @@ def _is_number(dtype: Any) -> bool:
     return jnp.issubdtype(dtype, jnp.number) or dtype == jnp.bool_
 
 
-def _trace(
+def trace_network(
     model: nn.Module,
     image_shape: tuple[int, int, int],
     function: Callable,
     streams: Sequence[str] = ("dropout",),
     axis_name: str | None = None,
+    inputs: Sequence[Any] = (),
 ) -> tuple[Any, Any]:
-    """Returns the computation of (keys, two images) -> results, and the shapes of these.
+    """Returns the computation of (keys, two images, *inputs) -> results, and the shapes of these.
+
+    Args:
+      model: what is to blame if the function fails.
+      streams: names of the keys, besides "params"; axis_name: of the devices, None where the function knows none.
+      inputs: pytrees of shapes.
 
     Raises:
       UserError: the network fails.
     """
     images = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32)
-    # Abstract evaluation draws nothing: these keys stand for any.
-    keys = {name: jax.random.key(0) for name in ("params", *streams)}
+    # Abstract evaluation draws nothing, and touches no device: these keys stand for any.
+    keys = dict.fromkeys(("params", *streams), jax.eval_shape(jax.random.key, 0))
     try:
         axes = [(axis_name, 1)] if axis_name else None
-        return jax.make_jaxpr(function, axis_env=axes, return_shape=True)(keys, images)
+        return jax.make_jaxpr(function, axis_env=axes, return_shape=True)(keys, images, *inputs)
     except UserError:
         raise
     except Exception as error:

@@ -8,6 +8,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 
+import jax
 from ml_collections import ConfigDict
 
 from rethink.experiment.run import Launch, check_config
@@ -34,6 +35,8 @@ def init_distributed(config: ConfigDict, launch: Launch) -> bool:
       UserError: the config is wrong; the other processes are missing, or have another config; `launch` sets what only
         runs in this process can do, and the executor gives each run a process of its own.
     """
+    if config.executor not in IN_THIS_PROCESS:
+        jax.config.update("jax_platforms", "cpu")  # the runs need the other devices, whatever a user's module touches
     check_config(config)
     if config.executor not in IN_THIS_PROCESS:
         if launch.processes or distributed.find_launcher():
@@ -43,7 +46,7 @@ def init_distributed(config: ConfigDict, launch: Launch) -> bool:
             )
         if launch.profile_steps:
             raise UserError("--profile_steps is for runs in this process: set config.executor='sequential'.")
-        return True  # no device is touched here: the runs need them
+        return True
     distributed.initialize(config.hardware, launch.processes)
     distributed.check_same_config(config)
     return distributed.is_first()

@@ -74,6 +74,10 @@ class Checkpoints:
         self._best.step = history.best["step"] if history.best else None
         self._manager.save(history.step, args=content, force=True)
 
+    def exist(self) -> bool:
+        """Returns whether there are any, whole or damaged."""
+        return bool(self._manager.all_steps())
+
     def restore(self, like: TrainState, there_must_be_one: bool = False) -> tuple[TrainState, History] | None:
         """Returns the newest checkpoint that is whole, None where there is none at all.
 

@@ -119,7 +119,7 @@ PRODUCTS = ("dot_general", "conv_general_dilated")
 def trace_steps(config):
     """Returns the traced steps of training and of evaluation, on one device of two."""
     spec = make_run_spec(config)
-    start = jax.eval_shape(lambda: state.start_state(spec.model, spec.tx, spec.input_shape, jax.random.key(0)))
+    start = jax.eval_shape(lambda: state.start_state(spec.network.model, spec.tx, spec.input_shape, jax.random.key(0)))
     shape, labels = spec.pipeline.dataset.train.image_shape, jax.ShapeDtypeStruct((2, 4), jnp.int32)
     ids = jax.ShapeDtypeStruct((2, 4), jnp.uint32)
     encoding = jax.ShapeDtypeStruct((2, 2, shape[-1]), jnp.float32)

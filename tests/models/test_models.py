@@ -289,7 +289,7 @@ def test_a_network_that_fails_is_named_with_the_place(own, name, kwargs, words):
 
 
 def test_the_shapes_of_the_parameters_need_no_computing(own):
-    params, _ = check_network(build("mlp_tiny", num_classes=4), (6, 6, 1), 4)
+    params = check_network(build("mlp_tiny", num_classes=4), (6, 6, 1), 4).variables["params"]
     assert count_parameters(params) == 36 * 16 + 16 + 16 * 4 + 4
 
 

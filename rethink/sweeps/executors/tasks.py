@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
+from rethink.experiment.network import check_program
 from rethink.results import records
 from rethink.schema import validation
 from rethink.schema.errors import UserError, exit_code_of_status
@@ -80,8 +81,15 @@ def split_finished(tasks: Sequence[Task]) -> tuple[list[TaskEvent], list[Task]]:
 
 
 def exit_code_if_finished(manifest: Mapping[str, Any], config: ConfigDict) -> int | None:
-    """Returns the exit code of the run of a manifest, None where it has not reached the end that `config` sets."""
+    """Returns the exit code of the run of a manifest, None where it has not reached the end that `config` sets.
+
+    One whose network is another one now has not: the run itself then names what has changed.
+    """
     new_config = json.loads(validation.to_json(config))
-    if records.is_finished(manifest, new_config) and not validation.changed_fields(config, manifest["config"]):
-        return exit_code_of_status(manifest["status"])
-    return None
+    if not records.is_finished(manifest, new_config) or validation.changed_fields(config, manifest["config"]):
+        return None
+    try:
+        check_program(manifest)
+    except UserError:
+        return None
+    return exit_code_of_status(manifest["status"])

@@ -1,0 +1,131 @@
+"""The network of a run: makes it from the config, and checks that it computes what it did when the run was started."""
+
+import functools
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+from ml_collections import ConfigDict
+
+from rethink.models import program, registry
+from rethink.models.user_module import NetworkTrace, OwnState, check_network, inspect_state
+from rethink.regularization import batch_norm, explicit
+from rethink.results import launches
+from rethink.schema import validation
+from rethink.schema.errors import UserError
+from rethink.training import devices
+
+KINDS_WITH_NETWORK = ("train", "capacity")
+_SECTIONS = ("model", "batch_norm", "dropout")  # of the config, from which a network is made
+_TRACERS = ("jax", "flax")  # with other versions of these the same network is another program
+_log = logging.getLogger(__name__)
+
+
+class Network(NamedTuple):
+    """A network, not initialized.
+
+    Attributes:
+      own_state: what a model of the user's keeps by itself.
+      program: what the manifest holds of it: the inputs of `make_network`, and the fingerprints of models/program.py.
+    """
+
+    model: nn.Module
+    trace: NetworkTrace
+    own_state: OwnState
+    program: dict[str, Any]
+
+
+def make_network(config: ConfigDict, input_shape: tuple[int, int, int], num_classes: int) -> Network:
+    """Returns the network of a config, which is evaluated abstractly; in one process the same ones only once.
+
+    Args:
+      input_shape: (height, width, channels) of its input.
+
+    Raises:
+      UserError: it can't be built, or not for this input, or fails.
+    """
+    fields = {field: value for field, value in validation.flatten(config) if field.split(".")[0] in _SECTIONS}
+    settings = validation.to_json(validation.from_flat(fields))
+    return _make_network(registry.find_builder(config.model.name), settings, tuple(input_shape), num_classes)
+
+
+@functools.cache
+def _make_network(
+    builder: registry.Builder, settings: str, input_shape: tuple[int, int, int], num_classes: int
+) -> Network:
+    """Returns the network; `builder` is what its name stands for now."""
+    config = validation.from_flat(json.loads(settings))
+    model = registry.build_model(
+        config.model.name,
+        num_classes=num_classes,
+        norm=batch_norm.from_config(config.batch_norm, devices.AXIS),
+        dropout=explicit.dropout_from_config(config.dropout, devices.AXIS),
+        init=config.model.init,
+        kwargs=config.model.kwargs,
+    )
+    trace = check_network(model, input_shape, num_classes)
+    own_state = inspect_state(model, input_shape, devices.AXIS) if ":" in config.model.name else OwnState()
+    fingerprints = program.fingerprint_program(model, input_shape, trace, devices.AXIS, own_state.outputs)
+    facts = {"input_shape": list(input_shape), "num_classes": num_classes, "source": program.fingerprint_source(model)}
+    return Network(model, trace, own_state, {**facts, **fingerprints})
+
+
+def check_program(manifest: Mapping[str, Any], *, must_be_known: bool = True) -> None:
+    """Checks that the network of a run, if it has one, still computes what it did when the run was started.
+
+    With another JAX or Flax a program that differs proves nothing. Then a warning says what is known; but where it must
+    be known and the file of the network's class has changed too, the run is refused.
+
+    Raises:
+      UserError: it doesn't; or it must be known, and can't be, or the manifest doesn't say what it was.
+    """
+    if manifest["config"].get("kind") not in KINDS_WITH_NETWORK:
+        return
+    recorded, made = manifest.get("program"), manifest.get("launches")
+    if recorded is None or not _is_program(recorded) or not made or not launches.are_launches(made):
+        if must_be_known:
+            raise UserError(
+                "The manifest of the run in this directory has no launches, or no program, which say what it was made "
+                "on and what its network computed: choose another --workdir."
+            )
+        return
+    # What is another one now.
+    config = validation.from_flat(manifest["config"])
+    now = make_network(config, recorded["input_shape"], recorded["num_classes"]).program
+    parts = " and ".join(part for part in program.PARTS if recorded[part] != now[part])
+    if not parts:
+        return
+    before, versions = made[-1]["versions"], launches.versions()
+    others = [name for name in _TRACERS if before.get(name) != versions[name]]
+    same_file = recorded["source"] == now["source"] != ""
+    file = f"the file of its class {'is the same' if same_file else 'has changed'}"
+    if not others:
+        raise UserError(
+            f"The network {config.model.name} computes something else in {parts} than when this run was started; "
+            f"{file}: bring back what it was, or start main.py with another --workdir."
+        )
+    changes = " and ".join(f"{name} ({before.get(name)} -> {versions[name]})" for name in others)
+    unknown = f"With another {changes} it can't be known whether the network {config.model.name} computes what it did"
+    if must_be_known and not same_file:
+        raise UserError(
+            f"{unknown} when this run was started, and {file}: go back to that version, or choose another --workdir."
+        )
+    _warn_once(f"{unknown} in earlier launches; {file}.")
+
+
+def _is_program(value: Any) -> bool:
+    """Returns whether a value read from a manifest is that of a program."""
+    texts = ("source", *program.PARTS)
+    return (
+        isinstance(value, dict)
+        and all(isinstance(value.get(field), str) for field in texts)
+        and isinstance(value.get("input_shape"), list)
+        and isinstance(value.get("num_classes"), int)
+    )
+
+
+@functools.cache
+def _warn_once(line: str) -> None:
+    _log.warning(line)
