@@ -11,6 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from rethink import randomness
 from rethink.regularization import batch_norm, explicit
 from rethink.schema.errors import UserError
 
@@ -197,8 +198,8 @@ def trace_network(
       UserError: the network fails.
     """
     images = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32)
-    # Abstract evaluation draws nothing, and touches no device: these keys stand for any.
-    keys = dict.fromkeys(("params", *streams), jax.eval_shape(jax.random.key, 0))
+    # Abstract evaluation draws nothing and touches no device: this key stands for any.
+    keys = dict.fromkeys(("params", *streams), jax.eval_shape(lambda: randomness.key_for(0)))
     try:
         axes = [(axis_name, 1)] if axis_name else None
         return jax.make_jaxpr(function, axis_env=axes, return_shape=True)(keys, images, *inputs)

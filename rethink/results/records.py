@@ -2,8 +2,8 @@
 
 One process writes. Files are replaced whole or grow by whole lines, so that none is ever half written.
 
-    manifest.json    config, launches (steps, date, devices, versions, environment of each), fingerprints, program, plan,
-                     status, summary
+    manifest.json    config, launches (steps, date, devices, versions, environment of each), fingerprints, program,
+                     plan, status, summary
     metrics.jsonl    rows of training and evaluation; no clock in it
     timings.jsonl    seconds of running at each row
     corruption.npz   per training example: id, true label, given label, resampled; corruption_test.npz: per test example
