@@ -3,11 +3,24 @@
 import os
 import pathlib
 import re
+import tempfile
 
 import pytest
 from absl import flags
 
 DEFAULT = str(pathlib.Path(__file__).parents[1] / "configs" / "digits_random.py")
+
+
+def pytest_configure(config):
+    """Gives all tests, also those of other workers and processes, one new home, where they share compiled functions."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        return
+    home = tempfile.TemporaryDirectory(prefix="home-of-tests-")
+    config.add_cleanup(home.cleanup)
+    os.environ["HOME"] = home.name
+    # From the first computation on: JAX does not turn to a cache that a later one, the run's, names.
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = f"{home.name}/.cache/rethink/xla"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
 
 @pytest.fixture(scope="session")

@@ -31,7 +31,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 
 @pytest.fixture
-def make_config(tmp_path_factory, monkeypatch):
+def make_config(monkeypatch):
     """A run of 24 steps that saves every 6; its figure is left out, as it takes most of the time."""
     monkeypatch.setattr(learning_curve, "draw_learning_curve", lambda *_, **__: [])
 
@@ -41,7 +41,6 @@ def make_config(tmp_path_factory, monkeypatch):
         config.checkpoint.every_epochs = 0.5
         config.train.steps_per_call = 1
         config.log.every_steps = 5
-        config.hardware.compilation_cache = str(tmp_path_factory.getbasetemp() / "compiled")
         config.update_from_flattened_dict({field.replace("__", "."): value for field, value in fields.items()})
         return config
 
@@ -160,35 +159,34 @@ def on_a_disk_of_its_own(script, disk, *arguments):
     return [int(status) for status in ended.stdout.split()]
 
 
-def main_words(compiled, workdir):
+def main_words(workdir):
     """Returns the command line of a run of 24 steps that keeps all of its checkpoints, 0.4 MB each."""
     words = [sys.executable, "main.py", "--config.train.total_epochs=2.0", "--config.evaluate.every_epochs=0.5"]
     words += ["--config.checkpoint.every_epochs=0.25", "--config.checkpoint.keep=99", f"--workdir={workdir}"]
-    words += ["--config.train.steps_per_call=1"]  # a checkpoint falls on the end of a call
-    return [*words, f"--config.hardware.compilation_cache={compiled}"]
+    return [*words, "--config.train.steps_per_call=1"]  # a checkpoint falls on the end of a call
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("size", ["4k", "40k", "600k", "2000k"])
 def test_a_disk_that_is_really_full_loses_nothing(tmp_path, size):
     disk = tmp_path / "disk"
-    statuses = on_a_disk_of_its_own(IN_A_DISK_OF_ITS_OWN, disk, size, *main_words(tmp_path / "compiled", disk / "run"))
+    statuses = on_a_disk_of_its_own(IN_A_DISK_OF_ITS_OWN, disk, size, *main_words(disk / "run"))
     stderr = pathlib.Path(f"{disk}.err").read_text()
     assert statuses == [2, 0], stderr
     assert re.fullmatch(r"Error: --workdir=\S+ can't be written[^\n]*No space left on device[^\n]*\n", stderr)
-    assert subprocess.run(main_words(tmp_path / "compiled", tmp_path / "whole"), cwd=ROOT).returncode == 0
+    assert subprocess.run(main_words(tmp_path / "whole"), cwd=ROOT).returncode == 0
     assert_equal_runs(pathlib.Path(f"{disk}.last/run"), tmp_path / "whole")
 
 
 @pytest.mark.slow
 def test_a_directory_that_became_read_only_is_one_line_and_stays_as_it_was(tmp_path):
     disk = tmp_path / "disk"
-    statuses = on_a_disk_of_its_own(READ_ONLY_FOR_A_WHILE, disk, *main_words(tmp_path / "compiled", disk / "run"))
+    statuses = on_a_disk_of_its_own(READ_ONLY_FOR_A_WHILE, disk, *main_words(disk / "run"))
     stderr = pathlib.Path(f"{disk}.err").read_text()
     assert statuses == [2, 0], stderr
     assert re.fullmatch(r"Error: --workdir=\S+ can't be written \(Read-only file system\): choose [^\n]+\n", stderr)
     assert content(pathlib.Path(f"{disk}.first")) == content(pathlib.Path(f"{disk}.before"))
-    assert subprocess.run(main_words(tmp_path / "compiled", tmp_path / "whole"), cwd=ROOT).returncode == 0
+    assert subprocess.run(main_words(tmp_path / "whole"), cwd=ROOT).returncode == 0
     assert_equal_runs(pathlib.Path(f"{disk}.last/run"), tmp_path / "whole")
 
 
@@ -282,9 +280,10 @@ finally:
 @pytest.mark.parametrize(
     "name, number, line", [("_fun", 1, "Interrupted before the first step"), ("_fun", 3, "Interrupted at step 1, and")]
 )
-def test_a_signal_in_compilation_ends_the_run_in_seconds_and_it_resumes(tmp_path, name, number, line):
+def test_a_signal_in_compilation_ends_the_run_in_seconds_and_it_resumes(tmp_path, monkeypatch, name, number, line):
     words = ["--config.train.total_epochs=3.0", "--config.hardware.compilation_cache="]
     words += ["--config.train.steps_per_call=1"]  # a signal is taken at the end of a call
+    monkeypatch.setenv("JAX_ENABLE_COMPILATION_CACHE", "false")  # of the tests
     parts, whole = tmp_path / "parts", tmp_path / "whole"
     command = [sys.executable, "-c", SIGNALLED_IN_COMPILATION, name, str(number), *words, f"--workdir={parts}"]
     ended = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)

@@ -47,7 +47,6 @@ def make_config(tmp_path, monkeypatch):
         config.train.total_epochs = 2.0
         config.checkpoint.every_epochs = 0.5
         config.train.steps_per_call = 1
-        config.hardware.compilation_cache = str(tmp_path / "compiled")
         config.update_from_flattened_dict({field.replace("__", "."): value for field, value in fields.items()})
         return config
 

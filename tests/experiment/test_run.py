@@ -37,12 +37,6 @@ class Net(nn.Module):
 """
 
 
-@pytest.fixture(scope="module")
-def compiled(tmp_path_factory):
-    """A directory where the runs of all tests share their compiled functions."""
-    return str(tmp_path_factory.getbasetemp() / "compiled")
-
-
 @pytest.fixture
 def drawn(monkeypatch):
     """Leaves out the figures, which take most of the time of a small run; returns the stems of those left out."""
@@ -52,13 +46,12 @@ def drawn(monkeypatch):
 
 
 @pytest.fixture
-def make_config(compiled):
+def make_config():
     def make(get_config=digits_random.get_config, model="mlp_tiny", **fields):
         config = get_config(model)
         config.train.total_epochs = 2.0
         config.log.every_steps = 5
         config.train.steps_per_call = 1  # a signal may come between any two
-        config.hardware.compilation_cache = compiled
         config.update_from_flattened_dict({field.replace("__", "."): value for field, value in fields.items()})
         return config
 
@@ -689,11 +682,10 @@ def test_a_field_that_is_off_is_refused_before_a_directory_is_made(launch, tmp_p
 
 
 @pytest.mark.slow
-def test_cifar10_with_random_labels_runs_from_a_prepared_directory(make_config, launch, tmp_path, real_data):
+def test_cifar10_with_random_labels_runs_from_a_prepared_directory(launch, tmp_path, real_data):
     config = cifar_random.get_config("mlp_tiny,smoke")
     config.data.dir = str(real_data)
     config.data.cache_dir = str(tmp_path / "cache")
-    config.hardware.compilation_cache = make_config().hardware.compilation_cache
     assert launch(config, tmp_path / "run") == 0
     recorded = manifest(tmp_path / "run")
     assert recorded["data"]["name"].startswith("cifar10/") and recorded["data"]["train_examples"] == 512

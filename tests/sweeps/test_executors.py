@@ -29,13 +29,12 @@ def on_cpu(monkeypatch):
 
 
 @pytest.fixture
-def in_processes(tmp_path_factory):
+def in_processes():
     """Makes a sweep whose runs have a process each."""
 
     def make(*, jobs=2, executor="processes", **cells):
         config = make_sweep(**cells)
         config.executor, config.jobs = executor, jobs
-        config.hardware.compilation_cache = str(tmp_path_factory.getbasetemp() / "compiled")
         return config
 
     return make

@@ -40,7 +40,7 @@ def nothing_is_left():
 class Sweep:
     """Launches of one sweep in one folder."""
 
-    def __init__(self, folder, compiled, executor, count):
+    def __init__(self, folder, executor, count):
         self.folder = folder
         rates = ",".join(map(str, RATES[:count]))
         fields = {
@@ -53,7 +53,6 @@ class Sweep:
             "checkpoint.every_epochs": 2.0,
             "log.every_steps": 1,
             "log.tensorboard": False,
-            "hardware.compilation_cache": compiled,
         }
         words = [f"--config.{field}={value}" for field, value in fields.items()]
         self._command = [sys.executable, "main.py", "--config=configs/digits_random.py:mlp_tiny", *words]
@@ -112,9 +111,7 @@ class Sweep:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
-    sweep = Sweep(
-        tmp_path_factory.mktemp("whole") / "sweep", tmp_path_factory.getbasetemp() / "compiled", "sequential", 8
-    )
+    sweep = Sweep(tmp_path_factory.mktemp("whole") / "sweep", "sequential", 8)
     assert sweep.start().wait() == 0, sweep.shown()
     return sweep
 
@@ -137,7 +134,7 @@ def wait_until(condition, seconds=300.0):
 
 def test_a_sweep_that_is_killed_again_and_again_loses_no_run_and_runs_none_twice(undisturbed, tmp_path):
     rng = random.Random(1)
-    sweep = Sweep(tmp_path / "sweep", undisturbed.folder.parents[1] / "compiled", "processes", 4)
+    sweep = Sweep(tmp_path / "sweep", "processes", 4)
     kills = ["parent", "child", "parent", "both", "parent", "child", "parent"]
     kill_count = 0
     for kill in kills:
@@ -166,7 +163,7 @@ def test_a_sweep_that_is_killed_again_and_again_loses_no_run_and_runs_none_twice
 
 
 def test_a_run_whose_process_is_killed_resumes_in_another(undisturbed, tmp_path):
-    sweep = Sweep(tmp_path / "sweep", undisturbed.folder.parents[1] / "compiled", "processes", 2)
+    sweep = Sweep(tmp_path / "sweep", "processes", 2)
     launch = sweep.start()
     name = sweep.wait_for_checkpoint()
     os.kill(sweep.workers()[name], signal.SIGKILL)
@@ -179,7 +176,7 @@ def test_a_run_whose_process_is_killed_resumes_in_another(undisturbed, tmp_path)
 @needs_ray
 @pytest.mark.parametrize("victim", ["the run's process", "Ray's worker"])
 def test_on_ray_a_sweep_ends_complete_though_a_process_is_killed(undisturbed, tmp_path, victim):
-    sweep = Sweep(tmp_path / "sweep", undisturbed.folder.parents[1] / "compiled", "ray", 8)
+    sweep = Sweep(tmp_path / "sweep", "ray", 8)
     launch = sweep.start()
     name = sweep.wait_for_checkpoint()
     killed = sweep.workers()[name]
@@ -194,7 +191,7 @@ def test_on_ray_a_sweep_ends_complete_though_a_process_is_killed(undisturbed, tm
 
 @needs_ray
 def test_on_ray_a_signal_lets_the_runs_save(undisturbed, tmp_path):
-    sweep = Sweep(tmp_path / "sweep", undisturbed.folder.parents[1] / "compiled", "ray", 2)
+    sweep = Sweep(tmp_path / "sweep", "ray", 2)
     launch = sweep.start()
     sweep.wait_for_checkpoint()
     launch.terminate()

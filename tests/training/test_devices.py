@@ -27,14 +27,13 @@ from rethink.experiment.run import Launch, run_experiment
 from rethink.figures import learning_curve
 
 learning_curve.draw_learning_curve = lambda *_, **__: []  # takes most of the time of a small run
-devices, folder, compiled = sys.argv[1:]
+devices, folder = sys.argv[1:]
 for model, norm in NETWORKS.items():
     config = digits_random.get_config(model)
     config.train.total_epochs = 20 / 12
     config.evaluate.every_epochs = 10.0
     config.batch_norm.kind = norm
     config.hardware.cpu_devices = int(devices)
-    config.hardware.compilation_cache = compiled
     assert run_experiment(config, f"{folder}/{model}-{devices}", Launch()) == 0
 """
 DRIVER = f"NETWORKS = {NETWORKS}\n{DRIVER}"
@@ -108,8 +107,8 @@ def test_what_is_replicated_comes_back_as_it_was():
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """The folder of runs NETWORK-DEVICES: on one device and eight, a process each."""
-    folder, compiled = tmp_path_factory.mktemp("devices"), tmp_path_factory.getbasetemp() / "compiled"
-    commands = [[sys.executable, "-c", DRIVER, devices, str(folder), str(compiled)] for devices in ("1", "8")]
+    folder = tmp_path_factory.mktemp("devices")
+    commands = [[sys.executable, "-c", DRIVER, devices, str(folder)] for devices in ("1", "8")]
     processes = [
         subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=ROOT)
         for words in commands

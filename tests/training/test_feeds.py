@@ -163,7 +163,7 @@ def test_one_process_of_two_devices_and_two_of_one_resume_each_other(tmp_path, m
     def launch(layout, epochs, workdir):
         count, devices = LAYOUTS[layout]
         fields = [*TASKS[model], devices, "--config.evaluate.every_epochs=0.5", "--config.checkpoint.every_epochs=0.5"]
-        fields += [f"--config.train.total_epochs={epochs}", f"--config.hardware.compilation_cache={tmp_path}/compiled"]
+        fields += [f"--config.train.total_epochs={epochs}"]
         outputs, codes = run_processes(count, model, *fields, f"--workdir={tmp_path / workdir}")
         assert codes == [0] * count, outputs
         return outputs[0]

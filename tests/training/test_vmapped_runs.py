@@ -35,14 +35,8 @@ def drawn(monkeypatch):
     monkeypatch.setattr(learning_curve, "draw_learning_curve", lambda *_, **__: None)
 
 
-@pytest.fixture(scope="module")
-def compiled(tmp_path_factory):
-    """A directory where the runs of all tests share their compiled functions."""
-    return str(tmp_path_factory.getbasetemp() / "compiled_groups")
-
-
 @pytest.fixture
-def make_runs(compiled):
+def make_runs():
     """Returns (axes, fields) -> the runs of a table that may all be trained together."""
 
     def make(axes="corruption.label_probability=0.0,0.5,1.0", seeds=1, **fields):
@@ -51,7 +45,6 @@ def make_runs(compiled):
         config.train.total_epochs = 4.0
         config.log.every_steps = 5
         config.train.steps_per_call = 1  # that a signal may come between any two
-        config.hardware.compilation_cache = compiled
         config.update_from_flattened_dict({field.replace("__", "."): value for field, value in fields.items()})
         return grid.expand_grid(config)
 
@@ -420,7 +413,7 @@ def test_runs_that_share_compiled_functions_are_grouped_up_to_the_size():
 
 
 @pytest.mark.slow
-def test_a_sweep_runs_its_groups(tmp_path, capsys, compiled, monkeypatch):
+def test_a_sweep_runs_its_groups(tmp_path, capsys, monkeypatch):
     made, lockstep = [], run_lockstep
     monkeypatch.setattr(
         run_module, "run_lockstep", lambda steps, group: (made.append(len(steps)), lockstep(steps, group))[1]
@@ -428,7 +421,6 @@ def test_a_sweep_runs_its_groups(tmp_path, capsys, compiled, monkeypatch):
     config = make_sweep(seeds=2)
     config.axes = "corruption.label_probability=0.0,1.0;train.batch_size=64,128"
     config.executor, config.jobs = "vmapped", 3
-    config.hardware.compilation_cache = compiled
     assert run_sweep(config, str(tmp_path), RUN_FUNCTIONS) == 0
     first = capsys.readouterr().out
     assert all(f"[{number}/8] " in first for number in range(1, 9)) and made == [3, 3]
