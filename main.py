@@ -29,10 +29,11 @@ Fields that are set most often (all of them: python main.py --help):
   --config.train.total_epochs=100.0
   --config.stop.train_accuracy=1.0       end when all is fitted; 0 runs the full schedule
 
-The same command a second time resumes the run, or reports that it has ended. SIGTERM and Ctrl-C
-save it first; a second signal does not wait. Exit code: 0 done, 1 a failure (of a sweep: some runs
-failed), 2 a mistake in the command, 3 diverged (of a sweep: some runs did, and none failed),
-75 another process of the run was lost, 130 interrupted by Ctrl-C, 143 by SIGTERM.
+The same command a second time resumes the run, or reports that it has ended. SIGTERM, SIGHUP (a
+closed terminal) and Ctrl-C save it first; a second signal does not wait. Exit code: 0 done, 1 a
+failure (of a sweep: some runs failed), 2 a mistake in the command, 3 diverged (of a sweep: some
+runs did, and none failed), 75 another process of the run was lost, 129, 130 or 143 interrupted by
+SIGHUP, Ctrl-C or SIGTERM.
 """
 
 import dataclasses
@@ -55,8 +56,8 @@ DEFAULT = pathlib.Path(__file__).parent / "configs" / "digits_random.py"
 
 def launch() -> None:
     """Reads the flags and runs the experiment; a user's mistake ends in one line and exit code 2."""
-    command_line.configure_logging()
     with exit_on_mistake():
+        command_line.configure_logging()
         words = command_line.read_words(sys.argv[1:])
         config, rest = command_line.define_config(words, str(DEFAULT))
         workdir = flags.DEFINE_string("workdir", None, "Directory of the run. Default: runs/NAME-HASH, by the config.")

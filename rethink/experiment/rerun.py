@@ -106,8 +106,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Reruns a run from its own directory.")
     parser.add_argument("folder", type=pathlib.Path, metavar="RUN", help="a run directory")
     parser.add_argument("--workdir", type=pathlib.Path, help="reruns it from its start there, and compares")
-    arguments = parser.parse_args()
     with exit_on_mistake():
+        arguments = parser.parse_args()
         config = read_config(arguments.folder)
         if arguments.workdir and arguments.workdir.resolve() == arguments.folder.resolve():
             raise UserError(f"--workdir={arguments.workdir} is the run itself: choose a new directory.")

@@ -21,9 +21,9 @@ def main() -> None:
     parser.add_argument("folder", type=pathlib.Path, metavar="FOLDER", help="holds run directories CELL-seedS")
     parser.add_argument("--field", default="", help="of metric_vs_field: a field of the config, as kernel.filters")
     parser.add_argument("--title", default="", help="default: the folder's name")
-    arguments = parser.parse_args()
-    title = arguments.title or arguments.folder.name
     with exit_on_mistake():
+        arguments = parser.parse_args()
+        title = arguments.title or arguments.folder.name
         pick(registry.FIGURES, arguments.figure, "FIGURE")  # a wrong name is reported before the folder is read
         loaded = runs.load_runs(arguments.folder)
         figure = registry.draw_figure(arguments.figure, loaded, arguments.folder, title=title, field=arguments.field)

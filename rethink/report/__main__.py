@@ -21,8 +21,8 @@ def main() -> None:
         "folders", nargs="+", type=pathlib.Path, metavar="WORKDIR", help="a run, a folder of runs, or a folder of these"
     )
     parser.add_argument("--output", type=pathlib.Path, metavar="FILE", help="default: index.html in the first WORKDIR")
-    arguments = parser.parse_args()
     with exit_on_mistake():
+        arguments = parser.parse_args()
         print(page.write_page(arguments.folders, arguments.output or arguments.folders[0] / "index.html"))
 
 

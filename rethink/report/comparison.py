@@ -233,8 +233,8 @@ def main() -> None:
     parser.add_argument("table", metavar="TABLE", help=", ".join(TABLES))
     parser.add_argument("folder", type=pathlib.Path, metavar="FOLDER", help="holds run directories CELL-seedS")
     parser.add_argument("--markdown", action="store_true", help="Markdown with all columns instead of text")
-    arguments = parser.parse_args()
     with exit_on_mistake():
+        arguments = parser.parse_args()
         print_comparison(arguments.table, load_runs(arguments.folder), markdown=arguments.markdown)
 
 

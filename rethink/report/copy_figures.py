@@ -68,8 +68,8 @@ def main() -> None:
     parser.add_argument("folder", type=pathlib.Path, metavar="WORKDIR", help="of a table or a sweep")
     parser.add_argument("prefix", type=pathlib.Path, metavar="PREFIX", help="of the copies: docs/results/table1")
     parser.add_argument("--tables", default="", help="such as table1,table1-orderings, or orderings of a figure")
-    arguments = parser.parse_args()
     with exit_on_mistake():
+        arguments = parser.parse_args()
         for path in copy_figures(arguments.folder, arguments.prefix, filter(None, arguments.tables.split(","))):
             print(path)
 

@@ -166,8 +166,8 @@ def main() -> None:
     parser.add_argument("--spread", type=float, default=0.4, help="of the accuracy over seeds, points")
     parser.add_argument("--draws", type=int, default=2000, help="simulated sweeps a claim")
     parser.add_argument("--markdown", action="store_true", help="Markdown instead of text")
-    arguments = parser.parse_args()
     with exit_on_mistake():
+        arguments = parser.parse_args()
         for name in ("seeds", "draws"):
             if getattr(arguments, name) < 1:
                 raise UserError(f"--{name}={getattr(arguments, name)} simulates nothing: give 1 or more.")

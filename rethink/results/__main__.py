@@ -18,8 +18,8 @@ def main() -> None:
     )
     parser.add_argument("folders", nargs="+", type=pathlib.Path, metavar="RUN", help="a run's directory")
     parser.add_argument("--markdown", action="store_true", help="Markdown instead of CSV")
-    arguments = parser.parse_args()
     with exit_on_mistake():
+        arguments = parser.parse_args()
         rows = [runs.describe_run(runs.load_run(folder)) for folder in arguments.folders]
     write = tables.to_markdown if arguments.markdown else tables.to_csv
     print(write(rows, list(rows[0])).rstrip("\n"))

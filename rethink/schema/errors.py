@@ -4,14 +4,23 @@ import contextlib
 import difflib
 import signal
 import sys
+import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeVar
+
+from rethink.schema import output
 
 T = TypeVar("T")
 
 
+EXIT_DONE, EXIT_FAILED, EXIT_MISTAKE, EXIT_DIVERGED = 0, 1, 2, 3
+EXIT_SIGNAL = 128  # and the signal's number
+
+
 class UserError(Exception):
     """A mistake of the user's: one line that names the field, what was given and what to type instead."""
+
+    exit_code = EXIT_MISTAKE
 
     def __str__(self) -> str:
         """Returns the line: what the user gave can't break it or command a terminal."""
@@ -23,17 +32,32 @@ def exit_code_of_status(status: str) -> int:
     return EXIT_DIVERGED if status == "diverged" else EXIT_DONE
 
 
+class SurroundingsError(UserError):
+    """What befell a run that was well begun, such as a full disk: one line that says what to do. Of no command."""
+
+    exit_code = EXIT_FAILED
+
+
+def print_error(error: BaseException) -> None:
+    """Prints an error where the process goes on: a user's mistake in one line, a bug with its traceback."""
+    if not isinstance(error, UserError):
+        traceback.print_exception(error)
+    print(f"Error: {error}", file=sys.stderr, flush=True)
+
+
 @contextlib.contextmanager
 def exit_on_mistake() -> Iterator[None]:
     """Ends the process where the block raises a UserError, with its line, or where a signal ends it.
 
-    Exit codes: `EXIT_MISTAKE`, and that of `exit_code_of`. This is the outermost block of every command line.
+    Exit codes: that of the error, and that of `exit_code_of`. This is the outermost block of every command line, which
+    goes on where nobody reads what it prints.
     """
+    output.outlast_readers()
     try:
         yield
     except UserError as error:
         print(f"Error: {error}", file=sys.stderr)
-        sys.exit(EXIT_MISTAKE)
+        sys.exit(error.exit_code)
     except KeyboardInterrupt as interruption:
         sys.exit(exit_code_of(interruption))
 
@@ -60,10 +84,6 @@ def unknown_name(field: str, given: str, choices: Iterable[str]) -> str:
     near = difflib.get_close_matches(str(given), choices, n=1, cutoff=0.5)
     hint = f"; did you mean '{near[0]}'?" if near else "."
     return f"{field}='{given}' is unknown{hint} Choices: {', '.join(choices)}."
-
-
-EXIT_DONE, EXIT_FAILED, EXIT_MISTAKE, EXIT_DIVERGED = 0, 1, 2, 3
-EXIT_SIGNAL = 128  # and the signal's number
 
 
 def exit_code_of(interruption: KeyboardInterrupt) -> int:

@@ -13,9 +13,9 @@ from ml_collections import ConfigDict
 from rethink.experiment.run import check_config
 from rethink.report import page
 from rethink.schema import grid, validation
-from rethink.schema.errors import EXIT_FAILED, UserError
+from rethink.schema.errors import EXIT_FAILED, UserError, print_error
 from rethink.sweeps.executors.tasks import RunFunctions, Task
-from rethink.sweeps.run import print_error, run_sweep, run_tasks
+from rethink.sweeps.run import run_sweep, run_tasks
 
 # Set for the suite itself, or for single experiments: never copied from the suite to all experiments.
 _SUITE_FIELDS = ("name", "experiments", "filter", "cells", "axes", "figure", "seeds", "executor", "jobs")

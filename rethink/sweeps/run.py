@@ -4,8 +4,6 @@ What a run computes is not known here, nor how several run at a time: executors/
 """
 
 import pathlib
-import sys
-import traceback
 from collections.abc import Sequence
 
 import jax
@@ -18,7 +16,7 @@ from rethink.report import comparison, figure_claims
 from rethink.results import runs as results_runs
 from rethink.results import tables
 from rethink.schema import grid, validation
-from rethink.schema.errors import EXIT_FAILED, UserError, pick
+from rethink.schema.errors import EXIT_FAILED, UserError, pick, print_error
 from rethink.sweeps import estimate
 from rethink.sweeps.executors import EXECUTORS, IN_THIS_PROCESS
 from rethink.sweeps.executors.tasks import RunFunctions, Task
@@ -103,13 +101,6 @@ def run_tasks(tasks: Sequence[Task], executor: str, jobs: int, functions: RunFun
             print_error(event.error)
         highest = max(highest, event.exit_code or 0)
     return failures, highest
-
-
-def print_error(error: Exception) -> None:
-    """Prints why a run failed, where others still run: a user's mistake in one line, a bug with its traceback."""
-    if not isinstance(error, UserError):
-        traceback.print_exception(error)
-    print(f"Error: {error}", file=sys.stderr, flush=True)
 
 
 def _show_results(config: ConfigDict, folder: pathlib.Path, figure: grid.FigureChoice) -> None:

@@ -36,8 +36,8 @@ def main() -> int:
     from rethink.schema import validation
     from rethink.schema.flags import configure_logging
 
-    configure_logging()
     with exit_on_mistake():
+        configure_logging()
         config = validation.from_flat(json.loads(arguments.config.read_text()))
         _wait_for_lock(arguments.directory)
         return run_experiment(config, str(arguments.directory), Launch(quiet=True))
