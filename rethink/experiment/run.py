@@ -10,7 +10,6 @@ import functools
 import pathlib
 import re
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -26,7 +25,7 @@ from rethink.experiment.train import RunSteps, run_lockstep, run_to_end, train
 from rethink.models import registry
 from rethink.results import progress, records
 from rethink.schema import validation
-from rethink.schema.errors import EXIT_DIVERGED, UserError, exit_code_of_status, pick
+from rethink.schema.errors import EXIT_DIVERGED, UserError, exit_code_of_status, pick, print_error
 from rethink.theory import blas_threads
 from rethink.training import allocator, checkpoints, devices, distributed, heartbeat, preemption, state, vmapped_runs
 
@@ -96,7 +95,7 @@ def run_experiment(config: ConfigDict, workdir: str, launch: Launch) -> int:
         exit_code = _run_kind(config, workdir, launch, signals)
     except (Exception, KeyboardInterrupt) as error:
         if distributed.several_processes() and not heartbeat.is_synchronized(error):
-            traceback.print_exc()
+            print_error(error)
             heartbeat.hard_exit(heartbeat.EXIT_LOST)
         raise
     if signals.stop_requested(together=True):  # it came too late for this run, but not for what would follow

@@ -1,4 +1,4 @@
-"""Writes the files of a run directory, whole or by whole lines, under a lock; and recognizes a disk that is full.
+"""Writes the files of a run directory, whole or by whole lines, under a lock; and recognizes a disk that fails.
 
 What the files hold is not known here.
 """
@@ -6,24 +6,33 @@ What the files hold is not known here.
 import contextlib
 import errno
 import fcntl
+import functools
 import json
 import math
 import os
 import pathlib
 import shutil
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from rethink.schema.errors import UserError
 
 LOCK = "lock"
 ENOUGH_BYTES = 2**26  # a disk with so much left is not full
+_FULL_OR_LOCKED = (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM)  # seen at the folder too, or it is not meant
+_FAILED = (errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ESTALE)
 
 
 @contextlib.contextmanager
-def lock(folder: pathlib.Path) -> Iterator[None]:
-    """Locks the directory against other writers; the kernel unlocks it when the process dies, so no lock is stale."""
+def lock(folder: pathlib.Path) -> Iterator[Callable[[], bool]]:
+    """Locks the directory against other writers; the kernel unlocks it when the process dies, so no lock is stale.
+
+    Yields a function: whether the directory is still in its place, neither removed nor moved nor replaced by another.
+
+    Raises:
+      UserError: another process holds it.
+    """
     with open(folder / LOCK, "a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -36,18 +45,25 @@ def lock(folder: pathlib.Path) -> Iterator[None]:
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         file.flush()
-        yield
+        yield functools.partial(_is_file_at, folder / LOCK, file.fileno())
 
 
-def no_room(error: BaseException | None, folder: pathlib.Path) -> str:
-    """Returns the system's words if an error comes of a disk that is full or can't be written, "" if it doesn't.
+def _is_file_at(path: pathlib.Path, descriptor: int) -> bool:
+    """Returns whether the file that a descriptor has open lies at a path."""
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(descriptor))
+    except OSError:
+        return False
+
+
+def describe_failure(error: BaseException | None, folder: pathlib.Path) -> str:
+    """Returns the system's words if an error comes of a disk that is full, fails or can't be written, else "".
 
     Another disk than the folder's may be full, such as the memory that worker processes share.
     """
-    if shutil.disk_usage(folder).free > ENOUGH_BYTES and os.access(folder, os.W_OK):
-        return ""
-    while error is not None:
-        for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+    is_sound = shutil.disk_usage(folder).free > ENOUGH_BYTES and os.access(folder, os.W_OK)
+    while error is not None and not isinstance(error, UserError):
+        for number in _FAILED if is_sound else _FAILED + _FULL_OR_LOCKED:
             words = os.strerror(number)
             # The libraries that write checkpoints pass the words on in errors of their own.
             if getattr(error, "errno", None) == number or words in str(error):

@@ -18,6 +18,7 @@ One process writes. Files are replaced whole or grow by whole lines, so that non
 """
 
 import contextlib
+import errno
 import io
 import json
 import pathlib
@@ -30,7 +31,7 @@ from ml_collections import ConfigDict
 
 from rethink.results import files, launches
 from rethink.schema import validation
-from rethink.schema.errors import UserError
+from rethink.schema.errors import SurroundingsError, UserError
 
 WITH_RESULT = ("fitted", "stopped early", "done")  # statuses
 FINISHED = (*WITH_RESULT, "diverged")
@@ -49,9 +50,15 @@ class Run:
       started: whether this launch writes.
     """
 
-    def __init__(self, folder: pathlib.Path, manifest: dict[str, Any], config: dict[str, Any]):
-        """Takes the manifest of an earlier launch, or a new one, and the flat config of this launch."""
-        self.folder = folder
+    def __init__(
+        self, folder: pathlib.Path, manifest: dict[str, Any], config: dict[str, Any], is_held: Callable[[], bool]
+    ):
+        """Takes the manifest of an earlier launch, or a new one, and the flat config of this launch.
+
+        Args:
+          is_held: of `files.lock`.
+        """
+        self.folder, self.is_held = folder, is_held
         self.finished = is_finished(manifest, config)
         self.reached_end = manifest["status"] in WITH_RESULT
         self.manifest = {**manifest, "config": config}
@@ -92,9 +99,9 @@ class Run:
         kept: list[dict[str, Any]] = []
         for file in ("metrics.jsonl", "timings.jsonl"):
             last = {"train": step, "evaluation": step if evaluated else step - 1}
-            kept = [row for row in read_rows(self.folder / file) if row["step"] <= last.get(row["kind"], step)]
-            files.replace(self.folder / file, "".join(json.dumps(row) + "\n" for row in kept).encode())
-        (self.folder / PREDICTIONS).unlink(missing_ok=True)  # of an end that this launch goes beyond
+            kept = [row for row in read_rows(self.path(file)) if row["step"] <= last.get(row["kind"], step)]
+            files.replace(self.path(file), "".join(json.dumps(row) + "\n" for row in kept).encode())
+        self.path(PREDICTIONS).unlink(missing_ok=True)  # of an end that this launch goes beyond
         self._before = kept[-1]["seconds"] if kept else 0.0
 
     def check_fingerprints(self, fingerprints: Mapping[str, str]) -> None:
@@ -119,7 +126,7 @@ class Run:
     def update(self, **values: Any) -> None:
         """Sets fields of the manifest and writes it."""
         self.manifest.update(values)
-        files.write_json(self.folder / "manifest.json", self.manifest)
+        files.write_json(self.path("manifest.json"), self.manifest)
 
     def reach(self, step: int) -> None:
         """Sets the last step of this launch: one that was saved, or that ends the run."""
@@ -133,9 +140,9 @@ class Run:
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Appends a row to the metrics, and its time to the timings."""
-        files.append_line(self.folder / "metrics.jsonl", row)
+        files.append_line(self.path("metrics.jsonl"), row)
         timing = {"kind": row["kind"], "step": row["step"], "seconds": self.seconds()}
-        files.append_line(self.folder / "timings.jsonl", timing)
+        files.append_line(self.path("timings.jsonl"), timing)
 
     def seconds(self) -> float:
         """Returns the time since launch, after that of the earlier launches up to where this one resumed."""
@@ -149,7 +156,7 @@ class Run:
         """Writes NAME.npz."""
         content = io.BytesIO()
         np.savez_compressed(content, allow_pickle=False, **arrays)
-        files.replace(self.folder / f"{name}.npz", content.getvalue())
+        files.replace(self.path(f"{name}.npz"), content.getvalue())
 
     def save_predictions(self, predicted: np.ndarray) -> None:
         """Writes what the run's result predicts on the test set, beside the labels of corruption_test.npz.
@@ -184,9 +191,19 @@ class Run:
 
     def subfolder(self, name: str) -> pathlib.Path:
         """Returns a folder of the run, made if need be."""
-        folder = self.folder / name
+        folder = self.path(name)
         folder.mkdir(exist_ok=True)
         return folder
+
+    def path(self, name: str) -> pathlib.Path:
+        """Returns the path of a file of the run, which is about to be written.
+
+        Raises:
+          FileNotFoundError: the directory is gone, or another one is in its place.
+        """
+        if not self.is_held():
+            raise FileNotFoundError(errno.ENOENT, "It was removed or moved", str(self.folder))
+        return self.folder / name
 
 
 @contextlib.contextmanager
@@ -195,15 +212,21 @@ def open_run(workdir: str, config: ConfigDict) -> Iterator[Run]:
 
     Raises:
       UserError: the directory can't be written, is in use, damaged, or belongs to a run with another config.
+      SurroundingsError: its disk failed in the block, or the directory was removed or moved.
     """
     folder = validation.expand_path(workdir, "--workdir").absolute()
     with contextlib.ExitStack() as stack:
         try:
+            str(folder).encode()
             folder.mkdir(parents=True, exist_ok=True)
             if not (folder / files.LOCK).exists():
                 _manifest(folder, config)  # a directory that is refused here gets no lock file
-            stack.enter_context(files.lock(folder))
-            run = Run(folder, _manifest(folder, config), json.loads(validation.to_json(config)))
+            is_held = stack.enter_context(files.lock(folder))
+            run = Run(folder, _manifest(folder, config), json.loads(validation.to_json(config)), is_held)
+        except FileExistsError as error:
+            raise UserError(f"--workdir={workdir} is no directory: choose another with --workdir=DIR.") from error
+        except UnicodeEncodeError as error:
+            raise UserError(f"--workdir={workdir} is no path in UTF-8: choose another with --workdir=DIR.") from error
         except OSError as error:
             raise UserError(
                 f"--workdir={workdir} can't be written ({error.strerror}): choose another with --workdir=DIR."
@@ -212,13 +235,19 @@ def open_run(workdir: str, config: ConfigDict) -> Iterator[Run]:
             yield run
         except KeyboardInterrupt:
             if run.started:  # else this launch leaves everything as it was
-                run.update(status="interrupted")
+                with contextlib.suppress(OSError):
+                    run.update(status="interrupted")
             raise
         except Exception as error:
             with contextlib.suppress(OSError):
                 run.fail(f"{type(error).__name__}: {error}")
-            if reason := files.no_room(error, folder):
-                raise UserError(
+            if not is_held():
+                raise SurroundingsError(
+                    f"--workdir={workdir} was removed, moved or replaced during the run: bring it back, and the same "
+                    "command resumes the run; without it, the run begins anew."
+                ) from error
+            if reason := files.describe_failure(error, folder):
+                raise SurroundingsError(
                     f"--workdir={workdir} can't be written any more ({reason}): make room or allow writing, and start "
                     "the same command again, which resumes from the last checkpoint."
                 ) from error

@@ -24,7 +24,7 @@ from configs import digits_random
 from rethink.experiment.run import Launch, run_experiment
 from rethink.figures import learning_curve
 from rethink.results import files
-from rethink.schema.errors import UserError
+from rethink.schema.errors import SurroundingsError, UserError
 from rethink.training import checkpoints, optimizer, preemption
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -202,6 +202,53 @@ def test_a_directory_that_can_not_be_written_is_left_as_it_was(make_config, tmp_
     with pytest.raises(UserError, match=rf"can't be written \({os.strerror(number)}\): choose another"):
         launch(make_config(), tmp_path)
     assert content(tmp_path) == before
+
+
+# A directory that goes away
+
+
+@pytest.mark.parametrize("in_its_place", [(), ("lock", "manifest.json", "metrics.jsonl")])
+def test_a_directory_that_goes_away_in_a_save_is_one_line_and_what_takes_its_place_stays(
+    make_config, tmp_path, monkeypatch, in_its_place
+):
+    workdir, save = tmp_path / "run", checkpoints.Checkpoints.save
+
+    def saving(self, values, history):
+        save(self, values, history)
+        if not (tmp_path / "moved").exists():
+            workdir.rename(tmp_path / "moved")
+            for name in in_its_place:
+                workdir.mkdir(exist_ok=True)
+                (workdir / name).write_text("of another run")
+
+    monkeypatch.setattr(checkpoints.Checkpoints, "save", saving)
+    with pytest.raises(SurroundingsError, match=r"was removed, moved or replaced during the run: bring it") as error:
+        launch(make_config(), workdir)
+    assert "\n" not in str(error.value) and str(workdir) in str(error.value) and error.value.exit_code == 1
+    assert {path.name: path.read_text() for path in workdir.glob("[lm]*")} == dict.fromkeys(
+        in_its_place, "of another run"
+    )
+
+
+def test_a_file_that_may_grow_no_further_is_one_line(make_config, tmp_path, monkeypatch):
+    def refused(*_):
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+
+    monkeypatch.setattr(files, "append_line", refused)
+    with pytest.raises(SurroundingsError, match=r"can't be written any more \(File too large\)"):
+        launch(make_config(), tmp_path)
+
+
+@pytest.mark.parametrize("make", [pathlib.Path.touch, lambda path: path.symlink_to("nowhere")])
+def test_a_directory_that_is_none_is_one_line(make_config, tmp_path, make):
+    make(tmp_path / "run")
+    with pytest.raises(UserError, match="--workdir=.*run is no directory: choose another"):
+        launch(make_config(), tmp_path / "run")
+
+
+def test_a_directory_whose_name_is_no_text_is_one_line(make_config, tmp_path):
+    with pytest.raises(UserError, match=r"is no path in UTF-8: choose another"):
+        launch(make_config(), tmp_path / os.fsdecode(b"\xff"))
 
 
 # SIGTERM
