@@ -108,13 +108,13 @@ def _free_shared_memory() -> None:
 
 @contextlib.contextmanager
 def _without_interrupts() -> Iterator[None]:
-    """Blocks Ctrl-C and SIGTERM in the body, so that the workers that start there never receive them.
+    """Blocks Ctrl-C, SIGTERM and SIGHUP in the body, so that the workers that start there never receive them.
 
     Terminals and schedulers send these signals to workers too, but this process may need its workers for its last
     steps, and ends them itself. A new process inherits the blocked signals; this one receives them after the body.
     """
     resource_tracker.ensure_running()  # it lets signals through when it starts
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
     try:
         yield
     finally:

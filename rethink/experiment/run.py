@@ -27,7 +27,17 @@ from rethink.results import progress, records
 from rethink.schema import validation
 from rethink.schema.errors import EXIT_DIVERGED, UserError, exit_code_of_status, pick, print_error
 from rethink.theory import blas_threads
-from rethink.training import allocator, checkpoints, devices, distributed, heartbeat, preemption, state, vmapped_runs
+from rethink.training import (
+    allocator,
+    checkpoints,
+    devices,
+    distributed,
+    heartbeat,
+    loop,
+    preemption,
+    state,
+    vmapped_runs,
+)
 
 
 def read_processes(coordinator: str | None, count: int | None, index: int | None) -> distributed.Processes | None:
@@ -264,16 +274,15 @@ def _train_for_analysis(
     spec = make_run_spec(config)
     like = state.init_state(spec.network.model, spec.tx, config.seed, spec.input_shape, spec.network.own_state.outputs)
     with checkpoints.Checkpoints(folder / "checkpoints", config.checkpoint.keep) as saved:
-        restored = saved.restore(like, there_must_be_one=True)
-    manifest = records.read_run(folder)
+        manifest = records.read_run(folder)
+        summary = manifest["summary"]
+        trained, history = saved.restore(like, there_must_be_one=summary["steps"] > 0) or (like, loop.History())
     record.update(program=manifest["program"])  # all of an analysis have one network
-    summary = manifest["summary"]
-    assert restored is not None
-    if restored[1].step != summary["steps"]:
+    if history.step != summary["steps"]:
         raise UserError(
-            f"The last checkpoint in {folder} is damaged: remove that directory, and the same command trains it again."
+            f"The last checkpoint in {folder} is damaged: move that directory away, and the same command trains anew."
         )
-    return analysis.TrainedRun(summary, restored[0].params, like.params)
+    return analysis.TrainedRun(summary, trained.params, like.params)
 
 
 KINDS: dict[str, Callable[[ConfigDict, records.Run | None, Launch, preemption.Signals], int]] = {

@@ -109,9 +109,9 @@ def _resume(
         if record:
             folder = record.subfolder("checkpoints")
             saved = stack.enter_context(checkpoints.Checkpoints(folder, config.checkpoint.keep))
-            if saved.exist() or record.reached_end:
+            if saved.exist() or record.saved_end:
                 check_program(record.manifest)
-            start, history = saved.restore(start, record.reached_end) or (start, history)
+            start, history = saved.restore(start, record.saved_end) or (start, history)
             _check_metrics(history, folder)
             _check_length(history.step, setup.plan.total_steps, profile_steps)
             if history.step:

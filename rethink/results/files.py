@@ -1,4 +1,4 @@
-"""Writes the files of a run directory, whole or by whole lines, under a lock; and recognizes a disk that fails.
+"""Writes the files of a run directory, whole or by whole lines, under a lock; and recognizes a disk that is full.
 
 What the files hold is not known here.
 """
@@ -21,7 +21,7 @@ from rethink.schema.errors import UserError
 LOCK = "lock"
 ENOUGH_BYTES = 2**26  # a disk with so much left is not full
 _FULL_OR_LOCKED = (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM)  # seen at the folder too, or it is not meant
-_FAILED = (errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ESTALE)
+_LIMITED = (errno.EDQUOT, errno.EFBIG)  # of this user or process, where the disk itself has room
 
 
 @contextlib.contextmanager
@@ -56,14 +56,14 @@ def _is_file_at(path: pathlib.Path, descriptor: int) -> bool:
         return False
 
 
-def describe_failure(error: BaseException | None, folder: pathlib.Path) -> str:
-    """Returns the system's words if an error comes of a disk that is full, fails or can't be written, else "".
+def no_room(error: BaseException | None, folder: pathlib.Path) -> str:
+    """Returns the system's words if an error comes of a disk that is full or can't be written, "" if it doesn't.
 
     Another disk than the folder's may be full, such as the memory that worker processes share.
     """
     is_sound = shutil.disk_usage(folder).free > ENOUGH_BYTES and os.access(folder, os.W_OK)
     while error is not None and not isinstance(error, UserError):
-        for number in _FAILED if is_sound else _FAILED + _FULL_OR_LOCKED:
+        for number in _LIMITED if is_sound else _LIMITED + _FULL_OR_LOCKED:
             words = os.strerror(number)
             # The libraries that write checkpoints pass the words on in errors of their own.
             if getattr(error, "errno", None) == number or words in str(error):

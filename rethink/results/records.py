@@ -46,7 +46,7 @@ class Run:
     Attributes:
       folder: absolute; manifest: as it is written with the next `update`.
       finished: whether an earlier launch reached the end that this config sets.
-      reached_end: whether an earlier launch reached an end that is saved, the one that this config sets or another.
+      saved_end: whether an earlier launch reached an end, the one that this config sets or another, with steps to save.
       started: whether this launch writes.
     """
 
@@ -60,7 +60,9 @@ class Run:
         """
         self.folder, self.is_held = folder, is_held
         self.finished = is_finished(manifest, config)
-        self.reached_end = manifest["status"] in WITH_RESULT
+        self.saved_end = manifest["status"] in WITH_RESULT and any(
+            launch["last_step"] for launch in manifest.get("launches", ())
+        )
         self.manifest = {**manifest, "config": config}
         self.started = False
         self._launch = time.monotonic()
@@ -223,13 +225,11 @@ def open_run(workdir: str, config: ConfigDict) -> Iterator[Run]:
                 _manifest(folder, config)  # a directory that is refused here gets no lock file
             is_held = stack.enter_context(files.lock(folder))
             run = Run(folder, _manifest(folder, config), json.loads(validation.to_json(config)), is_held)
-        except FileExistsError as error:
-            raise UserError(f"--workdir={workdir} is no directory: choose another with --workdir=DIR.") from error
-        except UnicodeEncodeError as error:
-            raise UserError(f"--workdir={workdir} is no path in UTF-8: choose another with --workdir=DIR.") from error
-        except OSError as error:
+        except (OSError, UnicodeEncodeError) as error:
+            reasons = {FileExistsError: "it is no directory", UnicodeEncodeError: "its name is no text in UTF-8"}
+            reason = reasons.get(type(error), getattr(error, "strerror", ""))
             raise UserError(
-                f"--workdir={workdir} can't be written ({error.strerror}): choose another with --workdir=DIR."
+                f"--workdir={workdir} can't be written ({reason}): choose another with --workdir=DIR."
             ) from error
         try:
             yield run
@@ -246,7 +246,7 @@ def open_run(workdir: str, config: ConfigDict) -> Iterator[Run]:
                     f"--workdir={workdir} was removed, moved or replaced during the run: bring it back, and the same "
                     "command resumes the run; without it, the run begins anew."
                 ) from error
-            if reason := files.describe_failure(error, folder):
+            if reason := files.no_room(error, folder):
                 raise SurroundingsError(
                     f"--workdir={workdir} can't be written any more ({reason}): make room or allow writing, and start "
                     "the same command again, which resumes from the last checkpoint."
@@ -330,7 +330,7 @@ def read_manifest(path: pathlib.Path) -> dict[str, Any]:
             return manifest
     except (ValueError, TypeError, KeyError):
         pass
-    raise UserError(f"{path} is damaged: bring it back from a copy, or remove {path.parent} and run again.")
+    raise UserError(f"{path} is damaged: bring it back from a copy, or move {path.parent} away and run again.")
 
 
 def is_finished(manifest: Mapping[str, Any], config: Mapping[str, Any]) -> bool:

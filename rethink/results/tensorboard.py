@@ -4,6 +4,8 @@ The record is metrics.jsonl; these files are a view of it and can be written aga
 """
 
 import contextlib
+import re
+import socket
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -11,6 +13,7 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
+_NAME = re.compile(r"events\.out\.tfevents\.(\d+)\..*")  # of an event file; with the time it was begun, seconds
 AXES = ("step", "epoch")  # where a point lies, not what was measured there
 
 
@@ -40,18 +43,22 @@ class EventWriter:
         # The record writer itself: `SummaryWriter` puts a thread and a process queue before it, and names its files by
         # the second, so that a run resumed within one overwrites the file of the attempt before.
         with _without_torch():
-            from tensorboardX.event_file_writer import EventsWriter
             from tensorboardX.proto.event_pb2 import Event, SessionLog
+            from tensorboardX.record_writer import RecordWriter
 
         Path(folder).mkdir(parents=True, exist_ok=True)
-        # TensorBoard reads the files in the order of their names, so the suffix has to grow with time.
-        self._file = EventsWriter(str(Path(folder) / "events"), filename_suffix=f".{time.time_ns():020d}")
+        # TensorBoard reads the files in the order of their names, which has to be that of the attempts even where the
+        # clock was set back, or another machine's differs.
+        now = time.time()
+        begins = max(now, _find_last_time(Path(folder)))
+        self._ahead = begins - now  # seconds
+        self._file = RecordWriter(str(Path(folder) / f"events.out.tfevents.{int(begins):010d}.{socket.gethostname()}"))
         self._closed = False
+        self._write_event(Event(wall_time=begins, file_version="brain.Event:2"))
         # It takes the first start in a folder for no restart, so that each attempt has to write one.
         hidden_from = first_step + 1 if first_step else 0
         start = SessionLog(status=SessionLog.START)
-        self._file.write_event(Event(wall_time=time.time(), step=hidden_from, session_log=start))
-        self._file.flush()
+        self._write_event(Event(wall_time=begins, step=hidden_from, session_log=start))
 
     def __enter__(self) -> "EventWriter":
         return self
@@ -69,7 +76,11 @@ class EventWriter:
             for field, value in row.items()
             if field not in AXES and isinstance(value, Real)
         ]
-        self._file.write_event(Event(wall_time=time.time(), step=int(row["step"]), summary=Summary(value=values)))
+        time_now = time.time() + self._ahead
+        self._write_event(Event(wall_time=time_now, step=int(row["step"]), summary=Summary(value=values)))
+
+    def _write_event(self, event: Any) -> None:
+        self._file.write(event.SerializeToString())
         self._file.flush()
 
     def close(self) -> None:
@@ -77,3 +88,9 @@ class EventWriter:
         if not self._closed:
             self._closed = True
             self._file.close()
+
+
+def _find_last_time(folder: Path) -> float:
+    """Returns a time after that of all event files in a folder, by their names and their last change; 0 for none."""
+    stamps = [(path, int(match[1])) for path in folder.iterdir() if (match := _NAME.fullmatch(path.name))]
+    return max((max(stamp + 1, path.stat().st_mtime) for path, stamp in stamps), default=0.0)

@@ -9,13 +9,15 @@ import argparse
 import json
 import os
 import pathlib
+import signal
 import sys
 import threading
 import time
 
-from rethink.schema.errors import UserError, exit_on_mistake
+from rethink.schema.errors import EXIT_FAILED, UserError, exit_on_mistake
 
 LOCK_SECONDS = 100.0  # a shared file system takes so long to see that another machine, which had the lock, is gone
+SAVE_SECONDS = 90.0  # for a run whose sweep is gone; less than another sweep waits for its lock
 POLL_SECONDS = 0.25
 LAUNCHER_VARIABLES = ("SLURM_STEP_NODELIST", "OMPI_COMM_WORLD_SIZE")  # mean that a run has several processes; not here
 
@@ -44,10 +46,12 @@ def main() -> int:
 
 
 def _end_with(parent: int) -> None:
-    """Ends this process at once when its parent is gone: a run that nobody waits for would be in the way."""
+    """Ends this process as SIGTERM does when its parent is gone: a run that nobody waits for would be in the way."""
     while os.getppid() == parent:
         time.sleep(POLL_SECONDS)
-    os._exit(1)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(SAVE_SECONDS)
+    os._exit(EXIT_FAILED)
 
 
 def _wait_for_lock(folder: pathlib.Path) -> None:

@@ -111,8 +111,8 @@ class Checkpoints:
         if steps or there_must_be_one:
             what = "None of the checkpoints can be read" if steps else "There is no checkpoint any more"
             raise UserError(
-                f"{what} in {self._folder}: bring one back from a copy, or remove {self._folder.parent} to start the "
-                "run anew."
+                f"{what} in {self._folder}: bring one back from a copy, or move {self._folder.parent} away to start "
+                "the run anew."
             )
         return None
 

@@ -25,7 +25,8 @@ class Heartbeat:
         """Sets what is watched for.
 
         Args:
-          timeout_seconds: a process without a sign of life for so long is lost.
+          timeout_seconds: a process without a sign of life for so long is lost; time in which this one was itself
+            suspended does not count.
           on_lost: called with the reason, from the watching thread, before this process is ended.
         """
         self._timeout, self._on_lost = timeout_seconds, on_lost
@@ -64,18 +65,21 @@ class Heartbeat:
     def _watch_until_lost(self) -> str:
         """Returns which process is lost and why, "" when the block was left."""
         others = distributed.other_processes() if distributed.is_first() else [0]
-        last_texts = {index: (time.monotonic(), "") for index in others}  # and when each changed last
-        beat = 0
+        last_texts = {index: (0.0, "") for index in others}  # and for how many seconds each has not changed
+        beat, now = 0, time.monotonic()
         while not self._leaving.is_set():
             beat += 1
+            passed, now = min(time.monotonic() - now, 2 * BEAT_SECONDS), time.monotonic()  # more: it was suspended
             distributed.kv_set(str(beat))
-            for index, (since, last_text) in last_texts.items():
+            for index, (silence, last_text) in last_texts.items():
                 text = distributed.kv_get(index)
                 if text.startswith(FAILED):
                     return f"process {index} {text}"
                 if text != last_text:
-                    last_texts[index] = (time.monotonic(), text)
-                elif text != DONE and time.monotonic() - since > self._timeout:
+                    last_texts[index] = (0.0, text)
+                    continue
+                last_texts[index] = (silence + passed, text)
+                if text != DONE and silence + passed > self._timeout:
                     return f"process {index} has not been heard of for {self._timeout:g} s"
             self._leaving.wait(BEAT_SECONDS)
         distributed.kv_set(self._last_text)

@@ -1,4 +1,4 @@
-"""Signals that end a run early: SIGTERM, as schedulers send it, and SIGINT, of Ctrl-C.
+"""Signals that end a run early: SIGTERM, as schedulers send it, SIGINT, of Ctrl-C, and SIGHUP, of a closed terminal.
 
 Nothing is saved here: the training loop asks `stop_requested` at each step, and saves.
 """
@@ -10,15 +10,21 @@ from typing import Any
 
 from rethink.training import distributed
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal ended a run; `exit_code` is what a shell reports of it: 143 for SIGTERM, 130 for SIGINT."""
+    """A signal ended a run; `exit_code` is what a shell reports of it, 128 + its number."""
 
     def __init__(self, number: int):
         super().__init__(signal.Signals(number).name)
         self.exit_code = 128 + number
+
+
+def handled_signals() -> list[signal.Signals]:
+    """Returns the signals to handle here: not SIGHUP where `nohup` started this process, which is to outlive it."""
+    has_nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return [number for number in SIGNALS if number != signal.SIGHUP or not has_nohup]
 
 
 class Signals:
@@ -35,7 +41,7 @@ class Signals:
 
     def __enter__(self) -> "Signals":
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._handle) for number in SIGNALS}
+            self._before = {number: signal.signal(number, self._handle) for number in handled_signals()}
         return self
 
     def __exit__(self, *exception: Any) -> None:

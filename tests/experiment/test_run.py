@@ -368,7 +368,10 @@ def test_evaluation_is_never_augmented(launch, make_config, tmp_path):
     assert trained[0] != pytest.approx(trained[1], rel=1e-3)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGTERM, *(pytest.param(other, marks=pytest.mark.slow) for other in (signal.SIGINT, signal.SIGHUP))],
+)
 @pytest.mark.parametrize("workers", [None, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_signal_saves_at_the_next_step_and_the_run_goes_on_from_there(
     launch, make_config, tmp_path, monkeypatch, capsys, number, workers

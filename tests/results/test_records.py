@@ -207,7 +207,7 @@ def test_a_damaged_manifest_is_named(workdir, text):
     write_rows(workdir, [1])
     path = pathlib.Path(workdir, "manifest.json")
     path.write_text(text, errors="surrogateescape")
-    with pytest.raises(UserError, match=f"^{path} is damaged: bring it back from a copy, or remove"), open_run(workdir):
+    with pytest.raises(UserError, match=f"^{path} is damaged: bring it back from a copy, or move"), open_run(workdir):
         pass
     assert path.read_text(errors="surrogateescape") == text
 

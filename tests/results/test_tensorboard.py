@@ -8,6 +8,7 @@ import threading
 
 import pytest
 
+from rethink.results import tensorboard
 from rethink.results.tensorboard import EventWriter
 
 TRAIN = {"kind": "train", "step": 391, "epoch": 1.0, "loss": 2.31, "accuracy": 0.104, "learning_rate": 0.01}
@@ -102,6 +103,17 @@ def test_a_run_from_the_start_hides_everything(tmp_path):
         writer.write({**EVALUATION, "step": 0})
     EventWriter(tmp_path, first_step=0).close()
     assert read_scalars(tmp_path) == {}
+
+
+def test_a_clock_that_was_set_back_hides_nothing(tmp_path, monkeypatch):
+    for days, first_step in ((0, 0), (-1, 100), (-400, 200), (1, 300)):  # and forth again
+        monkeypatch.setattr(tensorboard.time, "time", lambda days=days: 1.7e9 + 86400 * days)
+        with EventWriter(tmp_path, first_step=first_step) as writer:
+            writer.write({**TRAIN, "step": first_step + 100})
+    files = sorted(tmp_path.iterdir())
+    assert {step for _, step in read_scalars(tmp_path)} == {100, 200, 300, 400}
+    times = [event.wall_time for path in files for event in read_events(path)]
+    assert len(files) == 4 and times == sorted(times)
 
 
 def test_no_thread_is_left_and_close_may_come_twice(tmp_path):

@@ -151,7 +151,9 @@ time.sleep(60)
 """
 
 
-@pytest.mark.parametrize("name, exit_code", [("SIGTERM", 143), ("SIGINT", 130)])
+@pytest.mark.parametrize(
+    "name, exit_code", [("SIGTERM", 143), ("SIGINT", 130), pytest.param("SIGHUP", 129, marks=pytest.mark.slow)]
+)
 def test_a_signal_lets_the_runs_save_and_starts_no_other(in_processes, scripts, tmp_path, capsys, name, exit_code):
     for cell in "abc":
         scripts[cell] = SAVES.format(name=name)
@@ -178,12 +180,18 @@ def test_a_process_that_does_not_end_is_killed_at_the_third_signal(in_processes,
 
 
 def test_a_process_ends_with_the_one_that_started_it():
-    command = [
-        sys.executable,
-        "-c",
-        "from rethink.sweeps import worker; import sys; worker._end_with(int(sys.argv[1]))",
-    ]
-    assert subprocess.run([*command, "1"], timeout=10).returncode == 1  # orphaned
+    program = "import signal, sys; from rethink.sweeps import worker; worker.SAVE_SECONDS = 0.1\n"
+    program += "if sys.argv[2:]: signal.signal(signal.SIGTERM, lambda *_: print('saved') or eval(sys.argv[2]))\n"
+    command = [sys.executable, "-c", program + "worker._end_with(int(sys.argv[1]))", "1"]  # orphaned
+
+    def end(*words):
+        ended = subprocess.run([*command, *words], timeout=60, capture_output=True, text=True)
+        return ended.returncode, ended.stdout
+
+    assert end() == (-signal.SIGTERM, "")
+    assert end("sys.exit(143)") == (143, "saved\n")
+    assert end("print(flush=True)")[0] == 1
+    command[-1:] = []
     with subprocess.Popen([*command, str(os.getpid())]) as process:
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(1)

@@ -44,7 +44,7 @@ class WorkerPool(Protocol):
 
 
 class SignalRecorder:
-    """Records SIGTERM and SIGINT while the `with` block lasts.
+    """Records SIGTERM, SIGINT and SIGHUP while the `with` block lasts.
 
     Outside of the main thread, where Python can't take signals, it does nothing.
 
@@ -58,7 +58,7 @@ class SignalRecorder:
 
     def __enter__(self) -> "SignalRecorder":
         if threading.current_thread() is threading.main_thread():
-            self._handlers_before = {number: signal.getsignal(number) for number in preemption.SIGNALS}
+            self._handlers_before = {number: signal.getsignal(number) for number in preemption.handled_signals()}
         self.install_handlers()
         return self
 
