@@ -49,9 +49,10 @@ class Signals:
             signal.signal(number, handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if not self._waits_for_steps or self._number is not None:
+        waits = self._waits_for_steps and self._number is None
+        self._number = number  # in any case: what is raised in a destructor is lost
+        if not waits:
             raise Interrupted(number)
-        self._number = number
 
     def wait_for_steps(self) -> None:
         """From here on, the first signal waits for the end of a step."""

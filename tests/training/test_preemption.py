@@ -1,5 +1,6 @@
 """Signals: which are handled, and that those which a parent had ignored stay so."""
 
+import contextlib
 import os
 import signal
 
@@ -34,3 +35,11 @@ def test_a_closed_terminal_is_no_matter_to_what_nohup_started(keep_handlers):
         os.kill(os.getpid(), signal.SIGHUP)
         assert not signals.stop_requested(together=False)
     assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+
+
+def test_a_signal_whose_error_is_lost_stops_the_run_at_its_first_step(keep_handlers):
+    with preemption.Signals() as signals:
+        with contextlib.suppress(preemption.Interrupted):  # as Python does with what a destructor raises
+            os.kill(os.getpid(), signal.SIGTERM)
+        signals.wait_for_steps()
+        assert signals.stop_requested(together=False)
