@@ -3,7 +3,11 @@
 import os
 import pathlib
 import re
+import runpy
+import subprocess
+import sys
 import tempfile
+import warnings
 
 import pytest
 from absl import flags
@@ -31,6 +35,25 @@ def real_data() -> pathlib.Path:
     if not folder.is_dir():
         pytest.skip(f"no prepared TFDS sets in {folder}; name a directory that has some with RETHINK_TFDS")
     return folder
+
+
+@pytest.fixture
+def run_module(monkeypatch, capsys):
+    """run_module(name, *words) -> how `python -m name words` ends, in this process: a new one imports for seconds."""
+
+    def run(name, *words):
+        monkeypatch.setattr(sys, "argv", [name, *map(str, words)])
+        capsys.readouterr()
+        exit_code = 0
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # that the module is imported already
+            try:
+                runpy.run_module(name, run_name="__main__")
+            except SystemExit as ended:
+                exit_code = ended.code or 0
+        return subprocess.CompletedProcess(words, exit_code, *capsys.readouterr())
+
+    return run
 
 
 def without_flags():

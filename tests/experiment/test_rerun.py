@@ -25,17 +25,16 @@ def test_a_config_comes_back_from_its_flat_fields():
     assert not validation.changed_fields(back, json.loads(validation.to_json(config)))
 
 
-def test_a_rerun_is_the_same_row_for_row(tmp_path):
+def test_a_rerun_is_the_same_row_for_row(tmp_path, run_module):
     first, second = tmp_path / "first", tmp_path / "second"
     assert run_experiment(make_sweep(), str(first), Launch()) == 0
-    words = [sys.executable, "-m", "rethink.experiment.rerun", str(first)]
-    ended = subprocess.run([*words, f"--workdir={second}"], capture_output=True, text=True, check=False)
+    ended = run_module("rethink.experiment.rerun", first, f"--workdir={second}")
     assert ended.returncode == 0, ended.stderr
     rows = (first / "metrics.jsonl").read_text().count("\n")
     line = f"Same data, and all {rows} rows of metrics.jsonl and the results are equal to those in {first}."
     assert line in ended.stdout
     assert (first / "metrics.jsonl").read_bytes() == (second / "metrics.jsonl").read_bytes()
-    ended = subprocess.run(words, capture_output=True, text=True, check=False)
+    ended = run_module("rethink.experiment.rerun", first)
     assert ended.returncode == 0 and "Nothing to do" in ended.stdout
 
 

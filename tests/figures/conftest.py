@@ -1,18 +1,19 @@
 """What the tests of figures share: the drawn figure itself, to look at its panels and curves."""
 
+import pathlib
+
 import matplotlib.figure
 import pytest
 
 
 @pytest.fixture
 def figure_of(tmp_path, monkeypatch):
-    """figure_of(draw, rows, ...) -> the figure that a function of rethink/figures has drawn and written."""
+    """figure_of(draw, rows, ...) -> the figure that a function of rethink/figures has drawn; its files are empty."""
     drawn = []
-    plain = matplotlib.figure.Figure.savefig
 
-    def savefig(figure, *words, **named):
+    def savefig(figure, path, **_):
         drawn.append(figure)
-        return plain(figure, *words, **named)
+        pathlib.Path(path).touch()
 
     def figure_of(draw, rows, **options):
         draw(rows, tmp_path / "figure", title="title", **options)

@@ -1,8 +1,6 @@
 """Figures of a folder of runs: what is drawn and tabled is what the records say, a run that did not fit is a bound."""
 
 import json
-import subprocess
-import sys
 
 import matplotlib.figure
 import pytest
@@ -224,15 +222,13 @@ def test_the_best_so_far_has_its_numbers_as_a_table(write, tmp_path):
     }
 
 
-def test_mistakes_are_named(write, tmp_path):
+def test_mistakes_are_named(write, tmp_path, run_module):
     with pytest.raises(UserError, match="FIGURE='loss'.*loss_curves"):
         registry.draw_figure("loss", {}, tmp_path, title="x")
     write("a")
     with pytest.raises(UserError, match="FIELD='filters' is unknown"):
         draw_figure("metric_vs_field", tmp_path, field="filters")
-    words = [sys.executable, "-m", "rethink.figures", "metric_vs_field", str(tmp_path / "none")]
-    ended = subprocess.run(words, capture_output=True, text=True, check=False)
+    ended = run_module("rethink.figures", "metric_vs_field", tmp_path / "none")
     assert ended.returncode == 2 and ended.stderr.startswith("Error: ") and ended.stderr.count("\n") == 1
-    words[3] = "loss"  # a wrong figure is reported before a wrong folder
-    ended = subprocess.run(words, capture_output=True, text=True, check=False)
+    ended = run_module("rethink.figures", "loss", tmp_path / "none")  # a wrong figure is reported before a wrong folder
     assert ended.returncode == 2 and ended.stderr.startswith("Error: FIGURE='loss'") and ended.stderr.count("\n") == 1

@@ -4,8 +4,6 @@ import csv
 import io
 import json
 import runpy
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -533,15 +531,10 @@ def test_folders_are_found_by_their_names(write, tmp_path):
     }
 
 
-def call(*arguments):
-    command = [sys.executable, "-m", "rethink.report.comparison", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-def test_the_command_prints_table_and_orderings(write, tmp_path):
+def test_the_command_prints_table_and_orderings(write, tmp_path, run_module):
     write("mlp_3x512-none", test=0.5382), write("mlp_3x512-wd", test=0.55)
     for option in ([], ["--markdown"]):
-        ended = call("table1", tmp_path, *option)
+        ended = run_module("rethink.report.comparison", "table1", tmp_path, *option)
         assert (
             ended.returncode == 0 and "53.82" in ended.stdout and ORDERING in ended.stdout and "not run" in ended.stdout
         )
@@ -551,7 +544,7 @@ def test_the_command_prints_table_and_orderings(write, tmp_path):
 @pytest.mark.parametrize(
     "mistake", ["table", "no folder", "empty folder", "stranger", "damaged rows", "damaged manifest"]
 )
-def test_mistakes_end_in_one_line(write, tmp_path, mistake):
+def test_mistakes_end_in_one_line(write, tmp_path, run_module, mistake):
     folder = write("mlp_3x512-none") if mistake != "empty folder" else None
     if mistake == "stranger":
         folder.rename(tmp_path / "my_run")
@@ -559,5 +552,5 @@ def test_mistakes_end_in_one_line(write, tmp_path, mistake):
         name = "metrics.jsonl" if "rows" in mistake else "manifest.json"
         (folder / name).write_text("{\n")
     where = tmp_path / "nowhere" if mistake == "no folder" else tmp_path
-    ended = call("tabel1" if mistake == "table" else "table1", where)
+    ended = run_module("rethink.report.comparison", "tabel1" if mistake == "table" else "table1", where)
     assert ended.returncode == 2 and ended.stderr.startswith("Error: ") and ended.stderr.count("\n") == 1

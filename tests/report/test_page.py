@@ -334,21 +334,19 @@ def test_many_runs_make_a_page_soon_and_it_stays_small(write_run, tmp_path):
     assert output.stat().st_size - len(drawing.library()) < 40 * rows  # bytes; a curve is thinned to 200 points
 
 
-def test_mistakes_end_in_one_line(tmp_path, write_run):
+def test_mistakes_end_in_one_line(tmp_path, write_run, run_module):
     write_run("", "alone")
-    without = [sys.executable, "-c", "import sys, runpy; sys.modules['plotly'] = None; sys.argv[1:] = sys.argv[1:]; "]
-    without[-1] += "runpy.run_module('rethink.report', run_name='__main__')"
-    command = [sys.executable, "-m", "rethink.report"]
-    for words, said in (
-        ([*without, str(tmp_path)], "pip install -e '.[page]'"),
-        ([*command, str(tmp_path / "nowhere")], "is no folder"),
-        ([*command, str(tmp_path / "alone"), f"--output={tmp_path}"], "can't be written"),
+    without = "import sys, runpy; sys.modules['plotly'] = None; runpy.run_module('rethink.report', run_name='__main__')"
+    command = [sys.executable, "-c", without, str(tmp_path)]
+    for ended, said in (
+        (subprocess.run(command, capture_output=True, text=True, check=False), "pip install -e '.[page]'"),
+        (run_module("rethink.report", tmp_path / "nowhere"), "is no folder"),
+        (run_module("rethink.report", tmp_path / "alone", f"--output={tmp_path}"), "can't be written"),
     ):
-        ended = subprocess.run(words, capture_output=True, text=True, check=False)
         assert ended.returncode == 2 and ended.stderr.startswith("Error: ") and said in ended.stderr
         assert ended.stderr.count("\n") == 1
-    ended = subprocess.run([*command, str(tmp_path)], capture_output=True, text=True, check=True)
-    assert ended.stdout == f"{tmp_path / 'index.html'}\n" and (tmp_path / "tables" / "table1.tex").is_file()
+    ended = run_module("rethink.report", tmp_path)
+    assert ended.returncode == 0 and ended.stdout == f"{tmp_path / 'index.html'}\n" and (tmp_path / "tables" / "table1.tex").is_file()
     with pytest.raises(UserError, match="no run"):
         (tmp_path / "empty").mkdir()
         page.write_page([tmp_path / "empty"], tmp_path / "x.html")

@@ -3,8 +3,6 @@
 import csv
 import io
 import json
-import subprocess
-import sys
 
 import pytest
 
@@ -108,9 +106,8 @@ def test_a_run_that_has_not_ended_is_named(folder):
         runs.describe_run(runs.load_run(folder))
 
 
-def test_the_command_refuses_what_is_no_run_in_one_line(tmp_path):
-    command = [sys.executable, "-m", "rethink.results", str(tmp_path)]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+def test_the_command_refuses_what_is_no_run_in_one_line(tmp_path, run_module):
+    ended = run_module("rethink.results", tmp_path)
     assert ended.returncode == 2 and ended.stderr.startswith("Error: ") and ended.stderr.count("\n") == 1
 
 
