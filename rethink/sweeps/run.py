@@ -3,23 +3,25 @@
 What a run computes is not known here, nor how several run at a time: executors/ does that.
 """
 
+import contextlib
 import pathlib
 from collections.abc import Sequence
 
 import jax
 from ml_collections import ConfigDict
 
+from rethink.experiment.network import check_program
 from rethink.experiment.run import Launch, check_config
 from rethink.figures import registry
 from rethink.paper.numbers import TABLES
 from rethink.report import comparison, figure_claims
+from rethink.results import records, tables
 from rethink.results import runs as results_runs
-from rethink.results import tables
 from rethink.schema import grid, validation
 from rethink.schema.errors import EXIT_FAILED, UserError, pick, print_error
 from rethink.sweeps import estimate
 from rethink.sweeps.executors import EXECUTORS, IN_THIS_PROCESS
-from rethink.sweeps.executors.tasks import RunFunctions, Task
+from rethink.sweeps.executors.tasks import RunFunctions, Task, is_finished
 from rethink.training import distributed
 
 
@@ -57,15 +59,18 @@ def run_sweep(config: ConfigDict, workdir: str, functions: RunFunctions) -> int:
     exit code of the diverged run.
 
     Raises:
-      UserError: the config of a run is wrong, or the figure can't be drawn; before any of them runs.
+      UserError: the config of a run is wrong, the figure can't be drawn, or a run that has ended was of another
+        network, which new runs must not stand beside; before any of them runs.
     """
     # Check all before the first one runs.
     runs = grid.expand_grid(config)
     for run in runs:
         check_config(run.config)
     figure = grid.choose_figure(config)
-    # Run.
     folder = validation.expand_path(workdir, "--workdir").absolute()
+    if config.executor in IN_THIS_PROCESS:  # else each worker checks its run, on its own device
+        _check_networks(runs, folder)
+    # Run.
     print(f"{config.name} in {folder}: {', '.join(run.folder for run in runs)}")
     print(estimate.describe_plan(runs, folder), flush=True)
     tasks = [Task(run.folder, run.config, folder / run.folder) for run in runs]
@@ -80,6 +85,24 @@ def run_sweep(config: ConfigDict, workdir: str, functions: RunFunctions) -> int:
             failures.append(f"the table: {error}")
             print_error(error)
     return EXIT_FAILED if failures else highest
+
+
+def _check_networks(runs: Sequence[grid.SweepRun], folder: pathlib.Path) -> None:
+    """Checks that the runs that have ended were of the networks of now; damaged ones are left to the run itself.
+
+    Raises:
+      UserError: one was of another.
+    """
+    with distributed.sync_errors():
+        for run in runs if distributed.is_first() else ():
+            manifest = None
+            with contextlib.suppress(UserError, OSError):
+                manifest = records.read_run(folder / run.folder)
+            if manifest and is_finished(manifest, run.config):
+                try:
+                    check_program(manifest)
+                except UserError as error:
+                    raise UserError(f"{run.folder}: {error}") from error
 
 
 def run_tasks(tasks: Sequence[Task], executor: str, jobs: int, functions: RunFunctions) -> tuple[list[str], int]:

@@ -11,9 +11,10 @@ from rethink.experiment import network, rerun
 from rethink.experiment.run import Launch, run_experiment, run_group
 from rethink.figures import learning_curve
 from rethink.results import launches
-from rethink.schema import validation
+from rethink.schema import grid, validation
 from rethink.schema.errors import EXIT_MISTAKE, UserError
-from rethink.sweeps.executors.tasks import Task, split_finished
+from rethink.sweeps.executors.tasks import RunFunctions, Task, split_finished
+from rethink.sweeps.run import run_sweep
 
 NETWORK = """
 import flax.linen as nn
@@ -110,6 +111,20 @@ def test_a_sweep_skips_no_run_of_a_changed_network(manifest, edit, tmp_path):
     assert split_finished([task]) == ([], [task])
 
 
+def test_new_runs_do_not_stand_beside_those_of_another_network(manifest, edit, tmp_path):
+    config = make_config()
+    config.seeds, config.axes = 2, "optimizer.momentum=0.9"
+    first = grid.expand_grid(config)[0]
+    folder = tmp_path / first.folder
+    folder.mkdir()
+    manifest["config"] = json.loads(validation.to_json(first.config))
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    edit("relu", "tanh")
+    with pytest.raises(UserError, match=f"^{first.folder}: The network {CHANGED}"):
+        run_sweep(config, str(tmp_path), RunFunctions(None, None))
+    assert list(tmp_path.iterdir()) == [folder]
+
+
 def test_with_another_jax_the_file_decides(manifest, edit, monkeypatch):
     lines = []
     monkeypatch.setattr(network, "_warn_once", lines.append)
@@ -128,12 +143,12 @@ def test_with_another_jax_the_file_decides(manifest, edit, monkeypatch):
     assert lines.pop().endswith("the file of its class has changed.")
 
 
-@pytest.mark.parametrize("value", [None, {}, "text", {"training": "a"}])
-def test_a_manifest_that_does_not_say_what_its_network_was_is_refused(manifest, value):
-    manifest["program"] = value
-    with pytest.raises(UserError, match="or no program, which say .*: choose another --workdir"):
-        network.check_program(manifest)
-    network.check_program(manifest, must_be_known=False)
+def test_a_manifest_that_does_not_say_what_its_network_was_is_refused(manifest):
+    for value in (None, {}, "text", {"training": "a"}):
+        manifest["program"] = value
+        with pytest.raises(UserError, match="or no program, which say .*: choose another --workdir"):
+            network.check_program(manifest)
+        network.check_program(manifest, must_be_known=False)
 
 
 def test_what_has_no_network_is_not_checked():

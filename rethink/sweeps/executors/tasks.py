@@ -85,11 +85,14 @@ def exit_code_if_finished(manifest: Mapping[str, Any], config: ConfigDict) -> in
 
     One whose network is another one now has not: the run itself then names what has changed.
     """
+    with contextlib.suppress(UserError):
+        if is_finished(manifest, config):
+            check_program(manifest)
+            return exit_code_of_status(manifest["status"])
+    return None
+
+
+def is_finished(manifest: Mapping[str, Any], config: ConfigDict) -> bool:
+    """Returns whether a manifest is that of a run of this config that has reached the end which the config sets."""
     new_config = json.loads(validation.to_json(config))
-    if not records.is_finished(manifest, new_config) or validation.changed_fields(config, manifest["config"]):
-        return None
-    try:
-        check_program(manifest)
-    except UserError:
-        return None
-    return exit_code_of_status(manifest["status"])
+    return records.is_finished(manifest, new_config) and not validation.changed_fields(config, manifest["config"])
