@@ -69,6 +69,8 @@ def analyze_kernel_model(analysis: Analysis) -> dict[str, Any]:
             "or --config.kernel.gamma=0.0 to choose both."
         )
     _require_memory(analysis, features)
+    if not any(settings.ridges):
+        kernel_matrix.check_distinct(train.images, train.ids, train.labels)
 
     # Choose gamma and ridge, where they are not given.
     kernel = Kernel(settings.name, settings.gamma or 1.0, settings.degree, settings.offset)
@@ -170,7 +172,10 @@ def _make_row_matrices(
     read_rows: Rows, analysis: Analysis, kernel: Kernel, ridge: float
 ) -> tuple[BlockMatrix, BlockMatrix]:
     train, test, tile = read_rows(analysis, "train"), read_rows(analysis, "test"), analysis.config.kernel.tile
-    gram = kernel_matrix.make_matrix(kernel, train, tile=tile, distinct=not ridge)
+    if not ridge:  # images that differ may have equal features
+        split = analysis.splits["train"]
+        kernel_matrix.check_distinct(train, split.ids, split.labels)
+    gram = kernel_matrix.make_matrix(kernel, train, tile=tile)
     return gram, kernel_matrix.make_matrix(kernel, test, train, tile=tile)
 
 

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from rethink.schema import validation
-from rethink.schema.errors import UserError
 
 _log = logging.getLogger(__name__)
 _NAMES = ("images", "labels")  # each is a file NAME.npy
@@ -33,26 +32,37 @@ def load_or_make(root: str, name: str, source: dict[str, Any], make: Callable[[]
       source: JSON values that determine the arrays; with any other value they have another folder.
       make: returns (images, labels), arrays of any shape and dtype.
 
+    A folder that can't be read or written is named in a warning, and the run goes on without it.
+
     Raises:
-      UserError: the directory can't be written, or is in a home directory that there is not (`~nobody`).
+      UserError: the directory is in a home directory that there is not (`~nobody`).
     """
     if not root:
         return make()
     digest = hashlib.sha256(json.dumps(source, sort_keys=True).encode()).hexdigest()
     folder = validation.expand_path(root, "data.cache_dir") / f"{name.replace('/', '-')}-{digest[:16]}"
-    if folder.exists():
-        try:
-            return _read_arrays(folder)
-        except Exception as error:  # on damaged bytes NumPy's reader raises anything: TokenError, EOFError, ...
+    try:
+        return _read_arrays(folder)
+    except FileNotFoundError as error:
+        if folder.exists():
             _log.warning("The cached images in %s are damaged (%s) and are made again.", folder, error)
+    except PermissionError as error:
+        _log.warning("The cached images in %s can't be read (%s) and are made again.", folder, error.strerror)
+        return make()
+    except NotADirectoryError:
+        pass  # as the writing below says
+    except Exception as error:  # on damaged bytes NumPy's reader raises anything: TokenError, EOFError, ...
+        _log.warning("The cached images in %s are damaged (%s) and are made again.", folder, error)
     arrays = make()
     try:
         _write_arrays(folder, source, arrays)
     except OSError as error:
-        raise UserError(
-            f"data.cache_dir='{root}' can't be written ({error.strerror}): "
-            "choose another with --config.data.cache_dir=DIR, or '' for no cache."
-        ) from error
+        _log.warning(
+            "data.cache_dir='%s' can't be written (%s): images are decoded anew by every launch; choose another with "
+            "--config.data.cache_dir=DIR, or '' for no cache.",
+            root,
+            error.strerror,
+        )
     return arrays
 
 

@@ -139,7 +139,9 @@ def download_and_prepare(name: str, data_dir: str) -> pathlib.Path:
                 raise
             raise UserError(f"data.name='{name}' {message}") from error
         if not builder.is_prepared():  # TFDS touches no directory that is already there
-            raise UserError(f"data.name='{name}' is an unfinished copy in {builder.data_dir}: remove it and run again.")
+            raise UserError(
+                f"data.name='{name}' is an unfinished copy in {builder.data_dir}: finish it, or move it away."
+            )
     return pathlib.Path(builder.data_dir)
 
 
@@ -162,7 +164,7 @@ def _explain_error(error: Exception, builder) -> str | None:
         return f"is refused: {first_line}; remove that file and run again."
     if isinstance(error, requests.RequestException | urllib.error.URLError | DownloadError):
         return _explain_network(error, first_line, builder)
-    if any(isinstance(cause, ImportError) and cause.name == "tensorflow" for cause in _iterate_causes(error)):
+    if any(isinstance(cause, ImportError) and cause.name == "tensorflow" for cause in iterate_causes(error)):
         return "needs TensorFlow to be prepared: pip install -e '.[tf]'"
     if isinstance(error, AssertionError) and builder.MANUAL_DOWNLOAD_INSTRUCTIONS:
         return f"has files that you must download yourself: {' '.join(str(error).split())}"
@@ -188,7 +190,7 @@ def _explain_network(error: Exception, first_line: str, builder) -> str:
     )
 
 
-def _iterate_causes(error: BaseException | None) -> Iterator[BaseException]:
+def iterate_causes(error: BaseException | None) -> Iterator[BaseException]:
     """Yields the error, the one that it was raised from, and so on back to the first."""
     while error is not None:
         yield error

@@ -5,8 +5,10 @@ The batches are host arrays as stored. They are corrupted, and moved to the devi
 
 import contextlib
 import gc
+import math
 import multiprocessing
 import os
+import shutil
 import signal
 import threading
 import time
@@ -19,8 +21,10 @@ import numpy as np
 from absl import flags
 
 from rethink.data.dataset import Split, SplitSource
+from rethink.schema.errors import UserError
 
-BUFFER = 2  # batches that each worker keeps ready
+BUFFER = 2  # batches that each worker keeps ready, beside the one that it makes
+SHARED_MEMORY = "/dev/shm"  # of Linux, through which workers hand over their batches
 
 
 class BatchSource:
@@ -52,10 +56,14 @@ def stream_batches(
       rows_of: number of a batch -> its rows of `split`, int [batch]; picklable.
       workers: processes; 0 decodes in a thread of this one.
 
+    Raises:
+      UserError: the workers need more shared memory than there is.
+
     Source: Grain, as configured here.
     """
     if not flags.FLAGS.is_parsed():  # grain reads flags of its own; a library's user has none
         flags.FLAGS.mark_as_parsed()
+    _check_shared_memory(split, rows_of(first), workers)
     # Each worker keeps BUFFER batches ready; without workers, a thread of this process does.
     source = grain.MapDataset.source(BatchSource(split, rows_of, first, last))
     if workers:
@@ -77,6 +85,20 @@ def stream_batches(
         if workers:
             del batches, batch
             _free_shared_memory()
+
+
+def _check_shared_memory(split: SplitSource, rows: np.ndarray, workers: int) -> None:
+    """Checks that what the workers keep ready has room in shared memory, where a lack of it would end them unnamed."""
+    if not workers or not os.path.isdir(SHARED_MEMORY):
+        return
+    needed = workers * (BUFFER + 1) * len(rows) * (math.prod(split.image_shape) + 8)  # label int32, id uint32
+    free = shutil.disk_usage(SHARED_MEMORY).free
+    if needed > free:
+        raise UserError(
+            f"data.workers={workers} need {needed / 2**20:.0f} MiB of shared memory, and {SHARED_MEMORY} has "
+            f"{free / 2**20:.0f} MiB: give it more (docker run --shm-size=2g), or set --config.data.workers=0 or a "
+            "smaller train.batch_size and evaluate.batch_size."
+        )
 
 
 def _start_worker(index: int, count: int) -> None:

@@ -19,7 +19,7 @@ from ml_collections import ConfigDict
 from rethink.data import cache, decoding, download
 from rethink.data.dataset import Dataset, Split, format_shape
 from rethink.schema import validation
-from rethink.schema.errors import UserError, unknown_name
+from rethink.schema.errors import UserError, exists, unknown_name, unreadable
 
 CHUNK = 1024  # records read at a time
 
@@ -63,7 +63,7 @@ def open_tfds(name: str, config: ConfigDict) -> Dataset:
             cache_dir=config.cache_dir,
         )
         # A set that was copied in part has its description, but not all files.
-        missing = [path.name for path in split.files if not path.exists()]
+        missing = [path.name for path in split.files if not _can_open(path)]
         if missing or not split.count:
             problem = f"lacks {missing[0]}" if missing else "is empty"
             raise UserError(f"{split.where} in {builder.data_dir} {problem}: prepare it again.")
@@ -249,7 +249,7 @@ class TfdsSplit:
 
 @contextlib.contextmanager
 def wrap_read_errors(directory: str | pathlib.Path) -> Iterator[None]:
-    """Turns whatever the body raises over damaged files into a UserError that names the directory.
+    """Turns whatever the body raises over files that it can't read into a UserError that names the directory.
 
     TFDS and its readers raise errors of any type.
     """
@@ -258,11 +258,29 @@ def wrap_read_errors(directory: str | pathlib.Path) -> Iterator[None]:
     except (UserError, MemoryError):
         raise
     except Exception as error:
+        for cause in download.iterate_causes(error):
+            if isinstance(cause, PermissionError):
+                raise unreadable(cause.filename or str(directory), cause) from error
         reason = " ".join(str(error).split())[:200]
         raise UserError(
-            f"The data set in {directory} can't be read ({type(error).__name__}: {reason}): remove that directory and "
-            "prepare it again."
+            f"The data set in {directory} can't be read ({type(error).__name__}: {reason}): bring it back from a copy, "
+            "or prepare it again in another --config.data.dir."
         ) from error
+
+
+def _can_open(path: pathlib.Path) -> bool:
+    """Returns whether there is a file.
+
+    Raises:
+      UserError: it may not be read.
+    """
+    try:
+        path.open("rb").close()
+    except FileNotFoundError:
+        return False
+    except PermissionError as error:
+        raise unreadable(str(path), error) from error
+    return True
 
 
 def _find_directory(name: str, config: ConfigDict) -> pathlib.Path:
@@ -279,19 +297,29 @@ def _find_directory(name: str, config: ConfigDict) -> pathlib.Path:
             "or name/config:1.0.0."
         )
     root = validation.expand_path(config.dir or str(tfds.core.constants.DATA_DIR), "data.dir")
-    if config.dir and not root.is_dir():
+    if config.dir and not (exists(root) and root.is_dir()):
         raise UserError(f"data.dir='{config.dir}' is not a directory: create it, or leave it empty to use TFDS's own.")
     return _find_newest_version(root, name) or download.download_and_prepare(name, str(root))
 
 
 def _find_newest_version(root: pathlib.Path, name: str) -> pathlib.Path | None:
-    """Returns the directory of the newest prepared version of `name`, or of the version after its colon; else None."""
+    """Returns the directory of the newest prepared version of `name`, or of the version after its colon; else None.
+
+    Raises:
+      UserError: a directory may not be read, so that nobody knows what it holds.
+    """
     name, _, version = name.partition(":")
-    directories = [
-        info.parent
-        for info in (root / name).glob("*/dataset_info.json")
-        if re.fullmatch(r"\d+\.\d+\.\d+", info.parent.name) and version in ("", info.parent.name)
-    ]
+    if not exists(root / name):
+        return None
+    try:
+        directories = [
+            path
+            for path in (root / name).iterdir()
+            if re.fullmatch(r"\d+\.\d+\.\d+", path.name) and version in ("", path.name)
+            if exists(path / "dataset_info.json")
+        ]
+    except PermissionError as error:
+        raise unreadable(str(error.filename), error) from error
     return max(directories, key=lambda path: tuple(map(int, path.name.split("."))), default=None)
 
 

@@ -22,6 +22,7 @@ from rethink.experiment.network import KINDS_WITH_NETWORK, check_program
 from rethink.experiment.reporter import Screen, show_end
 from rethink.experiment.setup import make_run_spec, manifest_metadata, open_dataset_once
 from rethink.experiment.train import RunSteps, run_lockstep, run_to_end, train
+from rethink.figures import style
 from rethink.models import registry
 from rethink.results import progress, records
 from rethink.schema import validation
@@ -115,6 +116,7 @@ def run_experiment(config: ConfigDict, workdir: str, launch: Launch) -> int:
 
 def _run_kind(config: ConfigDict, workdir: str, launch: Launch, signals: preemption.Signals) -> int:
     """Opens the directory and runs what `config.kind` names, unless it has finished before; returns the exit code."""
+    style.load_matplotlib()  # its figure comes last, when a fault would cost the run
     run_kind = pick(KINDS, config.kind, "kind")
     with contextlib.ExitStack() as stack:
         stack.enter_context(signals)

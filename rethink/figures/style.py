@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rethink.schema.errors import UserError
+
 DPI = 150
 MARKS = 20  # a curve of more points marks only some of them
 LOG_SPAN = 10.0  # losses that span more than this factor get a logarithmic axis
@@ -49,6 +51,23 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 SERIES_STYLES = [{"color": colour, "marker": mark} for colour, mark in zip(COLOURS, "os^DvP", strict=True)]
 
 
+def load_matplotlib() -> None:
+    """Imports Matplotlib, whatever backend the environment names: a notebook's is none that every process has.
+
+    Raises:
+      UserError: it can't be imported, as where its settings file is damaged; before a run, not at its end.
+    """
+    os.environ["MPLBACKEND"] = "agg"
+    try:
+        import matplotlib  # noqa: F401
+    except Exception as error:  # of its settings file anything
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"Matplotlib can't be imported ({type(error).__name__}: {reason}): mend the matplotlibrc that it reads "
+            "(here, or in MPLCONFIGDIR or ~/.config/matplotlib), or install it again."
+        ) from error
+
+
 def from_zero(axes) -> None:
     """Lets the y axis begin at zero, with some room above what is drawn so far."""
     axes.update_datalim([(0, 0)], updatex=False)
@@ -69,6 +88,7 @@ def open_figure(
       size: width and height, inches.
       title_width: letters on a line of the title.
     """
+    load_matplotlib()
     import matplotlib.style
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from rethink.results import launches, records, tables
-from rethink.schema.errors import UserError
+from rethink.schema.errors import UserError, exists
 
 if TYPE_CHECKING:
     import pandas
@@ -135,7 +135,7 @@ def load_runs(folder: Path) -> dict[str, list[LoadedRun]]:
     if not folder.is_dir():
         raise UserError(f"{folder} is no folder: name the one that holds the directories CELL-seedS.")
     runs: dict[str, list[LoadedRun]] = {}
-    for path in sorted(path.parent for path in folder.glob("*/manifest.json")):
+    for path in sorted(path for path in folder.iterdir() if exists(path / "manifest.json")):
         if not RUN_FOLDER.fullmatch(path.name):
             raise UserError(f"{path} does not say which cell it is: name it CELL-seedS, or move it elsewhere.")
         runs.setdefault(cell_of(path), []).append(load_run(path))

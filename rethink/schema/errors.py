@@ -2,6 +2,8 @@
 
 import contextlib
 import difflib
+import errno
+import pathlib
 import signal
 import sys
 import traceback
@@ -15,6 +17,12 @@ T = TypeVar("T")
 
 EXIT_DONE, EXIT_FAILED, EXIT_MISTAKE, EXIT_DIVERGED = 0, 1, 2, 3
 EXIT_SIGNAL = 128  # and the signal's number
+_REMEDIES = {  # of what any access to files can meet
+    errno.EACCES: "allow it, or name another place",
+    errno.EPERM: "allow it, or name another place",
+    errno.EMFILE: "raise the limit, such as ulimit -n 4096",
+    errno.ENFILE: "raise the limit of the system",
+}
 
 
 class UserError(Exception):
@@ -47,7 +55,7 @@ def print_error(error: BaseException) -> None:
 
 @contextlib.contextmanager
 def exit_on_mistake() -> Iterator[None]:
-    """Ends the process where the block raises a UserError, with its line, or where a signal ends it.
+    """Ends the process where the block raises a UserError, with its line, is not permitted something, or interrupted.
 
     Exit codes: that of the error, and that of `exit_code_of`. This is the outermost block of every command line, which
     goes on where nobody reads what it prints.
@@ -58,6 +66,12 @@ def exit_on_mistake() -> Iterator[None]:
     except UserError as error:
         print(f"Error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except OSError as error:
+        if error.errno not in _REMEDIES:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"Error: {where}{error.strerror}: {_REMEDIES[error.errno]}.", file=sys.stderr)
+        sys.exit(EXIT_MISTAKE)
     except KeyboardInterrupt as interruption:
         sys.exit(exit_code_of(interruption))
 
@@ -76,6 +90,21 @@ def pick(table: Mapping[str, T], name: str, field: str) -> T:
 def unreadable(what: str, error: OSError) -> UserError:
     """Returns the error of a file or directory that may not be read: whether it is whole, nobody knows."""
     return UserError(f"{what} can't be read ({error.strerror}): allow reading of it.")
+
+
+def exists(path: pathlib.Path) -> bool:
+    """Returns whether there is a file or directory; one that may not be looked for is not taken for absent.
+
+    Raises:
+      UserError: a directory above it may not be read.
+    """
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except PermissionError as error:
+        raise unreadable(str(path), error) from error
+    return True
 
 
 def unknown_name(field: str, given: str, choices: Iterable[str]) -> str:

@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 
 from rethink.schema import validation
 from rethink.schema.errors import EXIT_MISTAKE, UserError
-from rethink.training import allocator
+from rethink.training import allocator, compilation_cache
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +50,7 @@ def initialize(config: ConfigDict, processes: Processes | None) -> None:
       processes: None where there is one, or where a launcher (TPU pod, Slurm, Open MPI) says how many.
 
     Raises:
-      UserError: the other processes are not there.
+      UserError: the other processes or the devices are not there.
     """
     # The devices of this process; JAX reads these settings at its first computation.
     allocator.prepare()
@@ -62,6 +62,7 @@ def initialize(config: ConfigDict, processes: Processes | None) -> None:
     # The other processes, where there are some.
     if (processes or find_launcher()) and not jax.distributed.is_initialized():
         _connect(processes, config.heartbeat_timeout_seconds)
+    _start_devices()
     # The cache of compiled functions.
     if config.compilation_cache:
         is_limited = jax.config.jax_compilation_cache_max_size >= 0  # type: ignore[attr-defined]
@@ -70,8 +71,24 @@ def initialize(config: ConfigDict, processes: Processes | None) -> None:
                 "JAX_COMPILATION_CACHE_MAX_SIZE needs the package filelock: pip install filelock, or unset it."
             )
         folder = validation.expand_path(config.compilation_cache, "hardware.compilation_cache")
-        jax.config.update("jax_compilation_cache_dir", str(folder))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+        compilation_cache.use_folder(folder)
+
+
+def _start_devices() -> None:
+    """Lets JAX find the devices of this process, so that a wrong setting is one line.
+
+    Raises:
+      UserError: there are none of the platform that is set, or they can't be used.
+    """
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError) as error:  # AssertionError: a platform whose plugin is not installed
+        platforms = jax.config.jax_platforms  # type: ignore[attr-defined]
+        reason = " ".join(str(error).split()) or "its plugin is not installed"
+        raise UserError(
+            f"JAX_PLATFORMS={platforms or ''} can't be started ({reason}): install what it needs (pip install "
+            "'jax[cuda12]' for NVIDIA), set JAX_PLATFORMS=cpu, or unset it."
+        ) from error
 
 
 def _connect(processes: Processes | None, heartbeat_timeout_seconds: float) -> None:

@@ -12,6 +12,7 @@ from configs.paper import table3
 from configs.paper import theorem1 as theorem1_config
 from rethink.analyses import capacity as capacity_analysis
 from rethink.data.corruption.spec import resolve_seed
+from rethink.experiment.input_pipeline import InputPipeline
 from rethink.experiment.run import Launch, run_experiment
 from rethink.paper.numbers import TABLES
 from rethink.schema import grid
@@ -268,6 +269,26 @@ def test_too_little_memory_is_foreseen(tmp_path, monkeypatch, config, line):
         run_experiment(config, str(tmp_path), LAUNCH)
     assert line in str(error.value) and "to at most" in str(error.value) and "\n" not in str(error.value)
     assert not list(tmp_path.glob("*.npz"))
+
+
+@pytest.mark.parametrize("features, gamma", [("pixels", 0.0), ("pixels", 0.05), ("random_convolutions", 0.0)])
+def test_equal_images_are_named_where_no_ridge_parts_them(tmp_path, monkeypatch, features, gamma):
+    corrupt = InputPipeline.corrupt_splits
+
+    def with_a_repeated_image(pipeline):
+        splits = corrupt(pipeline)
+        splits["train"].images[7] = splits["train"].images[3]
+        named.extend([*splits["train"].ids[[3, 7]], *splits["train"].labels[[3, 7]]])
+        return splits
+
+    named: list[int] = []
+    monkeypatch.setattr(InputPipeline, "corrupt_splits", with_a_repeated_image)
+    with pytest.raises(UserError) as error:
+        run_experiment(kernel(features=features, gamma=gamma, ridges=(0.0,), patch=3), str(tmp_path), LAUNCH)
+    assert str(error.value).startswith("Examples {} and {} (labels {} and {}) are equal".format(*named))
+    assert "kernel.gamma" not in str(error.value)
+    if features == "pixels":
+        run_to_manifest(kernel(gamma=gamma, ridges=(1e-3,)), tmp_path / "ridge")
 
 
 def test_an_unknown_word_after_the_colon_names_the_choices():

@@ -6,14 +6,17 @@ import json
 import os
 import pathlib
 import pickle
+import re
 import subprocess
 import sys
+import tempfile
 
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 from data_sets import IMAGES, LABELS, RNG, assert_exact, load, png, refusal, section, write_set
 
+from rethink.data import download
 from rethink.data.registry import open_dataset
 from rethink.schema.errors import UserError
 
@@ -261,7 +264,9 @@ def test_a_damaged_shard_is_refused_by_its_directory(tmp_path, damage):
     damage(directory / "tiny-train.array_record-00000-of-00001")
     source = open_dataset(section(name="tiny", dir=str(tmp_path))).train
     for read in (source.load, lambda: source.read(np.arange(len(source.ids)))):
-        with pytest.raises(UserError, match=f"^The data set in {directory} can't be read .* and prepare it again.$"):
+        with pytest.raises(
+            UserError, match=f"^The data set in {directory} can't be read .* or prepare it again in another"
+        ):
             read()
 
 
@@ -272,7 +277,33 @@ def test_a_damaged_description_is_refused_by_its_directory(tmp_path, file, damag
     damage(directory / file)
     message = refusal(name="tiny", dir=str(tmp_path))
     assert message.startswith(f"The data set in {directory} can't be read (")
-    assert message.endswith("prepare it again.")
+    assert "bring it back from a copy, or prepare it again in another --config.data.dir" in message
+
+
+@pytest.fixture
+def unprivileged():
+    """Takes the rights of this process, where it has those of root, until the test ends; yields a folder for all."""
+    user = os.geteuid()
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        yield pathlib.Path(folder), lambda: os.seteuid(user or 65534)
+        os.seteuid(user)
+        for path in pathlib.Path(folder).rglob("*"):
+            path.chmod(0o700)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [".", "tiny", "tiny/1.0.0", "tiny/1.0.0/dataset_info.json", "tiny/1.0.0/tiny-train.array_record-00000-of-00001"],
+)
+def test_what_may_not_be_read_is_neither_absent_nor_damaged(unprivileged, monkeypatch, place):
+    folder, drop_rights = unprivileged
+    write_set(folder / "sets")
+    (folder / "sets" / place).chmod(0)
+    monkeypatch.setattr(download, "download_and_prepare", None)
+    drop_rights()
+    message = refusal(name="tiny", dir=str(folder / "sets"))
+    assert re.fullmatch(rf"{folder}/sets/{place.strip('.')}\S* can't be read \(Permission denied\): allow .*", message)
 
 
 def test_an_empty_split_is_refused(tmp_path):

@@ -33,6 +33,16 @@ print(jnp.ones((2, 3), bool) * jnp.ones(3) + jnp.zeros(()))
     assert ended.returncode == 0, ended.stderr
 
 
+@pytest.mark.parametrize("error", [AssertionError(), RuntimeError("Unable to initialize backend\n'cuda'")])
+def test_devices_that_can_not_be_started_are_one_line(monkeypatch, error):
+    def fail():
+        raise error
+
+    monkeypatch.setattr(jax, "devices", fail)
+    with pytest.raises(UserError, match=r"^JAX_PLATFORMS=.* can't be started \(.*\): .* or unset it\.$"):
+        distributed.initialize(HARDWARE, None)
+
+
 def test_a_launcher_that_is_only_half_there_is_named(monkeypatch):
     monkeypatch.setenv("SLURM_STEP_NODELIST", "localhost")
     monkeypatch.setenv("SLURM_NTASKS", "2")  # as in a shell inside a job; the job's id is missing

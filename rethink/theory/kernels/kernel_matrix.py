@@ -139,7 +139,6 @@ def make_matrix(
     others: np.ndarray | None = None,
     *,
     tile: int = cholesky.TILE,
-    distinct: bool = False,
 ) -> BlockMatrix:
     """Returns the matrix of a kernel between rows [m, d] and others [n, d]; without others, of rows with themselves.
 
@@ -149,11 +148,10 @@ def make_matrix(
     Args:
       rows, others: uint8 or float.
       tile: rows of a block. For n = 60,000 in 784 dimensions, tiles of 4,000 need 8.3 GB beside the rows.
-      distinct: whether two equal rows are refused, of which the matrix is singular: a fit without a ridge has none.
 
     Raises:
-      UserError: rows that are no finite matrices of the same dimension, at least one row each; equal ones where they
-        have to be distinct; a kernel of an unknown name or with parameters out of range; a tile below 1.
+      UserError: rows that are no finite matrices of the same dimension, at least one row each; a kernel of an unknown
+        name or with parameters out of range; a tile below 1.
     """
     check_kernel(kernel)
     if tile < 1:
@@ -164,8 +162,6 @@ def make_matrix(
     check_array("others", others, "[n, d]")
     if rows.shape[1] != others.shape[1]:
         raise UserError(f"Rows of {rows.shape[1]} and {others.shape[1]} dimensions have no kernel: give the same map.")
-    if distinct:
-        check_distinct(rows)
     centre = np.zeros(rows.shape[1])
     if kernel.name in OF_DISTANCES:
         centre = others.mean(axis=0, dtype=np.float64)
@@ -262,8 +258,11 @@ def check_kernel(kernel: Kernel) -> None:
         raise UserError(f"kernel.offset={kernel.offset} is out of range: it must be a finite number.")
 
 
-def check_distinct(rows: np.ndarray) -> None:
-    """Refuses rows [n, d] of which two are equal: their kernel matrix is singular, and without a ridge has no factor.
+def check_distinct(rows: np.ndarray, ids: np.ndarray, labels: np.ndarray) -> None:
+    """Refuses rows [n, ...] of which two are equal: their kernel matrix is singular, and without a ridge has no factor.
+
+    Args:
+      ids, labels: of the rows, int [n], which name them.
 
     Raises:
       UserError: names the first pair.
@@ -273,8 +272,9 @@ def check_distinct(rows: np.ndarray) -> None:
         first = firsts.setdefault(hashlib.blake2b(row.tobytes(), digest_size=16).digest(), number)
         if first != number:
             raise UserError(
-                f"Examples {first} and {number} are equal, so that the kernel matrix is singular: leave one out, or "
-                "set a ridge, such as kernel.ridges=(1e-3,)."
+                f"Examples {ids[first]} and {ids[number]} (labels {labels[first]} and {labels[number]}) are equal, so "
+                "that the kernel matrix is singular with any gamma: set a ridge, such as kernel.ridges=(1e-3,), or "
+                "leave one out."
             )
 
 

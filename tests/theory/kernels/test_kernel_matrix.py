@@ -146,13 +146,11 @@ def test_rows_that_are_none_are_refused(rows):
 
 
 def test_equal_rows_are_named(rows):
-    kernel_matrix.check_distinct(rows)
-    kernel_matrix.make_matrix(kernel_of("gaussian"), rows, distinct=True)
+    ids, labels = 100 + np.arange(len(rows)), np.arange(len(rows)) % 10
+    kernel_matrix.check_distinct(rows, ids, labels)
     rows[17] = rows[4]
-    with pytest.raises(UserError, match="Examples 4 and 17 are equal.*ridge"):
-        kernel_matrix.check_distinct(rows)
-    with pytest.raises(UserError, match="Examples 4 and 17 are equal.*ridge"):
-        kernel_matrix.make_matrix(kernel_of("gaussian"), rows, distinct=True)
+    with pytest.raises(UserError, match=r"Examples 104 and 117 \(labels 4 and 7\) are equal.* set a ridge"):
+        kernel_matrix.check_distinct(rows, ids, labels)
 
 
 def test_a_kernel_says_what_it_is():
