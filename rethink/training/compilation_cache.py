@@ -51,9 +51,9 @@ def _guard_entries() -> None:
             return read(cache_key, *rest)
         except (MemoryError, PermissionError):
             return None, None  # it may be whole
-        except Exception as error:  # on damaged bytes anything
+        except Exception:  # on damaged bytes anything
             _remove_entry(cache_key)
-            _warn_once(f"are damaged ({type(error).__name__}): they are removed, and compiled once more.")
+            _warn_once("are damaged: they are removed, and compiled once more.")
             return None, None
 
     def write_or_remove(cache_key: str, *rest: Any) -> None:

@@ -38,7 +38,7 @@ def test_an_entry_that_is_damaged_is_removed_with_one_line(guarded, caplog):
         assert read("jit_f-0a", None, None, None) == (None, None)
     assert not entry.exists()
     (line,) = caplog.messages
-    assert "are damaged (ValueError): they are removed, and compiled once more" in line
+    assert "are damaged: they are removed, and compiled once more" in line
 
 
 def test_an_entry_that_may_not_be_read_is_kept(guarded, caplog):
