@@ -29,8 +29,13 @@ def key_for(seed: int | jax.Array, *names: str) -> jax.Array:
     # As `jax.random.key` makes it of a seed of 32 bits, but for `jax_random_seed_offset`, which it would add.
     key = jax.random.wrap_key_data(jnp.stack([jnp.uint32(0), jnp.uint32(seed)]), impl="threefry2x32")
     for name in names:
-        key = jax.random.fold_in(key, np.uint32(zlib.crc32(name.encode())))
+        key = fold_in_name(key, name)
     return key
+
+
+def fold_in_name(key: jax.Array, name: str) -> jax.Array:
+    """Returns the key of a stream within that of `key`, by its name's CRC-32."""
+    return jax.random.fold_in(key, np.uint32(zlib.crc32(name.encode())))
 
 
 def example_keys(key: jax.Array, ids: jax.Array) -> jax.Array:

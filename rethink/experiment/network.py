@@ -16,6 +16,7 @@ from rethink.results import launches
 from rethink.schema import validation
 from rethink.schema.errors import UserError
 from rethink.training import devices
+from rethink.training.step import PRECISIONS
 
 KINDS_WITH_NETWORK = ("train", "capacity")
 _SECTIONS = ("model", "batch_norm", "dropout")  # of the config, from which a network is made
@@ -48,12 +49,13 @@ def make_network(config: ConfigDict, input_shape: tuple[int, int, int], num_clas
     """
     fields = {field: value for field, value in validation.flatten(config) if field.split(".")[0] in _SECTIONS}
     settings = validation.to_json(validation.from_flat(fields))
-    return _make_network(registry.find_builder(config.model.name), settings, tuple(input_shape), num_classes)
+    builder = registry.find_builder(config.model.name)
+    return _make_network(builder, settings, tuple(input_shape), num_classes, config.train.precision)
 
 
 @functools.cache
 def _make_network(
-    builder: registry.Builder, settings: str, input_shape: tuple[int, int, int], num_classes: int
+    builder: registry.Builder, settings: str, input_shape: tuple[int, int, int], num_classes: int, precision: str
 ) -> Network:
     """Returns the network; `builder` is what its name stands for now."""
     config = validation.from_flat(json.loads(settings))
@@ -66,8 +68,10 @@ def _make_network(
         kwargs=config.model.kwargs,
     )
     trace = check_network(model, input_shape, num_classes)
-    own_state = inspect_state(model, input_shape, devices.AXIS) if ":" in config.model.name else OwnState()
-    fingerprints = program.fingerprint_program(model, input_shape, trace, devices.AXIS, own_state.outputs)
+    own_state = OwnState()
+    if ":" in config.model.name:
+        own_state = inspect_state(model, input_shape, num_classes, devices.AXIS, PRECISIONS[precision])
+    fingerprints = program.fingerprint_program(model, input_shape, trace, devices.AXIS, own_state)
     facts = {"input_shape": list(input_shape), "num_classes": num_classes, "source": program.fingerprint_source(model)}
     return Network(model, trace, own_state, {**facts, **fingerprints})
 

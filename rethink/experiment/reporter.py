@@ -5,6 +5,7 @@ Only the process that writes has a reporter. When something happens is decided b
 
 import contextlib
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -265,9 +266,18 @@ def show_end(record: records.Run) -> int:
     print(f"Records and figures: {record.folder}")
     exit_code = exit_code_of_status(manifest["status"])
     if exit_code == EXIT_DIVERGED:
-        end = manifest["end"]
-        print(
-            f"The loss became infinite or NaN at step {end['step']}, learning rate {end['learning_rate']:g}: "
-            "try a smaller --config.optimizer.learning_rate."
-        )
+        print(describe_divergence(manifest["end"]))
     return exit_code
+
+
+def describe_divergence(end: Mapping[str, Any]) -> str:
+    """Returns one line on why a run diverged; `end`: the row of that event."""
+    if not end["step"]:
+        return (
+            "The loss is infinite or NaN before the first update: the network or its initialization makes it so, not "
+            "the learning rate. Look at model.name, model.init and model.kwargs."
+        )
+    return (
+        f"The loss became infinite or NaN at step {end['step']}, learning rate {end['learning_rate']:g}: "
+        "try a smaller --config.optimizer.learning_rate."
+    )

@@ -19,7 +19,7 @@ from rethink.analyses import ANALYSES, analysis
 from rethink.data.corruption.spec import resolve_seed
 from rethink.experiment.input_pipeline import InputPipeline
 from rethink.experiment.network import KINDS_WITH_NETWORK, check_program
-from rethink.experiment.reporter import Screen, show_end
+from rethink.experiment.reporter import Screen, describe_divergence, show_end
 from rethink.experiment.setup import make_run_spec, manifest_metadata, open_dataset_once
 from rethink.experiment.train import RunSteps, run_lockstep, run_to_end, train
 from rethink.figures import style
@@ -269,9 +269,8 @@ def _train_for_analysis(
     with screen.paused():
         exit_code = run_experiment(config, str(folder), dataclasses.replace(launch, quiet=True, profile_steps=None))
     if exit_code == EXIT_DIVERGED:
-        raise UserError(
-            f"The run in {folder} diverged: choose a smaller --config.optimizer.learning_rate and another --workdir."
-        )
+        reason = describe_divergence(records.read_run(folder)["end"])
+        raise UserError(f"The run in {folder} diverged. {reason} Then choose another --workdir.")
     # Its parameters, from its last checkpoint.
     spec = make_run_spec(config)
     like = state.init_state(spec.network.model, spec.tx, config.seed, spec.input_shape, spec.network.own_state.outputs)

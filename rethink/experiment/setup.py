@@ -111,6 +111,7 @@ def make_run_spec(config: ConfigDict) -> RunSpec:
             key=randomness.key_for(seed, "dropout"),
             auxiliary_weight=config.train.auxiliary_weight,
             axis_name=devices.AXIS,
+            streams=network.own_state.streams,
             **precisions,
         )
 
@@ -171,7 +172,7 @@ def describe_state(norm: ConfigDict, own: OwnState) -> dict[str, Any]:
     ties = device_ties(norm)
     ties += ["the model's own batch norm"] if own.batch_norm else []
     ties += [f"the model's collection '{name}'" for name in own.collections]
-    ties += ["the model's own dropout"] if own.dropout else []
+    ties += [f"the model's random stream '{name}'" for name in own.streams]
     return {
         "batch_norm": " and ".join([*kinds, *(["the model's own"] if own.batch_norm else [])]),
         "collections": list(own.collections),

@@ -9,7 +9,7 @@ import enum
 import hashlib
 import inspect
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
-from rethink.models.user_module import NetworkTrace, trace_network
+from rethink.models.user_module import NetworkTrace, OwnState, trace_network
 from rethink.regularization import explicit
 
 PARTS = ("initialization", "evaluation", "training")  # the last with the gradients, so that custom ones count
@@ -32,7 +32,7 @@ def fingerprint_program(
     image_shape: tuple[int, int, int],
     trace: NetworkTrace,
     axis_name: str,
-    outputs: Collection[str] = (),
+    own_state: OwnState,
 ) -> dict[str, str]:
     """Returns SHA-256 in hex of each of `PARTS`: what the network computes, without computing anything.
 
@@ -41,14 +41,14 @@ def fingerprint_program(
     Args:
       trace: of `check_network`, on images of this shape.
       axis_name: of the devices.
-      outputs: names of the collections that the model only sows, besides "auxiliary_logits".
+      own_state: what a model of the user's keeps and draws by itself.
 
     Raises:
       UserError: the network fails.
     """
-    names = [name for name in trace.variables if name not in ("auxiliary_logits", *outputs)]
+    names = [name for name in trace.variables if name not in ("auxiliary_logits", *own_state.outputs)]
     variables = {name: trace.variables[name] for name in names}
-    streams = ("dropout", explicit.DROPOUT_STREAM)
+    streams = (explicit.DROPOUT_STREAM, *own_state.streams)
 
     def evaluate(keys: dict[str, jax.Array], images: jax.Array, variables: Any) -> Any:
         return model.apply(variables, images, train=False, mutable=[name for name in variables if name != "params"])[0]
@@ -67,8 +67,8 @@ def fingerprint_program(
 
         return jax.grad(loss_of, has_aux=True)(variables["params"])
 
-    evaluation, _ = trace_network(model, image_shape, evaluate, axis_name=axis_name, inputs=(variables,))
-    training, _ = trace_network(model, image_shape, train, streams, axis_name, (variables,))
+    evaluation, _ = trace_network(model, image_shape, evaluate, axis_name, inputs=(variables,))
+    training, _ = trace_network(model, image_shape, train, axis_name, streams=streams, inputs=(variables,))
     # What is initialized: how it is drawn, and what it is called.
     _, *drawn = hash_results(trace.initialization)[0]
     hashes = jax.tree.unflatten(jax.tree.structure(trace.variables), drawn)

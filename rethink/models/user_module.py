@@ -1,12 +1,15 @@
 """Checks a network, the user's own or one of the package, without computing anything."""
 
+import contextlib
 import importlib
 import inspect
 import math
+import re
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+import flax.errors
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -50,8 +53,14 @@ def import_module_class(path: str) -> type[nn.Module]:
         is_class = inspect.isclass(model_class)
         kind = model_class.__qualname__ if is_class else f"a value of type {type(model_class).__name__}"
         raise UserError(f"model.name='{path}' is not a class of flax.linen.Module, but {kind}: choose one that is.")
-    if "train" not in inspect.signature(model_class.__call__).parameters:
-        raise UserError(f"model.name='{path}' has no argument train: define __call__(self, images, *, train).")
+    try:
+        call = next(vars(parent)["__call__"] for parent in model_class.__mro__ if "__call__" in vars(parent))
+        inspect.signature(call).bind("self", "images", train=True)
+    except (StopIteration, TypeError) as error:
+        raise UserError(
+            f"model.name='{path}' can't be called with images and train=True or False ({str(error) or 'no __call__'}): "
+            "define __call__(self, images, *, train)."
+        ) from error
     return model_class
 
 
@@ -63,7 +72,8 @@ def describe_error(error: BaseException, file: str = "") -> str:
         frames = traceback.extract_tb(error.__traceback__)
         frame = ([frame for frame in frames if frame.filename == file] or frames)[-1]
         place = f"{frame.filename}:{frame.lineno}"
-    return f"{' '.join(str(error).split())[:300]} ({type(error).__name__}, {place})"
+    text = re.sub(r" \(https://flax\.\S+\)", "", " ".join(str(error).split()))
+    return f"{text[:300]} ({type(error).__name__}, {place})"
 
 
 class NetworkTrace(NamedTuple):
@@ -90,19 +100,35 @@ def check_network(model: nn.Module, image_shape: tuple[int, int, int], num_class
     computation, (logits, variables) = trace_network(
         model, image_shape, lambda keys, images: model.init_with_output(keys, images, train=False)
     )
-    # Check the logits and the parameters.
-    returned = type(logits).__name__
-    if isinstance(logits, jax.ShapeDtypeStruct):
-        returned = f"{logits.dtype}{list(logits.shape)}"
-    wanted = f"float32[2, {num_classes}]"
-    if returned != wanted:
-        raise UserError(f"The model maps 2 images of {image_shape} to {returned}; it must return logits {wanted}.")
-    if "params" not in variables:
-        raise UserError(f"model.name: {type(model).__name__} has no parameters: there is nothing to train.")
+    _check_logits(logits, num_classes, model)
+    # Check the parameters.
+    name = f"model.name: {type(model).__name__}"
+    if not variables.get("params"):
+        raise UserError(f"{name} has no parameters in evaluation (train=False): there is nothing to train.")
+    for path, leaf in _flatten(variables["params"]).items():
+        if leaf.dtype != jnp.float32:
+            raise UserError(
+                f"{name} has a parameter {'/'.join(map(str, path))} of {leaf.dtype}, and only float32 can be trained: "
+                "make it one, or keep it by self.variable in a collection of its own."
+            )
     count = count_parameters(variables["params"])
     if count > MOST_PARAMETERS:
-        raise UserError(f"model.name: {type(model).__name__} has {count:,} parameters: take a smaller one.")
+        raise UserError(f"{name} has {count:,} parameters: take a smaller one.")
     return NetworkTrace(variables, "conv_general_dilated" in str(computation), computation)
+
+
+def _check_logits(
+    logits: Any, num_classes: int, model: nn.Module, when: str = "", precision: Any = jnp.float32
+) -> None:
+    """Checks that what a network returns for two images is [2, num_classes], float32 or of its own precision."""
+    returned = f"a {type(logits).__name__}"
+    if isinstance(logits, jax.ShapeDtypeStruct):
+        returned = f"{logits.dtype}{list(logits.shape)}"
+    if returned not in (f"{jnp.dtype(dtype).name}[2, {num_classes}]" for dtype in (jnp.float32, precision)):
+        raise UserError(
+            f"model.name: {type(model).__name__} maps 2 images to {returned}{when}: it must return logits "
+            f"float32[2, {num_classes}], in training and in evaluation."
+        )
 
 
 class OwnState(NamedTuple):
@@ -111,44 +137,67 @@ class OwnState(NamedTuple):
     Attributes:
       batch_norm: whether it keeps the statistics of a `flax.linen.BatchNorm`, beside the batch norm that it is given.
       collections: names of the collections with anything else that training changes.
-      dropout: whether it draws from Linen's stream "dropout", as `flax.linen.Dropout` does.
+      streams: names of Linen's random streams that it draws from in training, such as "dropout".
       outputs: names of the collections that it sows at its start, and anew in each step: they are no state.
     """
 
     batch_norm: bool = False
     collections: tuple[str, ...] = ()
-    dropout: bool = False
+    streams: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
 
 
-def inspect_state(model: nn.Module, image_shape: tuple[int, int, int], axis_name: str) -> OwnState:
+def inspect_state(
+    model: nn.Module, image_shape: tuple[int, int, int], num_classes: int, axis_name: str, precision: Any = jnp.float32
+) -> OwnState:
     """Returns what a network keeps and draws by itself, without computing anything.
 
     Args:
       axis_name: of the devices.
+      precision: dtype of the parameters and images that a step gives to the network.
 
     Raises:
-      UserError: it fails in training, or a step would change the shapes or types of what it keeps.
+      UserError: it fails in training or where it is evaluated, returns no logits there, draws random numbers in
+        evaluation, or a step would change the shapes or types of what it keeps.
     """
-    streams = ("dropout", explicit.DROPOUT_STREAM)
     changing: set[tuple[str, str]] = set()  # (collection, last part of the path) of each array that a step replaces
+    streams: set[str] = set()
 
-    def train(keys: dict[str, jax.Array], images: jax.Array) -> tuple[Any, Any]:
-        """Returns the collections before and after a step of training."""
-        variables = model.init(keys["params"], images[:1], train=False)
-        kept = {name: variables[name] for name in variables if name not in ("params", "auxiliary_logits")}
-        rngs = {name: keys[name] for name in streams}
-        _, changed = model.apply(variables, images, train=True, rngs=rngs, mutable=list(kept))
+    def init(keys: dict[str, jax.Array], images: jax.Array) -> tuple[Any, dict[str, Any]]:
+        """Returns the variables as a step gives them, and those that are state."""
+        variables = dict(model.init(keys["params"], images[:1], train=False))
+        variables["params"] = jax.tree.map(lambda leaf: leaf.astype(precision), variables["params"])
+        variables.pop("auxiliary_logits", None)
+        return variables, {name: variables[name] for name in variables if name != "params"}
+
+    def train(keys: dict[str, jax.Array], images: jax.Array) -> tuple[Any, ...]:
+        """Returns the logits, the sown ones, and the collections before and after a step of training."""
+        variables, kept = init(keys, images)
+        mutable = [*kept, "auxiliary_logits"]
+        with _recorded_streams(streams):
+            outputs: Any = model.apply(variables, images.astype(precision), train=True, rngs=keys, mutable=mutable)
+        logits, changed = outputs
+        auxiliary = changed.pop("auxiliary_logits", {})
         now = _flatten(changed)
         changing.update((path[0], path[-1]) for path, leaf in _flatten(kept).items() if now.get(path) is not leaf)
-        return kept, changed
+        return logits, auxiliary, kept, changed
 
+    def evaluate(keys: dict[str, jax.Array], images: jax.Array) -> Any:
+        """Returns the logits of an evaluation."""
+        variables, kept = init(keys, images)
+        logits, _ = model.apply(variables, images.astype(precision), train=False, mutable=list(kept))
+        return logits
+
+    _, logits = trace_network(model, image_shape, evaluate, axis_name, when=" in evaluation")
+    _check_logits(logits, num_classes, model, " in evaluation", precision)
+    _, (logits, auxiliary, before, after) = trace_network(model, image_shape, train, axis_name, when=" in training")
+    for given in (logits, *jax.tree.leaves(auxiliary)):
+        _check_logits(given, num_classes, model, " in training", precision)
     # A step must leave all as it was, but for the values; what it adds to tuples alone is sown.
-    computation, (before, after) = trace_network(model, image_shape, train, streams, axis_name)
     grown = {path[0] for path in _flatten(after).keys() - _flatten(before).keys()}
     outputs = grown - {path[0] for path in _flatten(after) if not any(isinstance(key, int) for key in path)}
     for name in before.keys() - outputs:
-        shapes = [jax.tree_util.tree_map(lambda leaf: (leaf.shape, leaf.dtype), kept[name]) for kept in (before, after)]
+        shapes = [jax.tree_util.tree_map(_describe_array, kept[name]) for kept in (before, after)]
         if shapes[0] != shapes[1] or not all(_is_number(leaf.dtype) for leaf in jax.tree.leaves(before[name])):
             raise UserError(
                 f"model.name: {type(model).__name__} keeps a collection '{name}' that is another one after a step, or "
@@ -159,14 +208,35 @@ def inspect_state(model: nn.Module, image_shape: tuple[int, int, int], axis_name
     given = getattr(model, "norm", None)
     has_own = not changing.isdisjoint(statistics)
     if has_own and isinstance(given, batch_norm.BatchNorm) and given.kind != "none":
-        has_own = inspect_state(model.clone(norm=batch_norm.NONE), image_shape, axis_name).batch_norm
-    dropout_key = computation.jaxpr.invars[0]  # of a dict, in alphabetical order
+        has_own = inspect_state(
+            model.clone(norm=batch_norm.NONE), image_shape, num_classes, axis_name, precision
+        ).batch_norm
     return OwnState(
         batch_norm=has_own,
         collections=tuple(sorted({name for name, _ in changing - statistics} - outputs)),
-        dropout=any(dropout_key in equation.invars for equation in computation.jaxpr.eqns),
+        streams=tuple(sorted(streams - {explicit.DROPOUT_STREAM})),
         outputs=tuple(sorted(outputs)),
     )
+
+
+@contextlib.contextmanager
+def _recorded_streams(names: set[str]) -> Iterator[None]:
+    """Adds the names of the random streams that networks ask for in the block, where there is one of any name."""
+    make_rng, has_rng = nn.Module.make_rng, nn.Module.has_rng
+
+    def record_and_make(module: nn.Module, name: str = "params") -> jax.Array:
+        names.add(name)
+        return make_rng(module, name)  # of "params", where Linen has no stream of this name
+
+    def record(module: nn.Module, name: str) -> bool:
+        names.add(name)
+        return True
+
+    nn.Module.make_rng, nn.Module.has_rng = record_and_make, record  # type: ignore[assignment, method-assign]
+    try:
+        yield
+    finally:
+        nn.Module.make_rng, nn.Module.has_rng = make_rng, has_rng  # type: ignore[method-assign]
 
 
 def _flatten(collections: Mapping[str, Any]) -> dict[tuple[Any, ...], Any]:
@@ -175,24 +245,41 @@ def _flatten(collections: Mapping[str, Any]) -> dict[tuple[Any, ...], Any]:
     return {tuple(getattr(key, "key", getattr(key, "idx", str(key))) for key in path): leaf for path, leaf in leaves}
 
 
+def _describe_array(leaf: Any) -> tuple[Any, ...]:
+    """Returns what a step must leave as it was; it brings floating-point numbers back to their own precision itself."""
+    return leaf.shape, "floating" if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf.dtype
+
+
 def _is_number(dtype: Any) -> bool:
     return jnp.issubdtype(dtype, jnp.number) or dtype == jnp.bool_
+
+
+# What to do about errors of Linen that say what is not there, and not why.
+_REMEDIES = {
+    flax.errors.ScopeParamNotFoundError: "parameters are made in evaluation, so call each layer there too",
+    flax.errors.ScopeCollectionNotFound: "variables are made in evaluation, so make each there too",
+    flax.errors.ScopeVariableNotFoundError: "variables are made in evaluation, so make each there too",
+    flax.errors.InvalidRngError: "only training may draw: ask for random numbers where train is true",
+}
 
 
 def trace_network(
     model: nn.Module,
     image_shape: tuple[int, int, int],
     function: Callable,
-    streams: Sequence[str] = ("dropout",),
     axis_name: str | None = None,
+    *,
+    streams: Sequence[str] = (),
     inputs: Sequence[Any] = (),
+    when: str = "",
 ) -> tuple[Any, Any]:
     """Returns the computation of (keys, two images, *inputs) -> results, and the shapes of these.
 
     Args:
       model: what is to blame if the function fails.
-      streams: names of the keys, besides "params"; axis_name: of the devices, None where the function knows none.
+      axis_name: of the devices, None where the function knows none; streams: names of the keys, besides "params".
       inputs: pytrees of shapes.
+      when: " in training", " in evaluation" or "", for the error.
 
     Raises:
       UserError: the network fails.
@@ -205,10 +292,11 @@ def trace_network(
         return jax.make_jaxpr(function, axis_env=axes, return_shape=True)(keys, images, *inputs)
     except UserError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        remedy = _REMEDIES.get(type(error), "mend it there, or model.kwargs")
         raise UserError(
-            f"model.name: {type(model).__name__} fails on images of {image_shape}: "
-            f"{describe_error(error, inspect.getfile(type(model)))}: mend it there, or model.kwargs."
+            f"model.name: {type(model).__name__} fails{when} on images of {image_shape}: "
+            f"{describe_error(error, inspect.getfile(type(model)))}: {remedy}."
         ) from error
 
 

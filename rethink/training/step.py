@@ -4,7 +4,7 @@ Devices, feeds and data sets are not named here: a step has the name of an axis 
 makes its batch. Sums leave a step, never means: they are divided once, on the host.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from rethink import randomness
 from rethink.regularization import explicit
 from rethink.schema.errors import pick
 from rethink.training import metrics
@@ -71,6 +72,7 @@ def make_train_step(
     precision: str,
     matmul_precision: str,
     axis_name: str,
+    streams: Collection[str] = (),
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Sums]]:
     """Returns (state, batch) -> (state, sums): one update on the mean cross-entropy of the global batch.
 
@@ -81,12 +83,13 @@ def make_train_step(
       view: (step int32 scalar, batch) -> the model's input, float32 [batch, height, width, channels].
       penalty: params -> what a regularizer adds to the loss, float32 scalar.
       key: of the model's randomness in training: the stream of `explicit.Dropout` for each step, the same on every
-        device, and Linen's "dropout" for each step and device.
+        device, and each of `streams` for each step and device.
       auxiliary_weight: of the mean cross-entropy of the logits that a model sows as "auxiliary_logits".
       precision: of `PRECISIONS`: what the network computes in. Parameters, their gradients and updates, statistics and
         the loss are float32 in any, and so are the sums that a bfloat16 network rounds to its own precision.
       matmul_precision: of all matrix products and convolutions, and those of their gradients, as of
         `jax.default_matmul_precision`; a product that has one of its own keeps it.
+      streams: names of the further random streams of Linen that the model draws from.
     """
 
     dtype = pick(PRECISIONS, precision, "train.precision")
@@ -96,10 +99,10 @@ def make_train_step(
             # Forward pass, in the precision of the network.
             variables = {"params": _cast(params, dtype), **state.collections}
             of_step = jax.random.fold_in(key, state.step)
-            rngs = {
-                explicit.DROPOUT_STREAM: of_step,
-                "dropout": jax.random.fold_in(of_step, jax.lax.axis_index(axis_name)),
-            }
+            rngs = {explicit.DROPOUT_STREAM: of_step}
+            if streams:
+                of_device = jax.random.fold_in(of_step, jax.lax.axis_index(axis_name))
+                rngs |= {name: randomness.fold_in_name(of_device, name) for name in streams}
             images = _cast(view(state.step, batch), dtype)
             mutable = [*state.collections, "auxiliary_logits"]
             outputs: Any = model.apply(variables, images, train=True, rngs=rngs, mutable=mutable)

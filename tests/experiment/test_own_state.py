@@ -1,4 +1,4 @@
-"""A network of the user's own with batch norm and a memory: what is recorded, resumed, trained together and refused."""
+"""A network of the user's own with batch norm, a memory and noise: what is recorded, resumed, trained together and refused."""
 
 import json
 
@@ -14,6 +14,7 @@ from rethink.schema.errors import UserError
 
 OWN_MODEL = """
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
 class Net(nn.Module):
@@ -27,6 +28,8 @@ class Net(nn.Module):
         seen = self.variable("memory", "seen", jnp.zeros, (), jnp.int32)
         any_seen = self.variable("memory", "any", jnp.zeros, (), bool)
         x = x - mean.value
+        if train:
+            x += 0.01 * jax.random.normal(self.make_rng("noise"), x.shape)
         if not self.is_initializing():  # in evaluation too, where it is dropped
             mean.value = 0.9 * mean.value + 0.1 * x.mean(0)
             seen.value += len(x)
@@ -87,6 +90,7 @@ def test_it_is_recorded_resumes_exactly_and_only_on_as_many_devices(make_config,
     assert start(make_config(), tmp_path / "whole") == 0
     recorded = read_manifest(tmp_path / "whole")
     assert recorded["batch_norm"] == "the model's own" and recorded["collections"] == ["memory"]
+    assert "the model's random stream 'noise'" in recorded["depends_on_devices"]
     assert "batch norm the model's own" in " ".join(capsys.readouterr().out.split())
     # Carried, and changed by training alone.
     collections = read_state(tmp_path / "whole")["collections"]

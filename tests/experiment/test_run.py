@@ -14,7 +14,7 @@ from made_up import assert_predicted
 
 from configs import base, cifar_random, digits_random, digits_true
 from rethink.data import fingerprints
-from rethink.experiment import rerun, train
+from rethink.experiment import reporter, rerun, train
 from rethink.experiment.run import Launch, run_experiment
 from rethink.figures import learning_curve
 from rethink.results import launches, progress, records, runs
@@ -566,6 +566,12 @@ def test_a_run_that_diverges_says_where_and_does_not_start_again(launch, make_co
     assert launch(config, tmp_path) == 3
     assert "Nothing to do" in capsys.readouterr().out
     assert files(tmp_path) == before
+
+
+def test_a_loss_that_is_not_finite_before_the_first_update_is_the_networks_and_later_the_rates():
+    start, later = (reporter.describe_divergence({"step": step, "learning_rate": 0.1}) for step in (0, 1))
+    assert "the network or its initialization" in start and "smaller" not in start
+    assert "at step 1, learning rate 0.1: try a smaller" in later
 
 
 def test_another_config_does_not_touch_the_run(launch, make_config, tmp_path):

@@ -1,6 +1,7 @@
 """The table of networks: parameter counts of the paper, inputs they take, modules of the user's own, errors."""
 
 import dataclasses
+from collections.abc import Callable
 
 import flax.linen as nn
 import jax
@@ -179,6 +180,22 @@ class NoTrain(nn.Module):
     def __call__(self, images):
         return images
 
+class NoCall(nn.Module):
+    num_classes: int
+
+class MoreArguments(nn.Module):
+    def __call__(self, images, labels, *, train):
+        return images
+
+class PositionalOnly(nn.Module):
+    def __call__(self, images, train, /):
+        return images
+
+class Positional(Own):
+    @nn.compact
+    def __call__(self, images, train):
+        return nn.Dense(self.num_classes)(images.mean((1, 2)))
+
 class Breaks(Own):
     @nn.compact
     def __call__(self, images, *, train):
@@ -214,6 +231,7 @@ def own(tmp_path, monkeypatch):
 
 
 def test_a_module_of_the_users_own(own):
+    check_network(build(f"{own}:Positional", num_classes=4), (6, 6, 1), 4)
     model = build(f"{own}:Own", num_classes=4, width=5)
     check_network(model, (6, 6, 1), 4)
     assert count_parameters(shapes(model, (6, 6, 1))["params"]) == 36 * 5 + 5 + 5 * 4 + 4
@@ -239,7 +257,10 @@ def test_a_module_of_the_users_own_is_given_the_norm_if_it_has_the_field(own):
         ("own_package.nets:", {}, ["model.name", "package.module:ClassName"]),
         ("/tmp/nets.py:Own", {}, ["model.name", "package.module:ClassName"]),
         ("own_package.nets:NotLinen", {}, ["model.name", "flax.linen.Module"]),
-        ("own_package.nets:NoTrain", {}, ["model.name", "train"]),
+        ("own_package.nets:NoTrain", {}, ["model.name", "'train'", "__call__(self, images, *, train)"]),
+        ("own_package.nets:NoCall", {}, ["no __call__", "__call__(self, images, *, train)"]),
+        ("own_package.nets:MoreArguments", {}, ["'labels'", "__call__(self, images, *, train)"]),
+        ("own_package.nets:PositionalOnly", {}, ["'train'", "positional only", "__call__(self, images, *, train)"]),
         ("own_package.nets:Own", {"depth": 3}, ["model.kwargs", "depth", "width"]),
         ("mlp_1x512", {"width": 3}, ["model.kwargs", "width", "hidden_sizes"]),
         ("mlp_1x512", {"num_classes": 3}, ["model.kwargs", "num_classes"]),
@@ -345,12 +366,13 @@ ACROSS = BatchNorm("across_devices", True, True, 0.9, 1e-3, "running", "devices"
         ({"norm": ACROSS}, OwnState()),
         ({"norm": ACROSS, "own_norm": True}, OwnState(batch_norm=True)),
         ({"kind": "memory"}, OwnState(collections=("memory",))),
-        ({"dropout": True}, OwnState(dropout=True)),
+        ({"norm": dataclasses.replace(ACROSS, evaluation="batch")}, OwnState()),
+        ({"dropout": True}, OwnState(streams=("dropout",))),
         ({"kind": "sown"}, OwnState(outputs=("losses",))),
     ],
 )
 def test_what_a_users_network_keeps_and_draws_by_itself_is_seen(fields, expected):
-    assert inspect_state(Kept(**fields), (2, 2, 1), "devices") == expected
+    assert inspect_state(Kept(**fields), (2, 2, 1), 3, "devices") == expected
 
 
 class WithMethod(nn.Module):
@@ -394,7 +416,7 @@ class Spectral(nn.Module):
     ],
 )
 def test_only_what_training_changes_is_seen_under_the_name_of_what_it_is(model, expected):
-    assert inspect_state(model, (2, 2, 1), "devices") == expected
+    assert inspect_state(model, (2, 2, 1), 3, "devices") == expected
 
 
 @pytest.mark.parametrize(
@@ -403,9 +425,78 @@ def test_only_what_training_changes_is_seen_under_the_name_of_what_it_is(model, 
         ("batch", "keeps a collection 'memory' .*one shape for any batch"),
         ("keys", "keeps a collection 'memory' .*holds no numbers"),
         ("mixed", "keeps a collection 'losses' .*one shape for any batch"),
-        ("fails", "fails on images .*not in training"),
+        ("fails", "fails in training on images .*not in training"),
     ],
 )
 def test_what_cannot_be_kept_from_step_to_step_is_refused(kind, words):
     with pytest.raises(UserError, match=words):
-        inspect_state(Kept(kind=kind), (2, 2, 1), "devices")
+        inspect_state(Kept(kind=kind), (2, 2, 1), 3, "devices")
+
+
+class Changed(nn.Module):
+    """A linear map with whatever `change`, (module, logits, train) -> output, does."""
+
+    change: Callable
+
+    @nn.compact
+    def __call__(self, images, *, train):
+        return self.change(self, nn.Dense(3)(images.reshape(len(images), -1)), train)
+
+
+def add_noise(net, logits):
+    return logits + jax.random.normal(net.make_rng("noise"), logits.shape) + net.make_rng().ndim
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda net, logits, train: add_noise(net, logits) if train else logits,
+        lambda net, logits, train: add_noise(net, logits) if net.has_rng("noise") else logits,
+    ],
+)
+def test_random_streams_of_any_name_are_seen(change):
+    assert inspect_state(Changed(change), (2, 2, 1), 3, "devices") == OwnState(streams=("noise", "params"))
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (lambda net, x, train: x[:, :2] if train else x, r"float32\[2, 2\] in training: .* float32\[2, 3\]"),
+        (lambda net, x, train: x[: 1 + net.is_initializing(), :2], r"float32\[1, 2\] in evaluation: .*\[2, 3\]"),
+        (lambda net, x, train: net.sow("auxiliary_logits", "a", x[:, :2]) * x, r"float32\[2, 2\] in training"),
+        (lambda net, x, train: (x, x) if train else x, "maps 2 images to a tuple in training"),
+        (lambda net, x, train: x.astype(jnp.float16) if train else x, r"float16\[2, 3\] in training"),
+        (lambda net, x, train: x + 1j if train else x, r"complex64\[2, 3\] in training"),
+        (
+            lambda net, x, train: nn.Dense(3)(x) if train else x,
+            "in training .*kernel.*models.py:.*call each layer there",
+        ),
+        (
+            lambda net, x, train: x + net.variable("memory", "last", jnp.zeros, ()).value if train else x,
+            "fails in training .*memory.*make each there too",
+        ),
+        (lambda net, x, train: add_noise(net, x), "fails in evaluation .*noise.*only training may draw"),
+        (lambda net, x, train: -x if train and x.sum() else x, "fails in training .*TracerBoolConversionError"),
+        (lambda net, x, train: exit("gone") if train else x, "fails in training .*gone .SystemExit"),
+        (lambda net, x, train: x.reshape(128, 3) if train else x, "fails in training .*reshape.*test_models.py:"),
+    ],
+)
+def test_a_network_whose_training_and_evaluation_do_not_fit_together_is_refused(change, words):
+    with pytest.raises(UserError, match=words) as caught:
+        inspect_state(Changed(change), (2, 2, 1), 3, "devices")
+    assert "https" not in str(caught.value)
+
+
+def test_a_network_is_traced_in_the_precision_of_its_run():
+    assert inspect_state(Kept(kind="memory"), (2, 2, 1), 3, "devices", jnp.bfloat16).collections == ("memory",)
+    in_float32 = Changed(lambda net, x, train: jax.lax.add(x, jnp.zeros(x.shape, jnp.float32)))
+    inspect_state(in_float32, (2, 2, 1), 3, "devices")
+    with pytest.raises(UserError, match="fails in evaluation .*same dtypes"):
+        inspect_state(in_float32, (2, 2, 1), 3, "devices", jnp.bfloat16)
+
+
+@pytest.mark.parametrize("dtype", ["int32", "complex64", "bfloat16"])
+def test_only_parameters_that_can_be_trained_are_taken(dtype):
+    model = Changed(lambda net, x, train: x + net.param("count", lambda key: jnp.ones((), dtype)).real.astype(x.dtype))
+    with pytest.raises(UserError, match=f"parameter count of {dtype}.*only float32.*self.variable"):
+        check_network(model, (2, 2, 1), 3)

@@ -69,9 +69,9 @@ def fingerprint(folder, source, name="first"):
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     model = module.Net(num_classes=3)
-    own = inspect_state(model, (2, 2, 1), "devices")
+    own = inspect_state(model, (2, 2, 1), 3, "devices")
     trace = check_network(model, (2, 2, 1), 3)
-    hashes = program.fingerprint_program(model, (2, 2, 1), trace, "devices", own.outputs)
+    hashes = program.fingerprint_program(model, (2, 2, 1), trace, "devices", own)
     return {**hashes, "source": program.fingerprint_source(model)}
 
 

@@ -92,6 +92,7 @@ def trainer(
     auxiliary_weight=0.0,
     precision="float32",
     matmul="highest",
+    streams=(),
 ):
     """Returns (its train step, its state before the first)."""
     tx = optax.sgd(RATE, momentum=MOMENTUM)
@@ -105,8 +106,32 @@ def trainer(
         precision=precision,
         matmul_precision=matmul,
         axis_name=AXIS,
+        streams=streams,
     )
     return train_step, state.init_state(model, tx, 0, SHAPE)
+
+
+class Noisy(Linear):
+    """Linear, with what it drew from two random streams of its own in a collection, uint32 [2, 2]."""
+
+    @nn.compact
+    def __call__(self, images, *, train):
+        drawn = self.variable("drawn", "keys", jnp.zeros, (2, 2), jnp.uint32)
+        if train:
+            drawn.value = jnp.stack([jax.random.key_data(self.make_rng(name)) for name in ("noise", "mask")])
+        return nn.Dense(CLASSES)(images.reshape(len(images), -1))
+
+
+def test_each_random_stream_of_a_network_has_a_key_of_its_own_for_each_step():
+    train_step, start = trainer(Noisy(), streams=("noise", "mask"))
+    step_once, batch = on_one_device(train_step), make_batch(0, 4)
+    now, drawn = start, []
+    for _ in range(2):
+        now, _ = step_once(now, batch)
+        drawn.extend(map(tuple, now.collections["drawn"]["keys"]))
+    assert len(set(drawn)) == 4
+    again, _ = step_once(start, batch)  # as after a resumption
+    assert [tuple(keys) for keys in again.collections["drawn"]["keys"]] == drawn[:2]
 
 
 def gradient_by_hand(weights, bias, batch):
