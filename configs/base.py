@@ -272,7 +272,7 @@ def apply_arguments(config: ConfigDict, arguments: str | None, *, model: str) ->
     for field, value in MODELS.get(names[0], {}).items():
         section, name = field.split(".")
         config[section][name] = value
-    config.name += f"-{names[0].replace(':', '.')}"
+    config.name += f"-{names[0].replace(':', '.')}"  # an override of model.name replaces this word
     if "smoke" in words:
         config.name += "-smoke"
         config.data.train_examples = 512

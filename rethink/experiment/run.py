@@ -72,7 +72,7 @@ def check_config(config: ConfigDict) -> None:
     """
     validation.validate(config)
     if config.kind in KINDS_WITH_NETWORK and not config.experiments:
-        registry.find_builder(config.model.name)
+        registry.check_kwargs(config.model.name, config.model.kwargs)
 
 
 @dataclasses.dataclass(frozen=True)

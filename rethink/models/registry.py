@@ -15,7 +15,7 @@ from rethink.models.inception import Inception
 from rethink.models.inception_v3 import InceptionV3
 from rethink.models.mlp import MLP
 from rethink.models.tiny import TinyConv
-from rethink.models.user_module import describe_error, import_module_class
+from rethink.models.user_module import describe_error, find_field_types, fits, import_module_class
 from rethink.models.wide_resnet import WideResNet
 from rethink.regularization.batch_norm import BatchNorm
 from rethink.regularization.explicit import Dropout
@@ -79,19 +79,7 @@ def build_model(
             )
         settings = {key: value for key, value in settings.items() if key == "num_classes" or key in fields}
     _check_dropout_place(name, builder, dropout)
-    # Check the further fields, then build.
-    twice = sorted(set(settings) & set(kwargs))
-    if twice:
-        raise UserError(f"model.kwargs sets {', '.join(twice)}, which the config sets elsewhere: remove it there.")
-    signature = inspect.signature(builder)
-    try:
-        signature.bind(**settings, **kwargs)
-    except TypeError as error:
-        further = [field for field in signature.parameters if field not in (*settings, "parent", "name")]
-        raise UserError(
-            f"model.name='{name}' cannot be built with model.kwargs={dict(kwargs)}: {error}. "
-            f"It is given {', '.join(settings)}; further fields: {', '.join(further) or 'none'}."
-        ) from error
+    check_kwargs(name, kwargs)
     try:
         return builder(**settings, **kwargs)
     except UserError:
@@ -111,6 +99,40 @@ def _check_dropout_place(name: str, builder: Builder, dropout: Dropout) -> None:
             f"dropout.place='{dropout.place}' is no place in model.name='{name}': "
             f"set --config.dropout.place={places[0]}, or --config.dropout.rate=0."
         )
+
+
+_GIVEN = ("num_classes", "norm", "dropout", "kernel_init")  # what `build_model` sets, where a class has the field
+
+
+def check_kwargs(name: str, kwargs: Mapping[str, Any]) -> None:
+    """Checks further fields of a model against those of its class, and their types.
+
+    Raises:
+      UserError: there is no such model; a field that it does not have, or a value of another type than the field's; a
+        field without a value; a class without the field num_classes.
+    """
+    builder = find_builder(name)
+    types = find_field_types(builder)
+    if "num_classes" not in types:
+        raise UserError(f"model.name='{name}' has no field num_classes, the width of its logits: add num_classes: int.")
+    further = {field: kind for field, kind in types.items() if field not in _GIVEN}
+    listed = ", ".join(f"{field}: {inspect.formatannotation(kind)}" for field, kind in further.items()) or "none"
+    for field, value in kwargs.items():
+        if field in _GIVEN:
+            raise UserError(f"model.kwargs sets {field}, which the config sets elsewhere: remove it there.")
+        if field not in further:
+            raise UserError(f"model.kwargs.{field} is no field of model.name='{name}'. Its fields: {listed}.")
+        if not fits(value, further[field]):
+            raise UserError(
+                f"model.kwargs.{field}={value!r} is no {inspect.formatannotation(further[field])}, as "
+                f"model.name='{name}' has it: set one. Its fields: {listed}."
+            )
+    for field, parameter in inspect.signature(builder).parameters.items():
+        if field in further and parameter.default is parameter.empty and field not in kwargs:
+            raise UserError(
+                f"model.name='{name}' has a field without a value, {field}: set --config.model.kwargs.{field}=VALUE. "
+                f"Its fields: {listed}."
+            )
 
 
 def find_builder(name: str) -> Builder:

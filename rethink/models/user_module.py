@@ -1,12 +1,18 @@
 """Checks a network, the user's own or one of the package, without computing anything."""
 
 import contextlib
+import dataclasses
 import importlib
 import inspect
 import math
+import os
+import pathlib
 import re
+import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+import types
+import typing
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import flax.errors
@@ -31,14 +37,21 @@ def import_module_class(path: str) -> type[nn.Module]:
     module_name, _, class_name = path.partition(":")
     if not all(part.isidentifier() for part in (*module_name.split("."), class_name)):
         raise UserError(f"model.name='{path}' is malformed: write package.module:ClassName.")
+    # The working directory comes last on Python's path: nothing there takes the place of what is installed.
+    if not {"", os.getcwd()}.intersection(sys.path):
+        sys.path.append(os.getcwd())
+    package = module_name.partition(".")[0]
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
+        _check_module_file(path, package)
         raise UserError(
-            f"model.name='{path}' cannot be imported: {error}. Install it, or add its folder to PYTHONPATH."
+            f"model.name='{path}' cannot be imported: {error}. Install it, start from its folder, or add that to "
+            "PYTHONPATH."
         ) from error
     except (Exception, SystemExit) as error:
         raise UserError(f"model.name='{path}' cannot be imported: {describe_error(error)}: mend it there.") from error
+    _check_module_file(path, package)
     # Find the class, and check that it is a network.
     if not hasattr(module, class_name):
         classes = [
@@ -62,6 +75,61 @@ def import_module_class(path: str) -> type[nn.Module]:
             "define __call__(self, images, *, train)."
         ) from error
     return model_class
+
+
+def _check_module_file(path: str, package: str) -> None:
+    """Checks that Python has not taken another module or package for the one of this name in the working directory.
+
+    Raises:
+      UserError: it has.
+    """
+    own = [file for file in (pathlib.Path(package), pathlib.Path(f"{package}.py")) if file.exists()]
+    module = sys.modules.get(package)
+    if not own or module is None:
+        return
+    taken = [*getattr(module, "__path__", [])] or [getattr(module, "__file__", None) or "Python itself"]
+    if not {file.resolve() for file in own} & {pathlib.Path(place).resolve() for place in taken}:
+        raise UserError(
+            f"model.name='{path}': Python takes {package} from {taken[0]}, not from {own[0].resolve()}: rename yours."
+        )
+
+
+def find_field_types(builder: Callable[..., nn.Module]) -> dict[str, Any]:
+    """Returns field -> type of a Linen module's class, or of a partial of it; Any where the type can't be evaluated."""
+    module_class: Any = getattr(builder, "func", builder)
+    try:
+        hints = typing.get_type_hints(module_class)
+    except Exception:  # names that exist for type checkers alone
+        hints = {}
+    fields = (field.name for field in dataclasses.fields(module_class) if field.init)
+    return {name: hints.get(name, Any) for name in fields if name not in ("parent", "name")}
+
+
+def fits(value: Any, kind: Any) -> bool:
+    """Returns whether a value of a config is of a type; what no config holds, such as a dtype, is left to the class."""
+    origin, arguments = typing.get_origin(kind) or kind, typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        return any(fits(value, argument) for argument in arguments)
+    if origin is typing.Literal:
+        return value in arguments
+    if origin in (tuple, list, Sequence):
+        if not isinstance(value, tuple | list):
+            return False
+        if origin is tuple and arguments and arguments[-1] is not ...:
+            return len(value) == len(arguments) and all(map(fits, value, arguments))
+        return all(fits(part, argument) for argument in arguments[:1] for part in value)
+    return origin not in _VALUES or type(value) in _VALUES[origin]
+
+
+# Type of a field -> types of the values that it takes.
+_VALUES: dict[Any, tuple[type, ...]] = {
+    bool: (bool,),
+    int: (int,),
+    float: (int, float),
+    str: (str,),
+    type(None): (type(None),),
+    Callable: (),
+}
 
 
 def describe_error(error: BaseException, file: str = "") -> str:

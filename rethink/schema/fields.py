@@ -199,7 +199,7 @@ FIELDS: dict[str, Field] = {
     # The model.
     "model.name": text("a name of rethink/models, or your own package.module:ClassName", same_cost=True),
     "model.init": choice("lecun_normal", "he_normal", "glorot_uniform", help="initialization of the kernels"),
-    "model.kwargs": section("further arguments of the model's constructor"),
+    "model.kwargs": section("fields of the model's class, each by its name: --config.model.kwargs.NAME=VALUE"),
     # Regularization.
     "weight_decay.kind": choice(
         "none", "l2", "decoupled", help="coefficient / 2 * |w|^2 in the loss, or of the update"

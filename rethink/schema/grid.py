@@ -7,6 +7,7 @@ Nothing is run here. `axes` is a text, so that the command line makes a sweep of
 
 import fnmatch
 import itertools
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -123,14 +124,18 @@ def read_axes(text: str, fields: Mapping[str, Any]) -> list[Axis]:
         field, equals, values = (word.strip() for word in part.partition("="))
         if not equals:
             raise UserError(f"axes: '{part}' is no axis: write --config.axes='FIELD=VALUE,VALUE', with ; between axes.")
-        if field not in fields:
+        is_kwarg = validation.is_kwarg(field)
+        if field not in fields and not is_kwarg:
             raise UserError(unknown_name("axes", field, [name for name in fields if not _is_shared(name)]))
-        if _is_shared(field) or not isinstance(fields[field], bool | int | float | str):
+        if not is_kwarg and (_is_shared(field) or not isinstance(fields[field], bool | int | float | str)):
             raise UserError(f"axes: {field} can't be one: choose a field that differs between runs.")
         if field in (axis.field for axis in axes):
             raise UserError(f"axes: {field} stands there twice: put all its values together.")
         # Its values, of the type that the field has.
-        typed = tuple(_read_value(field, value.strip(), fields[field]) for value in values.split(","))
+        texts = map(str.strip, re.split(r",(?![^(]*\))", values))  # not at the commas of a tuple
+        typed = tuple(
+            validation.read_literal(text) if is_kwarg else _read_value(field, text, fields[field]) for text in texts
+        )
         twice = next((value for value in typed if typed.count(value) > 1), None)
         if twice is not None:
             raise UserError(f"axes: {field} has {twice!r} twice: leave one out.")
@@ -155,7 +160,7 @@ def _read_value(field: str, text: str, default: Any) -> Any:
 def _first_numeric_axis(config: ConfigDict) -> Axis | None:
     """Returns the first axis of several numbers, None where there is none."""
     for axis in read_axes(config.axes, dict(validation.flatten(config))):
-        if len(axis.values) > 1 and not any(isinstance(value, bool | str) for value in axis.values):
+        if len(axis.values) > 1 and all(type(value) in (int, float) for value in axis.values):
             return axis
     return None
 
@@ -173,8 +178,9 @@ def _run_name(cell_name: str, point: Mapping[Axis, Any]) -> str:
     endings = [axis.field.rpartition(".")[2] for axis in point]
     words = [cell_name] if cell_name else []
     for axis, ending in zip(point, endings, strict=True):
-        # A colon, as in package.module:ClassName, can't stand in the name of a directory.
-        words.append(f"{ending if endings.count(ending) == 1 else axis.field}={point[axis]}".replace(":", "."))
+        value = point[axis]
+        text = "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        words.append(f"{ending if endings.count(ending) == 1 else axis.field}={validation.model_word(text)}")
     return "-".join(words)
 
 
@@ -190,7 +196,7 @@ def _run_config(config: ConfigDict, name: str, changes: Iterable[tuple[str, Any]
     # Changes of this run: each must name a field, of the type that the field has.
     fields = dict(validation.flatten(run))
     for field, value in changes:
-        if field not in fields:
+        if field not in fields and field != validation.KWARGS and not validation.is_kwarg(field):
             raise UserError(unknown_name(f"cells.{name}", field, list(fields)))
         if _is_shared(field):
             raise UserError(
@@ -198,7 +204,8 @@ def _run_config(config: ConfigDict, name: str, changes: Iterable[tuple[str, Any]
             )
         section, _, last = field.rpartition(".")
         try:
-            (run[section] if section else run)[last] = value
+            with run.unlocked():
+                (run[section] if section else run)[last] = value
         except TypeError as error:
             raise UserError(
                 f"cells.{name}: {field}={value!r} is no {type(fields[field]).__name__}: write a value such as "

@@ -3,6 +3,7 @@
 No fact about a single field stands here: those are the rows of fields.py.
 """
 
+import ast
 import hashlib
 import json
 import pathlib
@@ -15,6 +16,8 @@ from ml_collections import ConfigDict
 from rethink.schema.errors import UserError, unknown_name
 from rethink.schema.fields import FIELDS, Field
 
+KWARGS = "model.kwargs"  # the section whose fields are those of a model's class: models/registry.py checks them
+_LITERALS = {"true": True, "false": False, "none": None}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+=-]{0,99}")  # of a directory, a title and a line of a table
 
 
@@ -115,6 +118,38 @@ _CHECKS: dict[type, Callable[[str, Any, Field], None]] = {
     str: _check_text,
     dict: _check_section,
 }
+
+
+def read_literal(text: str) -> Any:
+    """Returns the value that a text stands for: a number, True, False, None or a tuple of these, else the text."""
+    if text.lower() in _LITERALS:
+        return _LITERALS[text.lower()]
+    try:
+        return ast.literal_eval(text)
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        return text
+
+
+def is_kwarg(field: str) -> bool:
+    """Returns whether a field, one of an experiment included, is one that a model's class defines."""
+    section, _, name = field.rpartition(".")
+    return name.isidentifier() and (section == KWARGS or section.endswith(f".{KWARGS}"))
+
+
+def name_after_model(name: str, before: str, now: str) -> str:
+    """Returns the name of a run whose model is another one: where a word of it is the old one's, the new one's is.
+
+    Args:
+      name: words with - between, as configs/base.py makes it.
+      before, now: values of model.name; an empty `now` leaves the word out.
+    """
+    words = [now if word == model_word(before) else word for word in name.split("-")]
+    return "-".join(model_word(word) for word in words if word)
+
+
+def model_word(model: str) -> str:
+    """Returns the name of a model as a word of a directory's name, where package.module:ClassName can't stand."""
+    return model.replace(":", ".")
 
 
 def check_name(field: str, name: str) -> None:

@@ -1,4 +1,4 @@
-"""A network of the user's own with batch norm, a memory and noise: what is recorded, resumed, trained together and refused."""
+"""A network of the user's own with batch norm, memory and noise: recorded, resumed, trained together, refused."""
 
 import json
 

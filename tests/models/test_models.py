@@ -1,7 +1,10 @@
 """The table of networks: parameter counts of the paper, inputs they take, modules of the user's own, errors."""
 
 import dataclasses
-from collections.abc import Callable
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, Optional
 
 import flax.linen as nn
 import jax
@@ -10,7 +13,14 @@ import numpy as np
 import pytest
 
 from rethink.models import layers, registry
-from rethink.models.user_module import OwnState, check_network, count_parameters, inspect_state
+from rethink.models.user_module import (
+    OwnState,
+    check_network,
+    count_parameters,
+    find_field_types,
+    fits,
+    inspect_state,
+)
 from rethink.regularization.batch_norm import NONE, BatchNorm
 from rethink.regularization.explicit import NO_DROPOUT
 from rethink.schema.errors import UserError
@@ -183,6 +193,16 @@ class NoTrain(nn.Module):
 class NoCall(nn.Module):
     num_classes: int
 
+class Needs(nn.Module):
+    num_classes: int
+    width: int
+    def __call__(self, images, *, train):
+        return images
+
+class NoClasses(nn.Module):
+    def __call__(self, images, *, train):
+        return images
+
 class MoreArguments(nn.Module):
     def __call__(self, images, labels, *, train):
         return images
@@ -261,11 +281,16 @@ def test_a_module_of_the_users_own_is_given_the_norm_if_it_has_the_field(own):
         ("own_package.nets:NoCall", {}, ["no __call__", "__call__(self, images, *, train)"]),
         ("own_package.nets:MoreArguments", {}, ["'labels'", "__call__(self, images, *, train)"]),
         ("own_package.nets:PositionalOnly", {}, ["'train'", "positional only", "__call__(self, images, *, train)"]),
-        ("own_package.nets:Own", {"depth": 3}, ["model.kwargs", "depth", "width"]),
-        ("mlp_1x512", {"width": 3}, ["model.kwargs", "width", "hidden_sizes"]),
+        ("own_package.nets:Own", {"depth": 3}, ["model.kwargs.depth", "no field", "width: int"]),
+        ("own_package.nets:Own", {"width": "3"}, ["model.kwargs.width='3'", "no int", "Its fields: width: int"]),
+        ("own_package.nets:WithNorm", {"width": 3}, ["Its fields: none"]),
+        ("own_package.nets:Needs", {}, ["without a value, width", "--config.model.kwargs.width=VALUE"]),
+        ("own_package.nets:NoClasses", {}, ["no field num_classes", "add num_classes: int"]),
+        ("mlp_1x512", {"width": 3}, ["model.kwargs.width", "hidden_sizes: "]),
+        ("mlp_1x512", {"hidden_sizes": 3}, ["model.kwargs.hidden_sizes=3", "hidden_sizes: "]),
         ("mlp_1x512", {"num_classes": 3}, ["model.kwargs", "num_classes"]),
         ("wide_resnet", {"depth": 27}, ["model.kwargs.depth=27", "28"]),
-        ("wide_resnet", {"depth": "x"}, ["model.kwargs={'depth': 'x'}", "TypeError, ", "wide_resnet.py:"]),
+        ("wide_resnet", {"depth": "x"}, ["model.kwargs.depth='x' is no int", "width: int"]),
         ("math:pi", {}, ["model.name='math:pi'", "flax.linen.Module", "type float"]),
     ],
 )
@@ -273,6 +298,52 @@ def test_mistakes_are_named_with_their_remedy(own, name, kwargs, words):
     with pytest.raises(UserError) as caught:
         registry.build_model(name, num_classes=10, norm=NONE, dropout=NO_DROPOUT, init="lecun_normal", kwargs=kwargs)
     assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "kind, taken, refused",
+    [
+        (int, [3], [True, 3.0, "3", None, (3,)]),
+        (float, [3, 0.5], [True, "0.5", None]),
+        (bool, [False], [0, "no", None]),
+        (str, ["relu"], [3, None]),
+        (float | None, [None, 0.5], ["none"]),
+        (Optional[int], [None, 3], [0.5]),  # noqa: UP045
+        (tuple[int, ...], [(), (3,), [3, 4]], [3, (0.5,), "3"]),
+        (tuple[int, float], [(3, 0.5)], [(3,), (3, 4, 5), (0.5, 3)]),
+        (Sequence[tuple[int, int]], [((1, 2), (3, 4))], [(1, 2)]),
+        (Literal["a", "b"], ["a"], ["c"]),
+        (tuple, [(3, "a")], [3]),
+        (Callable[..., int], [], ["tanh"]),
+        (Any, [3, "bfloat16", None], []),
+        (jnp.dtype, ["bfloat16"], []),
+    ],
+)
+def test_values_of_a_models_fields_are_of_their_types(kind, taken, refused):
+    assert all(fits(value, kind) for value in taken)
+    assert not any(fits(value, kind) for value in refused)
+
+
+def test_types_that_cannot_be_evaluated_allow_anything():
+    class Unknown(nn.Module):
+        width: "NoSuchType" = 3  # noqa: F821
+
+    assert find_field_types(Unknown) == {"width": Any}
+
+
+def test_the_working_directory_is_on_the_path_last_and_what_hides_its_files_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path not in ("", os.getcwd())])
+    for name in ("net_in_working_directory", "fractions", "optax", "time"):
+        (tmp_path / f"{name}.py").write_text(OWN_MODULE)
+    assert registry.find_builder("net_in_working_directory:Own").__name__ == "Own"
+    assert sys.path[-1] == str(tmp_path)
+    for name in ("fractions", "optax", "time"):
+        with pytest.raises(UserError, match=f"takes {name} from .*, not from {tmp_path}/{name}.py: rename yours"):
+            registry.find_builder(f"{name}:Own")
+    (tmp_path / "optax").mkdir()
+    with pytest.raises(UserError, match=f"takes optax from .*, not from {tmp_path}/optax: rename yours"):
+        registry.find_builder("optax.nets:Own")
 
 
 def test_an_unknown_initializer_is_named():
@@ -297,7 +368,7 @@ def test_images_that_no_network_can_take(name):
             {"hidden_sizes": (10**7, 10**7)},
             ["model.name: MLP", "100,000,420,000,004", "take a smaller one"],
         ),
-        ("conv_tiny", {"features": "x"}, ["model.name: TinyConv", "TypeError, ", "tiny.py:"]),
+        ("conv_tiny", {"features": -3}, ["model.name: TinyConv", "tiny.py:"]),
         ("own_package.nets:Breaks", {}, ["model.name: Breaks", "no such thing' (KeyError, ", "nets.py:"]),
         ("own_package.nets:NoParameters", {}, ["model.name: NoParameters", "nothing to train"]),
     ],

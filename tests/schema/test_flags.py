@@ -151,12 +151,57 @@ def test_overrides_apply_to_the_config_file_that_is_given(command, file):
         ("--config.=1", "--config. is no field. All fields are in configs/base.py."),
         ("--config.seed\n=1", "--config.seed\\n is no field; did you mean config.seed?"),
         ("--config.stop=1", "config.stop is a section: set one of its fields, stop.train_accuracy."),
-        ("--config.model.kwargs=1", "config.model.kwargs takes names of your own: set them in a config file, config."),
-        ("--config.model.kwargs.width=1", "config.model.kwargs takes names of your own: set them in a config file"),
+        ("--config.experiments.none.model.kwargs.width=1", "config.experiments takes names of your own"),
+        ("--config.model.kwargs=1", "config.model.kwargs has the fields of the model: set one, --config.model.kwargs."),
     ],
 )
 def test_a_name_that_is_no_field_is_answered_with_what_there_is(command, word, line):
     assert mistake(command, word).startswith(line)
+
+
+@pytest.mark.parametrize("given", [[], ["config.model.kwargs.width = 8"], ["config.model.kwargs.width = None"]])
+@pytest.mark.parametrize(
+    "text, value",
+    [
+        ("64", 64),
+        ("1e-3", 1e-3),
+        ("true", True),
+        ("None", None),
+        ("relu", "relu"),
+        ("'64'", "64"),
+        ("(3, 4)", (3, 4)),
+        ("3,4", (3, 4)),
+        ("my net", "my net"),
+    ],
+)
+def test_fields_of_a_model_are_set_whether_the_config_file_has_them_or_not(command, file, tmp_path, given, text, value):
+    config = command(f"--config={file(*given)}", f"--config.model.kwargs.width={text}")
+    assert config.model.kwargs.width == value and type(config.model.kwargs.width) is type(value)
+    (tmp_path / "flags").write_text(f"--config.model.kwargs.width={text}\n")
+    from_file = command(f"--config={file(*given)}", f"--flagfile={tmp_path}/flags")
+    assert validation.digest(from_file) == validation.digest(config) != validation.digest(command())
+    assert validation.from_flat(json.loads(validation.to_json(config))).model.kwargs.width == value
+    with pytest.raises(AttributeError, match="width2"):  # the config is locked as ever
+        config.model.kwargs.width2 = 3
+
+
+@pytest.mark.parametrize(
+    "words, name",
+    [
+        ([], "digits_random-mlp_1x512"),
+        (["--config.model.name=alexnet"], "digits_random-alexnet"),
+        (["--config.model.name", "my_package.nets:MyNet"], "digits_random-my_package.nets.MyNet"),
+        (["--config=DEFAULT:smoke,mlp_tiny", "--config.model.name=nets:Net"], "digits_random-nets.Net-smoke"),
+        (["--config=DEFAULT:nets:Net", "--config.model.name=alexnet"], "digits_random-alexnet"),
+        (["--config.model.name=alexnet", "--config.name=mlp_1x512"], "mlp_1x512"),
+        (["--config.axes=model.name=alexnet,mlp_tiny"], "digits_random"),
+        (["--config.axes=seeds=1,2"], "digits_random-mlp_1x512"),
+        (["--config=OWN", "--config.model.name=alexnet"], "mine-mlp"),
+    ],
+)
+def test_the_name_follows_the_model_where_it_has_that(command, file, words, name):
+    own = file("config.name = 'mine-mlp'")
+    assert command(*(word.replace("DEFAULT", DEFAULT).replace("OWN", own) for word in words)).name == name
 
 
 @pytest.mark.parametrize(
