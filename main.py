@@ -23,7 +23,8 @@ Fields that are set most often (all of them: python main.py --help):
   --config.corruption.labels=uniform     or symmetric, none
   --config.corruption.label_probability=0.5
   --config.corruption.pixels=gaussian    or shuffled_pixels, random_pixels, none
-  --config.model.name=my.module:MyNet    a Linen module of your own
+  --config.model.name=my_net:MyNet       a Linen module of your own
+  --config.model.kwargs.width=64         a field of the model's class
   --config.optimizer.learning_rate=0.1
   --config.train.batch_size=128          over all devices
   --config.train.total_epochs=100.0

@@ -179,7 +179,7 @@ def _run_name(cell_name: str, point: Mapping[Axis, Any]) -> str:
     words = [cell_name] if cell_name else []
     for axis, ending in zip(point, endings, strict=True):
         value = point[axis]
-        text = "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        text = "x".join(map(str, value)) or "none" if isinstance(value, tuple) else str(value)
         words.append(f"{ending if endings.count(ending) == 1 else axis.field}={validation.model_word(text)}")
     return "-".join(words)
 

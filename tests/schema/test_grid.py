@@ -122,6 +122,19 @@ def test_axes_of_one_name_in_two_sections_keep_their_sections():
     assert run.name == "weight_decay.kind=l2-batch_norm.kind=none"
 
 
+def test_fields_of_a_model_are_axes_and_in_cells_whether_the_config_has_them_or_not():
+    config = swept("model.kwargs.width=4,0.5;model.kwargs.sizes=(),(3, 4);model.kwargs.act=relu,None", a=RANDOM)
+    config.lock()
+    runs = {run.name: run.config.model.kwargs.to_dict() for run in grid.expand_grid(config)}
+    assert len(runs) == 8
+    assert runs["a-width=4-sizes=none-act=relu"] == {"width": 4, "sizes": (), "act": "relu"}
+    assert runs["a-width=0.5-sizes=3x4-act=None"] == {"width": 0.5, "sizes": (3, 4), "act": None}
+    assert grid.choose_figure(config) == grid.FigureChoice("metric_vs_field", "model.kwargs.width")
+    assert grid.choose_figure(swept("model.kwargs.sizes=(3,4),(5,)")) == grid.FigureChoice("best_so_far", "")
+    (run,) = grid.expand_grid(make_sweep(a={"model.kwargs.width": 3}))
+    assert run.config.model.kwargs.width == 3
+
+
 def test_patterns_choose_points_of_axes():
     runs = grid.expand_grid(swept("corruption.label_probability=0.0,0.5", only="a-*=0.5", a=RANDOM, b=RANDOM))
     assert [run.name for run in runs] == ["a-label_probability=0.5"]
@@ -152,6 +165,8 @@ def test_the_figure_is_drawn_against_the_first_axis_of_several_numbers():
         ("kernel.ridges=1", ["kernel.ridges can't be one"]),
         ("optimizer.learning_rate=0.1", ["cells.a sets optimizer.learning_rate, which is an axis too"]),
         ("data.dir=/data", ["can't name a directory"]),
+        ("model.kwargs=1", ["axes='model.kwargs'"]),
+        ("model.kwargs.width=3,3", ["model.kwargs.width has 3 twice"]),
     ],
 )
 def test_a_mistake_in_the_axes_is_named(axes, words):
