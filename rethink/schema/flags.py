@@ -14,7 +14,7 @@ import runpy
 import sys
 import textwrap
 import traceback
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import absl.logging
@@ -93,7 +93,7 @@ def define_config(words: list[str], default: str) -> tuple[flags.FlagHolder[Conf
         if field in axes:
             raise UserError(f"--config.{field} would change nothing, as it is an axis: give its values in config.axes.")
     _warn_of_model(path, configs, fields, overrides)
-    _name_after_model(config, overrides)
+    validation.name_after_model(config, overrides)
     # Fields of a model are of types that are not known here: ml_collections takes what is None by this parser.
     config_flags.register_flag_parser_for_type(type(None), _LiteralParser())
     for field in filter(validation.is_kwarg, overrides):
@@ -122,15 +122,6 @@ def _take_config(words: list[str]) -> tuple[bool, str, list[str]]:
         raise UserError(f"--config is given {len(paths)} times ({', '.join(paths)}): choose one.")
     place, length = places[0], 1 if words[places[0]].endswith(f"={paths[0]}") else 2
     return True, paths[0], [*words[:place], *words[place + length :]]
-
-
-def _name_after_model(config: ConfigDict, overrides: Mapping[str, str]) -> None:
-    """Names a config after the model that the command line sets, or after none where that is an axis of it."""
-    model = overrides.get("model.name", config.model.name)
-    if "model.name" in validation.axis_fields(overrides.get("axes", "")):
-        model = ""
-    if "name" not in overrides:
-        config.name = validation.name_after_model(config.name, str(config.model.name), model)
 
 
 class _LiteralParser(flags.ArgumentParser):

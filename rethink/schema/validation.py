@@ -136,15 +136,18 @@ def is_kwarg(field: str) -> bool:
     return name.isidentifier() and (section == KWARGS or section.endswith(f".{KWARGS}"))
 
 
-def name_after_model(name: str, before: str, now: str) -> str:
-    """Returns the name of a run whose model is another one: where a word of it is the old one's, the new one's is.
+def name_after_model(config: ConfigDict, changes: Mapping[str, Any]) -> None:
+    """Names a config after the model that changes of fields will set, or after none where that is an axis of theirs.
 
-    Args:
-      name: words with - between, as configs/base.py makes it.
-      before, now: values of model.name; an empty `now` leaves the word out.
+    The name changes where one of its words, with - between, is the model's, as configs/base.py makes it; and not where
+    the changes set it.
     """
-    words = [now if word == model_word(before) else word for word in name.split("-")]
-    return "-".join(model_word(word) for word in words if word)
+    before, now = str(config.model.name), changes.get("model.name", config.model.name)
+    if "model.name" in axis_fields(changes.get("axes", "")):
+        now = ""
+    if "name" not in changes:
+        words = (now if word == model_word(before) else word for word in config.name.split("-"))
+        config.name = "-".join(model_word(word) for word in words if word)
 
 
 def model_word(model: str) -> str:

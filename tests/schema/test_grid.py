@@ -165,7 +165,7 @@ def test_the_figure_is_drawn_against_the_first_axis_of_several_numbers():
         ("kernel.ridges=1", ["kernel.ridges can't be one"]),
         ("optimizer.learning_rate=0.1", ["cells.a sets optimizer.learning_rate, which is an axis too"]),
         ("data.dir=/data", ["can't name a directory"]),
-        ("model.kwargs=1", ["axes='model.kwargs'"]),
+        ("model.kwargs=1", ["model.kwargs can't be one"]),
         ("model.kwargs.width=3,3", ["model.kwargs.width has 3 twice"]),
     ],
 )
