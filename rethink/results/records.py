@@ -244,7 +244,7 @@ def open_run(workdir: str, config: ConfigDict) -> Iterator[Run]:
             if not is_held():
                 raise SurroundingsError(
                     f"--workdir={workdir} was removed, moved or replaced during the run: bring it back, and the same "
-                    "command resumes the run; without it, the run begins anew."
+                    "command resumes the run, or choose another --workdir to begin anew."
                 ) from error
             if reason := files.no_room(error, folder):
                 raise SurroundingsError(

@@ -52,7 +52,7 @@ def outlast_readers() -> None:
         sys.stderr = _replace(2, sys.stderr)
 
 
-def _replace(descriptor: int, stream: TextIO | None) -> TextIO:
+def _replace(descriptor: int, stream: Any) -> TextIO:
     """Returns a text stream like the one of a descriptor, None where Python found that closed, that goes on."""
     if stream is None:
         return open(os.devnull, "w", errors="backslashreplace")
@@ -63,6 +63,6 @@ def _replace(descriptor: int, stream: TextIO | None) -> TextIO:
         raw,
         encoding=stream.encoding,
         errors="backslashreplace",
-        line_buffering=bool(stream.line_buffering),
-        write_through=True,
+        line_buffering=stream.line_buffering,
+        write_through=stream.write_through,
     )

@@ -139,6 +139,11 @@ def test_a_process_that_is_killed_is_started_again_twice(in_processes, scripts, 
     assert "other-seed5: done\n" in shown
 
 
+def test_a_run_whose_sweep_is_gone_is_one_line(tmp_path):
+    event = worker_process.make_end_event(Task("a", None, tmp_path / "gone" / "a"), 1, stopping=False)
+    assert str(event.error) == f"{tmp_path / 'gone' / 'logs'} was removed or moved"
+
+
 SAVES = """
 import os, pathlib, signal, sys, time
 def save(*_):

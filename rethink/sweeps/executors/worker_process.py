@@ -83,6 +83,8 @@ def make_end_event(task: Task, exit_code: int, stopping: bool) -> TaskEvent:
     lines = _read_last_lines(task.log)
     if exit_code == EXIT_MISTAKE and lines and lines[-1].startswith("Error: "):
         return TaskEvent(task, "failed", error=UserError(lines[-1].removeprefix("Error: ")))
+    if not task.log.exists():
+        return TaskEvent(task, "failed", error=UserError(f"{task.log.parent} was removed or moved"))
     last = lines[-1] if lines else "it printed nothing"
     return _make_failure(task, f"{last} (exit code {exit_code}; see {task.log})")
 
