@@ -45,7 +45,7 @@ def outlast_readers() -> None:
         try:
             os.fstat(descriptor)
         except OSError:  # closed: the next file that is opened, such as a record, would take its place
-            os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
     if sys.stdout is sys.__stdout__:
         sys.stdout = _replace(1, sys.stdout)
     if sys.stderr is sys.__stderr__:
