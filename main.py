@@ -52,12 +52,15 @@ from rethink.sweeps.executors.tasks import RunFunctions
 from rethink.sweeps.reproduce import run_sweep_or_suite
 from rethink.sweeps.run import init_distributed
 
-DEFAULT = pathlib.Path(__file__).parent / "configs" / "digits_random.py"
+ROOT = pathlib.Path(__file__).parent
+DEFAULT = ROOT / "configs" / "digits_random.py"
 
 
 def launch() -> None:
     """Reads the flags and runs the experiment; a user's mistake ends in one line and exit code 2."""
     with exit_on_mistake():
+        if str(ROOT) not in sys.path:  # PYTHONSAFEPATH leaves it out, and config files import one another
+            sys.path.append(str(ROOT))
         command_line.configure_logging()
         words = command_line.read_words(sys.argv[1:])
         config, rest = command_line.define_config(words, str(DEFAULT))

@@ -40,7 +40,10 @@ def load_or_make(root: str, name: str, source: dict[str, Any], make: Callable[[]
     if not root:
         return make()
     digest = hashlib.sha256(json.dumps(source, sort_keys=True).encode()).hexdigest()
-    folder = validation.expand_path(root, "data.cache_dir") / f"{name.replace('/', '-')}-{digest[:16]}"
+    parent = validation.expand_cache_path(root, "data.cache_dir")
+    if not parent:
+        return make()
+    folder = parent / f"{name.replace('/', '-')}-{digest[:16]}"
     try:
         return _read_arrays(folder)
     except FileNotFoundError as error:

@@ -6,6 +6,7 @@ No fact about a single field stands here: those are the rows of fields.py.
 import ast
 import hashlib
 import json
+import logging
 import pathlib
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -15,6 +16,8 @@ from ml_collections import ConfigDict
 
 from rethink.schema.errors import UserError, unknown_name
 from rethink.schema.fields import FIELDS, Field
+
+_log = logging.getLogger(__name__)
 
 KWARGS = "model.kwargs"  # the section whose fields are those of a model's class: models/registry.py checks them
 _LITERALS = {"true": True, "false": False, "none": None}
@@ -285,3 +288,20 @@ def expand_path(path: str, field: str) -> pathlib.Path:
         return pathlib.Path(path).expanduser()
     except RuntimeError as error:
         raise UserError(f"{field}='{path}' names a home directory that there is not: write it in full.") from error
+
+
+def expand_cache_path(path: str, field: str) -> pathlib.Path | None:
+    """Returns a path as `expand_path` does; None, with a warning, where this process has no home directory for `~`.
+
+    So it is in a container whose user the system doesn't know: it goes on without a cache.
+
+    Raises:
+      UserError: there is no such user.
+    """
+    try:
+        return expand_path(path, field)
+    except UserError as error:
+        if not path.startswith("~/"):
+            raise
+        _log.warning("%s It is not used.", error)
+        return None

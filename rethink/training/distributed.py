@@ -39,6 +39,7 @@ _OPTIONS = {
     "jax_numpy_rank_promotion": "allow",
     "jax_transfer_guard": "allow",
 }
+_THREADS, _THREADS_PER_CORE = 32, 4
 _ANNOUNCE_SECONDS = 10  # after which a process says that it waits for the others
 _CONNECT_SECONDS = 600  # after which it gives up: large jobs take minutes to start again
 
@@ -53,6 +54,7 @@ def initialize(config: ConfigDict, processes: Processes | None) -> None:
       UserError: the other processes or the devices are not there.
     """
     # The devices of this process; JAX reads these settings at its first computation.
+    _check_threads()
     allocator.prepare()
     for option, value in _OPTIONS.items():
         jax.config.update(option, value)
@@ -70,8 +72,33 @@ def initialize(config: ConfigDict, processes: Processes | None) -> None:
             raise UserError(
                 "JAX_COMPILATION_CACHE_MAX_SIZE needs the package filelock: pip install filelock, or unset it."
             )
-        folder = validation.expand_path(config.compilation_cache, "hardware.compilation_cache")
-        compilation_cache.use_folder(folder)
+        folder = validation.expand_cache_path(config.compilation_cache, "hardware.compilation_cache")
+        if folder:
+            compilation_cache.use_folder(folder)
+
+
+def _check_threads() -> None:
+    """Checks that as many threads can be started as JAX will: where it can't start one, it crashes.
+
+    Raises:
+      UserError: a limit of the system or of a container is too low.
+    """
+    wanted = _THREADS + _THREADS_PER_CORE * (os.cpu_count() or 1)
+    release, started = threading.Event(), []
+    try:
+        for _ in range(wanted):
+            thread = threading.Thread(target=release.wait)
+            thread.start()
+            started.append(thread)
+    except RuntimeError as error:
+        raise UserError(
+            f"Only {len(started)} of {wanted} threads could be started: raise the limit (ulimit -u; of a container, "
+            "--pids-limit), or run fewer processes at a time."
+        ) from error
+    finally:
+        release.set()
+        for thread in started:
+            thread.join()
 
 
 def _start_devices() -> None:

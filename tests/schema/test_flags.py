@@ -503,7 +503,8 @@ def test_a_mistake_ends_with_exit_code_2_and_one_line(outcomes, line):
 
 def run_main(folder, *words):
     command = [sys.executable, str(ROOT / "main.py"), *words]
-    return subprocess.run(command, capture_output=True, text=True, cwd=folder)
+    safe = {"PYTHONSAFEPATH": "1"}  # the directory of main.py is not on the path
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=os.environ | safe)
 
 
 def test_main_ends_with_exit_code_2_and_no_traceback_from_any_directory(tmp_path):

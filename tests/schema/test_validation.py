@@ -239,6 +239,17 @@ def test_a_path_may_begin_with_a_home_directory_that_there_is(monkeypatch, tmp_p
         validation.expand_path("~nobody-of-that-name/cache", "data.cache_dir")
 
 
+def test_a_process_without_a_home_goes_on_without_a_cache_and_says_so(monkeypatch, caplog):
+    def expand(path):
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(validation.pathlib.Path, "expanduser", expand)  # as for a user that /etc/passwd doesn't know
+    assert validation.expand_cache_path("~/cache", "data.cache_dir") is None
+    assert "data.cache_dir='~/cache' names a home directory that there is not" in caplog.text
+    with pytest.raises(UserError, match="~nobody/cache"):
+        validation.expand_cache_path("~nobody/cache", "data.cache_dir")
+
+
 def test_every_number_has_a_range():
     numbers = {
         field for field, value in FIELDS.items() if isinstance(value, int | float) and not isinstance(value, bool)

@@ -73,3 +73,18 @@ def test_a_process_that_waits_says_so_and_ends_with_one_line(monkeypatch, capsys
     assert (
         printed.err == "Error: The other processes of this run were not there after 0.0 seconds: start all of them.\n"
     )
+
+
+def test_a_limit_of_threads_is_named_before_jax_meets_it(monkeypatch):
+    start, started = threading.Thread.start, []
+
+    def start_three(thread):
+        if len(started) == 3:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_three)
+    with pytest.raises(UserError, match=r"^Only 3 of \d+ threads could be started: raise the limit"):
+        distributed.initialize(HARDWARE, None)
+    assert not any(thread.is_alive() for thread in started)
