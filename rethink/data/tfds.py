@@ -166,7 +166,8 @@ class TfdsSplit:
     def _builder(self) -> Any:
         import tensorflow_datasets as tfds
 
-        return tfds.builder_from_directory(self.directory)
+        with wrap_read_errors(self.directory):
+            return tfds.builder_from_directory(self.directory)
 
     @property
     def _declared_shape(self) -> tuple[int | None, int | None, int | None]:

@@ -7,6 +7,7 @@ import os
 import pathlib
 import pickle
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -268,6 +269,14 @@ def test_a_damaged_shard_is_refused_by_its_directory(tmp_path, damage):
             UserError, match=f"^The data set in {directory} can't be read .* or prepare it again in another"
         ):
             read()
+
+
+def test_a_set_that_goes_away_before_a_worker_reads_it_is_refused_by_its_directory(tmp_path):
+    directory = write_set(tmp_path)
+    source = pickle.loads(pickle.dumps(open_dataset(section(name="tiny", dir=str(tmp_path))).train))
+    shutil.rmtree(directory)
+    with pytest.raises(UserError, match=f"^The data set in {directory} can't be read .*: bring it back from a copy"):
+        source.read(np.arange(2))
 
 
 @pytest.mark.parametrize("file", ["dataset_info.json", "features.json"])
