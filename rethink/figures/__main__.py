@@ -28,8 +28,8 @@ def main() -> None:
         loaded = runs.load_runs(arguments.folder)
         figure = registry.draw_figure(arguments.figure, loaded, arguments.folder, title=title, field=arguments.field)
         claims = figure_claims.describe_claims(runs.sweep_name(loaded), loaded)
-    print(tables.to_text(figure.rows, figure.columns))
-    print(f"Figure: {figure.paths[0]}{claims}")
+    rows = tables.to_text(figure.rows, figure.columns)
+    print("\n\n".join(filter(None, [rows, f"Figure: {figure.paths[0]}", *claims])))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from rethink.paper.claims import (
     resize_chance,
 )
 from rethink.paper.numbers import BEST, TABLES, Number
-from rethink.report import inference, outcomes, verdicts
+from rethink.report import inference, outcomes, terminal, verdicts
 from rethink.report.inference import Estimate, Interval
 from rethink.report.outcomes import Outcome
 from rethink.report.verdicts import ClaimCheck
@@ -51,7 +51,6 @@ COLUMNS = (
     "epochs",
     "notes",
 )
-TERMINAL_COLUMNS = ("cell", "measure", "ours %", "paper %", "ours - paper", "verdict", "epochs", "status", "notes")
 
 
 def compare_table(table: str, runs: RunsByCell) -> list[dict[str, Any]]:
@@ -203,28 +202,14 @@ def _find_differences(ours: Mapping[str, Sequence[Outcome]]) -> list[str]:
     return outcomes.find_differences(networks.values())
 
 
-def for_terminal(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a row of `compare_table` in fewer columns: spread and n beside the mean, certainty beside the number."""
-    spread = f" +- {row['deviation']}" if row["deviation"] else ""
-    ours = f"{row['ours %']}{spread} (n={row['n']})" if row["n"] else ""
-    merged = {"ours %": ours, "paper %": f"{row['paper %']} {row['certainty']}".strip()}
-    return {column: {**row, **merged}[column] for column in TERMINAL_COLUMNS}
-
-
-def print_comparison(table: str, runs: RunsByCell, *, markdown: bool = False) -> None:
-    """Prints a table of the paper beside runs, and which of its orderings hold.
+def describe_comparison(table: str, runs: RunsByCell) -> tuple[str, str]:
+    """Returns a table of the paper beside runs and which of its claims hold, for the terminal; and the finding.
 
     Raises:
       UserError: as `compare_table`.
     """
-    title = pick(TABLES, table, "TABLE").title
     rows, claims = compare_table(table, runs), check_orderings(table, runs)
-    if markdown:
-        parts = [tables.to_markdown(rows, COLUMNS), tables.to_markdown(claims, verdicts.CLAIM_COLUMNS)]
-    else:
-        brief = [for_terminal(row) for row in rows]
-        parts = [tables.to_text(brief, TERMINAL_COLUMNS), tables.to_text(claims, verdicts.CLAIM_COLUMNS)]
-    print(title, parts[0], "Orderings that the paper reports", parts[1], sep="\n\n")
+    return terminal.describe_comparison(TABLES[table].title, rows, claims), terminal.describe_finding(rows, claims)
 
 
 def main() -> None:
@@ -235,7 +220,14 @@ def main() -> None:
     parser.add_argument("--markdown", action="store_true", help="Markdown with all columns instead of text")
     with exit_on_mistake():
         arguments = parser.parse_args()
-        print_comparison(arguments.table, load_runs(arguments.folder), markdown=arguments.markdown)
+        runs = load_runs(arguments.folder)
+        if arguments.markdown:
+            rows, claims = compare_table(arguments.table, runs), check_orderings(arguments.table, runs)
+            parts = [tables.to_markdown(rows, COLUMNS), tables.to_markdown(claims, verdicts.CLAIM_COLUMNS)]
+            parts = [TABLES[arguments.table].title, parts[0], "Orderings that the paper reports", parts[1]]
+        else:
+            parts = list(describe_comparison(arguments.table, runs))
+    print("\n\n".join(parts))
 
 
 if __name__ == "__main__":

@@ -14,11 +14,10 @@ from rethink.figures.loss_curves import LossCurve
 from rethink.paper import claims, protocol
 from rethink.paper.claims import Claim
 from rethink.paper.numbers import CORRUPTED_NETWORKS, STEPS_TO_LOSS, TABLES
-from rethink.report import inference, outcomes, verdicts
+from rethink.report import inference, outcomes, terminal, verdicts
 from rethink.report.inference import Estimate, Estimates
 from rethink.report.outcomes import Outcome
 from rethink.report.verdicts import ClaimCheck, Row
-from rethink.results import tables
 from rethink.results.runs import LoadedRun, RunsByCell
 
 if TYPE_CHECKING:
@@ -43,13 +42,13 @@ def check_figure_claims(name: str, runs: RunsByCell) -> list[Row]:
     return [verdicts.judge_claim(check) for make in makers for check in make(runs)]
 
 
-def describe_claims(name: str, runs: RunsByCell) -> str:
-    """Returns what the paper says of a figure beside what runs show, for the terminal; "" of others.
+def describe_claims(name: str, runs: RunsByCell) -> tuple[str, str]:
+    """Returns what the paper says of a figure beside what runs show, for the terminal, and the finding; "" of others.
 
     Arguments and errors are those of `check_figure_claims`.
     """
-    rows = check_figure_claims(name, runs)
-    return f"\n\nWhat the paper says of it\n\n{tables.to_text(rows, verdicts.CLAIM_COLUMNS)}" if rows else ""
+    claims = check_figure_claims(name, runs)
+    return terminal.describe_comparison("", [], claims), terminal.describe_finding([], claims)
 
 
 def _changes_claims(config: Mapping[str, Any], labels: str) -> bool:

@@ -329,6 +329,11 @@ def make_closing_rows(summary: Mapping[str, Any], labels: Mapping[str, str]) -> 
     return [*rows, ("time", format_duration(summary["seconds"]))]
 
 
+def screen_width() -> int:
+    """Returns how many columns there are to print on: of the terminal, COLUMNS where it is set, elsewhere 80."""
+    return Console().width
+
+
 def format_percent(fraction: float) -> str:
     """Returns a fraction in percent: 0.1042 -> '10.42%'; only a whole 1.0 is '100.00%', one miss in 50,000 is not."""
     return "99.99%" if 0.9999 < fraction < 1 else f"{100 * fraction:.2f}%"

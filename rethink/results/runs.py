@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from rethink.results import launches, records, tables
+from rethink.results import files, launches, records, tables
 from rethink.schema.errors import UserError, exists
 
 if TYPE_CHECKING:
@@ -118,6 +118,20 @@ def load_run(folder: Path) -> LoadedRun:
     if "seed" not in manifest["config"]:
         raise UserError(f"{folder}/manifest.json has no seed: bring it back from a copy, or leave it out.")
     return LoadedRun(folder, cell_of(folder), manifest)
+
+
+def find_runs(folder: Path, depth: int = 3) -> list[Path]:
+    """Returns the run directories in a folder and below, a run before those inside it.
+
+    Raises:
+      UserError: it is no folder.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder} is no folder: name a run directory, or a folder that holds some.")
+    started = RUN_FOLDER.fullmatch(folder.name) and (folder / files.LOCK).is_file()  # it may have recorded nothing yet
+    own = [folder] if started or (folder / "manifest.json").is_file() else []
+    below = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    return own + [run for path in below if depth > 0 for run in find_runs(path, depth - 1)]
 
 
 def cell_of(folder: Path) -> str:

@@ -1,5 +1,7 @@
-"""Writes rows as a table: CSV, Markdown and LaTeX by pandas, and aligned text for the terminal."""
+"""Writes rows as a table: CSV, Markdown and LaTeX by pandas, and aligned text for the width of the terminal."""
 
+import itertools
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -57,11 +59,39 @@ def escape_latex(text: Any) -> str:
 
 
 def to_text(rows: Rows, columns: Sequence[str]) -> str:
-    """Returns rows as aligned lines for the terminal; columns in which every cell is blank are left out."""
-    shown = [column for column in columns if any(str(row[column]) for row in rows)]
-    lines = [shown, *([str(row[column]) for column in shown] for row in rows)]
-    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+    """Returns rows as aligned lines that fit the terminal; columns in which every cell is blank are left out.
+
+    Names of columns may take several lines. Of the columns for which there is no room, the last ones, each row's cells
+    follow below it; where they are the same in all rows, once below the table. No cell is cut.
+    """
+    cells = {column: [str(row[column]) for row in rows] for column in columns}
+    shown = [column for column in columns if any(cells[column])]
+    widths = {column: max(map(len, [*column.split(), *cells[column]])) for column in shown}
+    room, inside = progress.screen_width(), len(shown)
+    while inside > 1 and sum(widths[column] + 2 for column in shown[:inside]) - 2 > room:
+        inside -= 1
+    inline, below = shown[:inside], shown[inside:]
+    common = [column for column in below if len(rows) > 1 and len(set(cells[column])) == 1]
+    # The head, then each row with what stands below it.
+    heads = [textwrap.wrap(column, widths[column], break_on_hyphens=False) for column in inline]
+    lines = [*itertools.zip_longest(*heads, fillvalue="")]
+    blocks = [_align(line, [widths[column] for column in inline]) for line in lines]
+    for number in range(len(rows)):
+        blocks.append(_align([cells[column][number] for column in inline], [widths[column] for column in inline]))
+        rest = [f"{column}: {cells[column][number]}" for column in below if column not in common]
+        blocks += [wrap(f"  {'; '.join(rest)}", 4)] if rest else []
+    blocks += [wrap(f"all: {'; '.join(f'{column}: {cells[column][0]}' for column in common)}", 2)] if common else []
+    return "\n".join(blocks)
+
+
+def _align(texts: Sequence[str], widths: Sequence[int]) -> str:
+    return "  ".join(map(str.ljust, texts, widths)).rstrip()
+
+
+def wrap(text: str, indent: int = 0) -> str:
+    """Returns text in lines that fit the terminal, the further ones indented; a word is never cut."""
+    width = progress.screen_width()
+    return textwrap.fill(text, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)
 
 
 def percent(fraction: float | None) -> str:

@@ -127,17 +127,21 @@ def run_tasks(tasks: Sequence[Task], executor: str, jobs: int, functions: RunFun
 
 
 def _show_results(config: ConfigDict, folder: pathlib.Path, figure: grid.FigureChoice) -> None:
-    """Prints a table of the runs, beside the paper's where it has one of this name, and draws their figure, if any."""
-    print()
+    """Prints a table of the runs, beside the paper's where it has one of this name, draws their figure, if any.
+
+    What the paper says of them and the finding come last.
+    """
     loaded = results_runs.load_runs(folder)
+    parts = []
     if config.name in TABLES:
-        comparison.print_comparison(config.name, loaded)
+        compared, finding = comparison.describe_comparison(config.name, loaded)
     else:
         ended = [run for runs in loaded.values() for run in runs if run.summary]
-        print(tables.to_text([results_runs.describe_run(run) for run in ended], results_runs.BRIEF_COLUMNS))
-    if figure.name == "none":
-        return
-    drawn = registry.draw_figure(figure.name, loaded, folder, title=config.name, field=figure.field)
-    if drawn.rows:
-        print(f"\n{tables.to_text(drawn.rows, drawn.columns)}")
-    print(f"Figure: {drawn.paths[0]}{figure_claims.describe_claims(config.name, loaded)}")
+        parts.append(tables.to_text([results_runs.describe_run(run) for run in ended], results_runs.BRIEF_COLUMNS))
+        compared, finding = figure_claims.describe_claims(config.name, loaded)
+    if figure.name != "none":
+        drawn = registry.draw_figure(figure.name, loaded, folder, title=config.name, field=figure.field)
+        parts += [tables.to_text(drawn.rows, drawn.columns)] if drawn.rows else []
+        parts.append(f"Figure: {drawn.paths[0]}")
+    parts += [compared, finding]
+    print("", *filter(None, parts), sep="\n\n")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rethink.paper.numbers import TABLES, Number
-from rethink.report import comparison, inference, verdicts
+from rethink.report import comparison, inference, terminal, verdicts
 from rethink.results import runs as results_runs
 from rethink.results import tables
 from rethink.schema import grid, validation
@@ -518,7 +518,7 @@ def test_csv_markdown_and_terminal_hold_the_rows(write):
         read = list(csv.DictReader(io.StringIO(tables.to_csv(rows, columns))))
         assert read == [{name: str(value) for name, value in row.items()} for row in rows]
         assert len(tables.to_markdown(rows, columns).splitlines()) == len(rows) + 2
-    brief = comparison.for_terminal(row_of(folders, "mlp_3x512-none"))
+    brief = terminal.for_terminal(row_of(folders, "mlp_3x512-none"))
     assert brief["ours %"] == "50.50 +- 0.71 (n=2)" and brief["paper %"] == "52.39 B"
 
 
@@ -538,6 +538,7 @@ def test_the_command_prints_table_and_orderings(write, tmp_path, run_module):
         assert (
             ended.returncode == 0 and "53.82" in ended.stdout and ORDERING in ended.stdout and "not run" in ended.stdout
         )
+        assert option or ended.stdout.count("17 of the paper's cells not run") == 1 and "alexnet" not in ended.stdout
         assert ("| mlp_3x512-none |" in ended.stdout) == bool(option)
 
 

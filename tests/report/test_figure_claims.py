@@ -361,7 +361,7 @@ def test_a_bound_decides_only_what_it_can(first, second, verdict):
 def test_other_figures_have_no_claims_and_a_damaged_run_is_named(write_run, tmp_path):
     folder = write_run("figure1a", "true")
     assert figure_claims.check_figure_claims("table1", results_runs.load_runs(folder.parent)) == []
-    assert figure_claims.describe_claims("table1", results_runs.load_runs(folder.parent)) == ""
+    assert figure_claims.describe_claims("table1", results_runs.load_runs(folder.parent)) == ("", "")
     (folder / "metrics.jsonl").write_text("[]\n")
     with pytest.raises(UserError, match="metrics.jsonl is damaged"):
         figure_claims.describe_claims("figure1a", results_runs.load_runs(folder.parent))
@@ -370,8 +370,11 @@ def test_other_figures_have_no_claims_and_a_damaged_run_is_named(write_run, tmp_
 def test_the_terminal_shows_them(condition, tmp_path):
     for name, losses in ALL.items():
         condition(name, losses)
-    text = figure_claims.describe_claims("figure1a-mlp_3x512", results_runs.load_runs(tmp_path / "figure1a"))
-    assert "What the paper says of it" in text and text.count("holds") == 5 and text.count("undecided") == 7
+    text, finding = figure_claims.describe_claims("figure1a-mlp_3x512", results_runs.load_runs(tmp_path / "figure1a"))
+    assert "What the paper says of it" in text and text.count("holds: ") == 5 and text.count("undecided: ") == 7
+    assert finding == "claims of the paper: holds 5, undecided 7"
+    assert "A: the paper's own text; C: one" in text and "a ? b: which is larger is not decided" in text
+    assert max(map(len, text.splitlines())) <= 80
 
 
 def test_the_command_takes_the_claims_from_the_names_of_the_runs(write_run, tmp_path, monkeypatch, capsys):

@@ -122,3 +122,32 @@ def test_latex_shows_every_sign_of_a_name():
     assert r"\caption{50\% \textbackslash{}write18\{ls\}}" in text
     (line,) = text.split(r"\midrule")[1].split(r"\bottomrule")[0].strip().splitlines()
     assert len(line.replace(r"\&", "").split("&")) == 2
+
+
+@pytest.mark.parametrize("columns", [16, 40, 80, 200])
+def test_no_cell_of_a_text_is_cut_and_no_line_is_wider_than_the_terminal(monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    rows = [
+        {"run": f"mlp-seed{n}", "train accuracy %": f"{83.25 + n}", "status": "done", "notes": "data: digits; and more"}
+        for n in range(2)
+    ]
+    text = tables.to_text(rows, list(rows[0]))
+    assert max(map(len, text.splitlines())) <= columns
+    words = " ".join(text.split())
+    assert all(words.count(f"{83.25 + n}") == 1 for n in range(2))
+    assert words.count("digits") == (1 if columns < 80 else 2)  # the same of all rows, once below them
+    assert ("\n  train accuracy %: 83.25" in text) == (columns == 16)
+
+
+def test_the_command_takes_the_folder_of_a_suite_for_its_runs_that_have_ended(tmp_path):
+    for place, status in (("table1/a-seed0", "done"), ("table1/b-seed0", "running"), ("linear", "done")):
+        (tmp_path / place).mkdir(parents=True)
+        changes = {"status": status, "summary": MANIFEST["summary"] if status == "done" else None}
+        changes["config"] = {**MANIFEST["config"], "name": place}
+        (tmp_path / place / "manifest.json").write_text(json.dumps({**MANIFEST, **changes}))
+    command = [sys.executable, "-m", "rethink.results"]
+    ended = subprocess.run([*command, tmp_path], capture_output=True, text=True, check=True)
+    assert [row["run"] for row in csv.DictReader(io.StringIO(ended.stdout))] == ["linear", "table1/a-seed0"]
+    assert ended.stderr == "Left out: 1 that have not ended.\n"
+    ended = subprocess.run([*command, tmp_path / "table1/b-seed0"], capture_output=True, text=True, check=False)
+    assert ended.returncode == 2 and "No run has ended" in ended.stderr and ended.stderr.count("\n") == 1

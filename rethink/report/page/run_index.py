@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rethink.results import files, launches, records
-from rethink.results.runs import BRIEF_COLUMNS, RUN_FOLDER, LoadedRun, cell_of, describe_run
+from rethink.results import launches, records
+from rethink.results.runs import BRIEF_COLUMNS, RUN_FOLDER, LoadedRun, cell_of, describe_run, find_runs
 from rethink.schema.errors import UserError
 
 SECTIONS = ("data", "fingerprints", "summary")  # of a manifest, where they are recorded
@@ -76,9 +76,7 @@ def read_run_groups(folders: Iterable[Path]) -> list[RunGroup]:
     """
     paths: dict[Path, None] = {}
     for folder in folders:
-        if not folder.is_dir():
-            raise UserError(f"{folder} is no folder: name a run directory, or a folder that holds some.")
-        paths.update(dict.fromkeys(_find_runs(folder.resolve())))
+        paths.update(dict.fromkeys(find_runs(folder.resolve())))
     if not paths:
         raise UserError("there is no run in these folders: name run directories, or folders that hold some.")
     groups: dict[tuple[str, Path], list[RunRecord]] = {}
@@ -87,14 +85,6 @@ def read_run_groups(folders: Iterable[Path]) -> list[RunGroup]:
         run = LoadedRun(path, cell_of(path), manifest)
         groups.setdefault((_group_name(run), path.parent), []).append(RunRecord(f"run-{number}", run, problem))
     return [RunGroup(name, folder, own) for (name, folder), own in groups.items()]
-
-
-def _find_runs(folder: Path, depth: int = 3) -> list[Path]:
-    """Returns the run directories in a folder and below, a run before those inside it."""
-    started = RUN_FOLDER.fullmatch(folder.name) and (folder / files.LOCK).is_file()  # it may have recorded nothing yet
-    own = [folder] if started or (folder / "manifest.json").is_file() else []
-    below = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    return own + [run for path in below if depth > 0 for run in _find_runs(path, depth - 1)]
 
 
 def _group_name(run: LoadedRun) -> str:
