@@ -4,7 +4,6 @@ Only the process that writes has a reporter. When something happens is decided b
 """
 
 import contextlib
-import dataclasses
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -17,6 +16,7 @@ from rethink.data.corruption.spec import shifts_images
 from rethink.experiment.setup import Setup
 from rethink.regularization import early_stopping
 from rethink.results import progress, records, tensorboard
+from rethink.results.runs import LoadedRun
 from rethink.schema.errors import EXIT_DIVERGED, exit_code_of_status
 from rethink.training import checkpoints, devices, distributed, loop, metrics, profiler
 
@@ -105,23 +105,16 @@ class ProvenanceRecord(NamedTuple):
     samples: dict[str, np.ndarray]
 
 
-@dataclasses.dataclass
-class Screen:
-    """The screen of several runs that are trained side by side, or of one run.
+class Screen(NamedTuple):
+    """How a run shows itself.
 
     Attributes:
-      shared: whether there are several: each prints lines that begin with its directory's name.
-      header: what is shown already; another run's header is shown where it differs.
+      brief: whether it is one of several: it shows a line while it runs, and who runs them shows its end.
+      shared: whether it is trained side by side with others: no bar is drawn in place.
     """
 
+    brief: bool = False
     shared: bool = False
-    header: dict[str, str] = dataclasses.field(default_factory=dict)
-
-    def take_new_lines(self, header: dict[str, str]) -> dict[str, str]:
-        """Returns the part of a header that is not shown already; from now on it counts as shown."""
-        new = {label: text for label, text in header.items() if self.header.get(label) != text}
-        self.header.update(new)
-        return new
 
 
 def collect_provenance(setup: Setup) -> ProvenanceRecord | None:
@@ -208,16 +201,17 @@ class Reporter:
             writer = tensorboard.EventWriter(record.subfolder("tensorboard"), first_step=history.step)
             self._tensorboard = stack.enter_context(writer)
         # Screen.
-        header = {**describe_run(config, setup), "Directory": str(record.folder)}
+        header = {} if screen.brief else {**describe_run(config, setup), "Directory": str(record.folder)}
         self._screen = stack.enter_context(
             progress.RunProgress(
-                header=screen.take_new_lines(header),
+                header=header,
                 total_steps=setup.plan.total_steps,
                 first_step=history.step,
                 batch_size=config.train.batch_size,
                 steps_per_epoch=setup.plan.steps_per_epoch,
                 patience_seconds=3600 * config.log.patience_hours,
-                label=record.folder.name if screen.shared else "",
+                label=record.folder.name if screen.brief else "",
+                in_place=not screen.shared,
             )
         )
         # Profiler.
@@ -257,7 +251,7 @@ class Reporter:
                 self._tensorboard.write(event.row)
 
 
-def show_end(record: records.Run) -> int:
+def show_end(record: records.Run | LoadedRun) -> int:
     """Shows the closing table of an ended run; returns its exit code."""
     manifest = record.manifest
     rows = progress.make_corruption_rows(manifest["corruption"])

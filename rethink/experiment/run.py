@@ -25,6 +25,7 @@ from rethink.experiment.train import RunSteps, run_lockstep, run_to_end, train
 from rethink.figures import style
 from rethink.models import registry
 from rethink.results import progress, records
+from rethink.results.screen import wrap
 from rethink.schema import validation
 from rethink.schema.errors import EXIT_DIVERGED, UserError, exit_code_of_status, pick, print_error
 from rethink.theory import blas_threads
@@ -82,7 +83,7 @@ class Launch:
     Attributes:
       processes: the other processes.
       profile_steps: (first, last) step of a profiler's trace.
-      quiet: whether a run that has finished before is reported in one line; for runs of a sweep.
+      quiet: whether it is of one of several runs: it shows a line while it runs, and who runs them shows its end.
     """
 
     processes: distributed.Processes | None = None
@@ -137,14 +138,13 @@ def _run_kind(config: ConfigDict, workdir: str, launch: Launch, signals: preempt
 
 
 def report_already_finished(record: records.Run, quiet: bool) -> int:
-    """Prints that a run has finished before, and unless `quiet` its closing table; returns its exit code.
+    """Prints that a run has finished before and its closing table, unless `quiet`; returns its exit code.
 
     Raises:
       UserError: its network is another one now.
     """
     check_program(record.manifest)
     if quiet:
-        print(f"Done before: {record.folder}")
         return exit_code_of_status(record.manifest["status"])
     print(f"Nothing to do: {record.folder} holds this run, and it has ended. For another: --workdir=DIR.")
     return show_end(record)
@@ -174,7 +174,7 @@ def run_group(runs: Sequence[tuple[ConfigDict, str]], launch: Launch) -> list[in
     copies = len(runs) if len({_image_identity(config) for config, _ in runs}) > 1 else 1  # all are stacked, or none
     if must_run_alone or InputPipeline(first, open_dataset_once(first)).choose_feed(copies)[0] != "resident":
         return [_run_or_error(config, workdir, launch) for config, workdir in runs]
-    signals, screen = preemption.Signals(), Screen(shared=True)
+    signals, screen = preemption.Signals(), Screen(brief=True, shared=True)
     group = vmapped_runs.VmappedRuns(lambda: signals.stop_requested(together=False))
     with signals, allocator.keeping_freed_memory():
         results = run_lockstep([_train_in_group(*run, signals, group, screen) for run in runs], group)
@@ -216,7 +216,8 @@ def _run_or_error(config: ConfigDict, workdir: str, launch: Launch) -> int | Exc
 
 def run_training(config: ConfigDict, record: records.Run | None, launch: Launch, signals: preemption.Signals) -> int:
     """Trains one network on one corrupted data set (paper, sections 2 and 3); see `train.train`."""
-    steps = train(config, record, signals, profile_steps=launch.profile_steps, group=None, screen=Screen())
+    screen = Screen(brief=launch.quiet)
+    steps = train(config, record, signals, profile_steps=launch.profile_steps, group=None, screen=screen)
     with allocator.keeping_freed_memory():
         return run_to_end(steps)
 
@@ -245,12 +246,13 @@ def run_analysis(
         "Directory": str(record.folder),
     }
     # Products are small, but for those that name their size.
-    with progress.StageProgress(header) as screen, blas_threads.for_product(0):
+    shown = {"label": record.folder.name, "header": {}} if launch.quiet else {"header": header}
+    with progress.StageProgress(**shown) as screen, blas_threads.for_product(0):
         train_network = functools.partial(_train_for_analysis, record, launch, screen)
         summary = solve(analysis.Analysis(config, dataset.num_classes, splits, record, screen, train_network))
     record.update(status="done", summary={**summary, "seconds": record.seconds()})
     record.forget_parts()
-    return show_end(record)
+    return exit_code_of_status("done") if launch.quiet else show_end(record)
 
 
 def _train_for_analysis(
@@ -268,6 +270,8 @@ def _train_for_analysis(
     folder = record.folder / name
     with screen.paused():
         exit_code = run_experiment(config, str(folder), dataclasses.replace(launch, quiet=True, profile_steps=None))
+        manifest = records.read_run(folder)
+        print(wrap(f"{name}  {progress.describe_end(manifest)}", 4), flush=True)
     if exit_code == EXIT_DIVERGED:
         reason = describe_divergence(records.read_run(folder)["end"])
         raise UserError(f"The run in {folder} diverged. {reason} Then choose another --workdir.")
@@ -275,7 +279,6 @@ def _train_for_analysis(
     spec = make_run_spec(config)
     like = state.init_state(spec.network.model, spec.tx, config.seed, spec.input_shape, spec.network.own_state.outputs)
     with checkpoints.Checkpoints(folder / "checkpoints", config.checkpoint.keep) as saved:
-        manifest = records.read_run(folder)
         summary = manifest["summary"]
         trained, history = saved.restore(like, there_must_be_one=summary["steps"] > 0) or (like, loop.History())
     record.update(program=manifest["program"])  # all of an analysis have one network

@@ -85,15 +85,15 @@ def train(
 
     # End, when all that was on the stack is closed.
     assert event is not None
-    if record and screen.shared:
-        print(f"\n{record.folder.name}")
     if event.status == "interrupted":
         where = f"at step {event.step:,}, and saved" if event.step else "before the first step"
-        print(f"Interrupted {where}: the same command resumes the run.")
+        label = f"{record.folder.name}: " if record and screen.brief else ""
+        print(f"{label}Interrupted {where}: the same command resumes the run.")
         raise signals.interruption()
     if not record:
         return exit_code_of_status(event.status)
-    return _end_run(config, setup, record, event, history)
+    _end_run(config, setup, record, event, history)
+    return exit_code_of_status(event.status) if screen.brief else show_end(record)
 
 
 def _resume(
@@ -151,8 +151,8 @@ def _check_length(step: int, total_steps: int, profile_steps: tuple[int, int] | 
         )
 
 
-def _end_run(config: ConfigDict, setup: Setup, record: records.Run, event: loop.Event, history: loop.History) -> int:
-    """Draws, records and shows the result of a run; returns its exit code."""
+def _end_run(config: ConfigDict, setup: Setup, record: records.Run, event: loop.Event, history: loop.History) -> None:
+    """Draws and records the result of a run."""
     summary = summarize_run(setup, history, record)
     stem = record.subfolder("figures") / "learning_curve"
     num_classes = setup.pipeline.dataset.num_classes
@@ -164,7 +164,6 @@ def _end_run(config: ConfigDict, setup: Setup, record: records.Run, event: loop.
         record.save_predictions(history.predicted_classes)
     # Last: a run that is killed before it does all of this again.
     record.update(status=event.status, summary=summary, end=event.row)
-    return show_end(record)
 
 
 def run_to_end(run: RunSteps) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 
 from rethink.paper.numbers import CERTAINTIES
 from rethink.report import verdicts
-from rethink.results import tables
+from rethink.results import screen, tables
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -60,8 +60,8 @@ def _describe_claim(row: Mapping[str, Any], shown: Collection[str]) -> list[str]
     notes = [note for note in row["notes"].split("; ") if note not in shown]
     below = [f"{row['measure']}; {'; '.join(filter(None, values))}", "; ".join(notes)]
     return [
-        tables.wrap(f"{row['verdict']}: {row['statement']}", 2),
-        *(tables.wrap(f"  {text}", 4) for text in filter(None, below)),
+        screen.wrap(f"{row['verdict']}: {row['statement']}", 2),
+        *(screen.wrap(f"  {text}", 4) for text in filter(None, below)),
     ]
 
 
@@ -71,7 +71,7 @@ def describe_signs(rows: Rows, claims: Rows) -> str:
     meanings = [f"{letter}: {CERTAINTIES[letter]}" for letter in letters]
     lines = [f"Letters tell how certain the paper's number is: {'; '.join(meanings)}."] if letters else []
     lines += ["a ? b: which is larger is not decided."] if any("?" in str(row["ours"]) for row in claims) else []
-    return "\n".join(map(tables.wrap, lines))
+    return "\n".join(map(screen.wrap, lines))
 
 
 def describe_finding(rows: Rows, claims: Rows) -> str:
@@ -80,7 +80,7 @@ def describe_finding(rows: Rows, claims: Rows) -> str:
     parts = [f"{verdict} {judged[verdict]}" for verdict in verdicts.CLAIM_VERDICTS if judged[verdict]]
     texts = [f"claims of the paper: {', '.join(parts)}"] if parts else []
     texts += [f"its numbers: {', '.join(f'{verdict} {count}' for verdict, count in compared.items())}"] if rows else []
-    return tables.wrap("; ".join(texts))
+    return screen.wrap("; ".join(texts))
 
 
 def describe_comparison(title: str, rows: Rows, claims: Rows) -> str:
@@ -94,5 +94,5 @@ def describe_comparison(title: str, rows: Rows, claims: Rows) -> str:
     claims_title = "What the paper says of it" if claims else ""
     shown = {f"{row['cell']}: {note}" for row in ran for note in row["notes"].split("; ")}
     texts = describe_claims(claims, shown), describe_signs(ran, judged)
-    parts = [tables.wrap(title), describe_numbers(rows), claims_title, *texts]
+    parts = [screen.wrap(title), describe_numbers(rows), claims_title, *texts]
     return "\n\n".join(filter(None, parts))

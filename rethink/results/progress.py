@@ -15,10 +15,13 @@ from typing import Any, Self, TextIO
 from rich import progress as rich_progress
 from rich.console import Console, Group
 from rich.live import Live
+from rich.padding import Padding
 from rich.panel import Panel
 from rich.progress_bar import ProgressBar
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
+
+from rethink.results import screen
 
 REDRAW_SECONDS = 0.2  # the least time between two drawings of the bar
 WINDOW_SECONDS = 30.0  # the rate is taken over this much of the recent past
@@ -27,6 +30,7 @@ ADVICE = (
     "Shorter: a subset (--config.data.train_examples=1000), a smaller model (--config=FILE:mlp_1x512), "
     "fewer epochs (--config.train.total_epochs=10), or a GPU or TPU."
 )
+LEAST_BAR, LEAST_VALUE = 12, 20  # columns: of a bar with the space about it; of values beside their labels
 LINE_SECONDS = 30.0  # without a terminal, train rows and unfinished stages make a line this often
 SHOWN_FIELDS = {  # row kind -> name on the screen: field of the row
     "train": {"loss": "loss", "train": "accuracy"},
@@ -48,19 +52,20 @@ class Display:
     Not for use from several threads.
     """
 
-    def __init__(self, stream: TextIO | None = None, label: str = "") -> None:
+    def __init__(self, stream: TextIO | None = None, label: str = "", in_place: bool = True) -> None:
         """Chooses how to print.
 
         Args:
           stream: None is `sys.stdout`.
-          label: begins each line, to tell runs apart that share the stream; such lines are plain on a terminal too.
+          label: begins each line, to tell runs apart that share the stream.
+          in_place: whether a terminal may get more than plain lines.
         """
         stream = sys.stdout if stream is None else stream
         self._stream, self._prefix = stream, f"{label}: " if label else ""
         self._console = console = Console(file=stream, highlight=False)
         # A file stays plain, whatever FORCE_COLOR says: hence `isatty`.
         is_terminal = stream.isatty() and console.is_terminal and not console.is_dumb_terminal
-        self._is_plain = bool(label) or not is_terminal
+        self._is_plain = not (is_terminal and in_place)
 
     def print_lines(self, *lines: str) -> None:
         """Prints plain lines, each after the label."""
@@ -69,24 +74,38 @@ class Display:
     def print_header(self, fields: Mapping[str, str]) -> None:
         """Prints label -> text, in a frame or as lines `label: text`."""
         if self._is_plain:
-            self.print_lines(*(f"{label}: {text}" for label, text in fields.items()))
+            self.print_lines(*(screen.wrap_value(f"{label}:", text) for label, text in fields.items()))
         else:
-            self._console.print(_frame(fields.items()))
+            self._console.print(self._frame(fields.items()))
 
     def print_closing_table(self, status: str, rows: Sequence[tuple[str, str]]) -> None:
         """Prints the status of a run and its (label, value) rows, in a frame or aligned."""
         if self._is_plain:
             width = max((len(label) for label, _ in rows), default=0)
-            self.print_lines(f"status: {status}", *(f"{label:<{width}}  {value}" for label, value in rows))
+            lines = (screen.wrap_value(f"{label:<{width}} ", value) for label, value in rows)
+            self.print_lines(f"status: {status}", *lines)
         else:
-            self._console.print(_frame(rows, Text(status, style=f"bold {COLOURS.get(status, 'default')}")))
+            self._console.print(self._frame(rows, Text(status, style=f"bold {COLOURS.get(status, 'default')}")))
 
     def note(self, text: str) -> None:
         """Prints `text` as it is, above the bars where there are some."""
         if self._is_plain:
             self.print_lines(text)
         else:
-            self._console.print(Text(text))
+            self._console.print(Text(f"{self._prefix}{text}"))
+
+    def _frame(self, rows: Iterable[tuple[str, str]], title: Text | None = None) -> Panel:
+        """Returns a framed table of (label, value) rows; each value below its label where the terminal is narrow."""
+        texts = [(label, str(value)) for label, value in rows]
+        longest_label = max((len(label) for label, _ in texts), default=0)
+        longest_word = max((len(word) for _, value in texts for word in value.split()), default=0)
+        grid = Table.grid(padding=(0, 2, 0, 0))
+        for label, value in texts:
+            if longest_label + min(longest_word, LEAST_VALUE) + 6 > self._console.width:
+                grid.add_row(Group(Text(label, style="dim"), Padding(Text(value, overflow="fold"), (0, 0, 0, 2))))
+            else:
+                grid.add_row(Text(label, style="dim", no_wrap=True), Text(value, overflow="fold"))
+        return Panel(grid, title=title, title_align="left", expand=False)
 
 
 class LiveView(Display):
@@ -94,13 +113,16 @@ class LiveView(Display):
 
     _live: Live  # the bars, made by each view
 
-    def __init__(self, header: Mapping[str, str], stream: TextIO | None, label: str = "") -> None:
-        """Takes the header, label -> text: what runs on what."""
-        super().__init__(stream, label)
-        self._header = dict(header)
+    def __init__(
+        self, header: Mapping[str, str], stream: TextIO | None, label: str = "", in_place: bool = True
+    ) -> None:
+        """Takes the header, label -> text: what runs on what; none of a run that is one of several."""
+        super().__init__(stream, label, in_place)
+        self._header, self._is_brief = dict(header), bool(label)
 
     def __enter__(self) -> Self:
-        self.print_header(self._header)
+        if self._header:
+            self.print_header(self._header)
         self._start()
         return self
 
@@ -129,6 +151,7 @@ class RunProgress(LiveView):
         steps_per_epoch: int,
         patience_seconds: float | None = None,
         label: str = "",
+        in_place: bool = True,
         stream: TextIO | None = None,
     ) -> None:
         """Takes what does not change.
@@ -139,10 +162,11 @@ class RunProgress(LiveView):
           batch_size: images a step, over all devices.
           steps_per_epoch: steps in one pass over the training examples.
           patience_seconds: a run that will take longer prints an advice; None never does.
-          label: of one of several runs side by side: it prints lines that begin so, and never a bar.
+          label: of one of several runs: it shows one line that begins so, or without a terminal one now and then.
+          in_place: False for runs side by side, of which none can draw a bar.
           stream: None is `sys.stdout`.
         """
-        super().__init__(header, stream, label)
+        super().__init__(header, stream, label, in_place)
         self._step, self._total_steps = first_step, total_steps
         self._batch_size, self._steps_per_epoch = batch_size, steps_per_epoch
         self._patience = patience_seconds
@@ -153,6 +177,7 @@ class RunProgress(LiveView):
             get_renderable=self._draw_bar,
             console=self._console,
             auto_refresh=False,  # what goes to a file stays so
+            transient=bool(label),
             redirect_stdout=sys.stdout.isatty(),
             redirect_stderr=sys.stderr.isatty(),
         )
@@ -175,7 +200,8 @@ class RunProgress(LiveView):
             self._add_sample(now)
         if now >= self._next_redraw:
             self._redraw(now)
-        if self._is_plain and (row["kind"] == "evaluation" or now - self._last_line >= LINE_SECONDS):
+        always = row["kind"] == "evaluation" and not self._is_brief
+        if self._is_plain and (always or now - self._last_line >= LINE_SECONDS):
             self._last_line = now
             words = [f"step {self._step}/{self._total_steps}", *self._describe_metrics(), *self._describe_time_left()]
             self.print_lines("  ".join(words))
@@ -224,31 +250,41 @@ class RunProgress(LiveView):
         return [f"left {format_duration(max(self._total_steps - self._step, 0) / rate)}"] if rate else []
 
     def _draw_bar(self) -> Group:
-        line = Table.grid(padding=(0, 2, 0, 0), expand=True)
+        # What is said beside the bar, and below it; of one of several runs all in one line.
+        waiting = ["waiting for the first step"] if self._step < self._total_steps else []
+        left = self._describe_time_left() if self._samples else waiting
+        counted, metrics = [f"step {self._step}/{self._total_steps}", *left], self._describe_metrics()
+        if self._is_brief:
+            counted, metrics = [*(text for text in metrics if "%" in text), *counted], []
+        beside, below = Text("  ".join(counted)), Text("  ".join(metrics), style="cyan")
+        # The bar takes the room that is left, if any; text is never cut.
+        label = [Text(self._prefix)] if self._is_brief else []
+        if len(self._prefix) + len(beside) + LEAST_BAR > self._console.width:
+            return Group(*label, beside, *([below] if metrics else []))
+        line = Table.grid(*(Column(no_wrap=True) for _ in label), padding=(0, 2, 0, 0), expand=True)
         line.add_column(ratio=1)
         line.add_column(no_wrap=True)
-        left = self._describe_time_left() if self._samples else ["waiting for the first step"]
         bar = ProgressBar(total=self._total_steps, completed=self._step, complete_style="cyan", finished_style="green")
-        line.add_row(bar, Text("  ".join([f"step {self._step}/{self._total_steps}", *left])))
-        return Group(line, Text("  ".join(self._describe_metrics()), style="cyan"))
+        line.add_row(*label, bar, beside)
+        return Group(line, *([below] if metrics else []))
 
 
 class StageProgress(LiveView):
     """The view of an analysis: a bar for each stage, or a line now and then and when a stage ends."""
 
-    def __init__(self, header: Mapping[str, str], stream: TextIO | None = None) -> None:
-        """Takes the header as in `LiveView`; `stream` None is `sys.stdout`."""
-        super().__init__(header, stream)
+    def __init__(self, header: Mapping[str, str], stream: TextIO | None = None, label: str = "") -> None:
+        """Takes header and label as in `RunProgress`; `stream` None is `sys.stdout`."""
+        super().__init__(header, stream, label)
         self._tasks: dict[str, rich_progress.TaskID] = {}
         self._start_times: dict[str, float] = {}
-        self._last_line = -math.inf
+        self._last_line = monotonic() if label else -math.inf
         columns = (
-            rich_progress.TextColumn("{task.description}"),
-            rich_progress.BarColumn(),
+            rich_progress.TextColumn("{task.description}", table_column=Column(overflow="fold")),
+            rich_progress.BarColumn(bar_width=None),
             rich_progress.TaskProgressColumn(),
             rich_progress.TimeElapsedColumn(),
         )
-        self._bars = rich_progress.Progress(*columns, console=self._console)
+        self._bars = rich_progress.Progress(*columns, console=self._console, transient=bool(label))
         self._live = self._bars.live
 
     @contextlib.contextmanager
@@ -266,9 +302,9 @@ class StageProgress(LiveView):
         start_time = self._start_times.setdefault(stage, now)
         if not self._is_plain:
             if stage not in self._tasks:
-                self._tasks[stage] = self._bars.add_task(stage, total=total)
+                self._tasks[stage] = self._bars.add_task(f"{self._prefix}{stage}", total=total)
             self._bars.update(self._tasks[stage], completed=done, total=total)
-        elif done >= total or now - self._last_line >= LINE_SECONDS:
+        elif (done >= total and not self._is_brief) or now - self._last_line >= LINE_SECONDS:
             self._last_line = now
             seconds = now - start_time
             left = f"  left {format_duration(seconds / done * (total - done))}" if 0 < done < total else ""
@@ -329,9 +365,16 @@ def make_closing_rows(summary: Mapping[str, Any], labels: Mapping[str, str]) -> 
     return [*rows, ("time", format_duration(summary["seconds"]))]
 
 
-def screen_width() -> int:
-    """Returns how many columns there are to print on: of the terminal, COLUMNS where it is set, elsewhere 80."""
-    return Console().width
+def describe_end(manifest: Mapping[str, Any]) -> str:
+    """Returns the end of a run in a line: 'fitted  train 100.00%  test 9.81%  672 steps  4m10s'."""
+    summary, end = manifest.get("summary") or {}, manifest.get("end") or {}
+    evaluation = summary.get("evaluation") or {}
+    words = [manifest["status"]]
+    words += [f"learning rate {end['learning_rate']:g}"] if words == ["diverged"] and end else []
+    accuracies = {name: evaluation.get(f"{name}_accuracy") for name in ("train", "test")}
+    words += [f"{name} {format_percent(value)}" for name, value in accuracies.items() if value is not None]
+    words += [f"{summary['steps']:,} steps"] if "steps" in summary else []
+    return "  ".join([*words, *([format_duration(summary["seconds"])] if "seconds" in summary else [])])
 
 
 def format_percent(fraction: float) -> str:
@@ -353,12 +396,3 @@ def format_duration(seconds: float) -> str:
         if seconds >= size:
             return f"{seconds // size}{unit}{seconds % size // part:02d}{name}"
     return f"{seconds}s"
-
-
-def _frame(rows: Iterable[tuple[str, str]], title: Text | None = None) -> Panel:
-    """Returns a framed table of (label, value) rows."""
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(style="dim", no_wrap=True)
-    for label, value in rows:
-        grid.add_row(Text(label), Text(str(value)))
-    return Panel(grid, title=title, title_align="left", expand=False)

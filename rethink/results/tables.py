@@ -5,7 +5,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rethink.results import progress
+from rethink.results import progress, screen
 
 if TYPE_CHECKING:
     import pandas
@@ -67,7 +67,7 @@ def to_text(rows: Rows, columns: Sequence[str]) -> str:
     cells = {column: [str(row[column]) for row in rows] for column in columns}
     shown = [column for column in columns if any(cells[column])]
     widths = {column: max(map(len, [*column.split(), *cells[column]])) for column in shown}
-    room, inside = progress.screen_width(), len(shown)
+    room, inside = screen.measure_width(), len(shown)
     while inside > 1 and sum(widths[column] + 2 for column in shown[:inside]) - 2 > room:
         inside -= 1
     inline, below = shown[:inside], shown[inside:]
@@ -79,19 +79,14 @@ def to_text(rows: Rows, columns: Sequence[str]) -> str:
     for number in range(len(rows)):
         blocks.append(_align([cells[column][number] for column in inline], [widths[column] for column in inline]))
         rest = [f"{column}: {cells[column][number]}" for column in below if column not in common]
-        blocks += [wrap(f"  {'; '.join(rest)}", 4)] if rest else []
-    blocks += [wrap(f"all: {'; '.join(f'{column}: {cells[column][0]}' for column in common)}", 2)] if common else []
+        blocks += [screen.wrap(f"  {'; '.join(rest)}", 4)] if rest else []
+    shared = "; ".join(f"{column}: {cells[column][0]}" for column in common)
+    blocks += [screen.wrap(f"all: {shared}", 2)] if shared else []
     return "\n".join(blocks)
 
 
 def _align(texts: Sequence[str], widths: Sequence[int]) -> str:
     return "  ".join(map(str.ljust, texts, widths)).rstrip()
-
-
-def wrap(text: str, indent: int = 0) -> str:
-    """Returns text in lines that fit the terminal, the further ones indented; a word is never cut."""
-    width = progress.screen_width()
-    return textwrap.fill(text, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)
 
 
 def percent(fraction: float | None) -> str:

@@ -10,8 +10,12 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
+from rethink.experiment.reporter import show_end
 from rethink.experiment.run import check_config
 from rethink.report import page
+from rethink.report.page import group_verdicts
+from rethink.results import screen
+from rethink.results.runs import load_run
 from rethink.schema import grid, validation
 from rethink.schema.errors import EXIT_FAILED, UserError, print_error
 from rethink.sweeps.executors.tasks import RunFunctions, Task
@@ -127,7 +131,8 @@ def _run_suite(
     # Run.
     folder = validation.expand_path(workdir, "--workdir").absolute()
     names = ", ".join(experiment.name for experiment in experiments)
-    print(f"{config.name}: {len(experiments)} experiments in {folder}: {names}", flush=True)
+    print(f"{config.name} in {folder}")
+    print(screen.wrap(f"{len(experiments)} experiments: {names}"), flush=True)
     failures, highest = [], 0
     for number, experiment in enumerate(experiments, start=1):
         print(f"\n=== [{number}/{len(experiments)}] {experiment.name}", flush=True)
@@ -139,7 +144,8 @@ def _run_suite(
         if exit_code == EXIT_FAILED:
             failures.append(experiment.name)
         highest = max(highest, exit_code)
-    print()
+    if functions.writes:
+        print(f"\n{group_verdicts.describe_findings(folder)}")
     if failures:
         print(f"Failed, in whole or in part: {', '.join(failures)}. The same command tries them again.")
     return EXIT_FAILED if failures else highest
@@ -150,11 +156,11 @@ def _run_suite_experiment(
 ) -> int:
     """Runs an experiment in the way that the suite's `config` sets; returns its exit code."""
     if grid.is_sweep(experiment.config):
-        return run_sweep(experiment.config, str(directory), functions)
-    if config.executor == "sequential":
-        return functions.run_one(experiment.config, str(directory))
+        return run_sweep(experiment.config, str(directory), functions, in_suite=True)
     task = Task(experiment.name, experiment.config, directory)
     failures, exit_code = run_tasks([task], config.executor, config.jobs, functions)
+    if functions.writes and not failures:
+        show_end(load_run(directory))
     return EXIT_FAILED if failures else exit_code
 
 

@@ -15,13 +15,13 @@ from rethink.experiment.run import Launch, check_config
 from rethink.figures import registry
 from rethink.paper.numbers import TABLES
 from rethink.report import comparison, figure_claims
-from rethink.results import records, tables
+from rethink.results import progress, records, screen, tables
 from rethink.results import runs as results_runs
 from rethink.schema import grid, validation
 from rethink.schema.errors import EXIT_FAILED, UserError, pick, print_error
 from rethink.sweeps import estimate
 from rethink.sweeps.executors import EXECUTORS, IN_THIS_PROCESS
-from rethink.sweeps.executors.tasks import RunFunctions, Task, is_finished
+from rethink.sweeps.executors.tasks import RunFunctions, Task, TaskEvent, is_finished
 from rethink.training import distributed
 
 
@@ -52,11 +52,14 @@ def init_distributed(config: ConfigDict, launch: Launch) -> bool:
     return distributed.is_first()
 
 
-def run_sweep(config: ConfigDict, workdir: str, functions: RunFunctions) -> int:
+def run_sweep(config: ConfigDict, workdir: str, functions: RunFunctions, *, in_suite: bool = False) -> int:
     """Runs the runs of a sweep and shows them; returns the exit code: the highest of theirs where none failed.
 
     A run that fails is reported, and the others are still run. A sweep with a diverged run and no failed one has the
     exit code of the diverged run.
+
+    Args:
+      in_suite: whether only the figure is drawn, as the suite shows what it finds.
 
     Raises:
       UserError: the config of a run is wrong, the figure can't be drawn, or a run that has ended was of another
@@ -71,8 +74,8 @@ def run_sweep(config: ConfigDict, workdir: str, functions: RunFunctions) -> int:
     if config.executor in IN_THIS_PROCESS:  # else each worker checks its run, on its own device
         _check_networks(runs, folder)
     # Run.
-    print(f"{config.name} in {folder}: {', '.join(run.folder for run in runs)}")
-    print(estimate.describe_plan(runs, folder), flush=True)
+    print(f"{config.name} in {folder}")
+    print(screen.wrap(estimate.describe_plan(runs, folder)), flush=True)
     tasks = [Task(run.folder, run.config, folder / run.folder) for run in runs]
     failures, highest = run_tasks(tasks, config.executor, config.jobs, functions)
     for line in failures:
@@ -80,7 +83,7 @@ def run_sweep(config: ConfigDict, workdir: str, functions: RunFunctions) -> int:
     # Show.
     if functions.writes:
         try:
-            _show_results(config, folder, figure)
+            _show_results(config, folder, figure, in_suite)
         except Exception as error:  # the runs are kept, but the exit code tells
             failures.append(f"the table: {error}")
             print_error(error)
@@ -106,34 +109,53 @@ def _check_networks(runs: Sequence[grid.SweepRun], folder: pathlib.Path) -> None
 
 
 def run_tasks(tasks: Sequence[Task], executor: str, jobs: int, functions: RunFunctions) -> tuple[list[str], int]:
-    """Runs tasks and prints the start and the end of each; returns (a line for each that failed, highest exit code).
+    """Runs tasks and prints the end of each in a line; returns (a line for each that failed, highest exit code).
 
     Raises:
       UserError: there is no such executor.
     """
     labels = {task.name: f"[{number}/{len(tasks)}] {task.name}" for number, task in enumerate(tasks, start=1)}
+    before = {task.name for task in tasks if _has_ended(task)}
     failures, highest = [], 0
     for event in pick(EXECUTORS, executor, "executor")(tasks, jobs, functions):
-        label = labels[event.task.name]
-        if event.note:
-            print(f"{label}: {event.note}", flush=True)
-        elif event.exit_code is None and not event.error:  # it starts, and prints its own lines below
-            print(f"\n{label}", flush=True)
+        name = event.task.name
+        if event.exit_code is not None and functions.writes:
+            ended = f"{_describe_end(event)}{'  (earlier)' if name in before else ''}"
+            print(screen.wrap(f"{labels[name]}  {ended}", 4), flush=True)
+        elif event.note:
+            print(f"{labels[name]}: {event.note}", flush=True)
         if event.error:
-            failures.append(f"{event.task.name}: {event.error}")
+            failures.append(f"{name}: {event.error}")
             print_error(event.error)
         highest = max(highest, event.exit_code or 0)
     return failures, highest
 
 
-def _show_results(config: ConfigDict, folder: pathlib.Path, figure: grid.FigureChoice) -> None:
+def _has_ended(task: Task) -> bool:
+    """Returns whether an earlier launch has ended a run; a damaged one is left to the run itself."""
+    with contextlib.suppress(UserError, OSError):
+        return is_finished(records.read_run(task.directory), task.config)
+    return False
+
+
+def _describe_end(event: TaskEvent) -> str:
+    """Returns how a run ended, by its manifest, or by its exit code where that can't be read."""
+    try:
+        return progress.describe_end(records.read_run(event.task.directory))
+    except (UserError, OSError):
+        return f"exit code {event.exit_code}"
+
+
+def _show_results(config: ConfigDict, folder: pathlib.Path, figure: grid.FigureChoice, in_suite: bool) -> None:
     """Prints a table of the runs, beside the paper's where it has one of this name, draws their figure, if any.
 
     What the paper says of them and the finding come last.
     """
     loaded = results_runs.load_runs(folder)
-    parts = []
-    if config.name in TABLES:
+    parts, compared, finding = [], "", ""
+    if in_suite:
+        pass
+    elif config.name in TABLES:
         compared, finding = comparison.describe_comparison(config.name, loaded)
     else:
         ended = [run for runs in loaded.values() for run in runs if run.summary]
@@ -141,7 +163,7 @@ def _show_results(config: ConfigDict, folder: pathlib.Path, figure: grid.FigureC
         compared, finding = figure_claims.describe_claims(config.name, loaded)
     if figure.name != "none":
         drawn = registry.draw_figure(figure.name, loaded, folder, title=config.name, field=figure.field)
-        parts += [tables.to_text(drawn.rows, drawn.columns)] if drawn.rows else []
+        parts += [tables.to_text(drawn.rows, drawn.columns)] if drawn.rows and not in_suite else []
         parts.append(f"Figure: {drawn.paths[0]}")
     parts += [compared, finding]
-    print("", *filter(None, parts), sep="\n\n")
+    print("", *filter(None, parts), sep="\n" if in_suite else "\n\n")

@@ -42,7 +42,7 @@ def main() -> int:
         configure_logging()
         config = validation.from_flat(json.loads(arguments.config.read_text()))
         _wait_for_lock(arguments.directory)
-        return run_experiment(config, str(arguments.directory), Launch(quiet=True))
+        return run_experiment(config, str(arguments.directory), Launch())
 
 
 def _end_with(parent: int) -> None:

@@ -313,3 +313,39 @@ def test_a_terminal_shows_a_bar_for_each_stage_and_gets_its_cursor_back(monkeypa
     text = stream.getvalue()
     assert "factor" in text and "100%" in text
     assert text.count("\x1b[?25l") == text.count("\x1b[?25h") > 0  # hidden as often as shown again
+
+
+@pytest.mark.parametrize("stream", [Terminal(), io.StringIO()], ids=["terminal", "file"])
+@pytest.mark.parametrize("label", ["", "mlp_1x512-random-seed0"])
+def test_a_narrow_screen_cuts_no_figure(clock, monkeypatch, stream, label):
+    monkeypatch.setenv("COLUMNS", "40")
+    with RunProgress(
+        header={}, total_steps=39100, first_step=0, batch_size=8, steps_per_epoch=391, label=label, stream=stream
+    ) as live:
+        live.advance(1)
+        clock.seconds += 40
+        live.show(EVALUATION)
+    Display(stream).print_closing_table("fitted", make_closing_rows(SUMMARY, closing_labels()))
+    text = visible(stream.getvalue())
+    for figure in ("step 782/39100", "10.42%", "9.98%", "chance 10.00%", "99.9% train"):
+        assert figure in text
+    assert "\u2026" not in text  # the sign of what was cut
+
+
+def test_of_several_runs_each_has_one_line_that_begins_with_its_name(clock):
+    stream = Terminal()
+    with RunProgress(
+        header={}, total_steps=39100, first_step=0, batch_size=8, steps_per_epoch=391, label="one-seed0", stream=stream
+    ) as live:
+        live.advance(1)
+        clock.seconds += 40
+        live.show(EVALUATION)
+        line = visible(stream.getvalue()).split("\r")[-1]
+    assert re.match(r"one-seed0: +\S+ +train 10.42%  test 9.98%  step 782/39100  left 32m\d\ds *$", line)
+
+
+def test_a_run_that_is_through_waits_for_no_first_step(clock):
+    stream = Terminal()
+    with view(stream, first_step=39100) as live:
+        live.show({**EVALUATION, "step": 39100})
+    assert "step 39100/39100" in visible(stream.getvalue()) and "waiting" not in stream.getvalue()

@@ -1,6 +1,7 @@
 """Sweeps: what is done is skipped, a failed run stops no other, and the figure of the runs is drawn."""
 
 import json
+import re
 
 import pytest
 from made_up import RANDOM, RUN_FUNCTIONS, TRUE, make_sweep
@@ -71,13 +72,16 @@ def test_a_sweep_runs_and_a_second_time_finds_all_done(tmp_path, capsys):
     config = make_sweep(true=TRUE, random=RANDOM)
     assert run_sweep(config, str(tmp_path), RUN_FUNCTIONS) == 0
     first = capsys.readouterr().out
-    assert "[1/2] random-seed5" in first and "Done before" not in first
+    # One line a run: status, accuracies, steps, time.
+    lines = [line for line in first.splitlines() if line.startswith("[")]
+    assert re.fullmatch(r"\[1/2\] random-seed5  done  train \d+.\d\d%  test \d+.\d\d%  12 steps  [\d.]+s", lines[0])
+    assert len(lines) == 2 and first.count("random-seed5") == 2 and "(earlier)" not in first
     manifests = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/manifest.json")}
     assert [json.loads(path.read_text())["status"] for path in manifests] == ["done", "done"]
     assert (tmp_path / "figures" / "best_so_far.png").stat().st_size > 1000
     assert run_sweep(config, str(tmp_path), RUN_FUNCTIONS) == 0
     second = capsys.readouterr().out
-    assert second.count("Done before") == 2
+    assert second.count("(earlier)\n") == 2
     assert {path: path.stat().st_mtime_ns for path in manifests} == manifests
     assert first.splitlines()[-4:] == second.splitlines()[-4:]  # the same table
 

@@ -3,14 +3,19 @@
 Judges nothing: verdicts are those of comparison.py and figure_claims.py, whose rules are put into words here.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from rethink.paper import protocol
 from rethink.paper.claims import FITTED
 from rethink.paper.numbers import TABLES
 from rethink.report import comparison, figure_claims, inference
+from rethink.report.page import run_index
 from rethink.report.page.run_index import RunGroup
+from rethink.report.verdicts import CLAIM_VERDICTS
+from rethink.results import screen, tables
 from rethink.schema.errors import UserError
 
 RULE = (
@@ -100,6 +105,23 @@ def judge_groups(groups: Sequence[RunGroup]) -> list[GroupVerdict]:
     figures = [_judge(group.name, group) for group in groups if group.name not in TABLES and group.readable()]
     verdicts += [figure for figure in figures if figure.claims or figure.problem]
     return [verdict._replace(anchor=f"table-{number}") for number, verdict in enumerate(verdicts, start=1)]
+
+
+def describe_findings(folder: Path) -> str:
+    """Returns how the claims about each table and figure stand by the runs in a folder, and all of them: as text.
+
+    Raises:
+      UserError: as `run_index.read_run_groups`.
+    """
+    judged = [verdict for verdict in judge_groups(run_index.read_run_groups([folder])) if verdict.group]
+    counts = {verdict.display_name: Counter(row["verdict"] for row in verdict.claims) for verdict in judged}
+    counts["all"] = sum(counts.values(), Counter[str]())
+    rows = [
+        {"claims of the paper": name, **{verdict: counted[verdict] or "" for verdict in CLAIM_VERDICTS}}
+        for name, counted in counts.items()
+    ]
+    problems = [f"{verdict.display_name} is not judged: {verdict.problem}" for verdict in judged if verdict.problem]
+    return "\n".join([tables.to_text(rows, list(rows[0])), *map(screen.wrap, problems)])
 
 
 def _judge(name: str, group: RunGroup | None) -> GroupVerdict:
