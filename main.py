@@ -46,7 +46,7 @@ from absl import app, flags
 
 from rethink.experiment.run import Launch, read_processes, read_step_range, run_experiment, run_group
 from rethink.schema import flags as command_line
-from rethink.schema import grid, validation
+from rethink.schema import validation
 from rethink.schema.errors import exit_on_mistake
 from rethink.sweeps.executors.tasks import RunFunctions
 from rethink.sweeps.reproduce import run_sweep_or_suite
@@ -79,7 +79,7 @@ def launch() -> None:
             )
             overridden = command_line.overridden_fields()
             folder = workdir.value or f"runs/{config.value.name}-{validation.digest(config.value, overridden)}"
-            if config.value.experiments or grid.is_sweep(config.value):
+            if config.value.experiments or validation.is_sweep(config.value):
                 quiet = dataclasses.replace(launched, quiet=True)
                 run_alone = functools.partial(run_experiment, launch=quiet)
                 run_together = functools.partial(run_group, launch=quiet)

@@ -13,7 +13,7 @@ import itertools
 import pathlib
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -55,7 +55,8 @@ def compare_runs(first: pathlib.Path, second: pathlib.Path) -> tuple[str, bool]:
     rows = [records.read_rows(folder / "metrics.jsonl") for folder in (first, second)]
     for before, now in itertools.zip_longest(*rows, fillvalue={}):
         if before != now:
-            fields, step = ", ".join(_differing(before, now)), (before or now)["step"]
+            step, sizes = (before or now)["step"], _measure_differences(*rows)
+            fields = ", ".join(f"{field}{sizes.get(field, '')}" for field in _differing(before, now))
             return f"Same data, other rows: from step {step:,} on {fields} differ from {first}{why}.", False
     # Results.
     results = _differing(*(_result(manifest) for manifest in manifests))
@@ -68,6 +69,17 @@ def compare_runs(first: pathlib.Path, second: pathlib.Path) -> tuple[str, bool]:
         return f"Same data and rows, other results: {', '.join(results)} differ from {first}{why}.", False
     counted = f"all {len(rows[0]):,} rows of metrics.jsonl and " if rows[0] else ""
     return f"Same data, and {counted}the results are equal to those in {first}{why}.", True
+
+
+def _measure_differences(first: Sequence[Mapping[str, Any]], second: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Returns field -> " (by up to 1.2e-07)", the largest difference of its numbers in rows of one place."""
+    largest: dict[str, float] = {}
+    for before, now in zip(first, second, strict=False):
+        for field in _differing(before, now):
+            values = before.get(field), now.get(field)
+            if all(isinstance(value, int | float) for value in values):
+                largest[field] = max(largest.get(field, 0.0), abs(values[0] - values[1]))
+    return {field: f" (by up to {size:.2g})" for field, size in largest.items()}
 
 
 def _differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:

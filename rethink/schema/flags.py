@@ -146,7 +146,8 @@ def parse_flags(argv: list[str]) -> list[str]:
             raise UserError(f"{error}. See --help.") from error
         default = dict(validation.flatten(flags.FLAGS["config"].value)).get(match[2])
         raise UserError(
-            f"--{match[1]}={match[3]} is no {type(default).__name__}: type a value such as --{match[1]}={default!r}."
+            f"--{match[1]}={match[3]} is no {type(default).__name__}: type a value such as "
+            f"--{match[1]}={validation.suggest_value(match[3], default)}."
         ) from error
     # What would be lost without a word.
     for word in argv[1:]:

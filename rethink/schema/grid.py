@@ -1,4 +1,4 @@
-"""Expands a sweep, a config with cells or axes, into its runs: their names, directories and configs.
+"""Expands a sweep, a config with cells, axes or several seeds, into its runs: their names, directories and configs.
 
 Nothing is run here. `axes` is a text, so that the command line makes a sweep of any config:
 
@@ -43,11 +43,6 @@ class FigureChoice(NamedTuple):
     field: str
 
 
-def is_sweep(config: ConfigDict) -> bool:
-    """Returns whether a config stands for several runs."""
-    return bool(config.cells or config.axes)
-
-
 def choose_figure(config: ConfigDict) -> FigureChoice:
     """Returns the figure of a sweep.
 
@@ -83,7 +78,10 @@ def expand_grid(config: ConfigDict) -> list[SweepRun]:
     changes: dict[str, list[tuple[str, Any]]] = {}
     for cell_name, cell in dict(config.cells).items() or [("", ())]:
         for point in _grid_points(axes, cell_name, cell):
-            changes[_run_name(cell_name, point)] = [*cell, *((axis.field, value) for axis, value in point.items())]
+            changes[_run_name(cell_name, point) or config.name] = [
+                *cell,
+                *((axis.field, value) for axis, value in point.items()),
+            ]
     chosen = filter_names(changes, config.filter)
     runs = [
         SweepRun(name, f"{name}-seed{seed}", _run_config(config, name, changes[name], seed))
@@ -154,7 +152,8 @@ def _read_value(field: str, text: str, default: Any) -> Any:
     try:
         return _BOOLEANS[text.lower()] if kind is bool else kind(text)
     except (KeyError, ValueError) as error:
-        raise UserError(f"axes: {field}={text} is no {kind.__name__}: write a value such as {default!r}.") from error
+        suggested = validation.suggest_value(text, default)
+        raise UserError(f"axes: {field}={text} is no {kind.__name__}: write a value such as {suggested}.") from error
 
 
 def _first_numeric_axis(config: ConfigDict) -> Axis | None:
@@ -192,7 +191,7 @@ def _run_config(config: ConfigDict, name: str, changes: Iterable[tuple[str, Any]
     for field, row in FIELDS.items():
         if row.single_run is not None:
             run[field] = ConfigDict() if row.type is dict else row.single_run
-    run.name, run.seed = f"{config.name}-{name}", seed
+    run.name, run.seed = name if name == config.name else f"{config.name}-{name}", seed
     # Changes of this run: each must name a field, of the type that the field has.
     fields = dict(validation.flatten(run))
     for field, value in changes:

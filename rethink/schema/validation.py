@@ -4,6 +4,7 @@ No fact about a single field stands here: those are the rows of fields.py.
 """
 
 import ast
+import contextlib
 import hashlib
 import json
 import logging
@@ -33,7 +34,7 @@ def validate(config: ConfigDict) -> None:
     to_json(config)
     check_fields(config)
     check_name("name", config.name)
-    if not (config.cells or config.axes or config.experiments):
+    if not (is_sweep(config) or config.experiments):
         _check_single_run(config)
     if config.get("jobs") and config.executor == "sequential":
         raise UserError(
@@ -61,15 +62,30 @@ def check_fields(config: ConfigDict, but: Collection[str] = ()) -> None:
             raise UserError(f"{field}={value!r} holds a character that can't be printed: leave it out.")
 
 
+def is_sweep(config: ConfigDict) -> bool:
+    """Returns whether a config stands for several runs."""
+    return bool(config.cells or config.axes) or config.seeds > 1
+
+
 def _check_single_run(config: ConfigDict) -> None:
     """Checks that a config of one run sets no field that is for sweeps."""
     for field, row in FIELDS.items():
         alone = row.single_run
         if alone not in (None, {}) and config.get(field, alone) != alone:
             raise UserError(
-                f"{field}={config[field]!r} is for sweeps, and this config has no cells and no axes: set it to "
-                f"{alone!r}, or make it a sweep by an axis, if of one value: --config.axes=optimizer.momentum=0.9."
+                f"{field}={config[field]!r} is for sweeps, and this config is one run: set it to {alone!r}, or make it "
+                "a sweep by several seeds (--config.seeds=3) or by --config.axes=FIELD=VALUE,VALUE."
             )
+
+
+def suggest_value(text: str, default: Any) -> str:
+    """Returns what to type instead of a text that is no value of the default's type: the nearest, else the default."""
+    if isinstance(default, bool):
+        return {"yes": "True", "on": "True", "no": "False", "off": "False"}.get(text.lower(), "True or False")
+    if isinstance(default, int):
+        with contextlib.suppress(ValueError, OverflowError):
+            return str(int(float(text)))
+    return repr(default)
 
 
 def _not_a(field: str, value: Any, noun: str) -> str:
@@ -256,7 +272,8 @@ def digest(config: ConfigDict, overridden: Collection[str] = ()) -> str:
     """Returns 8 hex digits that differ between configs which compute different things.
 
     Cells and experiments do not count, so that more of them can be added in the same directory. Of axes the fields
-    count, and not the values: a sweep that gets one more value keeps its directory.
+    count, and not the values: a sweep that gets one more value keeps its directory. Of seeds counts that there are
+    several, where nothing else makes a sweep.
 
     Args:
       overridden: the fields that the command line sets; those of single experiments, experiments.NAME.FIELD, count.
@@ -270,6 +287,8 @@ def digest(config: ConfigDict, overridden: Collection[str] = ()) -> str:
             kept[field] = leaves[field]
     if config.axes:
         kept["axes"] = sorted(axis_fields(config.axes))
+    elif is_sweep(config) and not config.cells:  # it can't lie where the run of the same config lies
+        kept["seeds"] = "several"
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:8]
 
 

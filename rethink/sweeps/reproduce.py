@@ -64,7 +64,7 @@ def expand_suite(config: ConfigDict, overridden: Collection[str]) -> list[SuiteE
         with experiment.unlocked():  # fields of the model may be new
             experiment.update_from_flattened_dict(for_all)
         if "seeds" in overridden and f"experiments.{name}.seeds" not in overridden:
-            if grid.is_sweep(experiment):
+            if validation.is_sweep(experiment):
                 experiment.seeds = config.seeds
             else:
                 print(f"{name}: --config.seeds changes nothing, as it is one run")
@@ -83,7 +83,7 @@ def _set_executor(name: str, experiment: ConfigDict, config: ConfigDict, overrid
     for field in ("executor", "jobs"):
         if f"experiments.{name}.{field}" in overridden:
             raise UserError(f"experiments.{name}.{field} can't differ between experiments: set config.{field} for all.")
-        if grid.is_sweep(experiment):
+        if validation.is_sweep(experiment):
             experiment[field] = config[field]
 
 
@@ -123,7 +123,7 @@ def _run_suite(
     # Check all before the first one runs.
     for experiment in experiments:
         try:
-            for run in grid.expand_grid(experiment.config) if grid.is_sweep(experiment.config) else ():
+            for run in grid.expand_grid(experiment.config) if validation.is_sweep(experiment.config) else ():
                 check_config(run.config)
             check_config(experiment.config)
         except UserError as error:
@@ -155,7 +155,7 @@ def _run_suite_experiment(
     experiment: SuiteExperiment, directory: pathlib.Path, config: ConfigDict, functions: RunFunctions
 ) -> int:
     """Runs an experiment in the way that the suite's `config` sets; returns its exit code."""
-    if grid.is_sweep(experiment.config):
+    if validation.is_sweep(experiment.config):
         return run_sweep(experiment.config, str(directory), functions, in_suite=True)
     task = Task(experiment.name, experiment.config, directory)
     failures, exit_code = run_tasks([task], config.executor, config.jobs, functions)

@@ -49,7 +49,7 @@ def test_what_comes_out_otherwise_is_named(tmp_path):
         (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     line, same = rerun.compare_runs(*folders)
     why = "other now: jax (0.9 -> 0.10)"
-    assert line == f"Same data, other rows: from step 20 on loss differ from {folders[0]}; {why}."
+    assert line == f"Same data, other rows: from step 20 on loss (by up to 0.5) differ from {folders[0]}; {why}."
     assert not same
     manifest["fingerprints"]["labels"] = "b"
     (folders[1] / "manifest.json").write_text(json.dumps(manifest))

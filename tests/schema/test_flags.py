@@ -205,17 +205,20 @@ def test_the_name_follows_the_model_where_it_has_that(command, file, words, name
 
 
 @pytest.mark.parametrize(
-    "word, kind",
+    "word, kind, nearest",
     [
-        ("--config.seed=1.5", "int"),
-        ("--config.seed=", "int"),
-        ("--config.optimizer.learning_rate=fast", "float"),
-        ("--config.optimizer.nesterov=maybe", "bool"),
+        ("--config.seed=1.5", "int", "1"),
+        ("--config.data.train_examples=5e3", "int", "5000"),
+        ("--config.seed=", "int", "0"),
+        ("--config.seed=inf", "int", "0"),
+        ("--config.optimizer.learning_rate=fast", "float", "0.1"),
+        ("--config.optimizer.nesterov=maybe", "bool", "True or False"),
+        ("--config.optimizer.nesterov=yes", "bool", "True"),
+        ("--config.log.tensorboard=off", "bool", "False"),
     ],
 )
-def test_a_value_of_the_wrong_type_is_refused_with_one_of_the_right_type(command, word, kind):
-    default = {"int": "0", "float": "0.1", "bool": "False"}[kind]
-    assert mistake(command, word) == f"{word} is no {kind}: type a value such as {word.partition('=')[0]}={default}."
+def test_a_value_of_the_wrong_type_is_refused_with_the_nearest_of_the_right_type(command, word, kind, nearest):
+    assert mistake(command, word) == f"{word} is no {kind}: type a value such as {word.partition('=')[0]}={nearest}."
 
 
 def test_an_override_before_the_config_file_is_refused(command):

@@ -107,7 +107,7 @@ def test_every_cell_is_run_at_every_point_of_the_axes():
 
 def test_axes_make_a_sweep_of_a_config_without_cells():
     config = swept("model.name=mlp_tiny,my.package:Net;log.tensorboard=false,true")
-    assert grid.is_sweep(config) and not grid.is_sweep(make_sweep())
+    assert validation.is_sweep(config) and not validation.is_sweep(make_sweep())
     configs = {run.name: run.config for run in grid.expand_grid(config)}
     assert list(configs)[:3] == [
         "name=mlp_tiny-tensorboard=False",
@@ -240,3 +240,15 @@ def test_a_pattern_that_matches_nothing_is_named(only, wrong):
     with pytest.raises(UserError, match=f"^filter='{wrong}"):
         grid.expand_grid(make_sweep(only, a=TRUE, b=TRUE))
     assert [run.name for run in grid.expand_grid(make_sweep(" b , a", a=TRUE, b=TRUE))] == ["a", "b"]
+
+
+def test_several_seeds_make_a_sweep_of_a_single_run_in_a_directory_of_its_own():
+    single, several = make_sweep(), make_sweep()
+    several.seeds = 3
+    runs = grid.expand_grid(several)
+    assert [(run.folder, run.config.seed) for run in runs] == [(f"{several.name}-seed{n}", n) for n in range(5, 8)]
+    assert all(run.config.name == several.name and run.config.seeds == 1 for run in runs)
+    assert validation.digest(several) != validation.digest(single)
+    more = make_sweep()
+    more.seeds = 5
+    assert validation.digest(several) == validation.digest(more)

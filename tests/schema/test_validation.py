@@ -363,7 +363,6 @@ def test_a_missing_value_is_refused_by_the_name_of_its_field(field):
 @pytest.mark.parametrize(
     "fields, line",
     [
-        ({"seeds": 5}, "seeds=5 is for sweeps"),
         ({"filter": "a*"}, "filter='a*' is for"),
         ({"figure": "none"}, "figure='none' is for"),
     ],

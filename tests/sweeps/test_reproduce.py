@@ -146,7 +146,7 @@ def test_a_tier_has_every_table_and_figure_and_all_its_runs_are_valid(tier):
         cells = {f"digits-{cell.partition('-')[2]}" for cell in TABLES[name].cells} if on_digits else TABLES[name].cells
         assert runs >= set(cells)
     for experiment in experiments.values():
-        runs = [run.config for run in grid.expand_grid(experiment)] if grid.is_sweep(experiment) else [experiment]
+        runs = [run.config for run in grid.expand_grid(experiment)] if validation.is_sweep(experiment) else [experiment]
         for run in runs:
             validation.validate(run)
             assert not run.experiments and (tier != "minutes" or run.data.name == "digits")
