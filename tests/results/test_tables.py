@@ -139,15 +139,14 @@ def test_no_cell_of_a_text_is_cut_and_no_line_is_wider_than_the_terminal(monkeyp
     assert ("\n  train accuracy" in text) == (columns == 16)
 
 
-def test_the_command_takes_the_folder_of_a_suite_for_its_runs_that_have_ended(tmp_path):
+def test_the_command_takes_the_folder_of_a_suite_for_its_runs_that_have_ended(tmp_path, run_module):
     for place, status in (("table1/a-seed0", "done"), ("table1/b-seed0", "running"), ("linear", "done")):
         (tmp_path / place).mkdir(parents=True)
         changes = {"status": status, "summary": MANIFEST["summary"] if status == "done" else None}
         changes["config"] = {**MANIFEST["config"], "name": place}
         (tmp_path / place / "manifest.json").write_text(json.dumps({**MANIFEST, **changes}))
-    command = [sys.executable, "-m", "rethink.results"]
-    ended = subprocess.run([*command, tmp_path], capture_output=True, text=True, check=True)
+    ended = run_module("rethink.results", tmp_path)
     assert [row["run"] for row in csv.DictReader(io.StringIO(ended.stdout))] == ["linear", "table1/a-seed0"]
     assert ended.stderr == "Left out: 1 that have not ended.\n"
-    ended = subprocess.run([*command, tmp_path / "table1/b-seed0"], capture_output=True, text=True, check=False)
+    ended = run_module("rethink.results", tmp_path / "table1/b-seed0")
     assert ended.returncode == 2 and "No run has ended" in ended.stderr and ended.stderr.count("\n") == 1
