@@ -76,9 +76,9 @@ def _measure_differences(first: Sequence[Mapping[str, Any]], second: Sequence[Ma
     largest: dict[str, float] = {}
     for before, now in zip(first, second, strict=False):
         for field in _differing(before, now):
-            values = before.get(field), now.get(field)
-            if all(isinstance(value, int | float) for value in values):
-                largest[field] = max(largest.get(field, 0.0), abs(values[0] - values[1]))
+            old, new = before.get(field), now.get(field)
+            if isinstance(old, int | float) and isinstance(new, int | float):
+                largest[field] = max(largest.get(field, 0.0), abs(old - new))
     return {field: f" (by up to {size:.2g})" for field, size in largest.items()}
 
 

@@ -144,8 +144,8 @@ def _run_suite(
         if exit_code == EXIT_FAILED:
             failures.append(experiment.name)
         highest = max(highest, exit_code)
-    if functions.writes:
-        print(f"\n{group_verdicts.describe_findings(folder)}")
+    if functions.writes and (findings := group_verdicts.describe_findings(folder)):
+        print(f"\n{findings}")
     if failures:
         print(f"Failed, in whole or in part: {', '.join(failures)}. The same command tries them again.")
     return EXIT_FAILED if failures else highest

@@ -12,6 +12,7 @@ from rethink.paper.claims import rising_claim
 from rethink.paper.numbers import BATCH_NORM_GAIN
 from rethink.report import figure_claims, verdicts
 from rethink.report.inference import seen_between
+from rethink.report.page import group_verdicts
 from rethink.report.verdicts import ClaimCheck
 from rethink.results import runs as results_runs
 from rethink.schema.errors import UserError
@@ -375,6 +376,8 @@ def test_the_terminal_shows_them(condition, tmp_path):
     assert finding == "claims of the paper: holds 5, undecided 7"
     assert "A: the paper's own text; C: one" in text and "a ? b: which is larger is not decided" in text
     assert max(map(len, text.splitlines())) <= 80
+    last = group_verdicts.describe_findings(tmp_path).splitlines()[-1]  # of a suite: over all its tables and figures
+    assert last.split() == ["all", "5", "7"]
 
 
 def test_the_command_takes_the_claims_from_the_names_of_the_runs(write_run, tmp_path, monkeypatch, capsys):

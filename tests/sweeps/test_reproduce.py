@@ -89,10 +89,7 @@ def test_experiments_run_in_directories_of_their_own_and_a_second_time_nothing_d
     assert {json.loads(content)["status"] for content in manifests.values()} == {"done"}
     capsys.readouterr()
     assert run_suite(config, tmp_path) == 0
-    shown = capsys.readouterr().out
-    assert shown.count("(earlier)\n") == 3
-    # What is found comes last, after one line a run and the end of the experiment that is one run.
-    assert [line.split()[0] for line in shown.splitlines() if line][-6:-2] == ["claims", "one", "two", "all"]
+    assert capsys.readouterr().out.count("(earlier)\n") == 3  # one line a run
     assert {path: path.read_bytes() for path in manifests} == manifests
 
 

@@ -108,7 +108,7 @@ def judge_groups(groups: Sequence[RunGroup]) -> list[GroupVerdict]:
 
 
 def describe_findings(folder: Path) -> str:
-    """Returns how the claims about each table and figure stand by the runs in a folder, and all of them: as text.
+    """Returns how the claims about each table and figure stand by the runs in a folder, and all of them; "" of none.
 
     Raises:
       UserError: as `run_index.read_run_groups`.
@@ -120,6 +120,8 @@ def describe_findings(folder: Path) -> str:
         {"claims of the paper": name, **{verdict: counted[verdict] or "" for verdict in CLAIM_VERDICTS}}
         for name, counted in counts.items()
     ]
+    if not judged:
+        return ""
     problems = [f"{verdict.display_name} is not judged: {verdict.problem}" for verdict in judged if verdict.problem]
     return "\n".join([tables.to_text(rows, list(rows[0])), *map(screen.wrap, problems)])
 
