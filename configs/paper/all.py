@@ -9,7 +9,8 @@
 A field that is set on the command line is set in all experiments. What has ended is skipped, and what was interrupted
 resumes.
 
-Time: `minutes` some ten minutes on 2 idle cores, longer beside other work; `cpu` about a day; see the files of its experiments for `full`.
+Time: `minutes` some ten minutes on 2 idle cores, longer beside other work; `cpu` about a day; see the files of its
+experiments for `full`.
 Expect: a directory for each experiment, with its figures; each table is printed beside the paper's.
 """
 

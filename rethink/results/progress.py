@@ -370,7 +370,8 @@ def describe_end(manifest: Mapping[str, Any]) -> str:
     summary, end = manifest.get("summary") or {}, manifest.get("end") or {}
     evaluation = summary.get("evaluation") or {}
     words = [manifest["status"]]
-    words += [f"learning rate {end['learning_rate']:g}"] if words == ["diverged"] and end else []
+    if words == ["diverged"] and end:
+        words += [f"step {end['step']:,}", f"learning rate {end['learning_rate']:g}"]
     accuracies = {name: evaluation.get(f"{name}_accuracy") for name in ("train", "test")}
     words += [f"{name} {format_percent(value)}" for name, value in accuracies.items() if value is not None]
     words += [f"{summary['steps']:,} steps"] if "steps" in summary else []
