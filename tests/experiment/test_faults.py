@@ -4,6 +4,7 @@ Each makes one line for the user and leaves what was there; a run that resumes e
 """
 
 import errno
+import functools
 import hashlib
 import json
 import os
@@ -32,21 +33,36 @@ from rethink.training import checkpoints, optimizer, preemption
 ROOT = pathlib.Path(__file__).parents[2]
 
 
-@pytest.fixture
-def make_config(monkeypatch):
-    """A run of 24 steps that saves every 6; its figure is left out, as it takes most of the time."""
-    monkeypatch.setattr(learning_curve, "draw_learning_curve", lambda *_, **__: [])
+@pytest.fixture(autouse=True, scope="module")
+def without_figure():
+    """Leaves out the figures of runs, which take most of the time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(learning_curve, "draw_learning_curve", lambda *_, **__: [])
+        yield
 
-    def make(model="mlp_tiny", **fields):
-        config = digits_random.get_config(model)
-        config.train.total_epochs = 2.0
-        config.checkpoint.every_epochs = 0.5
-        config.train.steps_per_call = 1
-        config.log.every_steps = 5
-        config.update_from_flattened_dict({field.replace("__", "."): value for field, value in fields.items()})
-        return config
 
-    return make
+def make_config(model="mlp_tiny", **fields):
+    """A run of 24 steps that saves every 6."""
+    config = digits_random.get_config(model)
+    config.train.total_epochs = 2.0
+    config.checkpoint.every_epochs = 0.5
+    config.train.steps_per_call = 1
+    config.log.every_steps = 5
+    config.update_from_flattened_dict({field.replace("__", "."): value for field, value in fields.items()})
+    return config
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """whole(fields) -> the directory of a run that nothing befell, made once; tests leave it as it is."""
+
+    @functools.cache
+    def run(**fields):
+        folder = tmp_path_factory.mktemp("whole")
+        assert launch(make_config(**fields), folder) == 0
+        return folder
+
+    return run
 
 
 def launch(config, workdir):
@@ -99,10 +115,9 @@ def full_disk(monkeypatch):
     [("replace", 1), ("replace", 2), ("replace", 5), ("replace", 7), ("append_line", 1), ("append_line", 9)],
 )
 def test_a_disk_that_is_full_at_any_write_is_one_line_and_the_run_resumes_when_there_is_room(
-    make_config, tmp_path, monkeypatch, full_disk, write, number
+    tmp_path, monkeypatch, full_disk, whole, write, number
 ):
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    assert launch(make_config(), whole) == 0
+    parts = tmp_path / "parts"
     plain, calls = getattr(files, write), []
 
     def full(path, *args):
@@ -121,7 +136,7 @@ def test_a_disk_that_is_full_at_any_write_is_one_line_and_the_run_resumes_when_t
     for path in parts.glob("*.json*"):
         assert path.read_bytes().endswith(b"\n") or path.name.endswith("jsonl") and not path.stat().st_size
     assert launch(make_config(), parts) == 0
-    assert_equal_runs(parts, whole)
+    assert_equal_runs(parts, whole())
 
 
 IN_A_DISK_OF_ITS_OWN = """
@@ -193,7 +208,7 @@ def test_a_directory_that_became_read_only_is_one_line_and_stays_as_it_was(tmp_p
 
 
 @pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])
-def test_a_directory_that_can_not_be_written_is_left_as_it_was(make_config, tmp_path, monkeypatch, number):
+def test_a_directory_that_can_not_be_written_is_left_as_it_was(tmp_path, monkeypatch, number):
     launch(make_config(train__total_epochs=1.0), tmp_path)
     before = content(tmp_path)
 
@@ -211,7 +226,7 @@ def test_a_directory_that_can_not_be_written_is_left_as_it_was(make_config, tmp_
 
 @pytest.mark.parametrize("in_its_place", [(), ("lock", "manifest.json", "metrics.jsonl")])
 def test_a_directory_that_goes_away_in_a_save_is_one_line_and_what_takes_its_place_stays(
-    make_config, tmp_path, monkeypatch, in_its_place
+    tmp_path, monkeypatch, in_its_place
 ):
     workdir, save = tmp_path / "run", checkpoints.Checkpoints.save
 
@@ -232,7 +247,7 @@ def test_a_directory_that_goes_away_in_a_save_is_one_line_and_what_takes_its_pla
     )
 
 
-def test_a_file_that_may_grow_no_further_is_one_line(make_config, tmp_path, monkeypatch):
+def test_a_file_that_may_grow_no_further_is_one_line(tmp_path, monkeypatch):
     def refused(*_):
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
 
@@ -242,13 +257,13 @@ def test_a_file_that_may_grow_no_further_is_one_line(make_config, tmp_path, monk
 
 
 @pytest.mark.parametrize("make", [pathlib.Path.touch, lambda path: path.symlink_to("nowhere")])
-def test_a_directory_that_is_none_is_one_line(make_config, tmp_path, make):
+def test_a_directory_that_is_none_is_one_line(tmp_path, make):
     make(tmp_path / "run")
     with pytest.raises(UserError, match="--workdir=.*run can't be written .it is no directory.: choose another"):
         launch(make_config(), tmp_path / "run")
 
 
-def test_a_directory_whose_name_is_no_text_is_one_line(make_config, tmp_path):
+def test_a_directory_whose_name_is_no_text_is_one_line(tmp_path):
     with pytest.raises(UserError, match=r"can't be written .its name is no text in UTF-8.: choose another"):
         launch(make_config(), tmp_path / os.fsdecode(b"\xff"))
 
@@ -257,10 +272,8 @@ def test_a_directory_whose_name_is_no_text_is_one_line(make_config, tmp_path):
 
 
 @pytest.mark.parametrize("when", ["as it begins", "under way", "twice"])
-def test_a_signal_in_a_save_leaves_it_whole_and_saves_the_next_step_too(make_config, tmp_path, monkeypatch, when):
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    config = make_config(checkpoint__every_epochs=1.0)
-    assert launch(config, whole) == 0
+def test_a_signal_in_a_save_leaves_it_whole_and_saves_the_next_step_too(tmp_path, monkeypatch, whole, when):
+    parts, config = tmp_path / "parts", make_config(checkpoint__every_epochs=1.0)
     save, signalled = checkpoints.Checkpoints.save, []
 
     def kill(times=1):
@@ -288,7 +301,7 @@ def test_a_signal_in_a_save_leaves_it_whole_and_saves_the_next_step_too(make_con
     for step in saved(parts):
         assert state(parts, step)
     assert launch(config, parts) == 0
-    assert_equal_runs(parts, whole)
+    assert_equal_runs(parts, whole())
 
 
 # Sends the signal when XLA is at a program: the `number`th that is compiled under this `name`.
@@ -360,22 +373,18 @@ def flip(path):
 
 
 @pytest.mark.parametrize("damage", [cut, flip, pathlib.Path.unlink])
-def test_a_run_whose_newest_checkpoint_is_damaged_goes_on_from_the_one_before(
-    make_config, tmp_path, caplog, capsys, damage
-):
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    assert launch(make_config(evaluate__every_epochs=0.5), whole) == 0
-    assert launch(make_config(evaluate__every_epochs=0.5, train__total_epochs=1.5), parts) == 0
+def test_a_run_whose_newest_checkpoint_is_damaged_goes_on_from_the_one_before(tmp_path, caplog, capsys, whole, damage):
+    parts = shutil.copytree(whole(evaluate__every_epochs=0.5, train__total_epochs=1.5), tmp_path / "parts")
     assert saved(parts) == [12, 18]
     damage(max((parts / "checkpoints" / "18" / "state" / "d").iterdir(), key=lambda path: path.stat().st_size))
     assert launch(make_config(evaluate__every_epochs=0.5), parts) == 0
     assert "Resumed at step 12." in capsys.readouterr().out
     assert f"The checkpoint {parts / 'checkpoints' / '18'} is damaged" in caplog.text
-    assert_equal_runs(parts, whole)
+    assert_equal_runs(parts, whole(evaluate__every_epochs=0.5))
 
 
-def test_a_run_without_a_whole_checkpoint_is_refused_and_stays_as_it_was(make_config, tmp_path):
-    assert launch(make_config(), tmp_path) == 0
+def test_a_run_without_a_whole_checkpoint_is_refused_and_stays_as_it_was(tmp_path, whole):
+    shutil.copytree(whole(), tmp_path, dirs_exist_ok=True)
     for step in saved(tmp_path):
         flip(tmp_path / "checkpoints" / str(step) / "state" / "manifest.ocdbt")
     before = content(tmp_path)
@@ -384,8 +393,8 @@ def test_a_run_without_a_whole_checkpoint_is_refused_and_stays_as_it_was(make_co
     assert content(tmp_path) == before
 
 
-def test_an_ended_run_whose_checkpoints_are_gone_is_not_started_anew(make_config, tmp_path):
-    assert launch(make_config(), tmp_path) == 0
+def test_an_ended_run_whose_checkpoints_are_gone_is_not_started_anew(tmp_path, whole):
+    shutil.copytree(whole(), tmp_path, dirs_exist_ok=True)
     shutil.rmtree(tmp_path / "checkpoints")
     before = content(tmp_path)
     with pytest.raises(UserError, match="There is no checkpoint any more in .*bring one back from a copy, or move"):
@@ -393,7 +402,7 @@ def test_an_ended_run_whose_checkpoints_are_gone_is_not_started_anew(make_config
     assert content(tmp_path) == before
 
 
-def test_a_run_that_ended_before_its_first_step_has_its_start_as_result_and_is_continued(make_config, tmp_path, capsys):
+def test_a_run_that_ended_before_its_first_step_has_its_start_as_result_and_is_continued(tmp_path, capsys):
     analysis, ends_at_once = types.SimpleNamespace(folder=tmp_path, update=dict), make_config(stop__train_accuracy=0.01)
     trained = _train_for_analysis(analysis, Launch(), StageProgress({}), ends_at_once, "run")
     jax.tree.map(np.testing.assert_array_equal, trained.params, trained.initial)
@@ -404,7 +413,7 @@ def test_a_run_that_ended_before_its_first_step_has_its_start_as_result_and_is_c
     assert [row["step"] for row in rows if row["kind"] == "evaluation"] == [0, 12, 24]
 
 
-def test_a_run_that_begins_anew_says_so(make_config, tmp_path, capsys):
+def test_a_run_that_begins_anew_says_so(tmp_path, capsys):
     assert launch(make_config(), tmp_path) == 0
     assert "begins anew" not in capsys.readouterr().out
     path = tmp_path / "manifest.json"
@@ -417,7 +426,7 @@ def test_a_run_that_begins_anew_says_so(make_config, tmp_path, capsys):
 # Numbers that are not finite
 
 
-def test_a_run_that_diverges_late_keeps_its_last_good_checkpoint(make_config, tmp_path, monkeypatch, capsys):
+def test_a_run_that_diverges_late_keeps_its_last_good_checkpoint(tmp_path, monkeypatch, capsys):
     good, bad = tmp_path / "good", tmp_path / "bad"
     assert launch(make_config(train__total_epochs=1.0), good) == 0
 
@@ -449,7 +458,7 @@ class Net(nn.Module):
 
 
 @pytest.mark.parametrize("epochs", [1 / 12, 1.0])  # of a single step, which no other one follows, and of more
-def test_a_gradient_that_is_not_finite_ends_the_run_though_its_loss_is(make_config, tmp_path, monkeypatch, epochs):
+def test_a_gradient_that_is_not_finite_ends_the_run_though_its_loss_is(tmp_path, monkeypatch, epochs):
     (tmp_path / "bad_gradients.py").write_text(NAN_IN_THE_GRADIENT)
     monkeypatch.syspath_prepend(tmp_path)
     config = make_config("bad_gradients:Net", train__total_epochs=epochs, log__every_steps=1)

@@ -7,6 +7,7 @@ import pytest
 from configs import digits_true
 from rethink.data import preprocessing
 from rethink.data.dataset import Dataset, MemorySplit, Split
+from rethink.data.registry import open_dataset
 from rethink.experiment.input_pipeline import InputPipeline
 from rethink.schema.errors import UserError
 
@@ -83,3 +84,40 @@ def test_gaussian_images_have_the_moments_of_the_training_images_and_colours_of_
     pipeline.config.augmentation.hue = 0.1
     with pytest.raises(UserError, match="^augmentation.hue=0.1 is for colours in 0..1, and"):
         pipeline.check_input_shape()
+
+
+CONDITIONS = {
+    "true": {},
+    "labels": {"labels": "uniform"},
+    "partial": {"labels": "uniform", "label_probability": 0.5},
+    "shuffled_pixels": {"pixels": "shuffled_pixels"},
+    "random_pixels": {"pixels": "random_pixels"},
+    "gaussian": {"pixels": "gaussian"},
+    "gaussian_clipped": {"pixels": "gaussian_clipped"},
+}
+
+
+def test_every_condition_of_the_paper_changes_only_what_it_names():
+    prints_of, true_labels = {}, {}
+    for name, fields in CONDITIONS.items():
+        config = digits_true.get_config("mlp_tiny")
+        config.corruption.update(fields)
+        pipeline = InputPipeline(config, open_dataset(config.data))
+        true_labels[name] = pipeline.corrupt_splits()["train"].true_labels
+        prints_of[name] = {**pipeline.fingerprint_splits(), "order": pipeline.fingerprint_order(12)}
+        np.testing.assert_array_equal(true_labels[name], true_labels["true"])
+    changed = {
+        name: {part for part, value in prints_of[name].items() if value != prints_of["true"][part]}
+        for name in CONDITIONS
+    }
+    assert changed == {
+        "true": set(),
+        "labels": {"labels"},
+        "partial": {"labels"},
+        "shuffled_pixels": {"images", "test_images"},  # the one permutation is that of the test images too
+        "random_pixels": {"images"},
+        "gaussian": {"images"},
+        "gaussian_clipped": {"images"},
+    }
+    assert len({prints["images"] for prints in prints_of.values()}) == 5
+    assert len({prints["labels"] for prints in prints_of.values()}) == 3

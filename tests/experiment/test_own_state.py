@@ -19,12 +19,13 @@ import jax.numpy as jnp
 
 class Net(nn.Module):
     num_classes: int
+    width: int = 4
 
     @nn.compact
     def __call__(self, images, *, train):
-        x = nn.Dense(8)(images.reshape(len(images), -1))
+        x = nn.Dense(self.width)(images.reshape(len(images), -1))
         x = nn.relu(nn.BatchNorm(use_running_average=not train)(x))
-        mean = self.variable("memory", "mean", jnp.zeros, 8)
+        mean = self.variable("memory", "mean", jnp.zeros, self.width)
         seen = self.variable("memory", "seen", jnp.zeros, (), jnp.int32)
         any_seen = self.variable("memory", "any", jnp.zeros, (), bool)
         x = x - mean.value
@@ -47,6 +48,7 @@ def make_config(tmp_path, monkeypatch):
 
     def make(**fields):
         config = digits_random.get_config("net_with_state:Net")
+        config.model.kwargs.width = 8
         config.train.total_epochs = 2.0
         config.checkpoint.every_epochs = 0.5
         config.train.steps_per_call = 1
@@ -89,6 +91,8 @@ def interrupt_at(monkeypatch, step):
 def test_it_is_recorded_resumes_exactly_and_only_on_as_many_devices(make_config, tmp_path, monkeypatch, capsys):
     assert start(make_config(), tmp_path / "whole") == 0
     recorded = read_manifest(tmp_path / "whole")
+    assert recorded["parameters"] == (64 * 8 + 8) + (8 + 8) + (8 * 10 + 10)
+    assert recorded["config"]["model.kwargs.width"] == 8
     assert recorded["batch_norm"] == "the model's own" and recorded["collections"] == ["memory"]
     assert "the model's random stream 'noise'" in recorded["depends_on_devices"]
     assert "batch norm the model's own" in " ".join(capsys.readouterr().out.split())

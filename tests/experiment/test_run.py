@@ -16,6 +16,7 @@ from configs import base, cifar_random, digits_random, digits_true
 from rethink.data import fingerprints
 from rethink.experiment import reporter, rerun, train
 from rethink.experiment.run import Launch, run_experiment
+from rethink.experiment.setup import set_up_run
 from rethink.figures import learning_curve
 from rethink.results import launches, progress, records, runs
 from rethink.schema.errors import UserError
@@ -23,18 +24,6 @@ from rethink.training import devices, feeds, loop, preemption
 
 STEPS_PER_EPOCH = 12  # 1,437 examples in batches of 128
 ARRAYS = ("ids", "true_labels", "given_labels", "resampled")
-
-OWN_MODEL = """
-import flax.linen as nn
-
-class Net(nn.Module):
-    num_classes: int
-    width: int = 4
-
-    @nn.compact
-    def __call__(self, images, *, train):
-        return nn.Dense(self.num_classes)(nn.Dense(self.width)(images.reshape(len(images), -1)))
-"""
 
 
 @pytest.fixture
@@ -196,10 +185,19 @@ def test_a_run_keeps_what_it_predicts_on_its_test_set(launch, make_config, tmp_p
     assert np.any(predictions.given_labels != predictions.true_labels) == noisy
 
 
-@pytest.mark.parametrize("place", ["draw_learning_curve", "save_predictions", "update"])
-def test_a_run_that_is_killed_at_its_end_makes_its_predictions_again(launch, make_config, tmp_path, monkeypatch, place):
+def test_a_run_that_is_killed_at_its_end_makes_its_predictions_again(launch, make_config, tmp_path, monkeypatch):
     config = make_config(data__feed="streamed", data__workers=0)
     launch(config, tmp_path / "whole")
+    for place in ("draw_learning_curve", "save_predictions", "update"):
+        launch_until_killed(config, tmp_path / place, monkeypatch, place)
+        assert manifest(tmp_path / place)["status"] == "running"
+        assert (tmp_path / place / "predictions.npz").exists() == (place == "update")
+        assert launch(config, tmp_path / place) == 0
+        one, other = (tmp_path / name / "predictions.npz" for name in (place, "whole"))
+        assert one.read_bytes() == other.read_bytes(), place
+
+
+def launch_until_killed(config, workdir, monkeypatch, place):
     holder = learning_curve if place == "draw_learning_curve" else records.Run
     plain = getattr(holder, place)
 
@@ -211,12 +209,7 @@ def test_a_run_that_is_killed_at_its_end_makes_its_predictions_again(launch, mak
     with monkeypatch.context() as patch:
         patch.setattr(holder, place, killed)
         with pytest.raises(SystemExit):
-            launch(config, tmp_path / "parts")
-    assert manifest(tmp_path / "parts")["status"] == "running"
-    assert (tmp_path / "parts" / "predictions.npz").exists() == (place == "update")
-    assert launch(config, tmp_path / "parts") == 0
-    one, other = (tmp_path / name / "predictions.npz" for name in ("parts", "whole"))
-    assert one.read_bytes() == other.read_bytes()
+            start(config, workdir)
 
 
 def test_true_labels_are_learned_and_generalize(launch, make_config, tmp_path):
@@ -348,6 +341,7 @@ def test_regularizers_draw_the_same_after_an_interruption_and_with_any_feed(
     assert_equal_runs(parts, whole)
 
 
+@pytest.mark.slow  # before the first step it is in `test_each_regularizer_acts_and_evaluation_stays_as_it_is`
 def test_evaluation_is_never_augmented(launch, make_config, tmp_path):
     by_name = {}
     for name, fields in {
@@ -467,8 +461,8 @@ def test_each_regularizer_acts_and_evaluation_stays_as_it_is(launch, make_config
 def test_a_part_held_out_is_not_trained_on_and_its_labels_are_corrupted_as_those_of_train(
     launch, make_config, tmp_path
 ):
-    config = make_config(data__validation_fraction=0.2, corruption__label_probability=0.5, train__total_epochs=20.0)
-    assert launch(config, tmp_path) == 0
+    fields = {"data__validation_fraction": 0.2, "corruption__label_probability": 0.5}
+    assert launch(make_config(**fields, train__total_epochs=20.0, evaluate__every_epochs=20.0), tmp_path) == 0
     with np.load(tmp_path / "corruption_validation.npz", allow_pickle=False) as stored:
         held_out = {name: stored[name] for name in ARRAYS}
     assert not set(held_out["ids"]) & set(arrays(tmp_path)["ids"])
@@ -614,72 +608,29 @@ def test_a_gap_is_recorded_where_test_images_are_corrupted_as_those_of_train(
     assert ("images changed, test" in shown) == test_pixels
 
 
-def test_runs_of_other_seeds_can_have_the_same_labels_and_pixels(launch, make_config, tmp_path):
-    fields = {"train__total_epochs": 0.2, "corruption__pixels": "random_pixels"}
+def test_runs_of_other_seeds_can_have_the_same_labels_and_pixels(make_config):
+    fields = {"corruption__test_labels": True, "corruption__pixels": "random_pixels"}
+    prints, seeds, kernels = {}, [], []
     for name, seed, corruption_seed in (("a", 0, 0), ("b", 1, 0), ("c", 0, 5), ("d", 5, -1)):
-        config = make_config(seed=seed, corruption__seed=corruption_seed, corruption__test_labels=True, **fields)
-        launch(config, tmp_path / name)
-    prints = {name: manifest(tmp_path / name)["fingerprints"] for name in "abcd"}
+        setup = set_up_run(make_config(seed=seed, corruption__seed=corruption_seed, **fields))
+        prints[name] = setup.pipeline.fingerprint_splits()
+        prints[name]["order"] = setup.pipeline.fingerprint_order(STEPS_PER_EPOCH)
+        seeds.append(setup.pipeline.compare_rates()["seed"])
+        kernels.append({leaf.tobytes() for leaf in jax.tree.leaves(setup.start.params) if leaf.ndim == 2})
     changed = {
         name: {part for part in prints[name] if prints[name][part] != prints["a"][part]} for name in ("b", "c", "d")
     }
     corrupted = {"labels", "images", "test_labels"}
     assert changed == {"b": {"order"}, "c": corrupted, "d": {*corrupted, "order"}}
     assert all(prints["c"][part] == prints["d"][part] for part in corrupted)  # -1 is that of `seed`
-    assert [manifest(tmp_path / name)["corruption"]["seed"] for name in "abcd"] == [0, 0, 5, 5]
-    kernels = [{v for leaf, v in parameters(tmp_path / name).items() if "kernel" in leaf} for name in "ab"]
-    assert kernels[0].isdisjoint(kernels[1])
+    assert seeds == [0, 0, 5, 5]
+    assert len(kernels[0]) == 2 and kernels[0].isdisjoint(kernels[1])
 
 
 def test_how_often_a_run_evaluates_and_saves_does_not_change_what_it_learns(launch, make_config, tmp_path):
     launch(make_config(), tmp_path / "often")
     launch(make_config(evaluate__every_epochs=2.0, checkpoint__every_epochs=0.3), tmp_path / "seldom")
     assert parameters(tmp_path / "often") == parameters(tmp_path / "seldom")
-
-
-CONDITIONS = {
-    "true": {},
-    "labels": {"corruption__labels": "uniform"},
-    "partial": {"corruption__labels": "uniform", "corruption__label_probability": 0.5},
-    "shuffled_pixels": {"corruption__pixels": "shuffled_pixels"},
-    "random_pixels": {"corruption__pixels": "random_pixels"},
-    "gaussian": {"corruption__pixels": "gaussian"},
-    "gaussian_clipped": {"corruption__pixels": "gaussian_clipped"},
-}
-
-
-def test_every_condition_of_the_paper_runs_and_changes_only_what_it_names(launch, make_config, tmp_path):
-    prints_of = {}
-    for name, fields in CONDITIONS.items():
-        config = make_config(digits_true.get_config, train__total_epochs=0.2, **fields)
-        assert launch(config, tmp_path / name) == 0
-        prints_of[name] = manifest(tmp_path / name)["fingerprints"]
-        assert np.all(arrays(tmp_path / name)["true_labels"] == arrays(tmp_path / "true")["true_labels"])
-    changed = {
-        name: {part for part, value in prints_of[name].items() if value != prints_of["true"][part]}
-        for name in CONDITIONS
-    }
-    assert changed == {
-        "true": set(),
-        "labels": {"labels"},
-        "partial": {"labels"},
-        "shuffled_pixels": {"images", "test_images"},  # the one permutation is that of the test images too
-        "random_pixels": {"images"},
-        "gaussian": {"images"},
-        "gaussian_clipped": {"images"},
-    }
-    assert len({prints["images"] for prints in prints_of.values()}) == 5
-    assert len({prints["labels"] for prints in prints_of.values()}) == 3
-
-
-def test_a_network_of_the_users_own_trains(launch, make_config, tmp_path, monkeypatch):
-    (tmp_path / "own_networks.py").write_text(OWN_MODEL)
-    monkeypatch.syspath_prepend(tmp_path)
-    config = make_config(model="own_networks:Net")
-    config.model.kwargs.width = 3
-    assert launch(config, tmp_path / "run") == 0
-    assert manifest(tmp_path / "run")["parameters"] == 64 * 3 + 3 + 3 * 10 + 10
-    assert manifest(tmp_path / "run")["config"]["model.kwargs.width"] == 3
 
 
 def test_a_field_that_is_off_is_refused_before_a_directory_is_made(launch, tmp_path):

@@ -142,15 +142,21 @@ def products(jaxpr):
             yield from products(inside)
 
 
-@pytest.mark.parametrize("model", ["mlp_tiny", "conv_tiny", "alexnet"])
+PRECISIONS = [
+    ("float32", "auto", "HIGHEST"),
+    ("float32", "high", "HIGH"),
+    ("float32", "default", "DEFAULT"),
+    ("bfloat16", "auto", "DEFAULT"),
+    ("bfloat16", "highest", "HIGHEST"),
+]
+
+
 @pytest.mark.parametrize(
-    "precision, matmul, resolved",
+    "model, precision, matmul, resolved",
     [
-        ("float32", "auto", "HIGHEST"),
-        ("float32", "high", "HIGH"),
-        ("float32", "default", "DEFAULT"),
-        ("bfloat16", "auto", "DEFAULT"),
-        ("bfloat16", "highest", "HIGHEST"),
+        pytest.param(model, *precision, marks=pytest.mark.slow if model == "alexnet" and number != 1 else ())
+        for model in ("mlp_tiny", "conv_tiny", "alexnet")
+        for number, precision in enumerate(PRECISIONS)
     ],
 )
 def test_every_product_of_training_and_evaluation_has_the_precision_that_is_configured(

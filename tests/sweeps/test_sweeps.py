@@ -7,11 +7,18 @@ import pytest
 from made_up import RANDOM, RUN_FUNCTIONS, TRUE, make_sweep
 
 from rethink.experiment.run import EXIT_DIVERGED
+from rethink.figures import learning_curve
 from rethink.schema import grid
 from rethink.schema.errors import UserError
 from rethink.sweeps import estimate
 from rethink.sweeps.executors.tasks import RunFunctions
 from rethink.sweeps.run import EXIT_FAILED, run_sweep
+
+
+@pytest.fixture(autouse=True)
+def without_figures_of_runs(monkeypatch):
+    """Leaves out what takes most of the time of a small run; the figure of the sweep is drawn."""
+    monkeypatch.setattr(learning_curve, "draw_learning_curve", lambda *_, **__: [])
 
 
 class Runs:

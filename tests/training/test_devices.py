@@ -32,6 +32,7 @@ for model, norm in NETWORKS.items():
     config = digits_random.get_config(model)
     config.train.total_epochs = 20 / 12
     config.evaluate.every_epochs = 10.0
+    config.train.steps_per_call = 1  # one function to compile, whatever the number of steps that are left
     config.batch_norm.kind = norm
     config.hardware.cpu_devices = int(devices)
     assert run_experiment(config, f"{folder}/{model}-{devices}", Launch()) == 0

@@ -35,7 +35,7 @@ def small_config(data_dir, condition):
     config.data.dir = str(data_dir)
     config.data.name, config.data.test_split = "imagenet2012", "validation"  # a thousand images
     config.data.image_size = 32
-    config.data.train_examples = 300
+    config.data.train_examples = 200
     config.corruption.update({"labels": "none", **CONDITIONS[condition]})
     config.train.total_epochs = 2.0
     config.evaluate.batch_size = 128

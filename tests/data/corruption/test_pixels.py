@@ -49,7 +49,9 @@ def standard_errors(fraction, expected, n):
 
 
 @pytest.mark.parametrize("switch", SWITCHES)
-@pytest.mark.parametrize("kind, together", PIXEL_KINDS)
+@pytest.mark.parametrize(
+    "kind, together", [pytest.param(*case, marks=() if case[1] else pytest.mark.slow) for case in PIXEL_KINDS]
+)
 def test_no_global_switch_changes_a_pixel(kind, together, switch):
     images = some_images()
     plain = destroy(images, kind, together=together)
