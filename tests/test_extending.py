@@ -109,6 +109,7 @@ def test_a_model_with_a_name(package, run_main):
     assert manifest["config"]["optimizer.learning_rate"] == 0.05
 
 
+@pytest.mark.slow
 def test_a_metric(package, run_main):
     follow("A metric", package)
     run, printed = run_main()
@@ -128,6 +129,14 @@ def test_a_config_field(package, run_main):
     assert slow[0] == fast[0] and slow[-1] != fast[-1]
     with pytest.raises(AssertionError, match=r"optimizer.first_moment_decay=1.5"):
         run_main("optimizer.name=adam", "optimizer.first_moment_decay=1.5")
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_the_edits_of_every_section_find_their_places(package, section):
+    follow(section, package)
+    for edit in EDIT.finditer(SECTIONS[section]):
+        path = edit["new"] or edit["file"]
+        compile((package / path).read_text(), path, "exec")
 
 
 def test_every_section_has_its_test():
