@@ -44,10 +44,17 @@ import sys
 
 from absl import app, flags
 
+from rethink.schema.errors import UserError, exit_on_mistake
+
+with exit_on_mistake():
+    try:
+        import jax  # noqa: F401
+    except ValueError as error:  # of a variable such as JAX_ENABLE_X64
+        raise UserError(f"{error}: correct that variable of the environment, or unset it.") from error
+
 from rethink.experiment.run import Launch, read_processes, read_step_range, run_experiment, run_group
 from rethink.schema import flags as command_line
 from rethink.schema import validation
-from rethink.schema.errors import exit_on_mistake
 from rethink.sweeps.executors.tasks import RunFunctions
 from rethink.sweeps.reproduce import run_sweep_or_suite
 from rethink.sweeps.run import init_distributed
