@@ -46,6 +46,27 @@ class BatchSource:
         return self._split.read(self._rows_of(self._first + index))
 
 
+def check_shared_memory(image_shape: tuple[int, ...], examples: int) -> None:
+    """Checks that what workers keep ready has room in shared memory, where a lack of it would end them unnamed.
+
+    Args:
+      image_shape: of uint8 images; examples: in one batch of every worker that is at work at a time.
+
+    Raises:
+      UserError: there is less.
+    """
+    if not examples or not os.path.isdir(SHARED_MEMORY):
+        return
+    needed = (BUFFER + 1) * examples * (math.prod(image_shape) + 8)  # label int32, id uint32
+    free = shutil.disk_usage(SHARED_MEMORY).free
+    if needed > free:
+        raise UserError(
+            f"The workers of a streamed feed need {needed / 2**20:.1f} MiB of shared memory, and {SHARED_MEMORY} has "
+            f"{free / 2**20:.1f} MiB: give it more (docker run --shm-size=2g), or set --config.data.workers=0 or "
+            "smaller batches (train.batch_size, evaluate.batch_size)."
+        )
+
+
 def stream_batches(
     split: SplitSource, rows_of: Callable[[int], np.ndarray], *, first: int, last: int, workers: int
 ) -> Generator[Split, None, None]:
@@ -56,14 +77,10 @@ def stream_batches(
       rows_of: number of a batch -> its rows of `split`, int [batch]; picklable.
       workers: processes; 0 decodes in a thread of this one.
 
-    Raises:
-      UserError: the workers need more shared memory than there is.
-
     Source: Grain, as configured here.
     """
     if not flags.FLAGS.is_parsed():  # grain reads flags of its own; a library's user has none
         flags.FLAGS.mark_as_parsed()
-    _check_shared_memory(split, rows_of(first), workers)
     # Each worker keeps BUFFER batches ready; without workers, a thread of this process does.
     source = grain.MapDataset.source(BatchSource(split, rows_of, first, last))
     if workers:
@@ -85,20 +102,6 @@ def stream_batches(
         if workers:
             del batches, batch
             _free_shared_memory()
-
-
-def _check_shared_memory(split: SplitSource, rows: np.ndarray, workers: int) -> None:
-    """Checks that what the workers keep ready has room in shared memory, where a lack of it would end them unnamed."""
-    if not workers or not os.path.isdir(SHARED_MEMORY):
-        return
-    needed = workers * (BUFFER + 1) * len(rows) * (math.prod(split.image_shape) + 8)  # label int32, id uint32
-    free = shutil.disk_usage(SHARED_MEMORY).free
-    if needed > free:
-        raise UserError(
-            f"data.workers={workers} need {needed / 2**20:.0f} MiB of shared memory, and {SHARED_MEMORY} has "
-            f"{free / 2**20:.0f} MiB: give it more (docker run --shm-size=2g), or set --config.data.workers=0 or a "
-            "smaller train.batch_size and evaluate.batch_size."
-        )
 
 
 def _start_worker(index: int, count: int) -> None:

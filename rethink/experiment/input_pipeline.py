@@ -200,6 +200,14 @@ class InputPipeline:
     def _make_streamed_feed(self, total_steps: int) -> feeds.StreamedFeed:
         # Splits are read in the order of evaluation, a share by each process.
         rows = {name: self.evaluation_rows(name) for name in self.dataset.splits}
+        share = devices.process_slice(self.config.train.batch_size)
+        workers = {name: min(self.config.data.workers, len(rows[name]) // BATCHES_PER_WORKER) for name in rows}
+        evaluated = devices.process_slice(self.evaluation_batch_size)
+        streaming.check_shared_memory(
+            self.dataset.train.image_shape,  # training's workers keep theirs while an evaluation is made
+            self.config.data.workers * (share.stop - share.start)
+            + max(workers.values()) * (evaluated.stop - evaluated.start),
+        )
 
         def read_split(name: str) -> Iterator[tuple[Split, np.ndarray]]:
             """Yields (examples as stored, weights) of this process's share of a split."""
@@ -209,7 +217,7 @@ class InputPipeline:
                 numbers.__getitem__,
                 first=0,
                 last=len(numbers),
-                workers=min(self.config.data.workers, len(numbers) // BATCHES_PER_WORKER),
+                workers=workers[name],
             )
             yield from zip(parts, (weights for _, weights in rows[name]), strict=True)
 
@@ -236,7 +244,6 @@ class InputPipeline:
             provenance.complete = True
 
         # Training reads the rows of each step; corruption is computed on the devices.
-        share = devices.process_slice(self.config.train.batch_size)
         return feeds.StreamedFeed(
             train_stream=lambda first_step: streaming.stream_batches(
                 self.dataset.train,

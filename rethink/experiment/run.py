@@ -24,7 +24,7 @@ from rethink.experiment.setup import make_run_spec, manifest_metadata, open_data
 from rethink.experiment.train import RunSteps, run_lockstep, run_to_end, train
 from rethink.figures import style
 from rethink.models import registry
-from rethink.results import progress, records
+from rethink.results import files, progress, records
 from rethink.results.screen import wrap
 from rethink.schema import validation
 from rethink.schema.errors import EXIT_DIVERGED, UserError, exit_code_of_status, pick, print_error
@@ -65,6 +65,16 @@ def read_step_range(text: str | None) -> tuple[int, int] | None:
     return int(match[1]), int(match[2])
 
 
+def check_surroundings() -> None:
+    """Checks what a run needs of the process that it runs in, before it costs one.
+
+    Raises:
+      UserError: no figure could be drawn, or too few files may be open.
+    """
+    style.load_matplotlib()
+    files.raise_file_limit()
+
+
 def check_config(config: ConfigDict) -> None:
     """Checks a config as far as it can be done before anything is computed.
 
@@ -101,6 +111,7 @@ def run_experiment(config: ConfigDict, workdir: str, launch: Launch) -> int:
       Interrupted: a signal ended the run.
     """
     check_config(config)
+    check_surroundings()
     distributed.initialize(config.hardware, launch.processes)
     signals = preemption.Signals()
     try:
@@ -117,7 +128,6 @@ def run_experiment(config: ConfigDict, workdir: str, launch: Launch) -> int:
 
 def _run_kind(config: ConfigDict, workdir: str, launch: Launch, signals: preemption.Signals) -> int:
     """Opens the directory and runs what `config.kind` names, unless it has finished before; returns the exit code."""
-    style.load_matplotlib()  # its figure comes last, when a fault would cost the run
     run_kind = pick(KINDS, config.kind, "kind")
     with contextlib.ExitStack() as stack:
         stack.enter_context(signals)
@@ -168,6 +178,7 @@ def run_group(runs: Sequence[tuple[ConfigDict, str]], launch: Launch) -> list[in
     """
     for config, _ in runs:
         check_config(config)
+    check_surroundings()
     first, _ = runs[0]
     distributed.initialize(first.hardware, launch.processes)
     must_run_alone = distributed.several_processes() or launch.profile_steps

@@ -11,6 +11,7 @@ import json
 import math
 import os
 import pathlib
+import resource
 import shutil
 import socket
 from collections.abc import Callable, Iterator, Mapping
@@ -19,9 +20,24 @@ from typing import Any
 from rethink.schema.errors import UserError
 
 LOCK = "lock"
+LEAST_FILES, MANY_FILES = 128, 4096  # open at a time; a streamed feed opens every shard
 ENOUGH_BYTES = 2**26  # a disk with so much left is not full
 _FULL_OR_LOCKED = (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM)  # seen at the folder too, or it is not meant
 _LIMITED = (errno.EDQUOT, errno.EFBIG)  # of this user or process, where the disk itself has room
+
+
+def raise_file_limit() -> None:
+    """Lets this process, and those that it starts, hold as many files open as the system allows it.
+
+    Raises:
+      UserError: these are too few for a run.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MANY_FILES if hard == resource.RLIM_INFINITY else min(hard, MANY_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    if wanted < LEAST_FILES:
+        raise UserError(f"A process may hold {wanted} files open here, which are too few: ulimit -n {MANY_FILES}.")
 
 
 @contextlib.contextmanager

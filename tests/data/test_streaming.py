@@ -91,17 +91,17 @@ def test_workers_end_with_a_process_that_is_killed(tmp_path):
     assert "resource_tracker" in ended.stderr  # it has freed what was on the way in shared memory
 
 
-def test_too_little_shared_memory_is_refused_before_a_worker_starts(split, monkeypatch):
-    first = split.read(np.arange(BATCH))
-    needed = 3 * (streaming.BUFFER + 1) * sum(array.nbytes for array in first)
+def test_too_little_shared_memory_is_refused(split, monkeypatch):
+    batch = split.read(np.arange(BATCH))
+    needed = 3 * (streaming.BUFFER + 1) * sum(array.nbytes for array in batch)
     for free in (needed, needed - 1):
         usage = shutil._ntuple_diskusage(free, 0, free)
         monkeypatch.setattr(streaming.shutil, "disk_usage", lambda _, usage=usage: usage)
         if free == needed:
-            streaming._check_shared_memory(split, np.arange(BATCH), 3)
-    stream = streaming.stream_batches(split, lambda number: np.arange(BATCH), first=0, last=1, workers=3)
-    with pytest.raises(UserError, match=r"data.workers=3 need .* or set --config.data.workers=0"):
-        next(stream)
+            streaming.check_shared_memory(split.image_shape, 3 * BATCH)
+    with pytest.raises(UserError, match=r"need .* shared memory, .* or set --config.data.workers=0"):
+        streaming.check_shared_memory(split.image_shape, 3 * BATCH)
+    streaming.check_shared_memory(split.image_shape, 0)  # without workers
 
 
 def test_a_stream_that_is_left_early_ends_its_workers(split):

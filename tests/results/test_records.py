@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from configs import base
-from rethink.results import records
+from rethink.results import files, records
 from rethink.schema import validation
 from rethink.schema.errors import UserError
 
@@ -518,3 +518,20 @@ def test_a_part_of_an_analysis_is_computed_once_and_a_file_of_parts_that_is_dama
         assert run.keep_part("one", lambda: 2) == 2
         run.forget_parts()
         assert not (run.folder / "parts.json").exists()
+
+
+@pytest.mark.parametrize(
+    "soft, hard, now", [(64, 10**6, 4096), (1024, 2000, 2000), (9999, 10**6, None), (64, 64, "few")]
+)
+def test_as_many_files_may_be_open_as_the_system_allows(monkeypatch, soft, hard, now):
+    limits = []
+    monkeypatch.setattr(files.resource, "getrlimit", lambda _: (soft, hard))
+    monkeypatch.setattr(files.resource, "setrlimit", lambda _, limit: limits.append(limit))
+    if now == "few":
+        with pytest.raises(
+            UserError, match="^A process may hold 64 files open here, which are too few: ulimit -n 4096"
+        ):
+            files.raise_file_limit()
+    else:
+        files.raise_file_limit()
+    assert limits == ([(now, hard)] if isinstance(now, int) else [])
