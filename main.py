@@ -44,13 +44,10 @@ import sys
 
 from absl import app, flags
 
-from rethink.schema.errors import UserError, exit_on_mistake
+from rethink.schema.errors import exit_on_mistake, import_jax
 
 with exit_on_mistake():
-    try:
-        import jax  # noqa: F401
-    except ValueError as error:  # of a variable such as JAX_ENABLE_X64
-        raise UserError(f"{error}: correct that variable of the environment, or unset it.") from error
+    import_jax()
 
 from rethink.experiment.run import Launch, read_processes, read_step_range, run_experiment, run_group
 from rethink.schema import flags as command_line
@@ -69,14 +66,13 @@ def launch() -> None:
         if str(ROOT) not in sys.path:  # PYTHONSAFEPATH leaves it out, and config files import one another
             sys.path.append(str(ROOT))
         command_line.configure_logging()
-        words = command_line.read_words(sys.argv[1:])
-        config, rest = command_line.define_config(words, str(DEFAULT))
+        config, rest = command_line.define_config(command_line.read_words(sys.argv[1:]), str(DEFAULT))
         workdir = flags.DEFINE_string("workdir", None, "Directory of the run. Default: runs/NAME-HASH, by the config.")
         profile = flags.DEFINE_string("profile_steps", None, "FIRST,LAST: writes a profiler's trace of these steps.")
         coordinator = flags.DEFINE_string("coordinator", None, "HOST:PORT of the first of several processes.")
         count = flags.DEFINE_integer("num_processes", None, "How many processes share the run.")
         index = flags.DEFINE_integer("process_id", None, "Which of them this is, from 0.")
-        command_line.show_help(words, __doc__, str(DEFAULT))
+        command_line.show_help(rest, __doc__, str(DEFAULT))
 
         def main(arguments: list[str]) -> int:
             command_line.refuse_arguments(arguments)
@@ -90,8 +86,7 @@ def launch() -> None:
                 quiet = dataclasses.replace(launched, quiet=True)
                 run_alone = functools.partial(run_experiment, launch=quiet)
                 run_together = functools.partial(run_group, launch=quiet)
-                writes = init_distributed(config.value, launched)
-                functions = RunFunctions(run_alone, run_together, writes)
+                functions = RunFunctions(run_alone, run_together, init_distributed(config.value, launched))
                 return run_sweep_or_suite(config.value, overridden, folder, functions)
             return run_experiment(config.value, folder, launched)
 

@@ -76,6 +76,18 @@ def exit_on_mistake() -> Iterator[None]:
         sys.exit(exit_code_of(interruption))
 
 
+def import_jax() -> None:
+    """Imports JAX, which reads its variables of the environment then.
+
+    Raises:
+      UserError: one has a value that it does not take, such as JAX_ENABLE_X64=maybe.
+    """
+    try:
+        import jax  # noqa: F401
+    except ValueError as error:
+        raise UserError(f"{error}: correct that variable of the environment, or unset it.") from error
+
+
 def pick(table: Mapping[str, T], name: str, field: str) -> T:
     """Returns `table[name]`.
 
