@@ -84,8 +84,7 @@ def launch() -> None:
             folder = workdir.value or f"runs/{config.value.name}-{validation.digest(config.value, overridden)}"
             if config.value.experiments or validation.is_sweep(config.value):
                 quiet = dataclasses.replace(launched, quiet=True)
-                run_alone = functools.partial(run_experiment, launch=quiet)
-                run_together = functools.partial(run_group, launch=quiet)
+                run_alone, run_together = (functools.partial(run, launch=quiet) for run in (run_experiment, run_group))
                 functions = RunFunctions(run_alone, run_together, init_distributed(config.value, launched))
                 return run_sweep_or_suite(config.value, overridden, folder, functions)
             return run_experiment(config.value, folder, launched)
