@@ -15,7 +15,7 @@ from rethink.regularization import batch_norm, explicit
 from rethink.results import launches
 from rethink.schema import validation
 from rethink.schema.errors import UserError
-from rethink.training import devices
+from rethink.training import devices, distributed
 from rethink.training.step import PRECISIONS
 
 KINDS_WITH_NETWORK = ("train", "capacity")
@@ -88,7 +88,7 @@ def check_program(manifest: Mapping[str, Any], *, must_be_known: bool = True) ->
     if manifest["config"].get("kind") not in KINDS_WITH_NETWORK:
         return
     recorded, made = manifest.get("program"), manifest.get("launches")
-    if recorded is None or not _is_program(recorded) or not made or not launches.are_launches(made):
+    if not _is_program(recorded) or not made or not launches.are_launches(made):
         if must_be_known:
             raise UserError(
                 "The manifest of the run in this directory has no launches, or no program, which say what it was made "
@@ -117,6 +117,20 @@ def check_program(manifest: Mapping[str, Any], *, must_be_known: bool = True) ->
             f"{unknown} when this run was started, and {file}: go back to that version, or choose another --workdir."
         )
     _warn_once(f"{unknown} in earlier launches; {file}.")
+
+
+def check_same_program(made: Mapping[str, Any]) -> None:
+    """Checks that the network of this run is the same one in all processes; `made` is `Network.program` of this one.
+
+    Raises:
+      UserError: it isn't; in every process.
+    """
+    hashes = {part: made[part] for part in program.PARTS}
+    if len(set(distributed.all_gather_text(json.dumps(hashes)))) > 1:
+        raise UserError(
+            "The processes of this run have different networks: give all of them the same file of model.name, and the "
+            "same JAX and Flax."
+        )
 
 
 def _is_program(value: Any) -> bool:

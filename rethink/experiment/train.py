@@ -13,7 +13,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from rethink.experiment.network import check_program
+from rethink.experiment.network import check_program, check_same_program
 from rethink.experiment.reporter import Reporter, Screen, collect_provenance, show_end, summarize_run
 from rethink.experiment.setup import Setup, check_devices, set_up_run
 from rethink.figures import learning_curve
@@ -50,6 +50,8 @@ def train(
         with distributed.sync_errors():
             setup = set_up_run(config, group.join if group else feeds.compile_fns)
         stack.callback(setup.feed.close)
+        with distributed.sync_errors():
+            check_same_program(setup.metadata["program"])
         on_lost = record.fail if record else lambda reason: None
         stack.enter_context(heartbeat.Heartbeat(config.hardware.heartbeat_timeout_seconds, on_lost))
         state, history, saved = _resume(config, setup, record, profile_steps, stack)

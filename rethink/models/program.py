@@ -5,6 +5,7 @@ What a host callback does is not seen, only that there is one.
 """
 
 import ast
+import dataclasses
 import enum
 import hashlib
 import inspect
@@ -140,6 +141,9 @@ def _describe(value: Any) -> Any:
         return f"{value.dtype}{value.shape}"
     if hasattr(value, "__array__") or isinstance(value, jax.Array):
         return _describe_array(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        return [type(value).__qualname__, _describe(fields)]
     return value.__qualname__ if isinstance(value, type) else type(value).__qualname__
 
 
@@ -159,7 +163,7 @@ def fingerprint_source(model: nn.Module) -> str:
     """Returns SHA-256 in hex of the file of a network's class, without comments and docstrings; "" if there is none."""
     try:
         tree = ast.parse(inspect.getsource(sys.modules[type(model).__module__]))
-    except (OSError, TypeError, SyntaxError):
+    except (KeyError, OSError, TypeError, SyntaxError):
         return ""
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:

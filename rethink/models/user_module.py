@@ -355,9 +355,11 @@ def trace_network(
     images = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32)
     # Abstract evaluation draws nothing and touches no device: this key stands for any.
     keys = dict.fromkeys(("params", *streams), jax.eval_shape(lambda: randomness.key_for(0)))
+    axes = [(axis_name, 1)] if axis_name else None
     try:
-        axes = [(axis_name, 1)] if axis_name else None
-        return jax.make_jaxpr(function, axis_env=axes, return_shape=True)(keys, images, *inputs)
+        # What the environment sets of these, such as JAX_DISABLE_JIT=1, is no part of a network.
+        with jax.default_matmul_precision("default"), jax.enable_x64(False), jax.disable_jit(False):
+            return jax.make_jaxpr(function, axis_env=axes, return_shape=True)(keys, images, *inputs)
     except UserError:
         raise
     except (Exception, SystemExit) as error:

@@ -35,6 +35,7 @@ TPU_POD = "TPU_WORKER_HOSTNAMES"  # set on TPU virtual machines: the hosts of th
 # Options of JAX that the package relies on; variables of the environment, such as JAX_NUMPY_RANK_PROMOTION=raise, set
 # them too.
 _OPTIONS = {
+    "jax_enable_x64": False,
     "jax_numpy_dtype_promotion": "standard",
     "jax_numpy_rank_promotion": "allow",
     "jax_transfer_guard": "allow",

@@ -74,6 +74,32 @@ def read_all(folder):
     return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
+def test_a_run_that_has_ended_and_one_that_is_resumed_are_checked(edit, tmp_path, monkeypatch):
+    monkeypatch.setattr(learning_curve, "draw_learning_curve", lambda *_, **__: None)
+    edit()
+    assert run_experiment(make_config(), str(tmp_path), Launch()) == 0
+
+    def refuse(manifest):
+        raise UserError(f"another network than of {len(manifest['launches'])} launch")
+
+    monkeypatch.setattr("rethink.experiment.run.check_program", refuse)
+    monkeypatch.setattr("rethink.experiment.train.check_program", refuse)
+    for config in (make_config(), make_config(epochs=2.0)):
+        with pytest.raises(UserError, match="another network than of 1 launch"):
+            run_experiment(config, str(tmp_path), Launch())
+
+
+def test_processes_of_one_run_have_one_network(manifest, monkeypatch):
+    made, other = manifest["program"], {**manifest["program"], "training": "0"}
+    monkeypatch.setattr(network.distributed, "all_gather_text", lambda text: [text, text])
+    network.check_same_program(made)
+    monkeypatch.setattr(
+        network.distributed, "all_gather_text", lambda text: [text, text.replace(made["training"], other["training"])]
+    )
+    with pytest.raises(UserError, match="different networks"):
+        network.check_same_program(made)
+
+
 @pytest.mark.slow
 def test_a_changed_network_is_neither_taken_for_the_old_one_nor_resumed(edit, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(learning_curve, "draw_learning_curve", lambda *_, **__: None)

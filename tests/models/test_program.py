@@ -105,6 +105,19 @@ def test_what_was_traced_before_counts_for_nothing(original, tmp_path):
     assert inside == [original]
 
 
+def test_options_of_the_environment_count_for_nothing(original, tmp_path):
+    with jax.default_matmul_precision("highest"), jax.enable_x64(True), jax.disable_jit(True):
+        assert fingerprint(tmp_path, NETWORK) == original
+
+
+def test_a_parameter_that_is_an_object_counts_by_its_fields():
+    def hash_with(contracting):
+        numbers = jax.lax.RaggedDotDimensionNumbers(((contracting, (1,)), ((), ())), (0,), (0,))
+        return program._describe({"dimensions": numbers})
+
+    assert hash_with((1,)) == hash_with((1,)) != hash_with((2,))
+
+
 @pytest.mark.slow
 def test_another_process_with_other_hash_seeds_and_devices_finds_the_same(original, tmp_path):
     (tmp_path / "network.txt").write_text(NETWORK)
