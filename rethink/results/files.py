@@ -14,7 +14,7 @@ import pathlib
 import resource
 import shutil
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from rethink.schema.errors import UserError
@@ -62,6 +62,13 @@ def lock(folder: pathlib.Path) -> Iterator[Callable[[], bool]]:
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         file.flush()
         yield functools.partial(_is_file_at, folder / LOCK, file.fileno())
+
+
+def remove_empty(paths: Iterable[pathlib.Path]) -> None:
+    """Removes lock files, and folders that hold nothing, in the order that they are given; others stay."""
+    for path in paths:
+        with contextlib.suppress(OSError):
+            path.unlink() if path.name == LOCK else path.rmdir()
 
 
 def _is_file_at(path: pathlib.Path, descriptor: int) -> bool:

@@ -220,6 +220,7 @@ def open_run(workdir: str, config: ConfigDict) -> Iterator[Run]:
     with contextlib.ExitStack() as stack:
         try:
             str(folder).encode()
+            made = [path for path in (folder / files.LOCK, folder, *folder.parents) if not path.exists()]
             folder.mkdir(parents=True, exist_ok=True)
             if not (folder / files.LOCK).exists():
                 _manifest(folder, config)  # a directory that is refused here gets no lock file
@@ -252,6 +253,9 @@ def open_run(workdir: str, config: ConfigDict) -> Iterator[Run]:
                     "the same command again, which resumes from the last checkpoint."
                 ) from error
             raise
+        finally:
+            if not run.started and is_held():
+                files.remove_empty(made)
 
 
 def read_rows(path: pathlib.Path) -> list[dict[str, Any]]:

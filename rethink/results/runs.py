@@ -4,7 +4,7 @@ Computes no metric: what a run has not recorded is blank.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -156,6 +156,33 @@ def load_runs(folder: Path) -> dict[str, list[LoadedRun]]:
     if not runs:
         raise UserError(f"{folder} holds no run: name the folder that holds the directories CELL-seedS.")
     return runs
+
+
+def check_kind_of_folder(folder: Path, experiments: Collection[str] = ()) -> None:
+    """Checks that a folder holds no run by itself, and of a sweep's and a suite's runs only those of one kind.
+
+    Args:
+      folder: of a sweep or suite; there may be none yet.
+      experiments: of the suite, which are its folders; () of a sweep.
+
+    Raises:
+      UserError: it is a run's, or a sweep is about to run in a suite's or a suite in a sweep's.
+    """
+    held = "a single run (manifest.json)" if exists(folder / "manifest.json") else ""
+    for path in sorted(folder.iterdir()) if folder.is_dir() and not held else ():
+        is_run = exists(path / "manifest.json")
+        if experiments:
+            is_other = is_run and RUN_FOLDER.fullmatch(path.name) and path.name not in experiments
+        elif is_run:
+            is_other = not RUN_FOLDER.fullmatch(path.name)
+        else:
+            is_other = path.is_dir() and any(exists(run / "manifest.json") for run in path.glob("*-seed*"))
+        if is_other:
+            held = f"the runs of a {'sweep' if experiments else 'suite'} ({path.name})"
+            break
+    if held:
+        kind = "suite" if experiments else "sweep"
+        raise UserError(f"--workdir={folder} holds {held}, and this is a {kind}: choose another --workdir.")
 
 
 def sweep_name(runs: RunsByCell) -> str:

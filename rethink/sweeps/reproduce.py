@@ -15,11 +15,12 @@ from rethink.experiment.run import check_config
 from rethink.report import page
 from rethink.report.page import group_verdicts
 from rethink.results import screen
-from rethink.results.runs import load_run
+from rethink.results.runs import check_kind_of_folder, load_run
 from rethink.schema import grid, validation
 from rethink.schema.errors import EXIT_FAILED, UserError, print_error
 from rethink.sweeps.executors.tasks import RunFunctions, Task
 from rethink.sweeps.run import run_sweep, run_tasks
+from rethink.training import distributed
 
 # Set for the suite itself, or for single experiments: never copied from the suite to all experiments.
 _SUITE_FIELDS = ("name", "experiments", "filter", "cells", "axes", "figure", "seeds", "executor", "jobs")
@@ -128,8 +129,11 @@ def _run_suite(
             check_config(experiment.config)
         except UserError as error:
             raise UserError(f"experiments.{experiment.name}: {error}") from error
-    # Run.
     folder = validation.expand_path(workdir, "--workdir").absolute()
+    with distributed.sync_errors():
+        if functions.writes:
+            check_kind_of_folder(folder, [experiment.name for experiment in experiments])
+    # Run.
     names = ", ".join(experiment.name for experiment in experiments)
     print(f"{config.name} in {folder}")
     print(screen.wrap(f"{len(experiments)} experiments: {names}"), flush=True)

@@ -62,8 +62,8 @@ def run_sweep(config: ConfigDict, workdir: str, functions: RunFunctions, *, in_s
       in_suite: whether only the figure is drawn, as the suite shows what it finds.
 
     Raises:
-      UserError: the config of a run is wrong, the figure can't be drawn, or a run that has ended was of another
-        network, which new runs must not stand beside; before any of them runs.
+      UserError: the config of a run is wrong, the figure can't be drawn, the directory is a single run's or a suite's,
+        or a run that has ended was of another network, which new runs must not stand beside; before any of them runs.
     """
     # Check all before the first one runs.
     runs = grid.expand_grid(config)
@@ -71,6 +71,9 @@ def run_sweep(config: ConfigDict, workdir: str, functions: RunFunctions, *, in_s
         check_config(run.config)
     figure = grid.choose_figure(config)
     folder = validation.expand_path(workdir, "--workdir").absolute()
+    with distributed.sync_errors():
+        if functions.writes:
+            results_runs.check_kind_of_folder(folder)
     if config.executor in IN_THIS_PROCESS:  # else each worker checks its run, on its own device
         _check_networks(runs, folder)
     # Run.

@@ -278,6 +278,16 @@ def test_a_directory_that_is_refused_stays_as_it_was_with_no_lock(tmp_path):
     assert not (tmp_path / "copy" / "lock").exists()
 
 
+def test_a_launch_that_ends_before_it_begins_takes_away_what_it_made(tmp_path):
+    with pytest.raises(UserError), open_run(tmp_path / "runs" / "new"):
+        raise UserError("a field is off")
+    assert not os.listdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(KeyboardInterrupt), open_run(tmp_path / "mine"):
+        raise KeyboardInterrupt
+    assert os.listdir(tmp_path) == ["mine"] and not os.listdir(tmp_path / "mine")
+
+
 def test_what_a_launch_leaves_that_is_killed_at_its_start_is_no_obstacle(workdir):
     with open_run(workdir) as run:
         run.subfolder("checkpoints")

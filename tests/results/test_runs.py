@@ -109,3 +109,34 @@ def test_predictions_are_none_where_there_are_none_and_damaged_ones_are_named(wr
 def test_a_run_starts_without_pandas(module):
     code = f"import sys, {module}; sys.exit('pandas' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "found, experiments, held",
+    [
+        (".", (), "a single run"),
+        (".", ("one",), "a single run"),
+        ("a-seed0", (), ""),
+        ("a-seed0", ("one",), "the runs of a sweep"),
+        ("a-seed0", ("a-seed0",), ""),
+        ("a-seed0/network-seed0", (), ""),  # an analysis's own run
+        ("one", (), "the runs of a suite"),
+        ("one", ("one",), ""),
+        ("one/a-seed0", (), "the runs of a suite"),
+        ("one/a-seed0", ("other",), ""),
+        ("missing/figures", (), ""),
+    ],
+)
+def test_runs_of_different_kinds_do_not_lie_in_one_folder(tmp_path, found, experiments, held):
+    for folder in (found, *(["a-seed0"] if found.startswith("a-seed0") else [])):
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        if "figures" not in folder:
+            (tmp_path / folder / "manifest.json").write_text("{}")
+    if not held:
+        return runs.check_kind_of_folder(tmp_path, experiments)
+    with pytest.raises(UserError, match=f"holds {held} .*: choose another --workdir"):
+        runs.check_kind_of_folder(tmp_path, experiments)
+
+
+def test_a_folder_that_there_is_not_yet_holds_nothing(tmp_path):
+    runs.check_kind_of_folder(tmp_path / "new")

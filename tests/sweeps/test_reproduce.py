@@ -71,6 +71,14 @@ def test_a_suite_writes_its_page(tmp_path, capsys):
     assert "true-seed5" in text and f"Page: {tmp_path / 'index.html'}" in capsys.readouterr().out
 
 
+def test_neither_a_sweep_nor_a_suite_writes_into_the_directory_of_a_run(tmp_path):
+    (tmp_path / "manifest.json").write_text("{}")
+    for config in (make_sweep(true=TRUE), make_suite(one=make_run())):
+        with pytest.raises(UserError, match=f"^--workdir={tmp_path} holds a single run .*: choose another"):
+            run_suite(config, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
+
+
 def test_experiments_are_chosen_by_patterns():
     config = make_suite(table1=make_run(), table2=make_run(), figure=make_run())
     config.filter = "table*"
