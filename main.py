@@ -51,7 +51,7 @@ with exit_on_mistake():
 
 from rethink.experiment.run import Launch, read_processes, read_step_range, run_experiment, run_group
 from rethink.schema import flags as command_line
-from rethink.schema import validation
+from rethink.schema import grid, validation
 from rethink.sweeps.executors.tasks import RunFunctions
 from rethink.sweeps.reproduce import run_sweep_or_suite
 from rethink.sweeps.run import init_distributed
@@ -76,10 +76,8 @@ def launch() -> None:
 
         def main(arguments: list[str]) -> int:
             command_line.refuse_arguments(arguments)
-            launched = Launch(
-                processes=read_processes(coordinator.value, count.value, index.value),
-                profile_steps=read_step_range(profile.value),
-            )
+            processes = read_processes(coordinator.value, count.value, index.value)
+            launched = Launch(processes, read_step_range(profile.value))
             overridden = command_line.overridden_fields()
             folder = workdir.value or f"runs/{config.value.name}-{validation.digest(config.value, overridden)}"
             if config.value.experiments or validation.is_sweep(config.value):
@@ -87,6 +85,7 @@ def launch() -> None:
                 run_alone, run_together = (functools.partial(run, launch=quiet) for run in (run_experiment, run_group))
                 functions = RunFunctions(run_alone, run_together, init_distributed(config.value, launched))
                 return run_sweep_or_suite(config.value, overridden, folder, functions)
+            grid.check_overrides_matter({"": config.value}, overridden)
             return run_experiment(config.value, folder, launched)
 
         app.run(main, [sys.argv[0], *rest], flags_parser=command_line.parse_flags)

@@ -41,7 +41,7 @@ class Field:
       least_length: of a tuple of numbers; None where it holds one value.
       resumable: whether it may change when a run is resumed, as nothing that is computed depends on it.
       host_local: whether the processes of one run may differ in it.
-      depends_on: a field, and the value there that makes this one do nothing.
+      depends_on: a field, and the values there that make this one do nothing; () for none.
       same_cost: whether runs must agree in it to take about the same time.
       shared: whether all runs of a sweep have the same value, so that it is no axis and in no cell.
       single_run: what a run by itself has, for a field that describes a sweep; None for a field of runs.
@@ -56,7 +56,7 @@ class Field:
     least_length: int | None = None
     resumable: bool = False
     host_local: bool = False
-    depends_on: tuple[str, Any] | None = None
+    depends_on: tuple[Any, ...] = ()
     same_cost: bool = False
     shared: bool = False
     single_run: Any = None
@@ -124,6 +124,7 @@ def section(help: str, **more: Any) -> Field:
 # Upper ends are above all that a run comes near: beyond them lie misprints that would exhaust memory or time.
 _EPOCHS, _BATCH, _PROCESSES = 10**6, 2**20, 256
 _OF_SWEEP: dict[str, Any] = {"resumable": True, "shared": True}
+_EXPONENTIAL = ("optimizer.schedule", "cosine", "constant")  # what leaves out the fields of that schedule
 _OF_HOST: dict[str, Any] = {"resumable": True, "host_local": True}
 
 FIELDS: dict[str, Field] = {
@@ -231,10 +232,23 @@ FIELDS: dict[str, Field] = {
     "early_stopping.monitor": choice(
         "none", "validation", "oracle", help="the held-out part, or the test set (oracle)"
     ),
-    "early_stopping.labels": choice("given", "true", help="of the held-out part: corrupted as in train, or true"),
-    "early_stopping.patience": size("without a better one that end the run; 0: none do", "evaluations"),
-    "early_stopping.min_delta": number(0, 1, "gain in accuracy that counts as better", "fraction"),
-    "early_stopping.restore_best": switch("the result is the best evaluation's, not the last one's"),
+    "early_stopping.labels": choice(
+        "given",
+        "true",
+        help="of the held-out part: corrupted as in train, or true",
+        depends_on=("early_stopping.monitor", "none"),
+    ),
+    "early_stopping.patience": size(
+        "without a better one that end the run; 0: none do",
+        "evaluations",
+        depends_on=("early_stopping.monitor", "none"),
+    ),
+    "early_stopping.min_delta": number(
+        0, 1, "gain in accuracy that counts as better", "fraction", depends_on=("early_stopping.monitor", "none")
+    ),
+    "early_stopping.restore_best": switch(
+        "the result is the best evaluation's, not the last one's", depends_on=("early_stopping.monitor", "none")
+    ),
     "batch_norm.kind": choice(
         "none", "per_device", "across_devices", help="what its statistics are taken over", same_cost=True
     ),
@@ -250,14 +264,24 @@ FIELDS: dict[str, Field] = {
     # Training.
     "optimizer.name": choice("sgd", "rmsprop", "adam", help="the update rule"),
     "optimizer.learning_rate": positive("at the start"),
-    "optimizer.momentum": number(0, 1, "of sgd and rmsprop", high_open=True),
+    "optimizer.momentum": number(0, 1, "of sgd and rmsprop", high_open=True, depends_on=("optimizer.name", "adam")),
     "optimizer.nesterov": switch("Nesterov's momentum, of sgd and rmsprop"),
-    "optimizer.second_moment_decay": number(0, 1, "of the squared gradients in rmsprop; adam: 0.999", high_open=True),
-    "optimizer.epsilon": positive("of rmsprop and adam"),
+    "optimizer.second_moment_decay": number(
+        0,
+        1,
+        "of the squared gradients in rmsprop; adam: 0.999",
+        high_open=True,
+        depends_on=("optimizer.name", "sgd", "adam"),
+    ),
+    "optimizer.epsilon": positive("of rmsprop and adam", depends_on=("optimizer.name", "sgd")),
     "optimizer.schedule": choice("exponential", "cosine", "constant", help="course of the learning rate"),
-    "optimizer.decay_factor": number(_SMALLEST, 1, "exponential: what the rate is multiplied by"),
-    "optimizer.decay_every": number(1e-6, 10**9, "exponential: how often, counted in decay_unit; need not be whole"),
-    "optimizer.decay_unit": choice("epochs", "steps", help="unit of decay_every"),
+    "optimizer.decay_factor": number(
+        _SMALLEST, 1, "exponential: what the rate is multiplied by", depends_on=_EXPONENTIAL
+    ),
+    "optimizer.decay_every": number(
+        1e-6, 10**9, "exponential: how often, counted in decay_unit; need not be whole", depends_on=_EXPONENTIAL
+    ),
+    "optimizer.decay_unit": choice("epochs", "steps", help="unit of decay_every", depends_on=_EXPONENTIAL),
     "train.batch_size": count(1, _BATCH, "of a step, over all devices", "examples"),
     "train.auxiliary_weight": not_negative("of the loss of an auxiliary head, where the model has one"),
     "train.total_epochs": number(0, _EPOCHS, "length of the schedule", "epochs", low_open=True, resumable=True),

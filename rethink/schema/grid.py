@@ -216,12 +216,49 @@ def _run_config(config: ConfigDict, name: str, changes: Iterable[tuple[str, Any]
 def _check_axes_matter(axes: Sequence[Axis], runs: Sequence[SweepRun]) -> None:
     """Refuses an axis along which runs would be the same."""
     for axis in axes:
-        depends_on = FIELDS[axis.field].depends_on if axis.field in FIELDS else None
-        if depends_on:
-            other, off = depends_on
-            for run in runs:
-                if dict(validation.flatten(run.config))[other] == off:
-                    raise UserError(
-                        f"axes: {axis.field} changes nothing in {run.name}, as {other}={off!r} there: set it to "
-                        "another, or leave these runs out."
-                    )
+        for run in runs:
+            if off := _find_switch(axis.field, run.config):
+                raise UserError(
+                    f"axes: {axis.field} changes nothing in {run.name}, as {off} there: set it to another, or leave "
+                    "these runs out."
+                )
+
+
+def check_overrides_matter(parts: Mapping[str, ConfigDict], overridden: Iterable[str]) -> None:
+    """Checks that what the command line sets changes at least one run.
+
+    Args:
+      parts: name of an experiment of a suite -> its config, or "" -> that of a run or sweep by itself.
+      overridden: fields, and those of single experiments as experiments.NAME.FIELD.
+
+    Raises:
+      UserError: a field is switched off by another in all runs that it is set for.
+    """
+    for override in overridden:
+        field, chosen = override, list(parts.values())
+        if override.startswith("experiments."):
+            _, name, field = override.split(".", 2)
+            chosen = [parts[name]] if name in parts else []
+        if not _depends_on(field):
+            continue
+        runs = [run.config for part in chosen for run in expand_grid(part)]
+        switches = [_find_switch(field, run) for run in runs]
+        if switches and all(switches):
+            raise UserError(
+                f"--config.{override} has no effect, as {switches[0]}: set "
+                f"--config.{_depends_on(field)} to another, or leave it out."
+            )
+
+
+def _depends_on(field: str) -> str:
+    """Returns the field that can switch another one off, "" where none can."""
+    return FIELDS[field].depends_on[0] if field in FIELDS and FIELDS[field].depends_on else ""
+
+
+def _find_switch(field: str, run: ConfigDict) -> str:
+    """Returns what switches a field of a run off, as "FIELD='none'", "" where nothing does or it is off itself."""
+    if not _depends_on(field):
+        return ""
+    values = dict(validation.flatten(run))
+    other, *offs = FIELDS[field].depends_on
+    return f"{other}={values[other]!r}" if values[field] and values[other] in offs else ""

@@ -106,8 +106,11 @@ def run_sweep_or_suite(config: ConfigDict, overridden: Collection[str], workdir:
       overridden: as in `expand_suite`.
     """
     if config.experiments:
-        exit_code = _run_suite(config, expand_suite(config, overridden), workdir, functions)
+        experiments = expand_suite(config, overridden)
+        grid.check_overrides_matter({experiment.name: experiment.config for experiment in experiments}, overridden)
+        exit_code = _run_suite(config, experiments, workdir, functions)
     else:
+        grid.check_overrides_matter({"": config}, overridden)
         exit_code = run_sweep(config, workdir, functions)
     if functions.writes:
         _write_page(workdir)

@@ -252,3 +252,41 @@ def test_several_seeds_make_a_sweep_of_a_single_run_in_a_directory_of_its_own():
     more = make_sweep()
     more.seeds = 5
     assert validation.digest(several) == validation.digest(more)
+
+
+@pytest.mark.parametrize(
+    "fields, axes, effective",
+    [
+        ({"weight_decay.coefficient": 0.001}, "", False),
+        ({"weight_decay.coefficient": 0.001, "weight_decay.kind": "l2"}, "", True),
+        ({"weight_decay.coefficient": 0.001}, "weight_decay.kind=none,l2", True),
+        ({"weight_decay.coefficient": 0.001}, "optimizer.learning_rate=0.1,0.2", False),
+        ({"corruption.label_probability": 0.4}, "", False),
+        ({"corruption.test_pixels": True}, "", False),
+        ({"corruption.test_pixels": False}, "", True),  # off itself
+        ({"optimizer.decay_factor": 0.9, "optimizer.schedule": "constant"}, "", False),
+        ({"optimizer.decay_factor": 0.9}, "", True),
+        ({"optimizer.momentum": 0.5, "optimizer.name": "adam"}, "", False),
+        ({"early_stopping.min_delta": 0.1}, "", False),
+    ],
+)
+def test_an_override_that_changes_no_run_is_refused(fields, axes, effective):
+    config = base.get_config()
+    config.update_from_flattened_dict(fields)
+    config.axes = axes
+    if effective:
+        return grid.check_overrides_matter({"": config}, fields)
+    with pytest.raises(
+        UserError, match=f"^--config.{min(fields)} has no effect, as .*: set --config.* or leave it out"
+    ):
+        grid.check_overrides_matter({"": config}, fields)
+
+
+def test_an_override_of_a_suite_need_change_only_one_of_its_experiments():
+    parts = {"plain": base.get_config(), "decayed": base.get_config()}
+    parts["decayed"].weight_decay.kind = "l2"
+    for override in ("weight_decay.coefficient", "experiments.decayed.weight_decay.coefficient"):
+        grid.check_overrides_matter(parts, [override])
+    override = "experiments.plain.weight_decay.coefficient"
+    with pytest.raises(UserError, match=f"^--config.{override} has no effect"):
+        grid.check_overrides_matter(parts, [override])
