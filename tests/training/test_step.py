@@ -435,7 +435,7 @@ class Dropped(nn.Module):
 
 
 def test_a_model_with_dropout_draws_another_mask_in_every_step_and_the_same_one_again():
-    train_step, start = trainer(Dropped())
+    train_step, start = trainer(Dropped(), streams=("dropout",))
     call = on_one_device(train_step)
     batch = make_batch(0, 8)
 
