@@ -215,8 +215,9 @@ def test_progress_names_the_stages(rows, targets):
     assert ended[:3] == ["Gram matrix", "Cholesky factor", "refinement 1"] and len(seen) > len(ended)
 
 
-def test_equal_examples_are_an_error_without_a_ridge(rows, targets):
+def test_equal_examples_with_other_labels_are_an_error_without_a_ridge(rows, targets):
     twice = np.concatenate([rows[:39], rows[5:6]])
+    targets = np.concatenate([targets[:39], np.roll(targets[5:6], 1)])
     with pytest.raises(interpolation.SingularMatrix, match="singular"):
         fit(twice, targets, GAUSSIAN, ridge=0.0, tile=7)
     assert fit(twice, targets, GAUSSIAN, ridge=0.1, tile=7).residual < 1e-6
