@@ -177,19 +177,23 @@ class Run:
     def keep_part(self, name: str, compute: Callable[[], Any]) -> Any:
         """Returns a part of an analysis, as JSON has it: that of an earlier launch, or computed now and kept.
 
-        A file of parts that can't be read counts as none.
+        A file of parts that can't be read, or of other data, software or variables than this launch's, counts as none.
         """
-        path, parts = self.folder / PARTS, {}
-        with contextlib.suppress(OSError, TypeError, ValueError):
-            parts = dict(json.loads(path.read_text()))
+        launch, path = self.manifest["launches"][-1], self.path(PARTS)
+        origin = {field: launch[field] for field in ("versions", "environment", "commit")}
+        origin["fingerprints"] = self.manifest["fingerprints"]
+        parts = {}
+        with contextlib.suppress(OSError, TypeError, ValueError, KeyError):
+            kept = json.loads(path.read_text())
+            parts = dict(kept["parts"]) if kept["origin"] == origin else {}
         if name not in parts:
             parts[name] = compute()
-            files.write_json(path, parts)
+            files.write_json(self.path(PARTS), {"origin": origin, "parts": parts})
         return parts[name]
 
     def forget_parts(self) -> None:
         """Removes the parts of an analysis that has ended: its summary holds them."""
-        (self.folder / PARTS).unlink(missing_ok=True)
+        self.path(PARTS).unlink(missing_ok=True)
 
     def subfolder(self, name: str) -> pathlib.Path:
         """Returns a folder of the run, made if need be."""

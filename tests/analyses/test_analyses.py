@@ -108,7 +108,7 @@ def test_an_analysis_that_was_interrupted_keeps_what_it_computed(tmp_path, monke
     monkeypatch.setattr(gradient_descent, "run_descent", interrupt_the_third)
     with pytest.raises(KeyboardInterrupt):
         run_experiment(linear(), str(tmp_path), LAUNCH)
-    kept = json.loads((tmp_path / "parts.json").read_text())
+    kept = json.loads((tmp_path / "parts.json").read_text())["parts"]
     runs = run_to_manifest(linear(), tmp_path)["summary"]["runs"]
     assert (len(kept), len(runs), len(calls)) == (2, 4, 3 + 2) and kept.items() < runs.items()
     assert not (tmp_path / "parts.json").exists()

@@ -520,14 +520,42 @@ def test_arrays_and_sub_folders_are_kept_beside_the_manifest(workdir):
     assert set(os.listdir(workdir)) == names  # no draft
 
 
-@pytest.mark.parametrize("text", ['{"one": [1', "[1]", ""])
+@pytest.mark.parametrize("text", ['{"parts": {"one": [1', "[1]", "{}", ""])
 def test_a_part_of_an_analysis_is_computed_once_and_a_file_of_parts_that_is_damaged_counts_as_none(workdir, text):
     with open_run(workdir) as run:
+        run.begin(-1, HARDWARE, FACTS, FINGERPRINTS)
         assert run.keep_part("one", lambda: [1, 0.1]) == run.keep_part("one", lambda: 1 / 0) == [1, 0.1]
         (run.folder / "parts.json").write_text(text)
         assert run.keep_part("one", lambda: 2) == 2
         run.forget_parts()
         assert not (run.folder / "parts.json").exists()
+
+
+@pytest.mark.parametrize("changed", ["nothing", "fingerprints", "versions", "environment", "commit"])
+def test_a_part_of_other_data_or_software_is_computed_anew(workdir, monkeypatch, changed):
+    with open_run(workdir) as run:
+        run.begin(-1, HARDWARE, FACTS, FINGERPRINTS)
+        run.keep_part("one", lambda: "old")
+    fingerprints = {**FINGERPRINTS, "labels": "cc33"} if changed == "fingerprints" else FINGERPRINTS
+    if hasattr(records.launches, changed):
+        monkeypatch.setattr(records.launches, changed, lambda: {"other": "1"})
+    with open_run(workdir) as run:
+        run.begin(-1, HARDWARE, FACTS, fingerprints)
+        assert run.keep_part("two", lambda: "new") == "new"  # which leaves the others where they may stay
+        assert run.keep_part("one", lambda: "new") == ("old" if changed == "nothing" else "new")
+
+
+def test_no_part_is_kept_in_what_took_the_place_of_the_directory(workdir):
+    with pytest.raises(UserError, match="was removed, moved or replaced"), open_run(workdir) as run:
+        run.begin(-1, HARDWARE, FACTS, FINGERPRINTS)
+        os.rename(workdir, f"{workdir}-moved")
+        os.mkdir(workdir)
+        pathlib.Path(workdir, "parts.json").touch()
+        for act in (lambda: run.keep_part("one", lambda: 1), run.forget_parts):
+            with pytest.raises(FileNotFoundError):
+                act()
+        assert not pathlib.Path(workdir, "parts.json").read_text()
+        run.forget_parts()
 
 
 @pytest.mark.parametrize(
