@@ -239,7 +239,7 @@ class Reporter:
             if self._profiler:
                 self._profiler.advance(event.step)
         elif event.kind == "checkpoint":
-            self._record.subfolder("checkpoints")  # it may have been removed, or the whole directory be another run's
+            self._record.path("checkpoints")  # raises where another directory has taken the run's place
             self._saved.save(self._fetch(event.state), history)
             self._record.reach(event.step)
         elif event.kind == "end":

@@ -276,7 +276,7 @@ def _train_for_analysis(
     """Returns a network that is trained in a sub-folder of an analysis's run, now or by an earlier launch.
 
     Raises:
-      UserError: it diverged, or its last checkpoint is not there any more.
+      UserError: it diverged, had other images than the analysis, or its last checkpoint is not there any more.
     """
     folder = record.folder / name
     with screen.paused():
@@ -284,8 +284,14 @@ def _train_for_analysis(
         manifest = records.read_run(folder)
         print(wrap(f"{name}  {progress.describe_end(manifest)}", 4), flush=True)
     if exit_code == EXIT_DIVERGED:
-        reason = describe_divergence(records.read_run(folder)["end"])
+        reason = describe_divergence(manifest["end"])
         raise UserError(f"The run in {folder} diverged. {reason} Then choose another --workdir.")
+    images = {name: value for name, value in record.manifest["fingerprints"].items() if name.endswith("images")}
+    if any(manifest["fingerprints"].get(name, value) != value for name, value in images.items()):
+        raise UserError(
+            f"The run in {folder} was trained on other images than there are now: bring them back, or choose another "
+            "--workdir."
+        )
     # Its parameters, from its last checkpoint.
     spec = make_run_spec(config)
     like = state.init_state(spec.network.model, spec.tx, config.seed, spec.input_shape, spec.network.own_state.outputs)

@@ -68,7 +68,8 @@ def expand_suite(config: ConfigDict, overridden: Collection[str]) -> list[SuiteE
             if validation.is_sweep(experiment):
                 experiment.seeds = config.seeds
             else:
-                print(f"{name}: --config.seeds changes nothing, as it is one run")
+                wanted = f"--config.experiments.{name}.seeds={config.seeds}"
+                print(f"{name}: --config.seeds leaves it at one run: {wanted} repeats it")
         _set_executor(name, experiment, config, overridden)
         try:
             validation.validate(experiment)
@@ -151,10 +152,14 @@ def _run_suite(
         if exit_code == EXIT_FAILED:
             failures.append(experiment.name)
         highest = max(highest, exit_code)
-    if functions.writes and (findings := group_verdicts.describe_findings(folder)):
-        print(f"\n{findings}")
     if failures:
-        print(f"Failed, in whole or in part: {', '.join(failures)}. The same command tries them again.")
+        print(f"\nFailed, in whole or in part: {', '.join(failures)}. The same command tries them again.", flush=True)
+    if functions.writes:
+        try:
+            print(f"\n{group_verdicts.describe_findings(folder)}".rstrip())
+        except Exception as error:  # as of a sweep's table
+            failures.append("the findings")
+            print_error(error)
     return EXIT_FAILED if failures else highest
 
 

@@ -4,22 +4,26 @@ What an entry holds is JAX's: it has no public way to its cache, so two private 
 """
 
 import contextlib
+import errno
 import functools
 import logging
 import os
 import pathlib
+import time
 from typing import Any
 
 import jax
 
 _log = logging.getLogger(__name__)
+_WRITING_SECONDS = 60  # JAX writes an entry in place: a younger one may be another process's that is not whole yet
+_BROKEN_OFF = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # in the middle of an entry
 
 
 def use_folder(folder: pathlib.Path) -> None:
     """Lets JAX keep compiled functions in a folder, all of them; one that can't be written is named and left out.
 
-    An entry that can't be read, as one that was half written when a disk was full, is removed, so that the function is
-    compiled and written once more. JAX by itself would warn of it in every launch and keep it.
+    An entry whose bytes are damaged, as those of one half written when a disk was full, is removed, so that the
+    function is compiled and written once more. JAX by itself would warn of it in every launch and keep it.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -49,26 +53,39 @@ def _guard_entries() -> None:
     def read_or_remove(cache_key: str, *rest: Any) -> tuple[Any, Any]:
         try:
             return read(cache_key, *rest)
-        except (MemoryError, PermissionError):
+        except (MemoryError, OSError):
             return None, None  # it may be whole
         except Exception:  # on damaged bytes anything
-            _remove_entry(cache_key)
-            _warn_once("are damaged: they are removed, and compiled once more.")
+            if not _may_be_written(cache_key):
+                _remove_entry(cache_key)
+                _warn_once("are damaged: they are removed, and compiled once more.")
             return None, None
 
     def write_or_remove(cache_key: str, *rest: Any) -> None:
         try:
             write(cache_key, *rest)
         except OSError as error:
-            _remove_entry(cache_key)  # half written
-            _warn_once(f"can't be written ({error.strerror}): they are compiled anew by every launch.")
+            if error.errno in _BROKEN_OFF:
+                _remove_entry(cache_key)
+            _warn_once(f"can't be written ({error.strerror or error}): they are compiled anew by every launch.")
 
     jax_cache.get_executable_and_time, jax_cache.put_executable_and_time = read_or_remove, write_or_remove
 
 
+def _may_be_written(cache_key: str) -> bool:
+    """Returns whether another process may be writing an entry now."""
+    with contextlib.suppress(OSError):
+        return time.time() - os.stat(_entry(cache_key)).st_mtime < _WRITING_SECONDS
+    return True
+
+
 def _remove_entry(cache_key: str) -> None:
     with contextlib.suppress(OSError):
-        os.unlink(os.path.join(_folder(), f"{cache_key}-cache"))
+        os.unlink(_entry(cache_key))
+
+
+def _entry(cache_key: str) -> str:
+    return os.path.join(_folder(), f"{cache_key}-cache")
 
 
 @functools.cache

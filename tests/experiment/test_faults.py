@@ -404,6 +404,7 @@ def test_an_ended_run_whose_checkpoints_are_gone_is_not_started_anew(tmp_path, w
 
 def test_a_run_that_ended_before_its_first_step_has_its_start_as_result_and_is_continued(tmp_path, capsys):
     analysis, ends_at_once = types.SimpleNamespace(folder=tmp_path, update=dict), make_config(stop__train_accuracy=0.01)
+    analysis.manifest = {"fingerprints": {}}
     trained = _train_for_analysis(analysis, Launch(), StageProgress({}), ends_at_once, "run")
     jax.tree.map(np.testing.assert_array_equal, trained.params, trained.initial)
     assert trained.summary["steps"] == 0 and saved(tmp_path / "run") == []

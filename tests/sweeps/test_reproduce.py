@@ -32,7 +32,7 @@ def run_suite(config, workdir, overridden=()):
     return run_sweep_or_suite(config, overridden, str(workdir), RUN_FUNCTIONS)
 
 
-def test_what_the_command_line_sets_is_set_in_every_experiment_and_nothing_else_is():
+def test_what_the_command_line_sets_is_set_in_every_experiment_and_nothing_else_is(capsys):
     config = make_suite(one=make_sweep(true=TRUE), two=make_run())
     config.data.dir, config.seed, config.seeds, config.train.total_epochs = "/data", 3, 2, 7.0
     one, two = expand_suite(config, ["data.dir", "seed", "seeds"])
@@ -41,6 +41,11 @@ def test_what_the_command_line_sets_is_set_in_every_experiment_and_nothing_else_
         config_of = experiment.config
         assert (config_of.data.dir, config_of.seed, config_of.train.total_epochs) == ("/data", 3, 1.0)
     assert (one.config.seeds, two.config.seeds) == (2, 1)
+    assert (
+        "two: --config.seeds leaves it at one run: --config.experiments.two.seeds=2 repeats" in capsys.readouterr().out
+    )
+    config.experiments.two.seeds = 2
+    assert expand_suite(config, ["seeds", "experiments.two.seeds"])[1].config.seeds == 2
     assert config.experiments.one.data.dir == ""  # as it was
 
 
@@ -110,6 +115,15 @@ def test_an_experiment_that_fails_is_named_and_the_others_run(tmp_path, capsys):
     assert "Failed, in whole or in part: table, wrong" in shown.out and "train.batch_size=100000" in shown.err
     assert "Traceback" not in shown.err
     assert json.loads((tmp_path / "right/manifest.json").read_text())["status"] == "done"
+
+
+def test_findings_that_can_not_be_told_hide_no_failure(tmp_path, capsys):
+    wrong = make_run()
+    wrong.train.batch_size = 100_000
+    assert run_suite(make_suite(wrong=wrong), tmp_path) == EXIT_FAILED  # which leaves no run
+    shown = capsys.readouterr()
+    assert "Failed, in whole or in part: wrong." in shown.out and "No page: there is no run" in shown.out
+    assert "there is no run in" in shown.err and "Traceback" not in shown.err
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,12 @@
 """The cache of compiled functions: what can't be read or written costs a compilation, and one line."""
 
-import inspect
+import errno
 import os
 
 import jax
+import jax.numpy as jnp
 import pytest
 from jax._src import compilation_cache as jax_cache
-from jax._src import compiler
 
 from rethink.training import compilation_cache
 
@@ -31,28 +31,60 @@ def guarded(tmp_path, monkeypatch):
     return fail_with, entry
 
 
-def test_an_entry_that_is_damaged_is_removed_with_one_line(guarded, caplog):
-    fail_with, entry = guarded
-    read, _ = fail_with(ValueError("zlib"))
-    for _ in range(2):
-        assert read("jit_f-0a", None, None, None) == (None, None)
-    assert not entry.exists()
-    (line,) = caplog.messages
-    assert "are damaged: they are removed, and compiled once more" in line
+@pytest.fixture
+def compiled(tmp_path, monkeypatch):
+    """Returns a function that compiles into tmp_path or reads from it, and returns a result."""
+    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+    before = {name: getattr(jax.config, name) for name in names}
+    for name in ("get_executable_and_time", "put_executable_and_time"):
+        monkeypatch.setattr(jax_cache, name, getattr(jax_cache, name))  # as it was, at the end
+    compilation_cache._guard_entries.cache_clear()
+    compilation_cache._warn_once.cache_clear()
+    jax_cache.reset_cache()
+    compilation_cache.use_folder(tmp_path)
+
+    def compute():
+        jax.clear_caches()
+        return float(jax.jit(lambda x: jnp.sum(x * 3 + 1))(jnp.arange(5.0)))
+
+    yield compute
+    for name, value in before.items():
+        jax.config.update(name, value)
+    compilation_cache._guard_entries.cache_clear()
+    jax_cache.reset_cache()
 
 
-def test_an_entry_that_may_not_be_read_is_kept(guarded, caplog):
+@pytest.mark.parametrize("age", [0, 3600])
+def test_entries_that_are_cut_are_compiled_once_more_and_old_ones_written(compiled, tmp_path, caplog, age):
+    result, whole = compiled(), {path: path.read_bytes() for path in tmp_path.glob("*-cache")}
+    for path, content in whole.items():
+        path.write_bytes(content[: len(content) * 6 // 10])
+        os.utime(path, (path.stat().st_mtime - age,) * 2)
+    assert compiled() == result and len(whole) > 0
+    sizes = {path.stat().st_size / len(content) for path, content in whole.items()}
+    said = [line for line in caplog.messages if "are damaged: they are removed, and compiled once more" in line]
+    if age:
+        assert min(sizes) > 0.9 and len(said) == 1
+        assert compiled() == result and len(caplog.messages) == 1
+    else:  # another process may be writing them
+        assert max(sizes) < 0.7 and not caplog.messages
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EMFILE, errno.EIO, errno.ESTALE])
+def test_an_entry_that_can_not_be_read_is_kept(guarded, caplog, number):
     fail_with, entry = guarded
-    read, _ = fail_with(PermissionError(13, "Permission denied"))
+    os.utime(entry, (0, 0))
+    read, _ = fail_with(OSError(number, os.strerror(number)))
     assert read("jit_f-0a", None, None, None) == (None, None)
     assert entry.exists() and not caplog.messages
 
 
-def test_an_entry_that_is_half_written_is_removed(guarded, caplog):
+@pytest.mark.parametrize("number, is_half_written", [(errno.ENOSPC, True), (errno.EMFILE, False)])
+def test_an_entry_that_is_half_written_is_removed(guarded, caplog, number, is_half_written):
     fail_with, entry = guarded
-    _, write = fail_with(OSError(28, "No space left on device"))
+    _, write = fail_with(OSError(number, os.strerror(number)))
     write("jit_f-0a", "f", None, None, 0)
-    assert not entry.exists() and "can't be written (No space left on device)" in caplog.text
+    assert entry.exists() != is_half_written and f"can't be written ({os.strerror(number)})" in caplog.text
 
 
 def test_a_folder_that_can_not_be_written_is_left_out(tmp_path, caplog, monkeypatch):
@@ -69,9 +101,3 @@ def test_a_folder_that_can_not_be_written_is_left_out(tmp_path, caplog, monkeypa
         f"hardware.compilation_cache='{tmp_path}/file/xla' can't be written (Not a directory)",
         f"hardware.compilation_cache='{tmp_path}' can't be written (Permission denied)",
     ]
-
-
-def test_jax_calls_what_is_replaced():
-    calls = inspect.getsource(compiler)
-    for name in ("get_executable_and_time", "put_executable_and_time"):
-        assert f"compilation_cache.{name}(" in calls
