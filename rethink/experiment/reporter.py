@@ -4,7 +4,7 @@ Only the process that writes has a reporter. When something happens is decided b
 """
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -43,11 +43,11 @@ def describe_run(config: ConfigDict, setup: Setup) -> dict[str, str]:
         "Feed": f"{pipeline.feed_kind} ({pipeline.feed_reason})",
         "Labels": _describe_labels(config.corruption),
         "Pixels": _describe_pixels(config.corruption),
-        "Model": f"{config.model.name}, {setup.metadata['parameters']:,} parameters, "
+        "Model": f"{_describe_model(config.model)}, {setup.metadata['parameters']:,} parameters, "
         f"batch norm {setup.metadata['batch_norm']}",
         "Memory": f"{state_size:,.0f} MiB of state and {data_size:,.0f} MiB of data on each device, and activations",
         **precision,
-        "Regularizers": _describe_regularizers(config) or "none explicit",
+        "Regularizers": _describe_regularizers(config, setup.metadata["streams"]) or "none explicit",
         "Optimizer": f"{optimizer.name}, learning rate {optimizer.learning_rate:g}, {optimizer.schedule}, "
         f"batch {config.train.batch_size}",
         "Ends": f"after {plan.total_steps:,} steps ({config.train.total_epochs:g} epochs){stop}",
@@ -74,13 +74,21 @@ def _describe_pixels(config: ConfigDict) -> str:
     return f"{config.pixels}, {'of train alone' if shifts_images(config) else 'of train and test'}"
 
 
-def _describe_regularizers(config: ConfigDict) -> str:
-    """Returns the explicit regularizers that are on, and early stopping."""
+def _describe_model(config: ConfigDict) -> str:
+    """Returns the name of a model, with the fields of its class that the config section `model` sets."""
+    fields = ", ".join(f"{field}={value!r}" for field, value in config.kwargs.items())
+    return f"{config.name}({fields})" if fields else str(config.name)
+
+
+def _describe_regularizers(config: ConfigDict, streams: Collection[str] = ()) -> str:
+    """Returns the explicit regularizers that are on, and early stopping; `streams`: that the model draws by itself."""
     parts = []
     if config.weight_decay.kind != "none":
         parts.append(f"weight decay {config.weight_decay.coefficient:g} ({config.weight_decay.kind})")
     if config.dropout.rate:
         parts.append(f"dropout {config.dropout.rate:g} ({config.dropout.place})")
+    if "dropout" in streams:
+        parts.append("the model's own dropout")
     settings = {field: value for field, value in config.augmentation.items() if value not in (0, False, "none")}
     if settings:
         named = (field if value is True else f"{field} {value}" for field, value in settings.items())

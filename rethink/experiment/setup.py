@@ -176,6 +176,7 @@ def describe_state(norm: ConfigDict, own: OwnState) -> dict[str, Any]:
     return {
         "batch_norm": " and ".join([*kinds, *(["the model's own"] if own.batch_norm else [])]),
         "collections": list(own.collections),
+        "streams": list(own.streams),
         "depends_on_devices": ties,
     }
 

@@ -158,10 +158,10 @@ def _end_run(config: ConfigDict, setup: Setup, record: records.Run, event: loop.
     summary = summarize_run(setup, history, record)
     stem = record.subfolder("figures") / "learning_curve"
     num_classes = setup.pipeline.dataset.num_classes
-    has_parts = config.corruption.label_probability < 1
-    learning_curve.draw_learning_curve(
-        record.rows(), stem, title=config.name, num_classes=num_classes, has_parts=has_parts
-    )
+    title, p = config.name, config.corruption.label_probability
+    if config.corruption.labels != "none" and 0 < p < 1:
+        title += f", p = {p:g}"
+    learning_curve.draw_learning_curve(record.rows(), stem, title=title, num_classes=num_classes, has_parts=p < 1)
     if event.status in records.WITH_RESULT and history.predicted:
         record.save_predictions(history.predicted_classes)
     # Last: a run that is killed before it does all of this again.

@@ -37,9 +37,14 @@ DURING = {"label": "train, during training", "color": "#56B4E9", "linewidth": 0.
 TRAIN = {"label": "train, all given labels", "color": "#0072B2", "marker": "o"}
 TEST = {"label": "test", "color": "#D55E00", "marker": "s"}
 CLEAN = {"label": "examples with true labels", "color": "#E69F00", "marker": "D", "linestyle": (0, (5, 1))}
-CORRUPTED_GIVEN = {"label": "corrupted labels, as given", "color": "#CC79A7", "marker": "v", "linestyle": ":"}
+CORRUPTED_GIVEN = {
+    "label": "corrupted examples, by their given labels",
+    "color": "#CC79A7",
+    "marker": "v",
+    "linestyle": ":",
+}
 CORRUPTED_TRUE = {
-    "label": "corrupted labels, true ones",
+    "label": "corrupted examples, by their true labels",
     "color": "#009E73",
     "marker": "^",
     "linestyle": "-.",

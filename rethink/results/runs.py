@@ -4,6 +4,7 @@ Computes no metric: what a run has not recorded is blank.
 """
 
 import re
+import statistics
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -281,6 +282,20 @@ def describe_run(run: LoadedRun) -> dict[str, Any]:
         "seconds": round(summary["seconds"]),
         "devices": launches.describe_hardware(run.manifest),
     }
+
+
+def describe_seeds(cell: str, runs: Sequence[LoadedRun]) -> str:
+    """Returns the mean accuracies, percent, of a cell's runs with a result, and their sample standard deviations.
+
+    "" where fewer than two runs have an evaluation.
+    """
+    found = [run.evaluation for run in runs if run.has_result and run.evaluation]
+    parts = []
+    for split in ("train", "test"):
+        values = [100 * value for row in found if (value := row.get(f"{split}_accuracy")) is not None]
+        if len(values) > 1:
+            parts.append(f"{split} {statistics.mean(values):.2f} +- {statistics.stdev(values):.2f} (n={len(values)})")
+    return f"{cell}: accuracy %: {', '.join(parts)}" if parts else ""
 
 
 def _describe_source(summary: Mapping[str, Any]) -> str:

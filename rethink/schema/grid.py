@@ -47,7 +47,7 @@ def choose_figure(config: ConfigDict) -> FigureChoice:
     """Returns the figure of a sweep.
 
     With figure="auto" it is drawn against the first axis of several numbers; without such an axis it is drawn against
-    steps for training, and there is none for an analysis.
+    steps for training, and there is none for an analysis, nor for several seeds alone without early stopping.
 
     Raises:
       UserError: it is to be drawn against an axis, and there is none of numbers.
@@ -55,8 +55,8 @@ def choose_figure(config: ConfigDict) -> FigureChoice:
     axis = _first_numeric_axis(config)
     name = config.figure
     if name == "auto":
-        over_steps = "best_so_far" if config.kind == "train" else "none"
-        name = "metric_vs_field" if axis else over_steps
+        is_of_seeds = not (config.cells or config.axes) and config.early_stopping.monitor == "none"
+        name = "metric_vs_field" if axis else "none" if is_of_seeds or config.kind != "train" else "best_so_far"
     if name == "metric_vs_field" and not axis:
         raise UserError(
             "figure='metric_vs_field' wants an axis of several numbers: set config.axes, such as "

@@ -163,6 +163,8 @@ def _show_results(config: ConfigDict, folder: pathlib.Path, figure: grid.FigureC
     else:
         ended = [run for runs in loaded.values() for run in runs if run.summary]
         parts.append(tables.to_text([results_runs.describe_run(run) for run in ended], results_runs.BRIEF_COLUMNS))
+        means = [results_runs.describe_seeds(cell, runs) for cell, runs in loaded.items()]
+        parts.append("\n".join(map(screen.wrap, filter(None, means))))
         compared, finding = figure_claims.describe_claims(config.name, loaded)
     if figure.name != "none":
         drawn = registry.draw_figure(figure.name, loaded, folder, title=config.name, field=figure.field)

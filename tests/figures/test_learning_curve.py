@@ -121,7 +121,7 @@ def test_every_figure_is_drawn_where_it_belongs(curves):
     assert list(lines["accuracy", "train, all given labels"].get_xdata()) == steps
     assert list(lines["accuracy", "train, all given labels"].get_ydata()) == [50.0] * 10
     assert list(lines["accuracy", "test"].get_ydata()) == [25.0] * 10
-    assert list(lines["accuracy", "corrupted labels, true ones"].get_ydata()) == [10.0] * 10
+    assert list(lines["accuracy", "corrupted examples, by their true labels"].get_ydata()) == [10.0] * 10
     assert set(curves(ROWS, num_classes=4)["accuracy", "chance"].get_ydata()) == {25.0}
 
 
@@ -130,8 +130,8 @@ def test_of_partially_corrupted_labels_each_part_has_its_curve(curves):
     values = {
         "train, all given labels": 50.0,
         "examples with true labels": 80.0,
-        "corrupted labels, as given": 40.0,
-        "corrupted labels, true ones": 10.0,
+        "corrupted examples, by their given labels": 40.0,
+        "corrupted examples, by their true labels": 10.0,
         "test": 25.0,
     }
     drawn = curves(rows, has_parts=True)
@@ -143,7 +143,9 @@ def test_of_partially_corrupted_labels_each_part_has_its_curve(curves):
 
 
 def test_a_curve_without_values_is_not_drawn(curves):
-    assert ("accuracy", "corrupted labels, true ones") not in curves([evaluation(100, corrupted_true=None)])
+    assert ("accuracy", "corrupted examples, by their true labels") not in curves(
+        [evaluation(100, corrupted_true=None)]
+    )
     assert {label for _, label in curves([])} == {"chance"}
 
 

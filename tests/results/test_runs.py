@@ -140,3 +140,12 @@ def test_runs_of_different_kinds_do_not_lie_in_one_folder(tmp_path, found, exper
 
 def test_a_folder_that_there_is_not_yet_holds_nothing(tmp_path):
     runs.check_kind_of_folder(tmp_path / "new")
+
+
+def test_seeds_are_told_by_their_mean_and_deviation(write):
+    loaded = [runs.load_run(write("a", seed)) for seed in range(3)]
+    for run, accuracy in zip(loaded, (0.5, 0.6, 0.7), strict=True):
+        run.manifest["summary"]["evaluation"] |= {"test_accuracy": accuracy, "train_accuracy": 1.0}
+    said = "a: accuracy %: train 100.00 +- 0.00 (n=3), test 60.00 +- 10.00 (n=3)"
+    assert runs.describe_seeds("a", loaded) == said
+    assert runs.describe_seeds("a", loaded[:1]) == ""

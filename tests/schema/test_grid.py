@@ -143,7 +143,11 @@ def test_patterns_choose_points_of_axes():
 def test_the_figure_is_drawn_against_the_first_axis_of_several_numbers():
     config = swept("log.tensorboard=true,false;train.batch_size=32")
     steps = grid.FigureChoice("best_so_far", "")
-    assert grid.choose_figure(config) == steps and grid.choose_figure(make_sweep()) == steps
+    assert grid.choose_figure(config) == steps and grid.choose_figure(make_sweep(a=TRUE)) == steps
+    seeds = make_sweep(seeds=3)
+    assert grid.choose_figure(seeds) == grid.FigureChoice("none", "")
+    seeds.early_stopping.monitor = "oracle"
+    assert grid.choose_figure(seeds) == steps
     assert grid.choose_figure(table3.get_config()) == grid.FigureChoice("none", "")  # solved, not trained
     config.axes += ",64;optimizer.momentum=0.0,0.9"
     assert grid.choose_figure(config) == grid.FigureChoice("metric_vs_field", "train.batch_size")

@@ -85,11 +85,13 @@ def _count_verdicts(judged: Sequence[GroupVerdict]) -> dict[str, Any]:
 
 
 def _export_verdict(verdict: GroupVerdict, exports: Exports) -> dict[str, list[str]]:
-    """Writes the tables of a verdict; returns which table -> its files."""
-    files, heading = {}, verdict.heading
+    """Writes the tables of a verdict; returns which table -> its files: none where no run belongs to it."""
+    files: dict[str, list[str]] = {}
+    if not verdict.group:
+        return files
+    heading = verdict.heading
     if verdict.rows:
         files["numbers"] = exports.write(verdict.stem, verdict.rows, comparison.COLUMNS, heading)
-    if verdict.rows and verdict.group:
         files["runs"] = _export_runs(verdict.group, run_index.describe_group(verdict.group), heading, exports)
     if verdict.claims:
         stem, caption = f"{verdict.stem}-orderings", f"Orderings: {heading}"
