@@ -3,6 +3,7 @@
 import functools
 import json
 import logging
+import pathlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -68,19 +69,23 @@ def _make_network(
         kwargs=config.model.kwargs,
     )
     trace = check_network(model, input_shape, num_classes)
-    own_state = OwnState()
+    own_state, dtype = OwnState(), PRECISIONS[precision]
     if ":" in config.model.name:
-        own_state = inspect_state(model, input_shape, num_classes, devices.AXIS, PRECISIONS[precision])
-    fingerprints = program.fingerprint_program(model, input_shape, trace, devices.AXIS, own_state)
+        own_state = inspect_state(model, input_shape, num_classes, devices.AXIS, dtype)
+    fingerprints = program.fingerprint_program(model, input_shape, trace, devices.AXIS, own_state, dtype)
     facts = {"input_shape": list(input_shape), "num_classes": num_classes, "source": program.fingerprint_source(model)}
     return Network(model, trace, own_state, {**facts, **fingerprints})
 
 
-def check_program(manifest: Mapping[str, Any], *, must_be_known: bool = True) -> None:
+def check_program(manifest: Mapping[str, Any], folder: pathlib.Path, *, is_rerun: bool = False) -> None:
     """Checks that the network of a run, if it has one, still computes what it did when the run was started.
 
-    With another JAX or Flax a program that differs proves nothing. Then a warning says what is known; but where it must
-    be known and the file of the network's class has changed too, the run is refused.
+    With another JAX or Flax a program that differs proves nothing. Then a warning says what is known; but where the
+    file of the network's class has changed too, the run is refused.
+
+    Args:
+      folder: of the run.
+      is_rerun: whether it is only made again elsewhere and compared, so that what can't be known is no obstacle.
 
     Raises:
       UserError: it doesn't; or it must be known, and can't be, or the manifest doesn't say what it was.
@@ -88,11 +93,11 @@ def check_program(manifest: Mapping[str, Any], *, must_be_known: bool = True) ->
     if manifest["config"].get("kind") not in KINDS_WITH_NETWORK:
         return
     recorded, made = manifest.get("program"), manifest.get("launches")
-    if not _is_program(recorded) or not made or not launches.are_launches(made):
-        if must_be_known:
+    if recorded is None or not _is_program(recorded) or not made or not launches.are_launches(made):
+        if not is_rerun:
             raise UserError(
-                "The manifest of the run in this directory has no launches, or no program, which say what it was made "
-                "on and what its network computed: choose another --workdir."
+                f"The manifest of the run in {folder} has no launches, or no program, which say what it was made on "
+                "and what its network computed: choose another --workdir."
             )
         return
     # What is another one now.
@@ -106,15 +111,20 @@ def check_program(manifest: Mapping[str, Any], *, must_be_known: bool = True) ->
     same_file = recorded["source"] == now["source"] != ""
     file = f"the file of its class {'is the same' if same_file else 'has changed'}"
     if not others:
+        both = "only what it was can be rerun"
+        if not is_rerun:
+            both = "to have both, choose another --workdir, or make the difference a field of the class, such as "
+            both += "--config.model.kwargs.activation=tanh"
         raise UserError(
-            f"The network {config.model.name} computes something else in {parts} than when this run was started; "
-            f"{file}: bring back what it was, or start main.py with another --workdir."
+            f"The network {config.model.name} computes something else in {parts} than when the run in {folder} was "
+            f"started; {file}: bring back what it was; {both}."
         )
     changes = " and ".join(f"{name} ({before.get(name)} -> {versions[name]})" for name in others)
     unknown = f"With another {changes} it can't be known whether the network {config.model.name} computes what it did"
-    if must_be_known and not same_file:
+    if not is_rerun and not same_file:
         raise UserError(
-            f"{unknown} when this run was started, and {file}: go back to that version, or choose another --workdir."
+            f"{unknown} when the run in {folder} was started, and {file}: go back to that version, or choose another "
+            "--workdir."
         )
     _warn_once(f"{unknown} in earlier launches; {file}.")
 

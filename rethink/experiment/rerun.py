@@ -25,6 +25,7 @@ from rethink.results import launches, records
 from rethink.results.runs import LoadedRun, Predictions
 from rethink.schema import validation
 from rethink.schema.errors import EXIT_DONE, UserError, exit_on_mistake
+from rethink.training import distributed
 
 EXIT_DIFFERS = 1
 
@@ -131,7 +132,8 @@ def main() -> int:
                 "launch, can't be expected to be equal to the bit."
             )
         if arguments.workdir:
-            check_program(manifest, must_be_known=False)
+            distributed.fix_options()
+            check_program(manifest, arguments.folder, is_rerun=True)
         exit_code = _run_recorded(config, arguments.workdir or arguments.folder)
         if arguments.workdir:
             line, same = compare_runs(arguments.folder, arguments.workdir)

@@ -153,7 +153,7 @@ def report_already_finished(record: records.Run, quiet: bool) -> int:
     Raises:
       UserError: its network is another one now.
     """
-    check_program(record.manifest)
+    check_program(record.manifest, record.folder)
     if quiet:
         return exit_code_of_status(record.manifest["status"])
     print(f"Nothing to do: {record.folder} holds this run, and it has ended. For another: --workdir=DIR.")

@@ -112,7 +112,7 @@ def _resume(
             folder = record.subfolder("checkpoints")
             saved = stack.enter_context(checkpoints.Checkpoints(folder, config.checkpoint.keep))
             if saved.exist() or record.saved_end:
-                check_program(record.manifest)
+                check_program(record.manifest, record.folder)
             start, history = saved.restore(start, record.saved_end) or (start, history)
             _check_metrics(history, folder)
             _check_length(history.step, setup.plan.total_steps, profile_steps)

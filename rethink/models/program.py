@@ -34,6 +34,7 @@ def fingerprint_program(
     trace: NetworkTrace,
     axis_name: str,
     own_state: OwnState,
+    precision: Any = jnp.float32,
 ) -> dict[str, str]:
     """Returns SHA-256 in hex of each of `PARTS`: what the network computes, without computing anything.
 
@@ -43,6 +44,7 @@ def fingerprint_program(
       trace: of `check_network`, on images of this shape.
       axis_name: of the devices.
       own_state: what a model of the user's keeps and draws by itself.
+      precision: dtype of the parameters and images that a step gives to the network.
 
     Raises:
       UserError: the network fails.
@@ -51,8 +53,13 @@ def fingerprint_program(
     variables = {name: trace.variables[name] for name in names}
     streams = (explicit.DROPOUT_STREAM, *own_state.streams)
 
+    def give(variables: Any, images: jax.Array) -> tuple[Any, jax.Array]:
+        params = jax.tree.map(lambda leaf: leaf.astype(precision), variables["params"])
+        return {**variables, "params": params}, images.astype(precision)
+
     def evaluate(keys: dict[str, jax.Array], images: jax.Array, variables: Any) -> Any:
-        return model.apply(variables, images, train=False, mutable=[name for name in variables if name != "params"])[0]
+        kept = [name for name in variables if name != "params"]
+        return model.apply(*give(variables, images), train=False, mutable=kept)[0]
 
     def train(keys: dict[str, jax.Array], images: jax.Array, variables: Any) -> Any:
         """Returns the gradients of a stand-in for the loss, the logits, and the collections after the step."""
@@ -61,7 +68,10 @@ def fingerprint_program(
 
         def loss_of(params: Any) -> tuple[Any, Any]:
             logits, changed = model.apply(
-                {"params": params, **kept}, images, train=True, rngs=rngs, mutable=[*kept, "auxiliary_logits"]
+                *give({"params": params, **kept}, images),
+                train=True,
+                rngs=rngs,
+                mutable=[*kept, "auxiliary_logits"],
             )
             parts = jax.tree.leaves((logits, changed.get("auxiliary_logits", {})))
             return sum(jnp.sum(jnp.square(part)) for part in parts), (logits, changed)
@@ -70,6 +80,7 @@ def fingerprint_program(
 
     evaluation, _ = trace_network(model, image_shape, evaluate, axis_name, inputs=(variables,))
     training, _ = trace_network(model, image_shape, train, axis_name, streams=streams, inputs=(variables,))
+    keys = [_digest("stream", name) for name in sorted({"params", *streams})]  # the first inputs; a step's are by name
     # What is initialized: how it is drawn, and what it is called.
     _, *drawn = hash_results(trace.initialization)[0]
     hashes = jax.tree.unflatten(jax.tree.structure(trace.variables), drawn)
@@ -77,7 +88,7 @@ def fingerprint_program(
     return {
         "initialization": _digest([(jax.tree_util.keystr(path), drawn) for path, drawn in named]),
         "evaluation": _digest(hash_results(evaluation)),
-        "training": _digest(hash_results(training)),
+        "training": _digest(hash_results(training, keys)),
     }
 
 
@@ -88,7 +99,7 @@ def hash_results(computation: core.ClosedJaxpr | core.Jaxpr, inputs: Sequence[st
     constants: neither the order of the equations nor those without use count. A print is no effect.
 
     Args:
-      inputs: the hashes of the inputs; without them, those of their numbers and types.
+      inputs: the hashes of the first inputs; those of the others are of their numbers and types.
     """
     if isinstance(computation, core.Jaxpr):
         computation = core.ClosedJaxpr(computation, ())

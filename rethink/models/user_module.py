@@ -22,8 +22,9 @@ import jax.numpy as jnp
 
 from rethink import randomness
 from rethink.regularization import batch_norm, explicit
-from rethink.schema.errors import UserError
+from rethink.schema.errors import UserError, say
 
+_LONGEST = 300  # characters of another library's error
 MOST_PARAMETERS = 2**31  # beyond lie misprints of model.kwargs that would exhaust any memory
 
 
@@ -133,15 +134,21 @@ _VALUES: dict[Any, tuple[type, ...]] = {
 
 
 def describe_error(error: BaseException, file: str = "") -> str:
-    """Returns an error in one line, with its place: wrong syntax, or the last line that ran, of `file` if one did."""
+    """Returns an error in one line, with its place: wrong syntax, or the last line that ran, of `file` if one did.
+
+    A long text is cut after a sentence or a word; links are left out.
+    """
     if isinstance(error, SyntaxError) and error.filename:
         place = f"{error.filename}:{error.lineno}"
     else:
         frames = traceback.extract_tb(error.__traceback__)
         frame = ([frame for frame in frames if frame.filename == file] or frames)[-1]
         place = f"{frame.filename}:{frame.lineno}"
-    text = re.sub(r" \(https://flax\.\S+\)", "", " ".join(str(error).split()))
-    return f"{text[:300]} ({type(error).__name__}, {place})"
+    text = re.sub(r"\s*(\(\s*https?://\S+\)|https?://\S+)", "", say(error))
+    if len(text) > _LONGEST:
+        head = text[: _LONGEST + 1]
+        text = head[: head.rfind(". ") + 1] or head[: max(head.rfind(" "), 0)] or text[:_LONGEST]
+    return f"{text} ({type(error).__name__}, {place})"
 
 
 class NetworkTrace(NamedTuple):

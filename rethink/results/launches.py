@@ -38,7 +38,7 @@ _PACKAGES = (
     "nvidia-cublas",  # of CUDA 13
     "libtpu",
 )
-_VARIABLES = re.compile("JAX_.*|XLA_FLAGS|LIBTPU_INIT_ARGS|NVIDIA_TF32_OVERRIDE")  # that act on what is computed
+_VARIABLES = re.compile("(JAX|FLAX)_.*|XLA_FLAGS|LIBTPU_INIT_ARGS|NVIDIA_TF32_OVERRIDE")  # that act on what is computed
 _PATH = re.compile(r"(?<![^\s=])[^\s=]*[/\\~]\S*")
 
 
@@ -69,7 +69,7 @@ def describe_launch(step: int, hardware: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def environment() -> dict[str, str]:
-    """Returns the environment variables that JAX, XLA and CUDA's libraries read; paths in them are left out.
+    """Returns the environment variables that JAX, Flax, XLA and CUDA's libraries read; paths in them are left out.
 
     A path is replaced by "PATH": it says where something lies on this machine, and nothing of what is computed.
     """

@@ -31,7 +31,7 @@ from ml_collections import ConfigDict
 
 from rethink.results import files, launches
 from rethink.schema import validation
-from rethink.schema.errors import SurroundingsError, UserError
+from rethink.schema.errors import SurroundingsError, UserError, unreadable
 
 WITH_RESULT = ("fitted", "stopped early", "done")  # statuses
 FINISHED = (*WITH_RESULT, "diverged")
@@ -330,12 +330,14 @@ def read_manifest(path: pathlib.Path) -> dict[str, Any]:
     """Returns the manifest of a run.
 
     Raises:
-      UserError: what the file holds is none.
+      UserError: what the file holds is none, or it may not be read.
     """
     try:
         manifest = json.loads(path.read_text())
         if isinstance(manifest["config"], dict) and isinstance(manifest["status"], str):
             return manifest
+    except PermissionError as error:
+        raise unreadable(str(path), error) from error
     except (ValueError, TypeError, KeyError):
         pass
     raise UserError(f"{path} is damaged: bring it back from a copy, or move {path.parent} away and run again.")

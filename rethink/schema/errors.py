@@ -76,14 +76,20 @@ def exit_on_mistake() -> Iterator[None]:
         sys.exit(exit_code_of(interruption))
 
 
+def say(error: BaseException) -> str:
+    """Returns what an error says, in one line; of the end of a process, what was called."""
+    said = f"calls sys.exit({error.code!r})" if isinstance(error, SystemExit) else str(error)
+    return " ".join(said.split())
+
+
 def import_jax() -> None:
-    """Imports JAX, which reads its variables of the environment then.
+    """Imports JAX and Flax, which read their variables of the environment then.
 
     Raises:
       UserError: one has a value that it does not take, such as JAX_ENABLE_X64=maybe.
     """
     try:
-        import jax  # noqa: F401
+        import flax  # noqa: F401
     except ValueError as error:
         raise UserError(f"{error}: correct that variable of the environment, or unset it.") from error
 

@@ -277,7 +277,7 @@ def _mistakes_in(path: str, file: str) -> Iterator[None]:
         place = ([frame for frame in frames if frame.filename == file] or frames)[-1]
         known = isinstance(error, ValueError | SyntaxError)  # which hold their place, or are meant for the user
         where = "" if known else f" ({type(error).__name__}, {place.filename}:{place.lineno})"
-        raise UserError(f"--config={path}: {' '.join(str(error).split())}{where}") from error
+        raise UserError(f"--config={path}: {errors.say(error)}{where}") from error
 
 
 def _check_section(section: ConfigDict, prefix: str, overrides: Collection[str]) -> None:

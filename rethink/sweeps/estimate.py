@@ -16,7 +16,7 @@ from rethink.schema import validation
 from rethink.schema.errors import UserError
 from rethink.schema.fields import FIELDS
 from rethink.schema.grid import SweepRun
-from rethink.sweeps.executors.tasks import exit_code_if_finished
+from rethink.sweeps.executors.tasks import Task, exit_code_if_finished
 
 MIB = 2**20
 
@@ -49,7 +49,8 @@ def describe_plan(runs: Sequence[SweepRun], folder: pathlib.Path) -> str:
     waiting = [
         run
         for run in runs
-        if run.folder not in finished or exit_code_if_finished(finished[run.folder], run.config) is None
+        if run.folder not in finished
+        or exit_code_if_finished(Task(run.folder, run.config, folder / run.folder), finished[run.folder]) is None
     ]
     resuming = sum(run.folder in manifests for run in waiting)
     counts = f"{len(runs) - len(waiting)} done, {resuming} to resume, {len(waiting) - resuming} new"

@@ -19,7 +19,7 @@ from rethink.results.runs import check_kind_of_folder, load_run
 from rethink.schema import grid, validation
 from rethink.schema.errors import EXIT_FAILED, UserError, print_error
 from rethink.sweeps.executors.tasks import RunFunctions, Task
-from rethink.sweeps.run import run_sweep, run_tasks
+from rethink.sweeps.run import check_networks, list_tasks, run_sweep, run_tasks
 from rethink.training import distributed
 
 # Set for the suite itself, or for single experiments: never copied from the suite to all experiments.
@@ -125,15 +125,13 @@ def _run_suite(
 
     An experiment that fails is reported, and the others are still run.
     """
+    folder = validation.expand_path(workdir, "--workdir").absolute()
     # Check all before the first one runs.
     for experiment in experiments:
         try:
-            for run in grid.expand_grid(experiment.config) if validation.is_sweep(experiment.config) else ():
-                check_config(run.config)
-            check_config(experiment.config)
+            _check_experiment(experiment, folder / experiment.name)
         except UserError as error:
             raise UserError(f"experiments.{experiment.name}: {error}") from error
-    folder = validation.expand_path(workdir, "--workdir").absolute()
     with distributed.sync_errors():
         if functions.writes:
             check_kind_of_folder(folder, [experiment.name for experiment in experiments])
@@ -161,6 +159,15 @@ def _run_suite(
             failures.append("the findings")
             print_error(error)
     return EXIT_FAILED if failures else highest
+
+
+def _check_experiment(experiment: SuiteExperiment, directory: pathlib.Path) -> None:
+    single = Task(experiment.name, experiment.config, directory)
+    is_sweep = validation.is_sweep(experiment.config)
+    tasks = list_tasks(grid.expand_grid(experiment.config), directory) if is_sweep else [single]
+    for task in (*tasks, single):
+        check_config(task.config)
+    check_networks(tasks)
 
 
 def _run_suite_experiment(

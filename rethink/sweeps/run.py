@@ -36,6 +36,7 @@ def init_distributed(config: ConfigDict, launch: Launch) -> bool:
         runs in this process can do, and the executor gives each run a process of its own.
     """
     if config.executor not in IN_THIS_PROCESS:
+        distributed.fix_options()
         jax.config.update("jax_platforms", "cpu")  # the runs need the other devices, whatever a user's module touches
     check_config(config)
     if config.executor not in IN_THIS_PROCESS:
@@ -74,12 +75,11 @@ def run_sweep(config: ConfigDict, workdir: str, functions: RunFunctions, *, in_s
     with distributed.sync_errors():
         if functions.writes:
             results_runs.check_kind_of_folder(folder)
-    if config.executor in IN_THIS_PROCESS:  # else each worker checks its run, on its own device
-        _check_networks(runs, folder)
+    tasks = list_tasks(runs, folder)
+    check_networks(tasks)
     # Run.
     print(f"{config.name} in {folder}")
     print(screen.wrap(estimate.describe_plan(runs, folder)), flush=True)
-    tasks = [Task(run.folder, run.config, folder / run.folder) for run in runs]
     failures, highest = run_tasks(tasks, config.executor, config.jobs, functions)
     for line in failures:
         print(f"Failed: {line}")
@@ -93,22 +93,24 @@ def run_sweep(config: ConfigDict, workdir: str, functions: RunFunctions, *, in_s
     return EXIT_FAILED if failures else highest
 
 
-def _check_networks(runs: Sequence[grid.SweepRun], folder: pathlib.Path) -> None:
+def list_tasks(runs: Sequence[grid.SweepRun], folder: pathlib.Path) -> list[Task]:
+    """Returns the runs of a sweep in its folder, an absolute path."""
+    return [Task(run.folder, run.config, folder / run.folder) for run in runs]
+
+
+def check_networks(tasks: Sequence[Task]) -> None:
     """Checks that the runs that have ended were of the networks of now; damaged ones are left to the run itself.
 
     Raises:
       UserError: one was of another.
     """
     with distributed.sync_errors():
-        for run in runs if distributed.is_first() else ():
+        for task in tasks if distributed.is_first() else ():
             manifest = None
             with contextlib.suppress(UserError, OSError):
-                manifest = records.read_run(folder / run.folder)
-            if manifest and is_finished(manifest, run.config):
-                try:
-                    check_program(manifest)
-                except UserError as error:
-                    raise UserError(f"{run.folder}: {error}") from error
+                manifest = records.read_run(task.directory)
+            if manifest and is_finished(manifest, task.config):
+                check_program(manifest, task.directory)
 
 
 def run_tasks(tasks: Sequence[Task], executor: str, jobs: int, functions: RunFunctions) -> tuple[list[str], int]:

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+import flax
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
@@ -32,13 +33,18 @@ class Processes:
 
 TPU_POD = "TPU_WORKER_HOSTNAMES"  # set on TPU virtual machines: the hosts of the slice, separated by commas
 
-# Options of JAX that the package relies on; variables of the environment, such as JAX_NUMPY_RANK_PROMOTION=raise, set
-# them too.
+# Options of JAX and Flax that the package relies on; variables of the environment set them too, such as
+# JAX_NUMPY_RANK_PROMOTION=raise, and FLAX_FIX_RNG_SEPARATOR=1, by which other parameters are drawn.
 _OPTIONS = {
     "jax_enable_x64": False,
     "jax_numpy_dtype_promotion": "standard",
     "jax_numpy_rank_promotion": "allow",
     "jax_transfer_guard": "allow",
+}
+_FLAX_OPTIONS = {
+    "flax_fix_rng_separator": False,
+    "flax_preserve_adopted_names": False,
+    "flax_return_frozendict": False,
 }
 _THREADS, _THREADS_PER_CORE = 32, 4
 _ANNOUNCE_SECONDS = 10  # after which a process says that it waits for the others
@@ -57,8 +63,7 @@ def initialize(config: ConfigDict, processes: Processes | None) -> None:
     # The devices of this process; JAX reads these settings at its first computation.
     _check_threads()
     allocator.prepare()
-    for option, value in _OPTIONS.items():
-        jax.config.update(option, value)
+    fix_options()
     already = jax.config.jax_num_cpu_devices  # type: ignore[attr-defined]
     if config.cpu_devices not in (1, already):  # the runs of a sweep share a process
         jax.config.update("jax_num_cpu_devices", config.cpu_devices)
@@ -76,6 +81,14 @@ def initialize(config: ConfigDict, processes: Processes | None) -> None:
         folder = validation.expand_cache_path(config.compilation_cache, "hardware.compilation_cache")
         if folder:
             compilation_cache.use_folder(folder)
+
+
+def fix_options() -> None:
+    """Sets what a network computes by, whatever the environment says; before one is made or traced."""
+    for option, value in _OPTIONS.items():
+        jax.config.update(option, value)
+    for option, is_on in _FLAX_OPTIONS.items():
+        flax.config.update(option, is_on)
 
 
 def _check_threads() -> None:

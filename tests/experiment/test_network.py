@@ -1,20 +1,22 @@
 """A network whose code has changed is named and refused, wherever its run is met again."""
 
 import json
+import pathlib
 import re
 import sys
 
 import pytest
 
-from configs import digits_random
+from configs import base, digits_random
 from rethink.experiment import network, rerun
 from rethink.experiment.run import Launch, run_experiment, run_group
 from rethink.figures import learning_curve
 from rethink.results import launches
 from rethink.schema import grid, validation
 from rethink.schema.errors import EXIT_MISTAKE, UserError
+from rethink.sweeps.executors import EXECUTORS
 from rethink.sweeps.executors.tasks import RunFunctions, Task, split_finished
-from rethink.sweeps.run import run_sweep
+from rethink.sweeps.reproduce import run_sweep_or_suite
 
 NETWORK = """
 import flax.linen as nn
@@ -28,8 +30,9 @@ class Net(nn.Module):
         return nn.Dense(self.num_classes)(x)
 """
 CHANGED = (
-    "my_edited_net:Net computes something else in evaluation and training than when this run was started; the file"
+    "my_edited_net:Net computes something else in evaluation and training than when the run in {} was started; the file"
 )
+FOLDER = pathlib.Path("a/run")
 
 
 def make_config(epochs=1.0):
@@ -79,7 +82,7 @@ def test_a_run_that_has_ended_and_one_that_is_resumed_are_checked(edit, tmp_path
     edit()
     assert run_experiment(make_config(), str(tmp_path), Launch()) == 0
 
-    def refuse(manifest):
+    def refuse(manifest, folder):
         raise UserError(f"another network than of {len(manifest['launches'])} launch")
 
     monkeypatch.setattr("rethink.experiment.run.check_program", refuse)
@@ -106,13 +109,13 @@ def test_a_changed_network_is_neither_taken_for_the_old_one_nor_resumed(edit, tm
     folder = tmp_path / "run"
     edit()
     assert run_experiment(make_config(), str(folder), Launch()) == 0
-    before = read_all(folder)
+    before, changed = read_all(folder), CHANGED.format(folder)
     edit("relu", "tanh")
     for config in (make_config(), make_config(epochs=2.0)):  # ended, and to be extended
-        with pytest.raises(UserError, match=f"^The network {CHANGED} of its class has changed: bring back"):
+        with pytest.raises(UserError, match=f"^The network {changed} of its class has changed: bring back"):
             run_experiment(config, str(folder), Launch())
     results = run_group([(make_config(), str(folder))] * 2, Launch())
-    assert all(isinstance(result, UserError) and CHANGED in str(result) for result in results)
+    assert all(isinstance(result, UserError) and changed in str(result) for result in results)
     edit("Dense(8)", "Dense(9)")
     with pytest.raises(UserError, match="something else in initialization and evaluation and training"):
         run_experiment(make_config(epochs=2.0), str(folder), Launch())
@@ -121,6 +124,7 @@ def test_a_changed_network_is_neither_taken_for_the_old_one_nor_resumed(edit, tm
     with pytest.raises(SystemExit) as exit_with:
         rerun.main()
     assert exit_with.value.code == EXIT_MISTAKE and not (tmp_path / "again").exists()
+    assert capsys.readouterr().err.endswith("has changed: bring back what it was; only what it was can be rerun.\n")
     assert read_all(folder) == before
     # Another text of the same.
     edit("import flax.linen as nn", "# mine\nimport flax.linen as nn\n\n")
@@ -146,26 +150,32 @@ def test_new_runs_do_not_stand_beside_those_of_another_network(manifest, edit, t
     manifest["config"] = json.loads(validation.to_json(first.config))
     (folder / "manifest.json").write_text(json.dumps(manifest))
     edit("relu", "tanh")
-    with pytest.raises(UserError, match=f"^{first.folder}: The network {CHANGED}"):
-        run_sweep(config, str(tmp_path), RunFunctions(None, None))
-    assert list(tmp_path.iterdir()) == [folder]
+    suite = base.get_config()
+    suite.experiments = {tmp_path.name: config}
+    for executor in EXECUTORS:
+        config.executor = suite.executor = executor
+        for whole, workdir in ((config, tmp_path), (suite, tmp_path.parent)):
+            before = set(tmp_path.parent.iterdir())
+            with pytest.raises(UserError, match=f"The network {CHANGED.format(folder)} .* to have both, choose"):
+                run_sweep_or_suite(whole, (), str(workdir), RunFunctions(None, None))
+            assert list(tmp_path.iterdir()) == [folder] and set(tmp_path.parent.iterdir()) == before
 
 
 def test_with_another_jax_the_file_decides(manifest, edit, monkeypatch):
     lines = []
     monkeypatch.setattr(network, "_warn_once", lines.append)
     manifest["launches"][-1]["versions"]["jax"] = "0.1"
-    network.check_program(manifest)  # the same program, whichever traced it
+    network.check_program(manifest, FOLDER)  # the same program, whichever traced it
     assert not lines
     manifest["program"]["training"] = "of another JAX"
-    network.check_program(manifest)
+    network.check_program(manifest, FOLDER)
     unknown = f"With another jax (0.1 -> {launches.versions()['jax']}) it can't be known whether the network my_edited_"
     line = lines.pop()
     assert line.startswith(unknown) and line.endswith("in earlier launches; the file of its class is the same.")
     edit("relu", "tanh")
-    with pytest.raises(UserError, match=f"^{re.escape(unknown)}.* this run was started, and .* has changed: go back"):
-        network.check_program(manifest)
-    network.check_program(manifest, must_be_known=False)
+    with pytest.raises(UserError, match=f"^{re.escape(unknown)}.* the run in a/run was .* has changed: go back"):
+        network.check_program(manifest, FOLDER)
+    network.check_program(manifest, FOLDER, is_rerun=True)
     assert lines.pop().endswith("the file of its class has changed.")
 
 
@@ -173,12 +183,12 @@ def test_a_manifest_that_does_not_say_what_its_network_was_is_refused(manifest):
     for value in (None, {}, "text", {"training": "a"}):
         manifest["program"] = value
         with pytest.raises(UserError, match="or no program, which say .*: choose another --workdir"):
-            network.check_program(manifest)
-        network.check_program(manifest, must_be_known=False)
+            network.check_program(manifest, FOLDER)
+        network.check_program(manifest, FOLDER, is_rerun=True)
 
 
 def test_what_has_no_network_is_not_checked():
-    network.check_program({"config": {"kind": "linear"}})
+    network.check_program({"config": {"kind": "linear"}}, FOLDER)
 
 
 def test_the_same_network_is_made_once(edit):

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rethink.models import layers, registry
+from rethink.models import layers, registry, user_module
 from rethink.models.user_module import (
     OwnState,
     check_network,
@@ -269,6 +269,22 @@ def test_a_module_of_the_users_own_is_given_the_norm_if_it_has_the_field(own):
 
 
 @pytest.mark.parametrize(
+    "text, said",
+    [
+        ("No key (https://flax.io/a.html#b).", "No key."),
+        (f"{'word ' * 50}end. {'More ' * 20}", f"{'word ' * 50}end."),
+        (f"See https://x.org/{'a' * 400} {'word ' * 70}", f"See {'word ' * 59}".strip()),
+        ("a" * 400, "a" * 300),
+    ],
+)
+def test_an_error_of_another_library_is_cut_between_sentences_or_words_and_has_no_links(text, said):
+    try:
+        raise ValueError(text)
+    except ValueError as error:
+        assert user_module.describe_error(error).startswith(f"{said} (ValueError, ")
+
+
+@pytest.mark.parametrize(
     "name, kwargs, words",
     [
         ("inceptoin", {}, ["model.name", "inception", "wide_resnet", "package.module:ClassName"]),
@@ -278,7 +294,7 @@ def test_a_module_of_the_users_own_is_given_the_norm_if_it_has_the_field(own):
         ("own_package.syntax:Own", {}, ["model.name", "SyntaxError, ", "syntax.py:2)"]),
         ("own_package.name:Own", {}, ["model.name", "no_such_name", "ImportError, ", "name.py:2)"]),
         ("own_package.zero:Own", {}, ["model.name", "division by zero (ZeroDivisionError, ", "zero.py:2)"]),
-        ("own_package.leaves:Own", {}, ["model.name", "gone (SystemExit, ", "leaves.py:2)"]),
+        ("own_package.leaves:Own", {}, ["model.name", "calls sys.exit('gone') (SystemExit, ", "leaves.py:2)"]),
         ("own_package.nets:", {}, ["model.name", "package.module:ClassName"]),
         ("/tmp/nets.py:Own", {}, ["model.name", "package.module:ClassName"]),
         ("own_package.nets:NotLinen", {}, ["model.name", "flax.linen.Module"]),
@@ -553,7 +569,7 @@ def test_random_streams_of_any_name_are_seen(change):
         ),
         (lambda net, x, train: add_noise(net, x), "fails in evaluation .*noise.*only training may draw"),
         (lambda net, x, train: -x if train and x.sum() else x, "fails in training .*TracerBoolConversionError"),
-        (lambda net, x, train: exit("gone") if train else x, "fails in training .*gone .SystemExit"),
+        (lambda net, x, train: exit("gone") if train else x, "fails in training .*calls sys.exit.'gone'. .SystemExit"),
         (lambda net, x, train: x.reshape(128, 3) if train else x, "fails in training .*reshape.*test_models.py:"),
     ],
 )

@@ -37,6 +37,8 @@ class Net(nn.Module):
         y = steer(x)
         x = x + y
         x = nn.Dropout(0.5, deterministic=not train)(x)
+        if train:
+            x = x + jax.random.normal(self.make_rng("noise"), x.shape)
         if not train:
             x = 1.0 * x
         return nn.Dense(self.num_classes, bias_init=nn.initializers.zeros)(x)
@@ -47,6 +49,7 @@ EDITS = [  # what is written instead of what -> the parts that change
     ("given * jnp.cos(x)", "given", {"training"}),
     ("y = steer(x)", "y = jax.lax.stop_gradient(steer(x))", {"training"}),
     ("0.5", "0.4", {"training"}),
+    ('"noise"', '"jitter"', {"training"}),
     ("1.0 * x", "1.5 * x", {"evaluation"}),
     ("initializers.zeros", "initializers.ones", {"initialization"}),
     ('"hidden"', '"other"', {"initialization"}),
@@ -62,16 +65,16 @@ NO_PROGRAM = [  # names, comments, docstrings, places in the file
 ]
 
 
-def fingerprint(folder, source, name="first"):
+def fingerprint(folder, source, name="first", precision=jax.numpy.float32):
     path = folder / f"{name}.py"
     path.write_text(source)
     spec = importlib.util.spec_from_file_location(name, path)
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     model = module.Net(num_classes=3)
-    own = inspect_state(model, (2, 2, 1), 3, "devices")
+    own = inspect_state(model, (2, 2, 1), 3, "devices", precision)
     trace = check_network(model, (2, 2, 1), 3)
-    hashes = program.fingerprint_program(model, (2, 2, 1), trace, "devices", own)
+    hashes = program.fingerprint_program(model, (2, 2, 1), trace, "devices", own, precision)
     return {**hashes, "source": program.fingerprint_source(model)}
 
 
@@ -86,6 +89,15 @@ def test_each_part_changes_with_what_it_computes(original, tmp_path, old, new, c
     now = fingerprint(tmp_path, NETWORK.replace(old, new), "other")
     assert {part for part in program.PARTS if now[part] != original[part]} == changed
     assert now["source"] != original["source"]
+
+
+def test_a_change_of_precision_is_seen_in_the_precision_of_the_run(original, tmp_path):
+    edits = "nn.relu(x)", "nn.relu(x.astype(jnp.float32))"
+    assert {**fingerprint(tmp_path, NETWORK.replace(*edits), "other"), "source": ""} == {**original, "source": ""}
+    before, now = (
+        fingerprint(tmp_path, source, "other", jax.numpy.bfloat16) for source in (NETWORK, NETWORK.replace(*edits))
+    )
+    assert {part for part in program.PARTS if now[part] != before[part]} == {"evaluation", "training"}
 
 
 def test_names_comments_and_docstrings_count_for_nothing(original, tmp_path):

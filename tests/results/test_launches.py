@@ -90,19 +90,21 @@ def test_the_commit_is_that_of_the_projects_own_repository(monkeypatch, tmp_path
 
 
 def test_the_environment_is_kept_as_far_as_results_depend_on_it_and_without_paths(monkeypatch):
-    for name in [name for name in os.environ if name.startswith(("JAX_", "XLA_"))]:
+    for name in [name for name in os.environ if name.startswith(("JAX_", "FLAX_", "XLA_"))]:
         monkeypatch.delenv(name)
     variables = {
         "JAX_PLATFORMS": "cpu",
         "JAX_COMPILATION_CACHE_DIR": "/home/somebody/cache",
         "JAX_DEFAULT_MATMUL_PRECISION": "BF16_BF16_F32",
         "XLA_FLAGS": "--xla_gpu_deterministic_ops=true --xla_dump_to=~/dump --xla_cpu_use_x=false",
+        "FLAX_FIX_RNG_SEPARATOR": "1",
         "NVIDIA_TF32_OVERRIDE": "0",
         "SOME_TOKEN": "secret",
     }
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert launches.environment() == {
+        "FLAX_FIX_RNG_SEPARATOR": "1",
         "JAX_COMPILATION_CACHE_DIR": "PATH",
         "JAX_DEFAULT_MATMUL_PRECISION": "BF16_BF16_F32",
         "JAX_PLATFORMS": "cpu",

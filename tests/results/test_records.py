@@ -508,6 +508,19 @@ def test_a_workdir_below_a_regular_file_is_refused(tmp_path, place):
             pass
 
 
+def test_a_manifest_that_may_not_be_read_is_named(workdir, monkeypatch):
+    with open_run(workdir) as run:
+        run.begin(-1, HARDWARE, FACTS, FINGERPRINTS)
+
+    def refuse(path, *_):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(pathlib.Path, "read_text", refuse)
+    with pytest.raises(UserError, match=r"^\S+/manifest.json can't be read .*: allow reading of it\.$"):
+        with open_run(workdir):
+            pass
+
+
 def test_arrays_and_sub_folders_are_kept_beside_the_manifest(workdir):
     ids = np.arange(3, dtype=np.uint32)
     with open_run(workdir) as run:

@@ -372,7 +372,7 @@ def test_an_unknown_flag_is_refused(command):
             "return ml_collections.FrozenConfigDict(config)",
             "get_config must return a ConfigDict, not FrozenConfigDict.",
         ),
-        ("raise SystemExit(0)", "(SystemExit, PATH:5)"),
+        ("raise SystemExit(0)", "calls sys.exit(0) (SystemExit, PATH:5)"),
         ("config.model.kwargs = {1: 2}", "config.model.kwargs has a name that is no text"),
         ("config.model.kwargs = {1: 2, 'width': 3}", "config.model.kwargs has a name that is no text"),
         ("return ml_collections.ConfigDict({1: 2})", "config has a name that is no text"),

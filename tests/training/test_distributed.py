@@ -17,17 +17,21 @@ HARDWARE = ConfigDict({"cpu_devices": 1, "heartbeat_timeout_seconds": 10.0, "com
 
 def test_strict_options_of_the_environment_do_not_reach_the_package():
     code = f"""
+import flax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 from rethink.training import distributed
 
 distributed.initialize(ConfigDict({HARDWARE.to_dict()}), None)
 print(jnp.ones((2, 3), bool) * jnp.ones(3) + jnp.zeros(()))
+assert not flax.config.flax_fix_rng_separator and not flax.config.flax_preserve_adopted_names
 """
     strict = {
         "JAX_NUMPY_DTYPE_PROMOTION": "strict",
         "JAX_NUMPY_RANK_PROMOTION": "raise",
         "JAX_TRANSFER_GUARD": "disallow",
+        "FLAX_FIX_RNG_SEPARATOR": "1",
+        "FLAX_PRESERVE_ADOPTED_NAMES": "1",
     }
     ended = subprocess.run([sys.executable, "-c", code], env=os.environ | strict, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr

@@ -72,7 +72,7 @@ def split_finished(tasks: Sequence[Task]) -> tuple[list[TaskEvent], list[Task]]:
     for task in tasks:
         path, exit_code = task.directory / "manifest.json", None
         with contextlib.suppress(UserError):
-            exit_code = exit_code_if_finished(records.read_manifest(path), task.config) if path.exists() else None
+            exit_code = exit_code_if_finished(task, records.read_manifest(path)) if path.exists() else None
         if exit_code is None:
             waiting.append(task)
         else:
@@ -80,14 +80,14 @@ def split_finished(tasks: Sequence[Task]) -> tuple[list[TaskEvent], list[Task]]:
     return events, waiting
 
 
-def exit_code_if_finished(manifest: Mapping[str, Any], config: ConfigDict) -> int | None:
-    """Returns the exit code of the run of a manifest, None where it has not reached the end that `config` sets.
+def exit_code_if_finished(task: Task, manifest: Mapping[str, Any]) -> int | None:
+    """Returns the exit code of a run by its manifest, None where it has not reached the end that its config sets.
 
     One whose network is another one now has not: the run itself then names what has changed.
     """
     with contextlib.suppress(UserError):
-        if is_finished(manifest, config):
-            check_program(manifest)
+        if is_finished(manifest, task.config):
+            check_program(manifest, task.directory)
             return exit_code_of_status(manifest["status"])
     return None
 
