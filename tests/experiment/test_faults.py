@@ -408,6 +408,9 @@ def test_a_run_that_ended_before_its_first_step_has_its_start_as_result_and_is_c
     trained = _train_for_analysis(analysis, Launch(), StageProgress({}), ends_at_once, "run")
     jax.tree.map(np.testing.assert_array_equal, trained.params, trained.initial)
     assert trained.summary["steps"] == 0 and saved(tmp_path / "run") == []
+    analysis.manifest = {"fingerprints": {"images": "of other images"}}
+    with pytest.raises(UserError, match="/run was trained on other images than there are now: bring them back"):
+        _train_for_analysis(analysis, Launch(), StageProgress({}), ends_at_once, "run")
     assert launch(make_config(), tmp_path / "run") == 0
     assert "begins anew, at step 0" in capsys.readouterr().out
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
