@@ -44,17 +44,9 @@ import sys
 
 from absl import app, flags
 
-from rethink.schema.errors import exit_on_mistake, import_jax
-
-with exit_on_mistake():
-    import_jax()
-
-from rethink.experiment.run import Launch, read_processes, read_step_range, run_experiment, run_group
 from rethink.schema import flags as command_line
 from rethink.schema import grid, validation
-from rethink.sweeps.executors.tasks import RunFunctions
-from rethink.sweeps.reproduce import run_sweep_or_suite
-from rethink.sweeps.run import init_distributed
+from rethink.schema.errors import exit_on_mistake, import_jax
 
 ROOT = pathlib.Path(__file__).parent
 DEFAULT = ROOT / "configs" / "digits_random.py"
@@ -63,6 +55,12 @@ DEFAULT = ROOT / "configs" / "digits_random.py"
 def launch() -> None:
     """Reads the flags and runs the experiment; a user's mistake ends in one line and exit code 2."""
     with exit_on_mistake():
+        import_jax()  # and what imports it
+        from rethink.experiment.run import Launch, read_processes, read_step_range, run_experiment, run_group
+        from rethink.sweeps.executors.tasks import RunFunctions
+        from rethink.sweeps.reproduce import run_sweep_or_suite
+        from rethink.sweeps.run import init_distributed
+
         if str(ROOT) not in sys.path:  # PYTHONSAFEPATH leaves it out, and config files import one another
             sys.path.append(str(ROOT))
         command_line.configure_logging()

@@ -19,13 +19,10 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from rethink.experiment.network import check_program
-from rethink.experiment.run import Launch, run_experiment
 from rethink.results import launches, records
 from rethink.results.runs import LoadedRun, Predictions
 from rethink.schema import validation
-from rethink.schema.errors import EXIT_DONE, UserError, exit_on_mistake
-from rethink.training import distributed
+from rethink.schema.errors import EXIT_DONE, UserError, exit_on_mistake, import_jax
 
 EXIT_DIFFERS = 1
 
@@ -103,6 +100,8 @@ def _untimed(value: Any) -> Any:
 
 def _run_recorded(config: ConfigDict, folder: pathlib.Path) -> int:
     """Runs a config that was recorded, maybe by a version with other fields; returns the exit code."""
+    from rethink.experiment.run import Launch, run_experiment
+
     try:
         return run_experiment(config, str(folder), Launch())
     except AttributeError as error:
@@ -121,6 +120,10 @@ def main() -> int:
     parser.add_argument("--workdir", type=pathlib.Path, help="reruns it from its start there, and compares")
     with exit_on_mistake():
         arguments = parser.parse_args()
+        import_jax()
+        from rethink.experiment.network import check_program
+        from rethink.training import distributed
+
         config = read_config(arguments.folder)
         if arguments.workdir and arguments.workdir.resolve() == arguments.folder.resolve():
             raise UserError(f"--workdir={arguments.workdir} is the run itself: choose a new directory.")

@@ -76,13 +76,13 @@ def check_surroundings() -> None:
 
 
 def check_config(config: ConfigDict) -> None:
-    """Checks a config as far as it can be done before anything is computed.
+    """Checks a config as far as it can be done before anything is computed; of a sweep, not what its runs may set.
 
     Raises:
       UserError: a field is off.
     """
     validation.validate(config)
-    if config.kind in KINDS_WITH_NETWORK and not config.experiments:
+    if config.kind in KINDS_WITH_NETWORK and not (validation.is_sweep(config) or config.experiments):
         registry.check_kwargs(config.model.name, config.model.kwargs)
 
 

@@ -336,6 +336,11 @@ _REMEDIES = {
     flax.errors.ScopeVariableNotFoundError: "variables are made in evaluation, so make each there too",
     flax.errors.InvalidRngError: "only training may draw: ask for random numbers where train is true",
 }
+_REMEDIES_IN_TRAINING = {
+    **_REMEDIES,
+    flax.errors.InvalidRngError: "name its stream in the transform around it, as nn.scan(..., split_rngs={'dropout': "
+    "True})",
+}
 
 
 def trace_network(
@@ -370,7 +375,8 @@ def trace_network(
     except UserError:
         raise
     except (Exception, SystemExit) as error:
-        remedy = _REMEDIES.get(type(error), "mend it there, or model.kwargs")
+        remedies = _REMEDIES_IN_TRAINING if when == " in training" else _REMEDIES
+        remedy = remedies.get(type(error), "mend it there, or model.kwargs")
         raise UserError(
             f"model.name: {type(model).__name__} fails{when} on images of {image_shape}: "
             f"{describe_error(error, inspect.getfile(type(model)))}: {remedy}."

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 EXIT_DONE, EXIT_FAILED, EXIT_MISTAKE, EXIT_DIVERGED = 0, 1, 2, 3
 EXIT_SIGNAL = 128  # and the signal's number
-_REMEDIES = {  # of what any access to files can meet
+_REMEDIES = {  # of what any access to files can meet; the first two only where a file is named
     errno.EACCES: "allow it, or name another place",
     errno.EPERM: "allow it, or name another place",
     errno.EMFILE: "raise the limit, such as ulimit -n 4096",
@@ -67,7 +67,8 @@ def exit_on_mistake() -> Iterator[None]:
         print(f"Error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except OSError as error:
-        if error.errno not in _REMEDIES:
+        of_a_file = error.errno in (errno.EACCES, errno.EPERM)
+        if error.errno not in _REMEDIES or (of_a_file and not error.filename):
             raise
         where = f"{error.filename}: " if error.filename else ""
         print(f"Error: {where}{error.strerror}: {_REMEDIES[error.errno]}.", file=sys.stderr)

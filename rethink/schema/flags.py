@@ -3,30 +3,22 @@
 Only names and types are checked here: intervals and choices are checked by validation.py.
 """
 
-import contextlib
-import difflib
-import inspect
 import logging
-import os
 import pathlib
 import re
 import runpy
 import sys
 import textwrap
-import traceback
-from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import absl.logging
 from absl import flags
-from ml_collections import ConfigDict, FrozenConfigDict, config_flags
-from ml_collections.config_dict import RequiredValueError, placeholder
+from ml_collections import ConfigDict, config_flags
 
-from rethink.schema import errors, validation
-from rethink.schema.errors import UserError, unknown_name
+from rethink.schema import config_file, validation
+from rethink.schema.errors import UserError
 from rethink.schema.fields import FIELDS, Field
 
-SCHEMA = ("base", "analyses")  # files of configs/ that hold fields, not an experiment
 _HELP_FLAGS = {"--help", "-help", "-h", "-?"}
 _COLUMNS = 100  # of the help text
 _KINDS = {int: "whole number", float: "number", bool: "True or False", str: "text", dict: "section"}
@@ -82,10 +74,10 @@ def define_config(words: list[str], default: str) -> tuple[flags.FlagHolder[Conf
     # Load the file here, once: ml_collections reports mistakes in it with a traceback.
     path = path if given else default
     configs = pathlib.Path(default).parent
-    config = _load_config(path, configs, overrides)
+    config = config_file.load_config(path, configs, overrides)
     fields = dict(validation.flatten(config))
     # Check that each override names a field and changes something.
-    cells = _fields_of_cells(path, fields)
+    cells = config_file.fields_of_cells(path, fields)
     axes = validation.axis_fields(str(overrides.get("axes", fields["axes"])))
     for field in overrides:
         _check_override(field, fields)
@@ -98,7 +90,8 @@ def define_config(words: list[str], default: str) -> tuple[flags.FlagHolder[Conf
     config_flags.register_flag_parser_for_type(type(None), _LiteralParser())
     for field in filter(validation.is_kwarg, overrides):
         section, _, name = field.rpartition(".")
-        config[section][name] = None
+        with config.unlocked():
+            config[section][name] = None
     try:
         return config_flags.DEFINE_config_dict("config", config, sys_argv=rest), rest
     except flags.Error as error:
@@ -112,7 +105,11 @@ def _take_config(words: list[str]) -> tuple[bool, str, list[str]]:
       UserError: it is given twice, or stands behind what it would undo.
     """
     places = [place for place, word in enumerate(words) if re.fullmatch(r"--?config(=.*)?", word)]
-    paths = [words[place].partition("=")[2] or "".join(words[place + 1 : place + 2]) for place in places]
+    lengths = [1 if "=" in words[place] else 2 for place in places]
+    paths = [
+        "".join(words[place + 1 : place + length]) or words[place].partition("=")[2]
+        for place, length in zip(places, lengths, strict=True)
+    ]
     if not places:
         return False, "", words
     early = next(filter(_OVERRIDE.match, words[: places[0]]), None)
@@ -120,8 +117,7 @@ def _take_config(words: list[str]) -> tuple[bool, str, list[str]]:
         raise UserError(f"{early} stands before --config={paths[0]}, which it changes: put --config first.")
     if len(paths) > 1:
         raise UserError(f"--config is given {len(paths)} times ({', '.join(paths)}): choose one.")
-    place, length = places[0], 1 if words[places[0]].endswith(f"={paths[0]}") else 2
-    return True, paths[0], [*words[:place], *words[place + length :]]
+    return True, paths[0], [*words[: places[0]], *words[places[0] + lengths[0] :]]
 
 
 class _LiteralParser(flags.ArgumentParser):
@@ -223,104 +219,11 @@ def _describe_values(row: Field) -> str:
     return f"{kind}, {row.unit}" if row.unit else kind
 
 
-def _load_config(path: str, configs: pathlib.Path, overrides: Collection[str]) -> ConfigDict:
-    """Returns the config of a file, given as FILE or FILE:ARGUMENTS.
-
-    Args:
-      configs: the folder of this package's own config files.
-      overrides: the fields that the command line sets, which may be left open.
-    """
-    file, *arguments = path.split(":", 1)
-    _check_file(file, configs)
-    with _mistakes_in(path, file):
-        get_config = runpy.run_path(file).get("get_config")
-    if not callable(get_config):
-        raise UserError(f"--config={path} defines no function get_config: begin with a copy of a file of configs/.")
-    try:
-        inspect.signature(get_config).bind(*arguments)
-    except TypeError as error:
-        raise UserError(f"--config={path}: get_config: {error}; what follows a colon is given to it.") from error
-    with _mistakes_in(path, file):
-        config = get_config(*arguments)
-    if not isinstance(config, ConfigDict) or isinstance(config, FrozenConfigDict):
-        raise UserError(f"--config={path}: get_config must return a ConfigDict, not {type(config).__name__}.")
-    try:
-        _check_section(config, "", overrides)
-        _check_schema(config)
-        validation.check_fields(config, but=overrides)
-    except RecursionError as error:
-        raise UserError(f"--config={path}: a section holds itself: give each section fields of its own.") from error
-    except UserError as error:
-        raise UserError(f"--config={path}: {error}") from error
-    return config
-
-
-def _check_file(file: str, configs: pathlib.Path) -> None:
-    """Checks that there is a file, and that it may be read."""
-    try:
-        with open(file):
-            return
-    except PermissionError as error:
-        raise errors.unreadable(f"--config={file}", error) from error
-    except OSError as error:
-        choices = sorted(os.path.relpath(other) for other in configs.rglob("*.py") if other.stem not in SCHEMA)
-        raise UserError(unknown_name("--config", file, choices)) from error
-
-
-@contextlib.contextmanager
-def _mistakes_in(path: str, file: str) -> Iterator[None]:
-    """Reports in one line, with its place, whatever a config file raises: it is a program."""
-    try:
-        yield
-    except (Exception, SystemExit) as error:
-        frames = traceback.extract_tb(error.__traceback__)
-        place = ([frame for frame in frames if frame.filename == file] or frames)[-1]
-        known = isinstance(error, ValueError | SyntaxError)  # which hold their place, or are meant for the user
-        where = "" if known else f" ({type(error).__name__}, {place.filename}:{place.lineno})"
-        raise UserError(f"--config={path}: {errors.say(error)}{where}") from error
-
-
-def _check_section(section: ConfigDict, prefix: str, overrides: Collection[str]) -> None:
-    """Checks that names are texts, and that what a config file leaves open is set by the command line."""
-    try:
-        names = list(section)  # sorted, which numbers among texts can't be
-    except TypeError:
-        names = [None]
-    if not all(isinstance(name, str) for name in names):
-        raise UserError(f"{f'config.{prefix}'.rstrip('.')} has a name that is no text: write 'NAME', in quotes.")
-    for name in names:
-        field = f"{prefix}{name}"
-        try:
-            value = section[name]
-        except RequiredValueError as error:
-            if field not in overrides:
-                raise UserError(f"config.{field} is left open: set it, --config.{field}=VALUE.") from error
-            kind = dict(section.items(preserve_field_references=True))[name].get_type()
-            with section.unlocked():
-                del section[name]
-                section[name] = placeholder(kind)
-        else:
-            if isinstance(value, ConfigDict):
-                _check_section(value, f"{field}.", overrides)
-
-
-def _check_schema(config: ConfigDict) -> None:
-    """Checks that a config has every field of the schema, and no other: one that nothing reads is a mistake."""
-    fields = dict(validation.flatten(config))
-    free = [field for field, row in FIELDS.items() if row.type is dict]
-    for field in fields:
-        if field not in FIELDS and not _free_section(field, free):
-            raise UserError(f"config.{field} {_no_field(field, sorted(FIELDS))}")
-    for field, row in FIELDS.items():
-        if field not in fields and row.type is not dict:
-            raise UserError(f"config.{field} is missing: begin with base.get_config().")
-
-
 def _check_override(field: str, fields: dict[str, Any]) -> None:
     """Checks that an override names a field."""
     if validation.is_kwarg(field) and f"{field.rsplit('.', 2)[0]}.name" in fields:
         return
-    free = _free_section(field, [name for name, value in fields.items() if isinstance(value, ConfigDict)])
+    free = config_file.free_section(field, [name for name, value in fields.items() if isinstance(value, ConfigDict)])
     if free and free.endswith(validation.KWARGS):
         raise UserError(f"config.{free} has the fields of the model: set one, --config.{free}.NAME=VALUE.")
     if free:
@@ -332,22 +235,7 @@ def _check_override(field: str, fields: dict[str, Any]) -> None:
     inside = [other for other in fields if other.startswith(f"{field}.")]
     if inside:
         raise UserError(f"config.{field} is a section: set one of its fields, {', '.join(inside)}.")
-    raise UserError(f"--config.{field} {_no_field(field, list(fields))}")
-
-
-def _fields_of_cells(path: str, fields: dict[str, Any]) -> dict[str, set[str]]:
-    """Returns cell of a sweep -> the fields that it sets."""
-    cells = {}
-    for name, value in fields.items():
-        if name.startswith("cells."):
-            try:
-                cells[name] = {field for field, _ in value}
-            except (TypeError, ValueError) as error:
-                raise UserError(
-                    f"--config={path}: config.{name}={value!r} is no cell: write ((field, value), ...), such as "
-                    "(('corruption.labels', 'none'),)."
-                ) from error
-    return cells
+    raise UserError(f"--config.{field} {config_file.describe_no_field(field, list(fields))}")
 
 
 def _check_cells(field: str, path: str, cells: dict[str, set[str]]) -> None:
@@ -367,7 +255,7 @@ def _warn_of_model(path: str, configs: pathlib.Path, fields: dict[str, Any], ove
         return
     with_model = f"{path.partition(':')[0]}:{name}"
     try:
-        brought = dict(validation.flatten(_load_config(with_model, configs, overrides)))
+        brought = dict(validation.flatten(config_file.load_config(with_model, configs, overrides)))
     except UserError:  # a file of the user's own that takes no model
         return
     kept = [field for field in brings if field not in overrides and brought[field] != fields[field]]
@@ -379,22 +267,3 @@ def _warn_of_model(path: str, configs: pathlib.Path, fields: dict[str, Any], ove
             with_model,
             " and ".join(str(brought[field]) for field in kept),
         )
-
-
-def _free_section(field: str, sections: Iterable[str]) -> str | None:
-    """Returns which of some sections in which names can be chosen is `field` or holds it, None for none."""
-    return next((section for section in sections if f"{field}.".startswith(f"{section}.")), None)
-
-
-def _no_field(wrong: str, fields: Sequence[str]) -> str:
-    """Returns the end of a line about a field that there is not: the one spelt most alike, or the section's fields."""
-    section, _, name = wrong.rpartition(".")
-    names = {field.rpartition(".")[2]: field for field in fields}
-    near = [names[match] for match in difflib.get_close_matches(name, names, n=1, cutoff=0.7)]
-    inside = [field for field in fields if section and field.rpartition(".")[0] == section]
-    hint = "."
-    if near:
-        hint = f"; did you mean config.{near[0]}?"
-    elif inside:
-        hint = f"; config.{section} has: {', '.join(inside)}."
-    return f"is no field{hint} All fields are in configs/base.py."

@@ -78,10 +78,14 @@ def expand_grid(config: ConfigDict) -> list[SweepRun]:
     changes: dict[str, list[tuple[str, Any]]] = {}
     for cell_name, cell in dict(config.cells).items() or [("", ())]:
         for point in _grid_points(axes, cell_name, cell):
-            changes[_run_name(cell_name, point) or config.name] = [
-                *cell,
-                *((axis.field, value) for axis, value in point.items()),
-            ]
+            name = _run_name(cell_name, point) or config.name
+            change = [*cell, *((axis.field, value) for axis, value in point.items())]
+            if name in changes:
+                raise UserError(
+                    f"axes: {_differing(changes[name], change)} and {_differing(change, changes[name])} would be one "
+                    f"run, {name}: leave one out."
+                )
+            changes[name] = change
     chosen = filter_names(changes, config.filter)
     runs = [
         SweepRun(name, f"{name}-seed{seed}", _run_config(config, name, changes[name], seed))
@@ -183,6 +187,11 @@ def _run_name(cell_name: str, point: Mapping[Axis, Any]) -> str:
     return "-".join(words)
 
 
+def _differing(change: Sequence[tuple[str, Any]], other: Sequence[tuple[str, Any]]) -> str:
+    """Returns FIELD=VALUE of each field that a change sets and another does not set so."""
+    return " ".join(f"{field}={value!r}" for field, value in change if (field, value) not in other)
+
+
 def _run_config(config: ConfigDict, name: str, changes: Iterable[tuple[str, Any]], seed: int) -> ConfigDict:
     """Returns the config of one run: that of the sweep, without what describes a sweep, and with its changes."""
     validation.check_name("cells", name)
@@ -204,6 +213,8 @@ def _run_config(config: ConfigDict, name: str, changes: Iterable[tuple[str, Any]
         section, _, last = field.rpartition(".")
         try:
             with run.unlocked():
+                if validation.is_kwarg(field) and last in run[section]:
+                    del run[section][last]  # which may be of another type: the model's class tells
                 (run[section] if section else run)[last] = value
         except TypeError as error:
             raise UserError(

@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import json
 import logging
+import math
 import pathlib
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -140,13 +141,23 @@ _CHECKS: dict[type, Callable[[str, Any, Field], None]] = {
 
 
 def read_literal(text: str) -> Any:
-    """Returns the value that a text stands for: a number, True, False, None or a tuple of these, else the text."""
+    """Returns the value that a text stands for: a finite number, True, False, None or a tuple of these, else the text.
+
+    A list is a tuple, as it is in a config that was recorded.
+    """
     if text.lower() in _LITERALS:
         return _LITERALS[text.lower()]
     try:
-        return ast.literal_eval(text)
+        value = _tuples(ast.literal_eval(text))
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         return text
+    return value if _is_plain(value) else text
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, tuple):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
 
 
 def is_kwarg(field: str) -> bool:
@@ -171,7 +182,7 @@ def name_after_model(config: ConfigDict, changes: Mapping[str, Any]) -> None:
 
 def model_word(model: str) -> str:
     """Returns the name of a model as a word of a directory's name, where package.module:ClassName can't stand."""
-    return model.replace(":", ".")
+    return re.sub(r"[^A-Za-z0-9_.+=-]", ".", model)
 
 
 def check_name(field: str, name: str) -> None:
@@ -260,10 +271,11 @@ def to_json(config: ConfigDict) -> str:
     leaves = {field: dict(value) if isinstance(value, ConfigDict) else value for field, value in flatten(config)}
     for field, value in leaves.items():
         try:
-            json.dumps(value)
+            json.dumps(value, allow_nan=field in FIELDS)  # whose intervals are checked
         except (TypeError, ValueError) as error:
             raise UserError(
-                f"{field}={value!r} can't be recorded: give a number, a text, True, False, None, or a tuple of these."
+                f"{field}={value!r} can't be recorded: give a finite number, a text, True, False, None, or a tuple of "
+                "these."
             ) from error
     return json.dumps(leaves, indent=2)
 

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 
-from rethink.schema.errors import EXIT_FAILED, UserError, exit_on_mistake
+from rethink.schema.errors import EXIT_FAILED, UserError, exit_on_mistake, import_jax
 
 LOCK_SECONDS = 100.0  # a shared file system takes so long to see that another machine, which had the lock, is gone
 SAVE_SECONDS = 90.0  # for a run whose sweep is gone; less than another sweep waits for its lock
@@ -33,12 +33,13 @@ def main() -> int:
         threading.Thread(target=_end_with, args=(arguments.parent,), daemon=True).start()
     for name in LAUNCHER_VARIABLES:
         os.environ.pop(name, None)
-    # Imported after the thread has started: they take seconds, in which the parent may end.
-    from rethink.experiment.run import Launch, run_experiment
-    from rethink.schema import validation
-    from rethink.schema.flags import configure_logging
-
     with exit_on_mistake():
+        # Imported after the thread has started: they take seconds, in which the parent may end.
+        import_jax()
+        from rethink.experiment.run import Launch, run_experiment
+        from rethink.schema import validation
+        from rethink.schema.flags import configure_logging
+
         configure_logging()
         config = validation.from_flat(json.loads(arguments.config.read_text()))
         _wait_for_lock(arguments.directory)

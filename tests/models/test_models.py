@@ -535,6 +535,13 @@ class Changed(nn.Module):
         return self.change(self, nn.Dense(3)(images.reshape(len(images), -1)), train)
 
 
+def scan_dropout(net, logits, train):
+    def drop(module, x, _):
+        return nn.Dropout(0.5, deterministic=not train)(x), None
+
+    return nn.scan(drop, variable_broadcast="params", length=2)(net, logits, None)[0]
+
+
 def add_noise(net, logits):
     return logits + jax.random.normal(net.make_rng("noise"), logits.shape) + net.make_rng().ndim
 
@@ -568,6 +575,7 @@ def test_random_streams_of_any_name_are_seen(change):
             "fails in training .*memory.*make each there too",
         ),
         (lambda net, x, train: add_noise(net, x), "fails in evaluation .*noise.*only training may draw"),
+        (scan_dropout, "fails in training .*dropout.*split_rngs={'dropout': True}"),
         (lambda net, x, train: -x if train and x.sum() else x, "fails in training .*TracerBoolConversionError"),
         (lambda net, x, train: exit("gone") if train else x, "fails in training .*calls sys.exit.'gone'. .SystemExit"),
         (lambda net, x, train: x.reshape(128, 3) if train else x, "fails in training .*reshape.*test_models.py:"),

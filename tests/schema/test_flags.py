@@ -16,11 +16,10 @@ import pytest
 from configs import base
 from rethink.experiment.run import read_processes, read_step_range
 from rethink.models import registry
-from rethink.schema import flags as command_line
-from rethink.schema import grid, validation
+from rethink.schema import config_file, grid, validation
+from rethink.schema.config_file import SCHEMA
 from rethink.schema.errors import UserError
 from rethink.schema.fields import FIELDS as ROWS
-from rethink.schema.flags import SCHEMA
 
 ROOT = pathlib.Path(__file__).parents[2]
 DEFAULT = str(ROOT / "configs" / "digits_random.py")
@@ -31,7 +30,7 @@ FIELDS = list(dict(validation.flatten(base.get_config())))
 # Runs main.py once for each command line, all in processes that are forked after the imports, which take the time.
 DRIVER = """
 import json, os, sys, traceback
-import main
+import main, rethink.sweeps.reproduce
 
 def forked(words, number):
     child = os.fork()
@@ -58,6 +57,9 @@ json.dump([forked(words, i) for i, words in enumerate(json.load(sys.stdin))], sy
 TINY = "--config=CONFIGS/digits_true.py:mlp_tiny,smoke"
 MISTAKES = {  # command line -> what its line of error says
     "--config.optimizer.learning_rat=1": r"--config.optimizer.learning_rat is no field; did you mean config.optimizer",
+    "--config.model.name=my/net:Net": r"model.name='my/net:Net' is malformed: write package.module:ClassName.",
+    "--config.axes=model.name=my/net:Net": r"model.name='my/net:Net' is malformed: write package.module:ClassName.",
+    "--config.axes=model.name=my_net:Net,mlp_tiny": r"model.name='my_net:Net' cannot be imported",
     "--config.seed=one": r"--config.seed=one is no int: type a value such as --config.seed=0",
     "--config.model.name=mlp_1x521": r"model.name='mlp_1x521' is unknown; did you mean 'mlp_1x512'\? Choices: mlp",
     "--config.corruption.labels=unifrom": r"corruption.labels='unifrom' is unknown; did you mean 'uniform'\? Choices:",
@@ -172,6 +174,11 @@ def test_a_name_that_is_no_field_is_answered_with_what_there_is(command, word, l
         ("(3, 4)", (3, 4)),
         ("3,4", (3, 4)),
         ("my net", "my net"),
+        ("[3, [4]]", (3, (4,))),
+        *(
+            (text, text)
+            for text in ("{1: 2}", "{1}", "(1, {2: 3})", "b'a'", "1j", "...", "1e400", "(1, -1e400)", "nan")
+        ),
     ],
 )
 def test_fields_of_a_model_are_set_whether_the_config_file_has_them_or_not(command, file, tmp_path, given, text, value):
@@ -183,6 +190,12 @@ def test_fields_of_a_model_are_set_whether_the_config_file_has_them_or_not(comma
     assert validation.from_flat(json.loads(validation.to_json(config))).model.kwargs.width == value
     with pytest.raises(AttributeError, match="width2"):  # the config is locked as ever
         config.model.kwargs.width2 = 3
+
+
+def test_a_config_file_may_lock_its_config(command, file):
+    words = "--config.model.kwargs.width=4", "--config.model.name=nets:Net"
+    config = command(f"--config={file('config.lock()')}", *words)
+    assert config.model.kwargs.to_dict() == {"width": 4} and config.is_locked
 
 
 @pytest.mark.parametrize(
@@ -197,6 +210,7 @@ def test_fields_of_a_model_are_set_whether_the_config_file_has_them_or_not(comma
         (["--config.axes=model.name=alexnet,mlp_tiny"], "digits_random"),
         (["--config.axes=seeds=1,2"], "digits_random-mlp_1x512"),
         (["--config=OWN", "--config.model.name=alexnet"], "mine-mlp"),
+        (["--config.model.name=my/net:Net"], "digits_random-my.net.Net"),  # no model, which its own check reports
     ],
 )
 def test_the_name_follows_the_model_where_it_has_that(command, file, words, name):
@@ -266,6 +280,11 @@ def test_a_file_of_flags_that_can_not_be_read_is_refused(command, tmp_path, cont
 def test_a_flag_that_would_become_the_value_of_another_is_refused(command):
     line = mistake(command, "--config.name", "--config.seed=3")
     assert line.startswith("--config.seed=3 follows a flag that has no value")
+
+
+def test_an_empty_name_of_a_config_file_is_none_and_takes_no_other_word(command):
+    for words in (["--config=", "--config.seed=1"], ["--config=", DEFAULT], ["--config"]):
+        assert mistake(command, *words).startswith("--config='' is unknown. Choices: ")
 
 
 def test_an_unknown_config_file_is_answered_with_the_nearest(command):
@@ -416,7 +435,7 @@ def test_a_config_file_that_may_not_be_read_is_named(command, file, monkeypatch)
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     path = file()
-    monkeypatch.setattr(command_line, "open", refuse, raising=False)
+    monkeypatch.setattr(config_file, "open", refuse, raising=False)
     assert (
         mistake(command, f"--config={path}")
         == f"--config={path} can't be read (Permission denied): allow reading of it."
@@ -435,10 +454,12 @@ def test_a_field_that_is_left_open_is_set_by_the_command_line(command, file):
     assert (config.seed, config.jobs) == (3, 0)
 
 
-def test_a_config_file_is_run_once(command, file):
-    path = file("open(__file__ + '.runs', 'a').write('.')")
+def test_a_config_file_is_run_once_and_asked_once_more_what_another_model_would_bring(command, file):
+    path = file("open(__file__ + '.runs', 'a').write(f'{arguments} ')")
     command(f"--config={path}", "--config.seed=3")
-    assert pathlib.Path(f"{path}.runs").read_text() == "."
+    assert pathlib.Path(f"{path}.runs").read_text() == "None "
+    command(f"--config={path}", "--config.model.name=alexnet")
+    assert pathlib.Path(f"{path}.runs").read_text() == "None None alexnet "
 
 
 def test_the_processes_of_a_run_are_named_all_or_not_at_all():

@@ -135,6 +135,23 @@ def test_fields_of_a_model_are_axes_and_in_cells_whether_the_config_has_them_or_
     assert run.config.model.kwargs.width == 3
 
 
+@pytest.mark.parametrize(
+    "values, first, second",
+    [
+        ("'None',None", "'None'", "None"),
+        ("'64',64", "'64'", "64"),
+        ("(1,2),1x2", "(1, 2)", "'1x2'"),
+        ("a:b,a.b", "'a:b'", "'a.b'"),
+    ],
+)
+def test_two_values_that_would_name_one_run_are_refused(values, first, second):
+    with pytest.raises(UserError) as error:
+        grid.expand_grid(swept(f"model.kwargs.a={values};model.kwargs.b=3", cell=RANDOM))
+    assert str(error.value).startswith(
+        f"axes: model.kwargs.a={first} and model.kwargs.a={second} would be one run, cell-a="
+    )
+
+
 def test_patterns_choose_points_of_axes():
     runs = grid.expand_grid(swept("corruption.label_probability=0.0,0.5", only="a-*=0.5", a=RANDOM, b=RANDOM))
     assert [run.name for run in runs] == ["a-label_probability=0.5"]
@@ -168,7 +185,7 @@ def test_the_figure_is_drawn_against_the_first_axis_of_several_numbers():
         ("seed=1,2", ["seed can't be one"]),
         ("kernel.ridges=1", ["kernel.ridges can't be one"]),
         ("optimizer.learning_rate=0.1", ["cells.a sets optimizer.learning_rate, which is an axis too"]),
-        ("data.dir=/data", ["can't name a directory"]),
+        (f"data.dir={'d' * 100}", ["can't name a directory"]),
         ("model.kwargs=1", ["model.kwargs can't be one"]),
         ("model.kwargs.width=3,3", ["model.kwargs.width has 3 twice"]),
     ],

@@ -224,7 +224,7 @@ def test_the_json_of_a_config_reads_back_as_its_flat_fields():
 
 
 @pytest.mark.parametrize("check", [validation.validate, validation.digest])
-@pytest.mark.parametrize("value", [print, (1, print), {1, 2}])
+@pytest.mark.parametrize("value", [print, (1, print), {1, 2}, float("inf"), (1, float("nan"))])
 def test_a_value_that_json_does_not_hold_is_refused_by_the_name_of_its_field(check, value):
     config = base.get_config()
     config.model.kwargs = ConfigDict({"activation": value})

@@ -238,7 +238,7 @@ def test_each_process_sees_one_gpu(monkeypatch, devices, visible, jobs, device_e
 
 def test_on_a_cpu_there_is_a_process_for_every_two_cores_and_other_devices_are_not_shared(monkeypatch):
     for cores, count in ((1, 1), (2, 1), (5, 2), (16, 8)):
-        monkeypatch.setattr(processes.distributed, "count_cores", lambda cores=cores: cores)
+        monkeypatch.setattr(processes, "count_cores", lambda cores=cores: cores)
         assert len(processes.find_device_envs(0)) == count
     monkeypatch.setattr(processes, "_probe_devices", lambda: ("tpu", 4))
     with pytest.raises(UserError, match="jobs=2: the devices of platform tpu belong to one process at a time"):
@@ -264,6 +264,37 @@ def test_runs_with_processes_of_their_own_are_launched_once(in_processes, execut
         init_distributed(config, several)
     with pytest.raises(UserError, match="--profile_steps is for runs in this process"):
         init_distributed(config, Launch(profile_steps=(1, 2)))
+
+
+@pytest.mark.parametrize(
+    "name, kwargs, axes",
+    [
+        ("a_net:Net", {}, "model.kwargs.sizes=(4,),(8,9)"),
+        ("mlp_tiny", {"sizes": (4,)}, "model.name=a_net:Net,a_net:Other"),
+        ("a_net:Net", {"sizes": 4}, "model.kwargs.sizes=(4,),(8,9)"),
+    ],
+)
+def test_fields_of_a_model_are_checked_in_the_runs_that_have_it(tmp_path, monkeypatch, name, kwargs, axes):
+    (tmp_path / "a_net.py").write_text(f"{OWN_MODEL}\n\nclass Other(Net):\n    pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "a_net", raising=False)
+    config, started = make_sweep(), []
+    config.model.name, config.axes = name, axes
+    config.model.kwargs.update(kwargs)
+    without_runs = RunFunctions(lambda config, folder: started.append(folder) or 0, None, writes=False)
+    assert init_distributed(config, Launch())
+    suite = base.get_config()
+    suite.experiments.one = config
+    for several in (config, suite):
+        assert run_sweep_or_suite(several, (), str(tmp_path / "runs"), without_runs) == 0
+    assert len(started) == 4
+    config.axes = axes.replace("sizes", "sizs").replace("a_net:Other", "a_net:Othr")
+    assert init_distributed(config, Launch())
+    with pytest.raises(
+        UserError, match="sizs is no field of model.name='a_net:Net'|a_net has no 'Othr'|sizes=4 is no tuple"
+    ):
+        run_sweep_or_suite(config, (), str(tmp_path / "runs"), without_runs)
+    assert len(started) == 4
 
 
 def test_the_executor_is_a_field_of_sweeps_and_not_of_their_runs(in_processes):
