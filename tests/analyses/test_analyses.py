@@ -148,7 +148,8 @@ def test_a_gamma_that_is_given_is_not_chosen(tmp_path):
 
 @pytest.mark.slow
 def test_a_network_fits_every_draw_of_signs_and_the_bounds_are_vacuous(tmp_path):
-    summary = run_to_manifest(capacity(), tmp_path)["summary"]
+    manifest = run_to_manifest(capacity(), tmp_path)
+    summary = manifest["summary"]
     network = summary["rademacher"]["mlp_1x512"]
     assert (network["mean"], network["draws"], network["fitted"]) == (1, 2, 2)
     control = summary["rademacher"]["linear"]  # of 100 digits in 64 dimensions, which alone would fit most signs
@@ -162,6 +163,8 @@ def test_a_network_fits_every_draw_of_signs_and_the_bounds_are_vacuous(tmp_path)
     assert gaps["true"] < gaps["random"]
     signs = json.loads((tmp_path / "signs-0" / "manifest.json").read_text())
     assert signs["status"] == "fitted" and signs["config"]["data.classes"] == 2
+    trained = json.loads((tmp_path / "labels-random" / "manifest.json").read_text())
+    assert manifest["program"] == trained["program"]  # so that an edited network is refused here too
 
 
 def test_capacity_of_another_architecture_is_refused_before_anything_is_trained(tmp_path):
