@@ -135,6 +135,11 @@ def describe_hardware(manifest: Mapping[str, Any]) -> str:
     return parts[0][0] if len(parts) == 1 else ", ".join(with_steps for _, with_steps in parts)
 
 
+def _depends_on_cores(hardware: Mapping[str, Any]) -> bool:
+    """Returns whether the cores may change the last bits: on CPU, XLA divides sums among them."""
+    return hardware.get("platform") == "cpu" and "cores" in hardware
+
+
 def _name_hardware(launch: Mapping[str, Any]) -> str:
     hardware = launch["hardware"]
     if "devices" not in hardware:
@@ -166,6 +171,7 @@ def _collect_facts(manifest: Mapping[str, Any]) -> dict[str, list[str]]:
     launches = [
         {
             "hardware": _name_hardware(launch),
+            **({"cores": launch["hardware"]["cores"]} if _depends_on_cores(launch["hardware"]) else {}),
             **launch["versions"],
             **launch.get("environment", {}),
             "commit": launch.get("commit") or "unknown",

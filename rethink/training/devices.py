@@ -11,18 +11,22 @@ import numpy as np
 from flax import jax_utils
 
 from rethink.schema.errors import UserError
-from rethink.training import allocator
+from rethink.training import allocator, distributed
 
 AXIS = "devices"
 
 
 def describe_hardware() -> dict[str, Any]:
-    """Returns the fields of the manifest's `hardware`: platform, devices, processes, whether freed memory is kept."""
+    """Returns the fields of the manifest's `hardware`: platform, devices, processes, whether freed memory is kept.
+
+    Also the cores that this process may use: on CPU, XLA divides sums among them, and their number changes last bits.
+    """
     return {
         "platform": jax.default_backend(),
         "kind": jax.devices()[0].device_kind,
         "devices": jax.device_count(),
         "processes": jax.process_count(),
+        "cores": distributed.count_cores(),
         "keeps_freed_memory": allocator.keeps_freed_memory(),
     }
 

@@ -40,15 +40,16 @@ def test_a_rerun_is_the_same_row_for_row(tmp_path, run_module):
 
 def test_what_comes_out_otherwise_is_named(tmp_path):
     folders = [tmp_path / name for name in ("first", "second")]
-    for folder, jax, labels, loss in zip(folders, ("0.9", "0.10"), ("a", "a"), (2.0, 2.5), strict=True):
+    for folder, jax, cores, loss in zip(folders, ("0.9", "0.10"), (2, 1), (2.0, 2.5), strict=True):
         folder.mkdir()
-        launch = {"first_step": 0, "last_step": 20, "hardware": {"devices": 1, "kind": "cpu"}, "versions": {"jax": jax}}
-        manifest = {"config": {}, "status": "done", "launches": [launch], "fingerprints": {"labels": labels}}
+        hardware = {"devices": 1, "kind": "cpu", "platform": "cpu", "cores": cores}
+        launch = {"first_step": 0, "last_step": 20, "hardware": hardware, "versions": {"jax": jax}}
+        manifest = {"config": {}, "status": "done", "launches": [launch], "fingerprints": {"labels": "a"}}
         (folder / "manifest.json").write_text(json.dumps(manifest))
         rows = [{"kind": "train", "step": 10, "loss": 2.3}, {"kind": "train", "step": 20, "loss": loss}]
         (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     line, same = rerun.compare_runs(*folders)
-    why = "other now: jax (0.9 -> 0.10)"
+    why = "other now: cores (2 -> 1), jax (0.9 -> 0.10)"
     assert line == f"Same data, other rows: from step 20 on loss (by up to 0.5) differ from {folders[0]}; {why}."
     assert not same
     manifest["fingerprints"]["labels"] = "b"
