@@ -20,7 +20,7 @@ EXIT_SIGNAL = 128  # and the signal's number
 _REMEDIES = {  # of what any access to files can meet; the first two only where a file is named
     errno.EACCES: "allow it, or name another place",
     errno.EPERM: "allow it, or name another place",
-    errno.EMFILE: "raise the limit, such as ulimit -n 4096",
+    errno.EMFILE: "raise the limit (ulimit -n; above ulimit -Hn only the system's administrator can)",
     errno.ENFILE: "raise the limit of the system",
 }
 

@@ -45,7 +45,7 @@ def test_a_failure_keeps_its_traceback_and_a_success_goes_on():
     [
         (PermissionError(errno.EACCES, "Permission denied", "a"), "a: Permission denied: allow it, or name another"),
         (PermissionError(errno.EPERM, "Not permitted", "a"), "a: Not permitted: allow it, or name another place."),
-        (OSError(errno.EMFILE, "Too many open files"), "Too many open files: raise the limit, such as ulimit"),
+        (OSError(errno.EMFILE, "Too many open files"), "Too many open files: raise the limit (ulimit -n; above"),
         (PermissionError(errno.EACCES, "Permission denied"), None),
         (PermissionError(errno.EPERM, "Not permitted"), None),
         (OSError(errno.EIO, "Input/output error", "a"), None),
