@@ -33,7 +33,7 @@ from rethink.results.runs import RunsByCell, load_runs
 from rethink.schema.errors import exit_on_mistake, pick
 
 MATCH_ODDS = 1.2  # ours and the paper's match where the ratio of their odds is surely within 1 / this and this
-VERDICTS = ("match", "off", "inconclusive", "not comparable", "not run", "no result", "in words", "not reported")
+VERDICTS = ("match", "off", "inconclusive", "not comparable", outcomes.NOT_RUN, "no result", "in words", "not reported")
 COLUMNS = (
     "cell",
     "measure",
@@ -157,9 +157,9 @@ def judge_number(
     if number is None:
         return "not reported"
     if number.value is None:
-        return "in words" if ran else "not run"
+        return "in words" if ran else outcomes.NOT_RUN
     if estimate is None:
-        return "no result" if ran else "not run"
+        return "no result" if ran else outcomes.NOT_RUN
     if not comparable:
         return "not comparable"
     if ratio is None:

@@ -17,6 +17,8 @@ from rethink.report.inference import Estimate
 from rethink.results.runs import LoadedRun, Predictions, RunsByCell
 from rethink.schema.errors import UserError
 
+NOT_RUN = "not run"  # status and verdict of what has no run
+
 _TRAINING = ("optimizer.", "model.init")
 _TOP1 = ("test_accuracy", "test_error")  # measures of what is predicted for each test example
 
@@ -144,7 +146,7 @@ def describe_statuses(outcomes: Sequence[Outcome]) -> str:
     """Returns 'not run', 'done', or with several statuses how many runs had each: '2 done, 1 failed'."""
     counts = Counter(outcome.run.status for outcome in outcomes)
     if len(counts) < 2:
-        return next(iter(counts), "not run")
+        return next(iter(counts), NOT_RUN)
     return ", ".join(f"{count} {status}" for status, count in counts.items())
 
 

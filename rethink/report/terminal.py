@@ -8,12 +8,11 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from rethink.paper.numbers import CERTAINTIES
-from rethink.report import verdicts
+from rethink.report import outcomes, verdicts
 from rethink.results import screen, tables
 
 Rows = Sequence[Mapping[str, Any]]
 
-NOT_RUN = "not run"
 # By importance: the last ones have no room in a narrow terminal.
 COLUMNS = ("cell", "measure", "ours %", "paper %", "verdict", "ours - paper", "epochs", "status", "notes")
 
@@ -32,7 +31,7 @@ def for_terminal(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def describe_numbers(rows: Rows) -> str:
     """Returns the rows of `compare_table` of cells with runs as a table, and how many cells have none."""
-    ran = [row for row in rows if row["status"] != NOT_RUN]
+    ran = [row for row in rows if row["status"] != outcomes.NOT_RUN]
     missing = len({row["cell"] for row in rows} - {row["cell"] for row in ran})
     parts = [tables.to_text([for_terminal(row) for row in ran], COLUMNS)] if ran else []
     return "\n".join([*parts, *([f"{missing} of the paper's cells not run"] if missing else [])])
@@ -44,7 +43,7 @@ def describe_claims(rows: Rows, shown: Collection[str] = ()) -> str:
     Args:
       shown: notes that are on the screen already.
     """
-    ran = [row for row in rows if row["verdict"] != NOT_RUN]
+    ran = [row for row in rows if row["verdict"] != outcomes.NOT_RUN]
     blocks = [line for row in ran for line in _describe_claim(row, shown)]
     missing = len(rows) - len(ran)
     return "\n".join([*blocks, *([f"{missing} more are about cells that were not run"] if missing else [])])
@@ -89,8 +88,8 @@ def describe_comparison(title: str, rows: Rows, claims: Rows) -> str:
     Args:
       rows: of `compare_table`, none of a figure; claims: of `check_orderings` or `check_figure_claims`.
     """
-    ran = [row for row in rows if row["status"] != NOT_RUN]
-    judged = [row for row in claims if row["verdict"] != NOT_RUN]
+    ran = [row for row in rows if row["status"] != outcomes.NOT_RUN]
+    judged = [row for row in claims if row["verdict"] != outcomes.NOT_RUN]
     claims_title = "What the paper says of it" if claims else ""
     shown = {f"{row['cell']}: {note}" for row in ran for note in row["notes"].split("; ")}
     texts = describe_claims(claims, shown), describe_signs(ran, judged)

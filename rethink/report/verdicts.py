@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from rethink.paper.claims import Claim, Ordering, RangeClaim, margin_weights
 from rethink.report import inference
 from rethink.report.inference import Estimates, Interval
+from rethink.report.outcomes import NOT_RUN
 
 Row = dict[str, Any]
 Link = tuple[str, Interval | None]  # whether something holds, and by which interval
@@ -27,7 +28,7 @@ CLAIM_COLUMNS = (
     "notes",
 )
 HOLDS, FAILS, UNDECIDED = "holds", "doesn't hold", "undecided"
-CLAIM_VERDICTS = (HOLDS, FAILS, UNDECIDED, "not comparable", "not run", "no result")
+CLAIM_VERDICTS = (HOLDS, FAILS, UNDECIDED, "not comparable", NOT_RUN, "no result")
 
 
 class ClaimCheck(NamedTuple):
@@ -87,7 +88,7 @@ def _find_obstacle(check: ClaimCheck) -> str:
         return "not comparable"
     if not _is_complete(check):
         if not all(cell in check.started for cell in check.claim.cells):
-            return "not run"
+            return NOT_RUN
         return HOLDS if check.has_diverged and is_met_by_diverging(check.claim) else "no result"
     return "" if check.is_alike else "not comparable"
 

@@ -37,7 +37,11 @@ def raise_file_limit() -> None:
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     if wanted < LEAST_FILES:
-        raise UserError(f"A process may hold {wanted} files open here, which are too few: ulimit -n {MANY_FILES}.")
+        raise UserError(
+            f"A process may hold {wanted} files open here, which are too few, and only the system's administrator can "
+            f"raise that limit: 'hard nofile {MANY_FILES}' in /etc/security/limits.conf and a new login, or of a "
+            f"container --ulimit nofile={MANY_FILES}; or start a new shell, where a ulimit -n in this one lowered it."
+        )
 
 
 @contextlib.contextmanager

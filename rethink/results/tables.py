@@ -62,7 +62,7 @@ def to_text(rows: Rows, columns: Sequence[str]) -> str:
     """Returns rows as aligned lines that fit the terminal; columns in which every cell is blank are left out.
 
     Names of columns may take several lines. Of the columns for which there is no room, the last ones, each row's cells
-    follow below it; where they are the same in all rows, once below the table. No cell is cut.
+    follow below it, but for blank ones; where they are the same in all rows, once below the table. No cell is cut.
     """
     cells = {column: [str(row[column]) for row in rows] for column in columns}
     shown = [column for column in columns if any(cells[column])]
@@ -78,7 +78,8 @@ def to_text(rows: Rows, columns: Sequence[str]) -> str:
     blocks = [_align(line, [widths[column] for column in inline]) for line in lines]
     for number in range(len(rows)):
         blocks.append(_align([cells[column][number] for column in inline], [widths[column] for column in inline]))
-        rest = [f"{column}: {cells[column][number]}" for column in below if column not in common]
+        own = {column: cells[column][number] for column in below if column not in common}
+        rest = [f"{column}: {cell}" for column, cell in own.items() if cell]
         blocks += [screen.wrap(f"  {'; '.join(rest)}", 4)] if rest else []
     shared = "; ".join(f"{column}: {cells[column][0]}" for column in common)
     blocks += [screen.wrap(f"all: {shared}", 2)] if shared else []

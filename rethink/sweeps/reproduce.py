@@ -152,13 +152,18 @@ def _run_suite(
         highest = max(highest, exit_code)
     if failures:
         print(f"\nFailed, in whole or in part: {', '.join(failures)}. The same command tries them again.", flush=True)
-    if functions.writes:
-        try:
-            print(f"\n{group_verdicts.describe_findings(folder)}".rstrip())
-        except Exception as error:  # as of a sweep's table
-            failures.append("the findings")
-            print_error(error)
-    return EXIT_FAILED if failures else highest
+    is_shown = _show_findings(folder) if functions.writes else True
+    return highest if is_shown and not failures else EXIT_FAILED
+
+
+def _show_findings(folder: pathlib.Path) -> bool:
+    """Prints how the paper's claims stand by the runs in a folder, or an error; returns whether it could be told."""
+    try:
+        print(f"\n{group_verdicts.describe_findings(folder)}".rstrip())
+    except Exception as error:  # the runs are kept, but the exit code tells
+        print_error(error)
+        return False
+    return True
 
 
 def _check_experiment(experiment: SuiteExperiment, directory: pathlib.Path) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import importlib.util
 import json
 import math
@@ -46,6 +47,7 @@ _FLAX_OPTIONS = {
     "flax_preserve_adopted_names": False,
     "flax_return_frozendict": False,
 }
+# Above what was seen: a run on 2 cores had 31 threads, and the pools of XLA and BLAS grow with the cores.
 _THREADS, _THREADS_PER_CORE = 32, 4
 _ANNOUNCE_SECONDS = 10  # after which a process says that it waits for the others
 _CONNECT_SECONDS = 600  # after which it gives up: large jobs take minutes to start again
@@ -91,13 +93,19 @@ def fix_options() -> None:
         flax.config.update(option, is_on)
 
 
+def count_cores() -> int:
+    """Returns how many cores this process may use, which may be fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@functools.cache  # JAX starts its threads once a process
 def _check_threads() -> None:
     """Checks that as many threads can be started as JAX will: where it can't start one, it crashes.
 
     Raises:
       UserError: a limit of the system or of a container is too low.
     """
-    wanted = _THREADS + _THREADS_PER_CORE * (os.cpu_count() or 1)
+    wanted = _THREADS + _THREADS_PER_CORE * count_cores()
     release, started = threading.Event(), []
     try:
         for _ in range(wanted):
@@ -126,9 +134,10 @@ def _start_devices() -> None:
     except (RuntimeError, AssertionError) as error:  # AssertionError: a platform whose plugin is not installed
         platforms = jax.config.jax_platforms  # type: ignore[attr-defined]
         reason = " ".join(str(error).split()) or "its plugin is not installed"
+        named, unset = (f"JAX_PLATFORMS={platforms}", ", or unset it") if platforms else ("JAX's devices", "")
         raise UserError(
-            f"JAX_PLATFORMS={platforms or ''} can't be started ({reason}): install what it needs (pip install "
-            "'jax[cuda12]' for NVIDIA), set JAX_PLATFORMS=cpu, or unset it."
+            f"{named} can't be started ({reason}): install what it needs (pip install 'jax[cuda12]' for NVIDIA), or "
+            f"set JAX_PLATFORMS=cpu{unset}."
         ) from error
 
 

@@ -580,7 +580,7 @@ def test_as_many_files_may_be_open_as_the_system_allows(monkeypatch, soft, hard,
     monkeypatch.setattr(files.resource, "setrlimit", lambda _, limit: limits.append(limit))
     if now == "few":
         with pytest.raises(
-            UserError, match="^A process may hold 64 files open here, which are too few: ulimit -n 4096"
+            UserError, match="^A process may hold 64 files .* --ulimit nofile=4096; or start a new shell"
         ):
             files.raise_file_limit()
     else:

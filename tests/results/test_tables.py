@@ -100,6 +100,13 @@ def test_text_is_aligned_and_leaves_out_empty_columns():
     assert tables.to_text(rows, ("a", "b", "c")).splitlines() == ["a           c", "long entry  1", "x           22"]
 
 
+def test_of_a_narrow_table_no_blank_cell_is_shown_below_it(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "12")
+    rows = [{"a": "long entry", "b": "", "c": 1}, {"a": "x", "b": "only", "c": 22}]
+    shown = tables.to_text(rows, ("a", "b", "c")).splitlines()
+    assert shown == ["a", "long entry", "  c: 1", "x", "  b: only;", "    c: 22"]
+
+
 def test_a_run_that_has_not_ended_is_named(folder):
     (folder / "manifest.json").write_text(json.dumps({**MANIFEST, "status": "running", "summary": None}))
     with pytest.raises(UserError, match="has not ended"):

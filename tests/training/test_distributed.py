@@ -38,13 +38,25 @@ assert not flax.config.flax_fix_rng_separator and not flax.config.flax_preserve_
 
 
 @pytest.mark.parametrize("error", [AssertionError(), RuntimeError("Unable to initialize backend\n'cuda'")])
-def test_devices_that_can_not_be_started_are_one_line(monkeypatch, error):
+@pytest.mark.parametrize(
+    "platforms, line",
+    [
+        ("cpu", r"JAX_PLATFORMS=cpu can't be started \(.*\): .*, or set JAX_PLATFORMS=cpu, or unset it\."),
+        (None, r"JAX's devices can't be started \(.*\): .*, or set JAX_PLATFORMS=cpu\."),
+    ],
+)
+def test_devices_that_can_not_be_started_are_one_line(monkeypatch, error, platforms, line):
     def fail():
         raise error
 
     monkeypatch.setattr(jax, "devices", fail)
-    with pytest.raises(UserError, match=r"^JAX_PLATFORMS=.* can't be started \(.*\): .* or unset it\.$"):
-        distributed.initialize(HARDWARE, None)
+    before = jax.config.jax_platforms
+    jax.config.update("jax_platforms", platforms)
+    try:
+        with pytest.raises(UserError, match=f"^{line}$"):
+            distributed.initialize(HARDWARE, None)
+    finally:
+        jax.config.update("jax_platforms", before)
 
 
 def test_a_launcher_that_is_only_half_there_is_named(monkeypatch):
@@ -89,6 +101,18 @@ def test_a_limit_of_threads_is_named_before_jax_meets_it(monkeypatch):
         start(thread)
 
     monkeypatch.setattr(threading.Thread, "start", start_three)
+    distributed._check_threads.cache_clear()
     with pytest.raises(UserError, match=r"^Only 3 of \d+ threads could be started: raise the limit"):
         distributed.initialize(HARDWARE, None)
     assert not any(thread.is_alive() for thread in started)
+
+
+def test_threads_are_tried_once_a_process_for_the_cores_that_it_may_use(monkeypatch):
+    started = []
+    monkeypatch.setattr(distributed.os, "sched_getaffinity", lambda _: {0, 5, 7}, raising=False)
+    monkeypatch.setattr(threading.Thread, "start", lambda thread: started.append(thread))
+    monkeypatch.setattr(threading.Thread, "join", lambda thread: None)
+    distributed._check_threads.cache_clear()
+    for _ in range(2):
+        distributed._check_threads()
+    assert len(started) == 32 + 4 * 3

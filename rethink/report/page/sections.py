@@ -14,6 +14,7 @@ from rethink.paper import protocol
 from rethink.paper.claims import PAPER
 from rethink.paper.numbers import CERTAINTIES, NORMS, TABLES
 from rethink.report import comparison, verdicts
+from rethink.report.outcomes import NOT_RUN
 from rethink.report.page import group_verdicts, plots, run_data, run_index, samples
 from rethink.report.page.exports import Exports
 from rethink.report.page.group_verdicts import GroupVerdict
@@ -63,7 +64,7 @@ def _count_verdicts(judged: Sequence[GroupVerdict]) -> dict[str, Any]:
     What any network has that memorizes, and what a replication says, are counted by themselves.
     """
     # A column's name stands once.
-    others = ("orderings: hold", "don't", "undecided", "not comparable ", "not run ", "no result ")
+    others = ("orderings: hold", "don't", "undecided", "not comparable ", f"{NOT_RUN} ", "no result ")
     counts, memorized, claims, replicated, rows = Counter[str](), Counter[str](), Counter[str](), Counter[str](), []
     for verdict in judged:
         numbers = Counter(row["verdict"] for row in verdict.rows)

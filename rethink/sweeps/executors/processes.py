@@ -14,7 +14,7 @@ from typing import NamedTuple
 from rethink.schema.errors import UserError
 from rethink.sweeps.executors import pool, worker_process
 from rethink.sweeps.executors.tasks import RunFunctions, Task, TaskEvent
-from rethink.training import preemption
+from rethink.training import distributed, preemption
 
 CORES_PER_PROCESS = 2  # how many processes a CPU gets; none is bound to its cores
 MEMORY_FRACTION = 0.9  # of a GPU, where several processes share it
@@ -120,7 +120,7 @@ def find_device_envs(jobs: int) -> list[DeviceEnv]:
     """
     platform, devices = _probe_devices()
     if platform == "cpu":
-        return [{} for _ in range(jobs or max(1, count_cores() // CORES_PER_PROCESS))]
+        return [{} for _ in range(jobs or max(1, distributed.count_cores() // CORES_PER_PROCESS))]
     if platform == "gpu":
         return _make_gpu_envs(jobs or devices, devices)
     if jobs > 1:
@@ -140,11 +140,6 @@ def _make_gpu_envs(jobs: int, devices: int) -> list[DeviceEnv]:
         name = "XLA_PYTHON_CLIENT_MEM_FRACTION"
         memory = {name: os.environ.get(name, f"{fraction:.3f}")}  # the user's own wins
     return [{"CUDA_VISIBLE_DEVICES": names[number % len(names)], **memory} for number in range(jobs)]
-
-
-def count_cores() -> int:
-    """Returns how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _probe_devices() -> tuple[str, int]:
