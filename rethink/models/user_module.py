@@ -38,6 +38,9 @@ def import_module_class(path: str) -> type[nn.Module]:
     module_name, _, class_name = path.partition(":")
     if not all(part.isidentifier() for part in (*module_name.split("."), class_name)):
         raise UserError(f"model.name='{path}' is malformed: write package.module:ClassName.")
+    if module_name.endswith(".py"):
+        plain = module_name.removesuffix(".py")
+        raise UserError(f"model.name='{path}': write it without .py, {plain}:{class_name}.")
     # The working directory comes last on Python's path: nothing there takes the place of what is installed.
     if not {"", os.getcwd()}.intersection(sys.path):
         sys.path.append(os.getcwd())
@@ -46,6 +49,8 @@ def import_module_class(path: str) -> type[nn.Module]:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         _check_module_file(path, package)
+        if error.name not in (package, module_name):  # an import in the user's file
+            raise UserError(f"model.name='{path}' cannot be imported: {_describe_import(error)}.") from error
         raise UserError(
             f"model.name='{path}' cannot be imported: {error}. Install it, start from its folder, or add that to "
             "PYTHONPATH."
@@ -76,6 +81,12 @@ def import_module_class(path: str) -> type[nn.Module]:
             "define __call__(self, images, *, train)."
         ) from error
     return model_class
+
+
+def _describe_import(error: ImportError) -> str:
+    """Returns what an import says that failed, and the line of the user's that asked for it."""
+    own = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<frozen")]
+    return f"{error} ({own[-1].filename}:{own[-1].lineno}): install that, or add its folder to PYTHONPATH"
 
 
 def _check_module_file(path: str, package: str) -> None:

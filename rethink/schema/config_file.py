@@ -21,6 +21,8 @@ from rethink.schema.errors import UserError, unknown_name
 from rethink.schema.fields import FIELDS
 
 SCHEMA = ("base", "analyses")  # files of configs/ that hold fields, not an experiment
+# What other programs call a field.
+_OTHER_NAMES = {"lr": "optimizer.learning_rate", "epochs": "train.total_epochs"}
 
 
 def load_config(path: str, configs: pathlib.Path, overrides: Collection[str]) -> ConfigDict:
@@ -87,6 +89,10 @@ def describe_no_field(wrong: str, fields: Sequence[str]) -> str:
     section, _, name = wrong.rpartition(".")
     names = {field.rpartition(".")[2]: field for field in fields}
     near = [names[match] for match in difflib.get_close_matches(name, names, n=1, cutoff=0.7)]
+    if name in _OTHER_NAMES:
+        near = [_OTHER_NAMES[name]]
+    if difflib.get_close_matches(section, [validation.KWARGS], cutoff=0.8):
+        near = [f"{validation.KWARGS}.{name}"]
     inside = [field for field in fields if section and field.rpartition(".")[0] == section]
     hint = "."
     if near:

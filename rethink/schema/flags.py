@@ -139,7 +139,9 @@ def parse_flags(argv: list[str]) -> list[str]:
     except (flags.Error, ValueError) as error:
         match = re.match(r"flag --(config\.(\S+?))=(.*?): ", str(error), re.DOTALL)
         if not match:
-            raise UserError(f"{error}. See --help.") from error
+            unknown = getattr(error, "flagname", "")
+            meant = f" Did you mean --config.{unknown}?" if unknown in FIELDS else ""
+            raise UserError(f"{error}.{meant} See --help.") from error
         default = dict(validation.flatten(flags.FLAGS["config"].value)).get(match[2])
         raise UserError(
             f"--{match[1]}={match[3]} is no {type(default).__name__}: type a value such as "

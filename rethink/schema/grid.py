@@ -124,8 +124,7 @@ def read_axes(text: str, fields: Mapping[str, Any]) -> list[Axis]:
         raise UserError(f"axes={text!r} names no field: write FIELD=VALUE,VALUE, or leave it empty.")
     for part in filter(None, (part.strip() for part in text.split(";"))):
         field, equals, values = (word.strip() for word in part.partition("="))
-        if not equals:
-            raise UserError(f"axes: '{part}' is no axis: write --config.axes='FIELD=VALUE,VALUE', with ; between axes.")
+        _check_axis_form(part, field, values if equals else None)
         is_kwarg = validation.is_kwarg(field)
         if field not in fields and not is_kwarg:
             raise UserError(unknown_name("axes", field, [name for name in fields if not _is_shared(name)]))
@@ -143,6 +142,18 @@ def read_axes(text: str, fields: Mapping[str, Any]) -> list[Axis]:
             raise UserError(f"axes: {field} has {twice!r} twice: leave one out.")
         axes.append(Axis(field, typed))
     return axes
+
+
+def _check_axis_form(part: str, field: str, values: str | None) -> None:
+    """Checks how an axis is written, before what it says; `values`: None where it has no "="."""
+    if values is None:
+        raise UserError(f"axes: '{part}' is no axis: write --config.axes='FIELD=VALUE,VALUE', with ; between axes.")
+    if field in ("seed", "seeds"):
+        raise UserError(f"axes: {field} can't be one: type --config.seeds=2 for two seeds, counted from --config.seed.")
+    if after := re.search(r",\s*([\w.]+)=", values):
+        raise UserError(f"axes: '{part}': axes are separated by ; and not by a comma: write ';{after[1]}=...'.")
+    if re.search(r"[^\s,]\s+[^\s,]", re.sub(r"\(.*?\)", "", values)):
+        raise UserError(f"axes: {field}={values}: values are separated by commas: write {field}=VALUE,VALUE.")
 
 
 def _is_shared(field: str) -> bool:

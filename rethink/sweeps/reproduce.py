@@ -118,15 +118,8 @@ def run_sweep_or_suite(config: ConfigDict, overridden: Collection[str], workdir:
     return exit_code
 
 
-def _run_suite(
-    config: ConfigDict, experiments: Sequence[SuiteExperiment], workdir: str, functions: RunFunctions
-) -> int:
-    """Runs experiments one after the other; returns the exit code: the highest of theirs where none failed.
-
-    An experiment that fails is reported, and the others are still run.
-    """
-    folder = validation.expand_path(workdir, "--workdir").absolute()
-    # Check all before the first one runs.
+def _check_suite(experiments: Sequence[SuiteExperiment], folder: pathlib.Path, functions: RunFunctions) -> None:
+    """Checks all experiments, and the directory, before the first one runs."""
     for experiment in experiments:
         try:
             _check_experiment(experiment, folder / experiment.name)
@@ -135,6 +128,17 @@ def _run_suite(
     with distributed.sync_errors():
         if functions.writes:
             check_kind_of_folder(folder, [experiment.name for experiment in experiments])
+
+
+def _run_suite(
+    config: ConfigDict, experiments: Sequence[SuiteExperiment], workdir: str, functions: RunFunctions
+) -> int:
+    """Runs experiments one after the other; returns the exit code: the highest of theirs where none failed.
+
+    An experiment that fails is reported, and the others are still run.
+    """
+    folder = validation.expand_path(workdir, "--workdir").absolute()
+    _check_suite(experiments, folder, functions)
     # Run.
     names = ", ".join(experiment.name for experiment in experiments)
     print(f"{config.name} in {folder}")

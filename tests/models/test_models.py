@@ -600,3 +600,17 @@ def test_only_parameters_that_can_be_trained_are_taken(dtype):
     model = Changed(lambda net, x, train: x + net.param("count", lambda key: jnp.ones((), dtype)).real.astype(x.dtype))
     with pytest.raises(UserError, match=f"parameter count of {dtype}.*only float32.*self.variable"):
         check_network(model, (2, 2, 1), 3)
+
+
+@pytest.mark.parametrize(
+    "name, said",
+    [
+        ("nets.my_net.py:MyNet", r"without \.py, nets\.my_net:MyNet"),
+        ("imports_what_is_not_there:MyNet", r"No module named 'nothing_here' \(\S*imports_what_is_not_there\.py:2\)"),
+    ],
+)
+def test_a_class_that_can_not_be_imported_is_told_where_it_fails(name, said, tmp_path, monkeypatch):
+    (tmp_path / "imports_what_is_not_there.py").write_text("import math\nimport nothing_here\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UserError, match=f"^model.name='{name}'.*{said}"):
+        registry.find_builder(name)

@@ -78,6 +78,7 @@ MISTAKES = {  # command line -> what its line of error says
     "--config.data.train_examples=5000": r"data.train_examples=5000 is more than digits has: set it to at most 1437",
     "configs/cifar_true.py": r"'configs/cifar_true.py' is no flag: did you mean --config=configs/cifar_true.py\?",
     "config.seed=3": r"'config.seed=3' is no flag: did you mean --config.seed=3\?",
+    "--seeds=3": r"Did you mean --config.seeds\?",
     "--wrokdir=x": r"Unknown command line flag 'wrokdir'. Did you mean: workdir",
 }
 
@@ -148,6 +149,8 @@ def test_overrides_apply_to_the_config_file_that_is_given(command, file):
             "--config.train.learning_rate=1",
             "--config.train.learning_rate is no field; did you mean config.optimizer.lear",
         ),
+        ("--config.lr=1", "--config.lr is no field; did you mean config.optimizer.learning_rate?"),
+        ("--config.model.kwarg.width=1", "--config.model.kwarg.width is no field; did you mean config.model.kwargs.wi"),
         ("--config.stop.elapsed=1", "--config.stop.elapsed is no field; config.stop has: stop.train_accuracy."),
         ("--config.nothing.alike=1", "--config.nothing.alike is no field. All fields are in configs/base.py."),
         ("--config.=1", "--config. is no field. All fields are in configs/base.py."),

@@ -311,3 +311,16 @@ def test_an_override_of_a_suite_need_change_only_one_of_its_experiments():
     override = "experiments.plain.weight_decay.coefficient"
     with pytest.raises(UserError, match=f"^--config.{override} has no effect"):
         grid.check_overrides_matter(parts, [override])
+
+
+@pytest.mark.parametrize(
+    "axes, said",
+    [
+        ("model.kwargs.width=32 256", "values are separated by commas"),
+        ("seed=0,1", "type --config.seeds=2"),
+        ("train.batch_size=32,64,optimizer.learning_rate=0.1", "separated by ; and not by a comma"),
+    ],
+)
+def test_an_axis_of_another_form_is_answered_with_what_to_write(axes, said):
+    with pytest.raises(UserError, match=f"^axes: .*{said}"):
+        grid.expand_grid(swept(axes))
