@@ -39,11 +39,17 @@ class Network(NamedTuple):
     program: dict[str, Any]
 
 
-def make_network(config: ConfigDict, input_shape: tuple[int, int, int], num_classes: int) -> Network:
+def make_network(
+    config: ConfigDict,
+    input_shape: tuple[int, int, int],
+    num_classes: int,
+    batches: tuple[int, int] | None = None,
+) -> Network:
     """Returns the network of a config, which is evaluated abstractly; in one process the same ones only once.
 
     Args:
       input_shape: (height, width, channels) of its input.
+      batches: how many images a device gives to it in training and in evaluation; None where nothing will be.
 
     Raises:
       UserError: it can't be built, or not for this input, or fails.
@@ -51,7 +57,10 @@ def make_network(config: ConfigDict, input_shape: tuple[int, int, int], num_clas
     fields = {field: value for field, value in validation.flatten(config) if field.split(".")[0] in _SECTIONS}
     settings = validation.to_json(validation.from_flat(fields))
     builder = registry.find_builder(config.model.name)
-    return _make_network(builder, settings, tuple(input_shape), num_classes, config.train.precision)
+    key = (builder, settings, tuple(input_shape), num_classes, config.train.precision)
+    if batches and ":" in config.model.name:
+        _check_batches(*key, batches)
+    return _make_network(*key)
 
 
 @functools.cache
@@ -75,6 +84,24 @@ def _make_network(
     fingerprints = program.fingerprint_program(model, input_shape, trace, devices.AXIS, own_state, dtype)
     facts = {"input_shape": list(input_shape), "num_classes": num_classes, "source": program.fingerprint_source(model)}
     return Network(model, trace, own_state, {**facts, **fingerprints})
+
+
+@functools.cache
+def _check_batches(
+    builder: registry.Builder,
+    settings: str,
+    input_shape: tuple[int, int, int],
+    num_classes: int,
+    precision: str,
+    batches: tuple[int, int],
+) -> None:
+    """Checks that the network, which takes two images, takes these batches: what it computes must not depend on them.
+
+    Raises:
+      UserError: it doesn't.
+    """
+    model = _make_network(builder, settings, input_shape, num_classes, precision).model
+    inspect_state(model, input_shape, num_classes, devices.AXIS, PRECISIONS[precision], batches)
 
 
 def check_program(manifest: Mapping[str, Any], folder: pathlib.Path, *, is_rerun: bool = False) -> None:

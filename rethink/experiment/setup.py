@@ -86,7 +86,8 @@ def make_run_spec(config: ConfigDict) -> RunSpec:
     input_shape = pipeline.check_input_shape()
 
     # Model.
-    network = make_network(config, input_shape, pipeline.dataset.num_classes)
+    shares = devices.share_batch(config.train.batch_size), devices.share_batch(pipeline.evaluation_batch_size)
+    network = make_network(config, input_shape, pipeline.dataset.num_classes, shares)
     model = network.model
 
     # Durations and the update rule.

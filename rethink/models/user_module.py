@@ -204,16 +204,16 @@ def check_network(model: nn.Module, image_shape: tuple[int, int, int], num_class
 
 
 def _check_logits(
-    logits: Any, num_classes: int, model: nn.Module, when: str = "", precision: Any = jnp.float32
+    logits: Any, num_classes: int, model: nn.Module, when: str = "", precision: Any = jnp.float32, batch: int = 2
 ) -> None:
-    """Checks that what a network returns for two images is [2, num_classes], float32 or of its own precision."""
+    """Checks that what a network returns for a batch is [batch, num_classes], float32 or of its own precision."""
     returned = f"a {type(logits).__name__}"
     if isinstance(logits, jax.ShapeDtypeStruct):
         returned = f"{logits.dtype}{list(logits.shape)}"
-    if returned not in (f"{jnp.dtype(dtype).name}[2, {num_classes}]" for dtype in (jnp.float32, precision)):
+    if returned not in (f"{jnp.dtype(dtype).name}[{batch}, {num_classes}]" for dtype in (jnp.float32, precision)):
         raise UserError(
-            f"model.name: {type(model).__name__} maps 2 images to {returned}{when}: it must return logits "
-            f"float32[2, {num_classes}], in training and in evaluation."
+            f"model.name: {type(model).__name__} maps {batch} images to {returned}{when}: it must return logits "
+            f"float32[{batch}, {num_classes}], in training and in evaluation."
         )
 
 
@@ -234,13 +234,19 @@ class OwnState(NamedTuple):
 
 
 def inspect_state(
-    model: nn.Module, image_shape: tuple[int, int, int], num_classes: int, axis_name: str, precision: Any = jnp.float32
+    model: nn.Module,
+    image_shape: tuple[int, int, int],
+    num_classes: int,
+    axis_name: str,
+    precision: Any = jnp.float32,
+    batches: tuple[int, int] = (2, 2),
 ) -> OwnState:
     """Returns what a network keeps and draws by itself, without computing anything.
 
     Args:
       axis_name: of the devices.
       precision: dtype of the parameters and images that a step gives to the network.
+      batches: of how many images in training and in evaluation.
 
     Raises:
       UserError: it fails in training or where it is evaluated, returns no logits there, draws random numbers in
@@ -274,11 +280,14 @@ def inspect_state(
         logits, _ = model.apply(variables, images.astype(precision), train=False, mutable=list(kept))
         return logits
 
-    _, logits = trace_network(model, image_shape, evaluate, axis_name, when=" in evaluation")
-    _check_logits(logits, num_classes, model, " in evaluation", precision)
-    _, (logits, auxiliary, before, after) = trace_network(model, image_shape, train, axis_name, when=" in training")
+    trained, evaluated = batches
+    _, logits = trace_network(model, image_shape, evaluate, axis_name, when=" in evaluation", batch=evaluated)
+    _check_logits(logits, num_classes, model, " in evaluation", precision, evaluated)
+    _, (logits, auxiliary, before, after) = trace_network(
+        model, image_shape, train, axis_name, when=" in training", batch=trained
+    )
     for given in (logits, *jax.tree.leaves(auxiliary)):
-        _check_logits(given, num_classes, model, " in training", precision)
+        _check_logits(given, num_classes, model, " in training", precision, trained)
     # A step must leave all as it was, but for the values; what it adds to tuples alone is sown.
     grown = {path[0] for path in _flatten(after).keys() - _flatten(before).keys()}
     outputs = grown - {path[0] for path in _flatten(after) if not any(isinstance(key, int) for key in path)}
@@ -295,7 +304,7 @@ def inspect_state(
     has_own = not changing.isdisjoint(statistics)
     if has_own and isinstance(given, batch_norm.BatchNorm) and given.kind != "none":
         has_own = inspect_state(
-            model.clone(norm=batch_norm.NONE), image_shape, num_classes, axis_name, precision
+            model.clone(norm=batch_norm.NONE), image_shape, num_classes, axis_name, precision, batches
         ).batch_norm
     return OwnState(
         batch_norm=has_own,
@@ -363,19 +372,21 @@ def trace_network(
     streams: Sequence[str] = (),
     inputs: Sequence[Any] = (),
     when: str = "",
+    batch: int = 2,
 ) -> tuple[Any, Any]:
-    """Returns the computation of (keys, two images, *inputs) -> results, and the shapes of these.
+    """Returns the computation of (keys, images, *inputs) -> results, and the shapes of these.
 
     Args:
       model: what is to blame if the function fails.
       axis_name: of the devices, None where the function knows none; streams: names of the keys, besides "params".
       inputs: pytrees of shapes.
       when: " in training", " in evaluation" or "", for the error.
+      batch: how many images; where it is not 2, two are known to pass.
 
     Raises:
       UserError: the network fails.
     """
-    images = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32)
+    images = jax.ShapeDtypeStruct((batch, *image_shape), jnp.float32)
     # Abstract evaluation draws nothing and touches no device: this key stands for any.
     keys = dict.fromkeys(("params", *streams), jax.eval_shape(lambda: randomness.key_for(0)))
     axes = [(axis_name, 1)] if axis_name else None
@@ -387,9 +398,11 @@ def trace_network(
         raise
     except (Exception, SystemExit) as error:
         remedies = _REMEDIES_IN_TRAINING if when == " in training" else _REMEDIES
-        remedy = remedies.get(type(error), "mend it there, or model.kwargs")
+        remedy = "mend it there, or model.kwargs" if batch == 2 else "it must take any number of images, as it takes 2"
+        remedy = remedies.get(type(error), remedy)
+        count = "" if batch == 2 else f"{batch:,} "
         raise UserError(
-            f"model.name: {type(model).__name__} fails{when} on images of {image_shape}: "
+            f"model.name: {type(model).__name__} fails{when} on {count}images of {image_shape}: "
             f"{describe_error(error, inspect.getfile(type(model)))}: {remedy}."
         ) from error
 

@@ -51,6 +51,11 @@ def round_up_batch(batch_size: int) -> int:
     return -(-batch_size // jax.device_count()) * jax.device_count()
 
 
+def share_batch(batch_size: int) -> int:
+    """Returns how many examples of a global batch each device has."""
+    return batch_size // jax.device_count()
+
+
 def map_devices(function: Callable, *, donate_state: bool, run_axes: tuple[Any, ...] = ()) -> Callable:
     """Returns `function` compiled for all devices at once; its arguments and results have a leading axis of devices.
 

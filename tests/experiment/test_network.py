@@ -10,6 +10,7 @@ import pytest
 from configs import base, digits_random
 from rethink.experiment import network, rerun
 from rethink.experiment.run import Launch, run_experiment, run_group
+from rethink.experiment.setup import make_run_spec
 from rethink.figures import learning_curve
 from rethink.results import launches
 from rethink.schema import grid, validation
@@ -130,6 +131,17 @@ def test_a_changed_network_is_neither_taken_for_the_old_one_nor_resumed(edit, tm
     edit("import flax.linen as nn", "# mine\nimport flax.linen as nn\n\n")
     assert run_experiment(make_config(), str(folder), Launch()) == 0
     assert "Nothing to do" in capsys.readouterr().out
+
+
+def test_a_network_for_two_images_alone_is_refused_before_a_run(edit):
+    edit(
+        "(self.num_classes)(x)",
+        "(self.num_classes)(x) + jnp.zeros((2, 1))",
+        "import",
+        "import jax.numpy as jnp\nimport",
+    )
+    with pytest.raises(UserError, match="fails in evaluation on 360 images"):
+        make_run_spec(make_config())
 
 
 def test_a_sweep_skips_no_run_of_a_changed_network(manifest, edit, tmp_path):

@@ -595,6 +595,15 @@ def test_a_network_is_traced_in_the_precision_of_its_run():
         inspect_state(in_float32, (2, 2, 1), 3, "devices", jnp.bfloat16)
 
 
+@pytest.mark.parametrize("batches, words", [((4, 2), "training on 4 images"), ((2, 6), "evaluation on 6 images")])
+def test_a_network_is_traced_with_the_batches_of_its_run(batches, words):
+    for_two = Changed(lambda net, x, train: x + jnp.zeros((2, 1)))
+    assert inspect_state(for_two, (2, 2, 1), 3, "devices") == OwnState()
+    with pytest.raises(UserError, match=f"fails in {words} .*: it must take any number of images, as it takes 2"):
+        inspect_state(for_two, (2, 2, 1), 3, "devices", batches=batches)
+    assert inspect_state(Changed(lambda net, x, train: x), (2, 2, 1), 3, "devices", batches=batches) == OwnState()
+
+
 @pytest.mark.parametrize("dtype", ["int32", "complex64", "bfloat16"])
 def test_only_parameters_that_can_be_trained_are_taken(dtype):
     model = Changed(lambda net, x, train: x + net.param("count", lambda key: jnp.ones((), dtype)).real.astype(x.dtype))
