@@ -177,10 +177,10 @@ class Run:
     def keep_part(self, name: str, compute: Callable[[], Any]) -> Any:
         """Returns a part of an analysis, as JSON has it: that of an earlier launch, or computed now and kept.
 
-        A file of parts that can't be read, or of other data, software or variables than this launch's, counts as none.
+        A file of parts that can't be read, or of other data, hardware or software than this launch's, counts as none.
         """
         launch, path = self.manifest["launches"][-1], self.path(PARTS)
-        origin = {field: launch[field] for field in ("versions", "environment", "commit")}
+        origin = {field: launch[field] for field in ("hardware", "versions", "environment", "commit")}
         origin["fingerprints"] = self.manifest["fingerprints"]
         parts = {}
         with contextlib.suppress(OSError, TypeError, ValueError, KeyError):

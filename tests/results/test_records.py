@@ -544,16 +544,17 @@ def test_a_part_of_an_analysis_is_computed_once_and_a_file_of_parts_that_is_dama
         assert not (run.folder / "parts.json").exists()
 
 
-@pytest.mark.parametrize("changed", ["nothing", "fingerprints", "versions", "environment", "commit"])
+@pytest.mark.parametrize("changed", ["nothing", "fingerprints", "hardware", "versions", "environment", "commit"])
 def test_a_part_of_other_data_or_software_is_computed_anew(workdir, monkeypatch, changed):
     with open_run(workdir) as run:
         run.begin(-1, HARDWARE, FACTS, FINGERPRINTS)
         run.keep_part("one", lambda: "old")
     fingerprints = {**FINGERPRINTS, "labels": "cc33"} if changed == "fingerprints" else FINGERPRINTS
+    hardware = {**HARDWARE, "cores": 64} if changed == "hardware" else HARDWARE
     if hasattr(records.launches, changed):
         monkeypatch.setattr(records.launches, changed, lambda: {"other": "1"})
     with open_run(workdir) as run:
-        run.begin(-1, HARDWARE, FACTS, fingerprints)
+        run.begin(-1, hardware, FACTS, fingerprints)
         assert run.keep_part("two", lambda: "new") == "new"  # which leaves the others where they may stay
         assert run.keep_part("one", lambda: "new") == ("old" if changed == "nothing" else "new")
 
