@@ -99,18 +99,22 @@ def list_tasks(runs: Sequence[grid.SweepRun], folder: pathlib.Path) -> list[Task
 
 
 def check_networks(tasks: Sequence[Task]) -> None:
-    """Checks that the runs that have ended were of the networks of now; damaged ones are left to the run itself.
+    """Checks that the runs that have ended, and those beside them, were of the networks of now.
+
+    Table and figure show what stands in the folder, also of other axes. Damaged runs are left to the run itself.
 
     Raises:
       UserError: one was of another.
     """
+    names = {task.config.model.name for task in tasks}
+    folders = sorted({path.parent for task in tasks for path in task.directory.parent.glob("*/manifest.json")})
     with distributed.sync_errors():
-        for task in tasks if distributed.is_first() else ():
+        for folder in folders if distributed.is_first() else ():
             manifest = None
             with contextlib.suppress(UserError, OSError):
-                manifest = records.read_run(task.directory)
-            if manifest and is_finished(manifest, task.config):
-                check_program(manifest, task.directory)
+                manifest = records.read_run(folder)
+            if manifest and manifest["status"] in records.FINISHED and manifest["config"].get("model.name") in names:
+                check_program(manifest, folder)
 
 
 def run_tasks(tasks: Sequence[Task], executor: str, jobs: int, functions: RunFunctions) -> tuple[list[str], int]:

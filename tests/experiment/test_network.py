@@ -164,8 +164,9 @@ def test_new_runs_do_not_stand_beside_those_of_another_network(manifest, edit, t
     edit("relu", "tanh")
     suite = base.get_config()
     suite.experiments = {tmp_path.name: config}
-    for executor in EXECUTORS:
+    for executor, momentum in zip(EXECUTORS, (0.9, 0.8, 0.8, 0.8), strict=True):  # 0.8: that run is not of this sweep
         config.executor = suite.executor = executor
+        config.axes = f"optimizer.momentum={momentum}"
         for whole, workdir in ((config, tmp_path), (suite, tmp_path.parent)):
             before = set(tmp_path.parent.iterdir())
             with pytest.raises(UserError, match=f"The network {CHANGED.format(folder)} .* to have both, choose"):
