@@ -53,7 +53,7 @@ def _describe_claim(row: Mapping[str, Any], shown: Collection[str]) -> list[str]
     """Returns the lines of a claim: verdict and statement, then the values, then the notes."""
     values = [
         f"ours: {row['ours']} (n={row['n']})" if row["ours"] else "",
-        f"interval: {row['interval']}" if row["interval"] else "",
+        f"interval: {row['interval']}" if len({*row["interval"].split(" to ")}) > 1 else "",
         f"{row['source']}: {row['paper']} {row['certainty']}",
     ]
     notes = [note for note in row["notes"].split("; ") if note not in shown]

@@ -284,6 +284,13 @@ def describe_run(run: LoadedRun) -> dict[str, Any]:
     }
 
 
+def by_values(run: LoadedRun) -> tuple[list[str | float], int]:
+    """Returns what sorts the runs of a sweep: by name, in which the values of axes count as numbers, then by seed."""
+    parts: list[str | float] = [*re.split(r"=(-?\d+(?:\.\d+)?(?:e[+-]?\d+)?)(?=-|$)", run.cell)]
+    parts[1::2] = map(float, parts[1::2])
+    return parts, run.seed
+
+
 def describe_seeds(cell: str, runs: Sequence[LoadedRun]) -> str:
     """Returns the mean accuracies, percent, of a cell's runs with a result, and their sample standard deviations.
 

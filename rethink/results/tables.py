@@ -2,7 +2,7 @@
 
 import itertools
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rethink.results import progress, screen
@@ -58,11 +58,14 @@ def escape_latex(text: Any) -> str:
     return "".join(_LATEX.get(sign, sign) for sign in " ".join(str(text).split()))
 
 
-def to_text(rows: Rows, columns: Sequence[str]) -> str:
+def to_text(rows: Rows, columns: Sequence[str], dispensable: Collection[str] = ()) -> str:
     """Returns rows as aligned lines that fit the terminal; columns in which every cell is blank are left out.
 
     Names of columns may take several lines. Of the columns for which there is no room, the last ones, each row's cells
     follow below it, but for blank ones; where they are the same in all rows, once below the table. No cell is cut.
+
+    Args:
+      dispensable: columns that are left out where there is no room for all.
     """
     cells = {column: [str(row[column]) for row in rows] for column in columns}
     shown = [column for column in columns if any(cells[column])]
@@ -70,6 +73,8 @@ def to_text(rows: Rows, columns: Sequence[str]) -> str:
     room, inside = screen.measure_width(), len(shown)
     while inside > 1 and sum(widths[column] + 2 for column in shown[:inside]) - 2 > room:
         inside -= 1
+    if inside < len(shown) and set(dispensable).intersection(shown):
+        return to_text(rows, [column for column in shown if column not in dispensable])
     inline, below = shown[:inside], shown[inside:]
     common = [column for column in below if len(rows) > 1 and len(set(cells[column])) == 1]
     # The head, then each row with what stands below it.

@@ -167,8 +167,11 @@ def _show_results(config: ConfigDict, folder: pathlib.Path, figure: grid.FigureC
     elif config.name in TABLES:
         compared, finding = comparison.describe_comparison(config.name, loaded)
     else:
-        ended = [run for runs in loaded.values() for run in runs if run.summary]
-        parts.append(tables.to_text([results_runs.describe_run(run) for run in ended], results_runs.BRIEF_COLUMNS))
+        every = sorted((run for runs in loaded.values() for run in runs), key=results_runs.by_values)
+        rows = [results_runs.describe_run(run) for run in every if run.summary]
+        for row in rows:  # the sweep's name stands above; that of seeds alone is the sweep's
+            row["run"] = row["run"].removeprefix(config.name).removeprefix("-")
+        parts.append(tables.to_text(rows, results_runs.BRIEF_COLUMNS, dispensable=["seconds"]))
         means = [results_runs.describe_seeds(cell, runs) for cell, runs in loaded.items()]
         parts.append("\n".join(map(screen.wrap, filter(None, means))))
         compared, finding = figure_claims.describe_claims(config.name, loaded)

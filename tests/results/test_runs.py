@@ -149,3 +149,11 @@ def test_seeds_are_told_by_their_mean_and_deviation(write):
     said = "a: accuracy %: train 100.00 +- 0.00 (n=3), test 60.00 +- 10.00 (n=3)"
     assert runs.describe_seeds("a", loaded) == said
     assert runs.describe_seeds("a", loaded[:1]) == ""
+
+
+def test_runs_are_sorted_by_the_values_of_axes_as_numbers(write):
+    cells = ["a-width=32", "a-width=256", "a-width=1e-05", "b-width=4-act=relu", "b-width=16-act=relu", "b-width=none"]
+    ordered = sorted((runs.load_run(write(cell)) for cell in cells), key=runs.by_values)
+    names = [run.cell for run in ordered]
+    assert names[:3] == ["a-width=1e-05", "a-width=32", "a-width=256"]
+    assert names.index("b-width=4-act=relu") < names.index("b-width=16-act=relu")

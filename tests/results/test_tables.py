@@ -157,3 +157,12 @@ def test_the_command_takes_the_folder_of_a_suite_for_its_runs_that_have_ended(tm
     assert ended.stderr == "Left out: 1 that have not ended.\n"
     ended = run_module("rethink.results", tmp_path / "table1/b-seed0")
     assert ended.returncode == 2 and "No run has ended" in ended.stderr and ended.stderr.count("\n") == 1
+
+
+def test_a_column_that_can_be_spared_takes_no_line_of_its_own(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "20")
+    rows = [{"run": "a" * 15, "seconds": number} for number in (1, 2)]
+    assert tables.to_text(rows, ["run", "seconds"], ["seconds"]).splitlines() == ["run", "a" * 15, "a" * 15]
+    assert "seconds: 1" in tables.to_text(rows, ["run", "seconds"])
+    monkeypatch.setenv("COLUMNS", "80")
+    assert "seconds" in tables.to_text(rows, ["run", "seconds"], ["seconds"])
