@@ -282,8 +282,8 @@ def describe_divergence(end: Mapping[str, Any]) -> str:
     became = f"The loss became infinite or NaN at step {end['step']}, learning rate {end['learning_rate']:g}: "
     if end["step"] == 1:
         return (
-            f"{became}either the gradient at the initial parameters is infinite or NaN, such as that of a square root "
-            "at 0 (look at model.name, model.init and model.kwargs), or the rate is too large (try a smaller "
-            "--config.optimizer.learning_rate)."
+            f"{became}either the rate is too large: try a smaller --config.optimizer.learning_rate; or the gradient at "
+            "the initial parameters is infinite or NaN, such as that of a square root at 0: look at model.name, "
+            "model.init and model.kwargs."
         )
     return f"{became}try a smaller --config.optimizer.learning_rate."

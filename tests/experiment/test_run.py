@@ -566,7 +566,7 @@ def test_a_run_that_diverges_says_where_and_does_not_start_again(launch, make_co
 def test_a_loss_that_is_not_finite_is_the_networks_at_first_and_later_the_rates():
     start, first, later = (reporter.describe_divergence({"step": step, "learning_rate": 0.1}) for step in (0, 1, 2))
     assert "the network or its initialization" in start and "smaller" not in start
-    assert "either the gradient at the initial parameters" in first and "or the rate is too large (try a" in first
+    assert "either the rate is too large: try a smaller" in first and "or the gradient at the initial par" in first
     assert "at step 2, learning rate 0.1: try a smaller" in later
 
 
