@@ -11,11 +11,12 @@ from typing import Any
 import flax.linen as nn
 
 from rethink.models.alexnet import AlexNet
+from rethink.models.field_types import find_field_types, fits
 from rethink.models.inception import Inception
 from rethink.models.inception_v3 import InceptionV3
 from rethink.models.mlp import MLP
 from rethink.models.tiny import TinyConv
-from rethink.models.user_module import describe_error, find_field_types, fits, import_module_class
+from rethink.models.user_module import describe_error, import_module_class
 from rethink.models.wide_resnet import WideResNet
 from rethink.regularization.batch_norm import BatchNorm
 from rethink.regularization.explicit import Dropout

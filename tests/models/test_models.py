@@ -13,12 +13,11 @@ import numpy as np
 import pytest
 
 from rethink.models import layers, registry, user_module
+from rethink.models.field_types import find_field_types, fits
 from rethink.models.user_module import (
     OwnState,
     check_network,
     count_parameters,
-    find_field_types,
-    fits,
     inspect_state,
 )
 from rethink.regularization.batch_norm import NONE, BatchNorm
