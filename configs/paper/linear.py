@@ -4,7 +4,7 @@
     python main.py --config=configs/paper/linear.py:pixels     # raw pixels, as far as their condition allows
     python main.py --config=configs/paper/linear.py:digits     # features of the embedded digits
 
-Time: 7 minutes on 2 cores (AMD EPYC); the digits a minute or two; longer where other work keeps the cores busy.
+Time: 7 minutes on 2 cores (AMD EPYC); the digits 2 minutes, as it takes one core for small products (n = 1).
 Expect: the distance to the least-norm interpolant falls at the rate that the condition predicts and no iterate leaves
 the span of the data; from a random start the limit keeps the part of the start outside of that span.
 """
