@@ -5,7 +5,7 @@ import json
 import logging
 import pathlib
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import flax.linen as nn
 from ml_collections import ConfigDict
@@ -120,7 +120,7 @@ def check_program(manifest: Mapping[str, Any], folder: pathlib.Path, *, is_rerun
     if manifest["config"].get("kind") not in KINDS_WITH_NETWORK:
         return
     recorded, made = manifest.get("program"), manifest.get("launches")
-    if recorded is None or not _is_program(recorded) or not made or not launches.are_launches(made):
+    if not _is_program(recorded) or not made or not launches.are_launches(made):
         if not is_rerun:
             raise UserError(
                 f"The manifest of the run in {folder} has no launches, or no program, which say what it was made on "
@@ -170,7 +170,7 @@ def check_same_program(made: Mapping[str, Any]) -> None:
         )
 
 
-def _is_program(value: Any) -> bool:
+def _is_program(value: Any) -> TypeGuard[dict[str, Any]]:
     """Returns whether a value read from a manifest is that of a program."""
     texts = ("source", *program.PARTS)
     return (

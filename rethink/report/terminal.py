@@ -29,9 +29,14 @@ def for_terminal(row: Mapping[str, Any]) -> dict[str, Any]:
     return {column: {**row, **merged}[column] for column in COLUMNS}
 
 
+def _with_runs(rows: Rows, field: str) -> list[Mapping[str, Any]]:
+    """Returns the rows of cells that were run, which `field` tells: "status" of numbers, "verdict" of claims."""
+    return [row for row in rows if row[field] != outcomes.NOT_RUN]
+
+
 def describe_numbers(rows: Rows) -> str:
     """Returns the rows of `compare_table` of cells with runs as a table, and how many cells have none."""
-    ran = [row for row in rows if row["status"] != outcomes.NOT_RUN]
+    ran = _with_runs(rows, "status")
     missing = len({row["cell"] for row in rows} - {row["cell"] for row in ran})
     parts = [tables.to_text([for_terminal(row) for row in ran], COLUMNS)] if ran else []
     return "\n".join([*parts, *([f"{missing} of the paper's cells not run"] if missing else [])])
@@ -43,7 +48,7 @@ def describe_claims(rows: Rows, shown: Collection[str] = ()) -> str:
     Args:
       shown: notes that are on the screen already.
     """
-    ran = [row for row in rows if row["verdict"] != outcomes.NOT_RUN]
+    ran = _with_runs(rows, "verdict")
     blocks = [line for row in ran for line in _describe_claim(row, shown)]
     missing = len(rows) - len(ran)
     return "\n".join([*blocks, *([f"{missing} more are about cells that were not run"] if missing else [])])
@@ -88,8 +93,7 @@ def describe_comparison(title: str, rows: Rows, claims: Rows) -> str:
     Args:
       rows: of `compare_table`, none of a figure; claims: of `check_orderings` or `check_figure_claims`.
     """
-    ran = [row for row in rows if row["status"] != outcomes.NOT_RUN]
-    judged = [row for row in claims if row["verdict"] != outcomes.NOT_RUN]
+    ran, judged = _with_runs(rows, "status"), _with_runs(claims, "verdict")
     claims_title = "What the paper says of it" if claims else ""
     shown = {f"{row['cell']}: {note}" for row in ran for note in row["notes"].split("; ")}
     texts = describe_claims(claims, shown), describe_signs(ran, judged)

@@ -114,14 +114,14 @@ def describe_findings(folder: Path) -> str:
       UserError: as `run_index.read_run_groups`.
     """
     judged = [verdict for verdict in judge_groups(run_index.read_run_groups([folder])) if verdict.group]
+    if not judged:
+        return ""
     counts = {verdict.display_name: Counter(row["verdict"] for row in verdict.claims) for verdict in judged}
     counts["all"] = sum(counts.values(), Counter[str]())
     rows = [
         {"claims of the paper": name, **{verdict: counted[verdict] or "" for verdict in CLAIM_VERDICTS}}
         for name, counted in counts.items()
     ]
-    if not judged:
-        return ""
     problems = [f"{verdict.display_name} is not judged: {verdict.problem}" for verdict in judged if verdict.problem]
     return "\n".join([tables.to_text(rows, list(rows[0])), *map(screen.wrap, problems)])
 
