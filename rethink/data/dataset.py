@@ -3,6 +3,7 @@
 Opens nothing: data/registry.py does, with one module for each source.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -12,7 +13,8 @@ class Split(NamedTuple):
     """Examples as stored.
 
     Attributes:
-      images: uint8 [examples, height, width, channels], 0..255.
+      images: uint8, uint16 or float32 [examples, height, width, channels], as stored. Feature vectors are images of one
+        pixel whose channels are the features.
       labels: int32 [examples].
       ids: uint32 [examples]. An id is the position of the example in the full split as stored, so that an example keeps
         its id in every subset.
@@ -34,11 +36,24 @@ class SplitSource(Protocol):
     def image_shape(self) -> tuple[int, int, int]:
         """(height, width, channels) of every image."""
 
+    @property
+    def paths(self) -> Sequence[str]:
+        """The file of each example, relative to the data set, in the order of `ids`; () where they have none."""
+
     def load(self) -> Split:
         """Returns the whole split."""
 
     def read(self, rows: np.ndarray) -> Split:
         """Returns the examples at `rows`, int [n], in their order."""
+
+
+class BadFile(NamedTuple):
+    """A file that was left out: the split and the id of its example, its path in the data set, and why."""
+
+    split: str
+    id: int
+    path: str
+    reason: str
 
 
 class Dataset(NamedTuple):
@@ -47,15 +62,25 @@ class Dataset(NamedTuple):
     Attributes:
       name: with its version.
       decoder: what decodes the images, with its version.
+      class_names: of the labels 0, 1, ...
       full_train_examples: the training examples of the full set, before a subset is taken and a part is held out.
       splits: "train", "test", and "validation" where a part of train is held out.
+      has_vectors: whether the examples are feature vectors, which the model sees as [batch, features].
+      bad_files: that were left out.
     """
 
     name: str
     decoder: str
-    num_classes: int
+    class_names: tuple[str, ...]
     full_train_examples: int
     splits: dict[str, SplitSource]
+    has_vectors: bool = False
+    bad_files: tuple[BadFile, ...] = ()
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes there are."""
+        return len(self.class_names)
 
     @property
     def train(self) -> SplitSource:
@@ -71,8 +96,8 @@ class Dataset(NamedTuple):
 class MemorySplit:
     """A split that is in memory as a whole."""
 
-    def __init__(self, split: Split):
-        self._split = split
+    def __init__(self, split: Split, paths: Sequence[str] = ()):
+        self._split, self.paths = split, paths
         self.ids = split.ids
         self.image_shape = split.images.shape[1:]
 
@@ -101,6 +126,12 @@ class Subset:
         """(height, width, channels) of every image."""
         return self._split.image_shape
 
+    @property
+    def paths(self) -> Sequence[str]:
+        """The file of each example; () where they have none."""
+        paths = self._split.paths
+        return [paths[row] for row in self._rows_of(self.ids)] if paths else ()
+
     def load(self) -> Split:
         """Returns the whole subset; the full split is loaded for it, as a source that caches keeps that one."""
         return _take_rows(self._split.load(), self._rows_of(self.ids))
@@ -125,6 +156,11 @@ class ModuloLabels:
     def image_shape(self) -> tuple[int, int, int]:
         """(height, width, channels) of every image."""
         return self._split.image_shape
+
+    @property
+    def paths(self) -> Sequence[str]:
+        """The file of each example; () where they have none."""
+        return self._split.paths
 
     def load(self) -> Split:
         """Returns the whole split."""

@@ -56,7 +56,7 @@ def open_digits(location: str, config: ConfigDict) -> Dataset:
     return Dataset(
         name=f"digits (scikit-learn {sklearn.__version__})",
         decoder="none",
-        num_classes=10,
+        class_names=tuple(map(str, bunch.target_names)),
         full_train_examples=len(labels) - num_test,
         splits={"train": make_split(np.sort(order[num_test:])), "test": make_split(np.sort(order[:num_test]))},
     )

@@ -106,4 +106,4 @@ def _fold_classes(data: Dataset, classes: int) -> Dataset:
             f"{data.num_classes}, or to 0 for the classes as they are."
         )
     splits: dict[str, SplitSource] = {name: ModuloLabels(split, classes) for name, split in data.splits.items()}
-    return data._replace(num_classes=classes, splits=splits)
+    return data._replace(class_names=tuple(map(str, range(classes))), splits=splits)

@@ -46,7 +46,7 @@ def open_tfds(name: str, config: ConfigDict) -> Dataset:
     with wrap_read_errors(directory):
         builder = tfds.builder_from_directory(directory)
         keys = _find_keys(name, builder)
-        num_classes = builder.info.features[keys[1]].num_classes
+        class_names = tuple(builder.info.features[keys[1]].names)
 
     def open_split(field: str) -> TfdsSplit:
         split_name = config[field]
@@ -57,7 +57,7 @@ def open_tfds(name: str, config: ConfigDict) -> Dataset:
             directory=str(builder.data_dir),
             name=split_name,
             keys=keys,
-            num_classes=num_classes,
+            num_classes=len(class_names),
             count=builder.info.splits[split_name].num_examples,
             image_size=config.image_size,
             cache_dir=config.cache_dir,
@@ -70,7 +70,7 @@ def open_tfds(name: str, config: ConfigDict) -> Dataset:
         return split
 
     train, test = open_split("train_split"), open_split("test_split")
-    return Dataset(builder.info.full_name, decoding.DECODER, num_classes, train.count, {"train": train, "test": test})
+    return Dataset(builder.info.full_name, decoding.DECODER, class_names, train.count, {"train": train, "test": test})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,6 +94,7 @@ class TfdsSplit:
     count: int
     image_size: int
     cache_dir: str
+    paths: tuple[str, ...] = ()
 
     @functools.cached_property
     def ids(self) -> np.ndarray:

@@ -210,6 +210,7 @@ def manifest_metadata(dataset: Dataset, feed_kind: str) -> dict[str, Any]:
             "train_examples": len(dataset.train.ids),
             "full_train_examples": dataset.full_train_examples,
             "test_examples": len(dataset.test.ids),
+            "class_names": list(dataset.class_names),
         },
     }
 

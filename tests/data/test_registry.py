@@ -36,7 +36,7 @@ def test_a_new_source_is_one_row_and_gets_subset_hold_out_and_folding(monkeypatc
 
     def open_numbers(location, config):
         full = MemorySplit(Split(images, (ids % 5).astype(np.int32), ids))
-        return Dataset(location, "none", 5, len(ids), {"train": full, "test": full})
+        return Dataset(location, "none", tuple("01234"), len(ids), {"train": full, "test": full})
 
     monkeypatch.setitem(registry.DATASETS, "numbers", open_numbers)
     fields = {"name": "numbers:a/b:c", "train_examples": 20, "test_examples": 6, "validation_fraction": 0.24}
