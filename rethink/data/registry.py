@@ -1,4 +1,4 @@
-"""Opens a data set by its name, then takes subsets, holds out a part and folds classes, the same way for every source.
+"""Opens a data set by its name, then takes its test part and subsets and folds classes, the same for every source.
 
 A new source is one row of `DATASETS`.
 """
@@ -15,7 +15,8 @@ from rethink.data.digits import open_digits
 from rethink.data.tfds import open_tfds
 from rethink.schema.errors import UserError
 
-# Scheme -> opener: (what follows "SCHEME:", the config section `data`) -> the full "train" and "test" splits.
+# Scheme -> opener: (what follows "SCHEME:", the config section `data`) -> the full "train" and "test" splits, or "train"
+# alone, of which the test part is then drawn.
 # `data.name` is SCHEME or SCHEME:LOCATION; any other name is that of a TFDS set.
 DATASETS: dict[str, Callable[[str, ConfigDict], Dataset]] = {"digits": open_digits, "tfds": open_tfds}
 
@@ -36,9 +37,31 @@ def open_dataset(config: ConfigDict) -> Dataset:
     if scheme not in DATASETS:
         scheme, location = "tfds", config.name
     data = DATASETS[scheme](location, config)
+    if "test" not in data.splits:
+        data = _split_test(data, config)
     _check_shapes(data, config)
     splits = {**_split_train(data.train, config), "test": _take_subset(data.test, config, "test_examples")}
     return _fold_classes(data._replace(splits=splits), config.classes)
+
+
+def _split_test(data: Dataset, config: ConfigDict) -> Dataset:
+    """Returns the data set with a part of its one split as "test", drawn by `split_seed` and `test_fraction`.
+
+    Raises:
+      UserError: `test_fraction` leaves nothing to train on.
+    """
+    split = data.train
+    count = len(split.ids)
+    num_test = math.ceil(config.test_fraction * count)
+    if num_test >= count:
+        raise UserError(
+            f"data.test_fraction={config.test_fraction} takes {num_test} of the {count} examples of {config.name} for "
+            "testing: set it so that some are left on both sides, such as 0.2."
+        )
+    order = randomness.draw_permutation(randomness.key_for(config.split_seed, "digits_split"), count)
+    rows = {"train": np.sort(order[num_test:]), "test": np.sort(order[:num_test])}
+    splits = {name: Subset(split, split.ids[rows[name]]) for name in rows}
+    return data._replace(splits=splits, full_train_examples=count - num_test)
 
 
 def _check_shapes(data: Dataset, config: ConfigDict) -> None:

@@ -43,7 +43,7 @@ def test_what_has_no_meaning_for_the_digits_is_refused(field, value):
 
 def test_a_test_fraction_that_leaves_nothing_to_train_on_is_refused():
     message = refusal(name="digits", test_fraction=0.9999)
-    assert message.startswith("data.test_fraction=0.9999 takes 1797 of the 1797 digits")
+    assert message.startswith("data.test_fraction=0.9999 takes 1797 of the 1797 examples of digits")
 
 
 @pytest.mark.parametrize("fraction, count", [(0.5, 899), (0.001, 2), (0.9, 1618)])
