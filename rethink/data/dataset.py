@@ -37,6 +37,10 @@ class SplitSource(Protocol):
         """(height, width, channels) of every image."""
 
     @property
+    def image_dtype(self) -> np.dtype:
+        """The dtype of every image: uint8, uint16 or float32."""
+
+    @property
     def paths(self) -> Sequence[str]:
         """The file of each example, relative to the data set, in the order of `ids`; () where they have none."""
 
@@ -99,7 +103,7 @@ class MemorySplit:
     def __init__(self, split: Split, paths: Sequence[str] = ()):
         self._split, self.paths = split, paths
         self.ids = split.ids
-        self.image_shape = split.images.shape[1:]
+        self.image_shape, self.image_dtype = split.images.shape[1:], split.images.dtype
 
     def load(self) -> Split:
         """Returns the whole split."""
@@ -125,6 +129,11 @@ class Subset:
     def image_shape(self) -> tuple[int, int, int]:
         """(height, width, channels) of every image."""
         return self._split.image_shape
+
+    @property
+    def image_dtype(self) -> np.dtype:
+        """The dtype of every image."""
+        return self._split.image_dtype
 
     @property
     def paths(self) -> Sequence[str]:
@@ -156,6 +165,11 @@ class ModuloLabels:
     def image_shape(self) -> tuple[int, int, int]:
         """(height, width, channels) of every image."""
         return self._split.image_shape
+
+    @property
+    def image_dtype(self) -> np.dtype:
+        """The dtype of every image."""
+        return self._split.image_dtype
 
     @property
     def paths(self) -> Sequence[str]:

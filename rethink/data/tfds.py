@@ -95,6 +95,7 @@ class TfdsSplit:
     image_size: int
     cache_dir: str
     paths: tuple[str, ...] = ()
+    image_dtype: np.dtype = np.dtype(np.uint8)
 
     @functools.cached_property
     def ids(self) -> np.ndarray:
