@@ -61,8 +61,6 @@ def launch() -> None:
         from rethink.sweeps.reproduce import run_sweep_or_suite
         from rethink.sweeps.run import init_distributed
 
-        if str(ROOT) not in sys.path:  # PYTHONSAFEPATH leaves it out, and config files import one another
-            sys.path.append(str(ROOT))
         command_line.configure_logging()
         config, rest = command_line.define_config(command_line.read_words(sys.argv[1:]), str(DEFAULT))
         workdir = flags.DEFINE_string("workdir", None, "Directory of the run. Default: runs/NAME-HASH, by the config.")

@@ -15,7 +15,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11",
-    packages=find_packages(include=["rethink", "rethink.*"]),
+    packages=[*find_packages(include=["rethink", "rethink.*"]), "rethink.configs", "rethink.configs.paper"],
     package_data={"rethink.report.page": ["*.css", "*.js", "templates/*.html"]},
     install_requires=[
         "absl-py",

@@ -50,7 +50,7 @@ def main() -> None:
 
 def run_seconds(arguments: argparse.Namespace, checkpoint_every: float) -> float:
     """Returns the seconds of training of one run."""
-    from configs import cifar_true
+    from rethink.configs import cifar_true
     from rethink.experiment.run import Launch, run_experiment
     from rethink.results import records
 

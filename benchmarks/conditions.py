@@ -15,7 +15,7 @@ import time
 import jax
 import numpy as np
 
-from configs import cifar_random
+from rethink.configs import cifar_random
 from rethink.data.corruption.pixels import count_values, make_moments, measure_moments
 from rethink.data.corruption.spec import corrupt_split, make_corruption_spec, resolve_seed
 from rethink.data.registry import open_dataset

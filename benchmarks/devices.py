@@ -60,7 +60,7 @@ def train(arguments: argparse.Namespace, norm: str, count: int, change: float, *
     """Saves the parameters after the steps as one vector, float32."""
     import jax
 
-    from configs import cifar_random
+    from rethink.configs import cifar_random
     from rethink.experiment.setup import set_up_run
     from rethink.training import devices, distributed
 

@@ -20,7 +20,7 @@ import time
 
 from ml_collections import ConfigDict
 
-from configs import cifar_random, digits_random
+from rethink.configs import cifar_random, digits_random
 from rethink.experiment.run import Launch, run_experiment, run_group
 from rethink.results import records
 from rethink.schema import grid

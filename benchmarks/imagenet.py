@@ -48,8 +48,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, list[float]]:
     """Returns images per second of each turn."""
     import jax
 
-    from configs.paper import table2
     from rethink import randomness
+    from rethink.configs.paper import table2
     from rethink.data import batches, preprocessing, streaming
     from rethink.data.registry import open_dataset
     from rethink.regularization import augmentation

@@ -55,7 +55,7 @@ def main() -> None:
 
 def one_turn(arguments: argparse.Namespace) -> dict[str, float]:
     """Returns seconds of fit and prediction, and MiB that the process held before, and at most."""
-    from configs.paper import table3
+    from rethink.configs.paper import table3
     from rethink.data.registry import open_dataset
 
     config = table3.get_config().data

@@ -49,7 +49,7 @@ def speeds(arguments: argparse.Namespace) -> dict[str, dict[str, float]]:
     """Returns images per second, median and extremes over turns, of CIFAR10 at batch 128 with mlp_1x512."""
     import jax
 
-    from configs import cifar_random
+    from rethink.configs import cifar_random
     from rethink.data import batches, streaming
     from rethink.data.registry import open_dataset
     from rethink.experiment.setup import set_up_run
@@ -102,7 +102,7 @@ def timed(call, batches: int, batch_size: int) -> float:
 
 def peak_memory(data_dir: str, shards: int, passes: int) -> int:
     """Returns the peak of the proportional memory of this process and its workers, MiB, over passes of all images."""
-    from configs import base
+    from rethink.configs import base
     from rethink.data import streaming
     from rethink.data.registry import open_dataset
 

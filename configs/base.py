@@ -7,13 +7,15 @@ takes arguments after a colon, separated by commas: a model, `smoke` for a run o
 name: `--config=configs/cifar_random.py:mlp_1x512,smoke`.
 """
 
+from typing import Any
+
 from ml_collections import ConfigDict
 
-from configs import analyses
+from rethink.configs import analyses
 
 # What a model's name brings with it: the paper's initial learning rate (appendix A) and batch norm. The paper's MLPs
 # and AlexNet have none, its Inception has one that shifts and does not scale. Wide ResNets are not in the paper.
-MODELS = {
+MODELS: dict[str, dict[str, Any]] = {
     "mlp_1x512": {"optimizer.learning_rate": 0.01},
     "mlp_3x512": {"optimizer.learning_rate": 0.01},
     "alexnet": {"optimizer.learning_rate": 0.01},
@@ -28,7 +30,7 @@ MODELS = {
 
 
 # Without batch norm the paper's rate of 0.1 does not train its Inception: a smaller one, and He's initialization.
-CELL_MODELS = {
+CELL_MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     **{name: (name, brings) for name, brings in MODELS.items()},
     "inception_no_bn": ("inception", {"optimizer.learning_rate": 0.003, "model.init": "he_normal"}),
 }

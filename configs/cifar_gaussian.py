@@ -6,7 +6,7 @@ Time: 50 s for 7 epochs on 2 cores (Intel Xeon).
 Expect: 100% train accuracy, test accuracy near chance.
 """
 
-from configs import base
+from rethink.configs import base
 
 
 def get_config(arguments=None):

@@ -7,7 +7,7 @@ Time: 8 minutes for 38 epochs on 2 cores (Intel Xeon), shared with other work.
 Expect: 100% train accuracy; test accuracy falls from 53% to 10% as the fraction grows.
 """
 
-from configs import base
+from rethink.configs import base
 
 
 def get_config(arguments=None):

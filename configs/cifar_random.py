@@ -6,7 +6,7 @@ Time: 6 minutes for 42 epochs on 2 cores (Intel Xeon), shared with other work; m
 Expect: 100% train accuracy (99.3% in the paper for mlp_1x512), test accuracy at chance (10%).
 """
 
-from configs import base
+from rethink.configs import base
 
 
 def get_config(arguments=None):

@@ -6,7 +6,7 @@ Time: 2.5 minutes for 15 epochs on 2 cores (Intel Xeon), shared with other work.
 Expect: 100% train accuracy; 19% on test, as the colours of an image survive.
 """
 
-from configs import base
+from rethink.configs import base
 
 
 def get_config(arguments=None):

@@ -6,7 +6,7 @@ Time: 4 minutes for 19 epochs on 2 cores (Intel Xeon), shared with other work.
 Expect: 100% train accuracy; on test as with the true pixels, since an MLP has no notion of neighbours.
 """
 
-from configs import base
+from rethink.configs import base
 
 
 def get_config(arguments=None):

@@ -6,7 +6,7 @@ Time: 7 minutes for 50 epochs of mlp_1x512 on 2 cores (Intel Xeon), shared with 
 Expect: 100% train accuracy and 53% on test for mlp_3x512; 51% for mlp_1x512.
 """
 
-from configs import base
+from rethink.configs import base
 
 
 def get_config(arguments=None):

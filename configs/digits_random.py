@@ -6,7 +6,7 @@ Time: 4 to 10 s on 2 cores (Intel Xeon), shared with other work.
 Expect: 100% train accuracy on labels that mean nothing, test accuracy at chance (10%).
 """
 
-from configs import base
+from rethink.configs import base
 
 
 def get_config(arguments=None):

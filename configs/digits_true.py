@@ -6,7 +6,7 @@ Time: not measured; as digits_random.
 Expect: 100% train accuracy, about 98% on test.
 """
 
-from configs import base
+from rethink.configs import base
 
 
 def get_config(arguments=None):

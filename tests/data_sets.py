@@ -8,7 +8,7 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from configs import base
+from rethink.configs import base
 from rethink.data.registry import open_dataset
 from rethink.schema.errors import UserError
 

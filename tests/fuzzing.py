@@ -5,7 +5,7 @@ import math
 from hypothesis import strategies as st
 from ml_collections import ConfigDict
 
-from configs import base
+from rethink.configs import base
 from rethink.models import registry
 from rethink.schema import validation
 from rethink.schema.fields import FIELDS as ROWS
@@ -45,7 +45,8 @@ OWN_MODELS = [
     "rethink.models.registry:MODELS",
 ]
 OWN_MODELS += ["flax.linen:Dense", "flax.linen:Sequential", "flax.linen:Module", "rethink.models.mlp:MLP", "x;reboot:y"]
-OWN_MODELS += ["rethink.models.tiny:TinyConv", "$(reboot):x", "class:def", "configs.base:get_config", "numpy:ndarray"]
+OWN_MODELS += ["rethink.models.tiny:TinyConv", "$(reboot):x", "class:def", "numpy:ndarray"]
+OWN_MODELS += ["rethink.configs.base:get_config"]
 NAMES = {
     **{field: list(row.choices) for field, row in ROWS.items() if row.choices},
     "name": ["base", "a-b_c.1"],

@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 
-from configs import digits_random
+from rethink.configs import digits_random
 from rethink.experiment.run import Launch, run_experiment, run_group
 from rethink.results import runs
 from rethink.sweeps.executors.tasks import RunFunctions

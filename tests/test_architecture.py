@@ -7,7 +7,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 FILES = sorted(
-    [ROOT / "main.py", *(ROOT / "rethink").rglob("*.py"), *(ROOT / "configs").rglob("*.py")], key=lambda path: str(path)
+    [ROOT / "main.py", *(ROOT / "rethink").rglob("*.py"), *(ROOT / "rethink" / "configs").rglob("*.py")], key=str
 )
 NAMES = [path.relative_to(ROOT).as_posix() for path in FILES]
 
@@ -92,11 +92,11 @@ def below(name, prefix):
 
 
 def folder_of(dotted):
-    """Returns the folder (or single file) of the package, or `configs`, that a dotted name belongs to; else None."""
+    """Returns the folder (or single file) of the package that a dotted name belongs to; else None."""
     parts = dotted.split(".")
     if parts[0] == "rethink":
         return parts[1] if len(parts) > 1 else "__init__"
-    return parts[0] if parts[0] in ("main", "configs") else None
+    return parts[0] if parts[0] == "main" else None
 
 
 def dotted_path(path):
@@ -150,11 +150,11 @@ def test_imports_point_down(path):
             ["rethink.training.loop.History"],
         ),
         ("theory/memory.py", "from rethink.training import step", ["rethink.training.step"]),
-        ("../configs/base.py", "from rethink.schema import fields", ["rethink.schema.fields"]),
+        ("configs/base.py", "from rethink.schema import fields", ["rethink.schema.fields"]),
     ],
 )
 def test_an_import_that_points_up_is_seen(file, line, found):
-    path = pathlib.Path(ROOT, "rethink", file).resolve()
+    path = ROOT / "rethink" / file
     assert upward_imports(path, ast.parse(line)) == found
 
 

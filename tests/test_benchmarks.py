@@ -11,8 +11,8 @@ import pytest
 
 from benchmarks import architectures, rows
 from benchmarks.parts import settings
-from configs import base
 from rethink import randomness
+from rethink.configs import base
 from rethink.models import registry
 from rethink.regularization import batch_norm, explicit
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from benchmarks import chaos, launches
-from configs import digits_random
+from rethink.configs import digits_random
 from rethink.experiment.run import Launch, run_experiment
 
 pytest.importorskip("psutil", reason="the extra `bench`")

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from configs import base
+from rethink.configs import base
 from rethink.schema import validation
 
 ROOT = pathlib.Path(__file__).parents[1]

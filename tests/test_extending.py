@@ -24,7 +24,7 @@ def package(tmp_path):
     """A copy of what a run needs."""
     folder = tmp_path / "package"
     for name in ("rethink", "configs"):
-        shutil.copytree(ROOT / name, folder / name)
+        shutil.copytree(ROOT / name, folder / name, symlinks=True)
     shutil.copy(ROOT / "main.py", folder)
     return folder
 

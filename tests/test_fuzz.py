@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
 
-from configs import digits_random
+from rethink.configs import digits_random
 from rethink.experiment.setup import make_run_spec
 from rethink.schema import grid, validation
 from rethink.schema.errors import UserError

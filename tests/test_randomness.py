@@ -122,7 +122,9 @@ def test_a_permutation_is_drawn_where_there_is_no_cpu(monkeypatch):
 
 def test_nothing_else_in_the_project_seeds_or_draws_by_itself():
     root = pathlib.Path(randomness.__file__).parents[1]
-    files = [path for folder in ("rethink", "configs") for path in (root / folder).rglob("*.py")] + [root / "main.py"]
+    files = [path for folder in ("rethink", "rethink/configs") for path in (root / folder).rglob("*.py")] + [
+        root / "main.py"
+    ]
     seeding = re.compile(r"\b(np|numpy)\.random\b|^import random\b|^from random\b|PRNGKey|random\.seed\(", re.MULTILINE)
     assert len(files) > 10
     drawing = [path for path in files if seeding.search(path.read_text())]

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from configs import cifar_random
+from rethink.configs import cifar_random
 from rethink.data.registry import open_dataset
 from rethink.experiment.input_pipeline import InputPipeline
 

@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 from benchmarks import architectures, workers
-from configs import base, cifar_random
+from rethink.configs import base, cifar_random
 from rethink.experiment.reporter import Reporter, Screen, collect_provenance
 from rethink.experiment.run import check_config
 from rethink.experiment.setup import set_up_run

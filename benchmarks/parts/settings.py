@@ -3,7 +3,7 @@
 import dataclasses
 import importlib.util
 
-from configs import base
+from rethink.configs import base
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,11 +16,12 @@ Expect: a directory for each experiment, with its figures; each table is printed
 
 from collections.abc import Callable
 from types import ModuleType
+from typing import Any
 
 from ml_collections import ConfigDict
 
-from configs import base
-from configs.paper import (
+from rethink.configs import base
+from rethink.configs.paper import (
     capacity,
     figure1a,
     figure1bc,
@@ -173,7 +174,7 @@ def _of_digits(cells: ConfigDict) -> ConfigDict:
     return ConfigDict({f"digits-{name.partition('-')[2]}": fields for name, fields in cells.items()})
 
 
-def _rewritten(config: ConfigDict, rules: dict[str, Callable[[object], dict]]) -> ConfigDict:
+def _rewritten(config: ConfigDict, rules: dict[str, Callable[[Any], dict]]) -> ConfigDict:
     """Returns a table whose cells have each field of `rules` replaced by what its rule makes of the value."""
     for cell in config.cells:
         fields: dict[str, object] = {}

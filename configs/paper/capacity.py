@@ -8,7 +8,7 @@ Expect: a Rademacher complexity of 1 for the network, as every draw of signs is 
 dimensions stay below their ceiling; bounds no better than guessing for true labels as for random ones.
 """
 
-from configs import base
+from rethink.configs import base
 
 
 def get_config(arguments=None):

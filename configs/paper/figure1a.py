@@ -10,7 +10,7 @@ Expect: figures/loss_curves.png, .pdf and .csv in the directory of the figure: a
 pixels sooner than random labels.
 """
 
-from configs import base
+from rethink.configs import base
 
 CONDITIONS = {
     "true": {},

@@ -10,7 +10,7 @@ Expect: figures/label_corruption.png, .pdf and .csv in the directory of the figu
 some 4 times those at p = 0; the test error rises to 90%. The paper has Inception, AlexNet and the MLP 1x512.
 """
 
-from configs import base
+from rethink.configs import base
 
 LEVELS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 

@@ -8,8 +8,8 @@ Time: ImageNet as table2.py; mlp_3x512 on CIFAR10 10 minutes on 2 cores (AMD EPY
 Expect: figures/best_so_far.png and .pdf in the directory of the figure, the gain printed.
 """
 
-from configs import base
-from configs.paper import table2
+from rethink.configs import base
+from rethink.configs.paper import table2
 
 
 def get_config(arguments=None):

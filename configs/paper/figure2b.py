@@ -8,7 +8,7 @@ Expect: figures/best_so_far.png and .pdf in the directory of the figure: with ba
 smoother, and stopping early gains next to nothing.
 """
 
-from configs import base
+from rethink.configs import base
 
 
 def get_config(arguments=None):

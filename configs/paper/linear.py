@@ -9,7 +9,7 @@ Expect: the distance to the least-norm interpolant falls at the rate that the co
 the span of the data; from a random start the limit keeps the part of the start outside of that span.
 """
 
-from configs import base
+from rethink.configs import base
 
 
 def get_config(arguments=None):

@@ -8,7 +8,7 @@ AlexNet 1.5 hours, Inception 15: these want a GPU or TPU, or a subset (--config.
 Expect: the table beside the paper's, and whether the paper's orderings hold.
 """
 
-from configs import base
+from rethink.configs import base
 
 CROP = {"augmentation.crop": "random"}  # a 28x28 window of the 32x32 image; evaluation sees the centre
 DECAY = {"weight_decay.kind": "l2"}  # at base.py's coefficient: the paper does not state its own

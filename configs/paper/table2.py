@@ -9,7 +9,7 @@ Time: made for TPU pods and GPU machines; days on one GPU.
 Expect: the table beside the paper's, top-1 and top-5, with the best test accuracy on the way (an oracle).
 """
 
-from configs import base
+from rethink.configs import base
 
 # Szegedy et al. (2015, 2016), at the strengths of the networks that they published.
 AUGMENTATION = {

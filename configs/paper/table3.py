@@ -11,12 +11,14 @@ and a Gaussian kernel on their features: a linear one (--config.kernel.name=line
 Expect: the table beside the paper's; every label of train reproduced, with the residual as its certificate.
 """
 
-from configs import base
+from typing import Any
+
+from rethink.configs import base
 
 RIDGES = (0.003, 0.01, 0.03, 0.1, 0.3)  # to choose from, on a tenth held out of train
 MNIST = {"data.name": "mnist"}
 CONVOLUTIONS = {"kernel.features": "random_convolutions"}
-CELLS = {
+CELLS: dict[str, dict[str, Any]] = {
     "mnist-pixels": MNIST,
     "mnist-gabor": {**MNIST, "kernel.features": "gabor"},
     "cifar10-pixels": {},

@@ -8,8 +8,8 @@ Time: on 2 cores (AMD EPYC) half a second a filter, and some ten minutes a run f
 Expect: figures/metric_vs_field.png, .pdf and .csv in the directory of the figure: the error falls with more filters.
 """
 
-from configs import base
-from configs.paper import table3
+from rethink.configs import base
+from rethink.configs.paper import table3
 
 
 def get_config(arguments=None):

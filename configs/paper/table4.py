@@ -8,7 +8,7 @@ AlexNet 1.5 hours, Inception 15, and 45 in the two cells that run longer.
 Expect: the table beside the paper's, in which all but AlexNet still fit.
 """
 
-from configs import base
+from rethink.configs import base
 
 DECAY = {"weight_decay.kind": "l2"}
 CROP = {"augmentation.crop": "random"}

@@ -7,7 +7,7 @@ or TPU, or on a subset (--config.data.train_examples=5000).
 Expect: the larger the coefficient, the fewer labels are fitted; with the paper's, AlexNet failed to converge (table 4).
 """
 
-from configs import base
+from rethink.configs import base
 
 
 def get_config(arguments=None):

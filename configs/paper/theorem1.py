@@ -9,7 +9,7 @@ Expect: every label reproduced by a direct evaluation of the network, with the r
 smallest eigenvalue (lemma 1) as its certificate; the deep and narrow networks of corollary 1.
 """
 
-from configs import base
+from rethink.configs import base
 
 SIZES = (62_500, 125_000, 250_000, 500_000, 1_000_000)
 

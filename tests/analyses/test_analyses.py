@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from configs.paper import capacity as capacity_config
-from configs.paper import linear as linear_config
-from configs.paper import table3
-from configs.paper import theorem1 as theorem1_config
 from rethink.analyses import capacity as capacity_analysis
+from rethink.configs.paper import capacity as capacity_config
+from rethink.configs.paper import linear as linear_config
+from rethink.configs.paper import table3
+from rethink.configs.paper import theorem1 as theorem1_config
 from rethink.data.corruption.spec import resolve_seed
 from rethink.experiment.input_pipeline import InputPipeline
 from rethink.experiment.run import Launch, run_experiment

@@ -352,7 +352,7 @@ def test_fewer_examples_than_described_are_refused(tmp_path, file_format):
 
 WITHOUT = """
 import sys
-from configs import base
+from rethink.configs import base
 from rethink.data.registry import open_dataset
 
 config = base.get_config().data

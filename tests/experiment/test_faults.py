@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import digits_random
+from rethink.configs import digits_random
 from rethink.experiment.run import Launch, _train_for_analysis, run_experiment
 from rethink.figures import learning_curve
 from rethink.results import files

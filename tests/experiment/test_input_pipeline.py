@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import digits_true
+from rethink.configs import digits_true
 from rethink.data import preprocessing
 from rethink.data.dataset import Dataset, MemorySplit, Split
 from rethink.data.registry import open_dataset

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from configs import base, digits_random
+from rethink.configs import base, digits_random
 from rethink.experiment import network, rerun
 from rethink.experiment.run import Launch, run_experiment, run_group
 from rethink.experiment.setup import make_run_spec

@@ -1,6 +1,6 @@
 """The header of a run: what is said of the model and of what regularizes it."""
 
-from configs import base
+from rethink.configs import base
 from rethink.experiment import reporter
 
 

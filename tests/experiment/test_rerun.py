@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from made_up import make_sweep
 
-from configs import base
+from rethink.configs import base
 from rethink.experiment import rerun
 from rethink.experiment.run import Launch, run_experiment
 from rethink.schema import validation

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from made_up import assert_predicted
 
-from configs import base, cifar_random, digits_random, digits_true
+from rethink.configs import base, cifar_random, digits_random, digits_true
 from rethink.data import fingerprints
 from rethink.experiment import reporter, rerun, train
 from rethink.experiment.run import Launch, run_experiment

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from configs import digits_true
+from rethink.configs import digits_true
 from rethink.experiment import setup
 from rethink.experiment.setup import make_run_spec
 from rethink.schema import validation

@@ -5,7 +5,7 @@ import json
 import matplotlib.figure
 import pytest
 
-from configs.paper import figure1a
+from rethink.configs.paper import figure1a
 from rethink.figures import label_corruption, loss_curves, metric_vs_field, registry
 from rethink.paper.numbers import STEPS_TO_LOSS
 from rethink.results import runs as results_runs

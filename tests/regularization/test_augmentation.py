@@ -11,8 +11,8 @@ import pytest
 import scipy.ndimage
 from PIL import Image
 
-from configs import base
 from rethink import randomness
+from rethink.configs import base
 from rethink.data import preprocessing
 from rethink.regularization import augmentation
 from rethink.regularization.augmentation import Augmentation

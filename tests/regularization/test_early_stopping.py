@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from configs import base
+from rethink.configs import base
 from rethink.regularization import early_stopping
 from rethink.regularization.early_stopping import EarlyStopping
 from rethink.schema.errors import UserError

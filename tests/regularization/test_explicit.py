@@ -7,7 +7,7 @@ import numpy as np
 import optax
 import pytest
 
-from configs import base
+from rethink.configs import base
 from rethink.regularization import explicit
 from rethink.regularization.explicit import NO_DROPOUT, Dropout, WeightDecay
 from rethink.schema.errors import UserError

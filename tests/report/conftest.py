@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from configs.paper import table1
+from rethink.configs.paper import table1
 from rethink.schema import grid, validation
 
 ACCURACIES = ("0.9", "0.95", "0.99", "0.999", "1.0")

@@ -16,7 +16,7 @@ import sys
 import numpy as np
 import pytest
 
-from configs import base
+from rethink.configs import base
 from rethink.results import files, records
 from rethink.schema import validation
 from rethink.schema.errors import UserError
@@ -27,7 +27,7 @@ FINGERPRINTS = {"labels": "aa11", "order": "bb22"}
 
 HOLD = """
 import sys, time
-from configs import base
+from rethink.configs import base
 from rethink.results import records
 with records.open_run(sys.argv[1], base.get_config()) as run:
     run.begin(-1, {}, {}, {})

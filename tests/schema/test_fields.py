@@ -5,8 +5,8 @@ import pathlib
 import pytest
 from ml_collections import ConfigDict
 
-from configs import base
 from rethink.analyses import ANALYSES, kernel, linear, theorem1
+from rethink.configs import base
 from rethink.data import batches, preprocessing
 from rethink.data.corruption.labels import LABEL_NOISE
 from rethink.data.corruption.pixels import PIXEL_CORRUPTION

@@ -13,7 +13,7 @@ import sys
 
 import pytest
 
-from configs import base
+from rethink.configs import base
 from rethink.experiment.run import read_processes, read_step_range
 from rethink.models import registry
 from rethink.schema import config_file, grid, validation
@@ -97,7 +97,7 @@ def file(tmp_path):
 
     def write(*lines, name="own.py"):
         head = [
-            "from configs import base",
+            "from rethink.configs import base",
             "import ml_collections; from ml_collections import config_dict",
             "def get_config(arguments=None):",
             "    config = base.get_config()",
@@ -363,8 +363,8 @@ def test_a_field_that_some_cells_set_leaves_them_as_they_are(command, warned):
 @pytest.mark.parametrize("cell", ["{'seed': 3}", "(('seed', 3, 4),)", "3"])
 def test_a_cell_of_another_form_is_refused(command, tmp_path, cell):
     (tmp_path / "own.py").write_text(
-        f"from configs import base\ndef get_config():\n    config = base.get_config()\n    config.cells['a'] = {cell}\n"
-        "    return config\n"
+        "from rethink.configs import base\ndef get_config():\n    config = base.get_config()\n"
+        f"    config.cells['a'] = {cell}\n    return config\n"
     )
     message = mistake(command, f"--config={tmp_path}/own.py")
     assert "config.cells.a" in message and "((field, value), ...)" in message

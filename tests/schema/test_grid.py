@@ -6,8 +6,8 @@ import pytest
 from made_up import RANDOM, TRUE, make_sweep
 from ml_collections import ConfigDict
 
-from configs import base
-from configs.paper import table3
+from rethink.configs import base
+from rethink.configs.paper import table3
 from rethink.paper import protocol
 from rethink.paper.claims import ORDERINGS
 from rethink.paper.numbers import TABLES

@@ -8,7 +8,7 @@ import re
 import pytest
 from ml_collections import ConfigDict
 
-from configs import base
+from rethink.configs import base
 from rethink.schema import validation
 from rethink.schema.errors import UserError, pick, unknown_name
 from rethink.schema.fields import FIELDS as ROWS

@@ -10,7 +10,7 @@ import threading
 import pytest
 from made_up import RANDOM, RUN_FUNCTIONS, TRUE, make_sweep
 
-from configs import base
+from rethink.configs import base
 from rethink.experiment.run import EXIT_DIVERGED, Launch, check_config
 from rethink.results import files
 from rethink.schema import grid, validation

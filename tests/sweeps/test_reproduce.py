@@ -6,8 +6,8 @@ import runpy
 import pytest
 from made_up import RANDOM, RUN_FUNCTIONS, TRUE, make_sweep
 
-from configs import base
-from configs.paper import all as everything
+from rethink.configs import base
+from rethink.configs.paper import all as everything
 from rethink.paper.numbers import TABLES
 from rethink.schema import grid, validation
 from rethink.schema.errors import UserError

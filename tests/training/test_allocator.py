@@ -34,7 +34,7 @@ print(json.dumps(measured | {"behind": faults(), "kept behind": allocator.keeps_
 """
 RUN = """
 import json, resource, sys
-from configs import digits_random
+from rethink.configs import digits_random
 from rethink.experiment.run import Launch, run_experiment
 from rethink.results import records
 from rethink.training import allocator

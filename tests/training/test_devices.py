@@ -22,7 +22,7 @@ NETWORKS = {"mlp_tiny": "none", "conv_tiny": "across_devices"}  # and their batc
 # Trains each network for STEPS steps at a global batch of 128, on as many virtual devices as the command line says.
 DRIVER = """
 import sys
-from configs import digits_random
+from rethink.configs import digits_random
 from rethink.experiment.run import Launch, run_experiment
 from rethink.figures import learning_curve
 

@@ -3,7 +3,7 @@
 import jax
 import pytest
 
-from configs import base
+from rethink.configs import base
 from rethink.training import dispatch
 
 

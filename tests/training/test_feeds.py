@@ -14,7 +14,7 @@ import orbax.checkpoint as ocp
 import pytest
 from made_up import assert_predicted
 
-from configs import cifar_random
+from rethink.configs import cifar_random
 from rethink.data.registry import open_dataset
 from rethink.experiment.input_pipeline import InputPipeline
 from rethink.experiment.run import Launch, run_experiment
@@ -186,7 +186,7 @@ def test_one_process_of_two_devices_and_two_of_one_resume_each_other(tmp_path, m
 
 
 TABLE = """
-from configs import digits_random
+from rethink.configs import digits_random
 
 def get_config(model):
     config = digits_random.get_config(model)

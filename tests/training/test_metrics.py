@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from configs import digits_random
+from rethink.configs import digits_random
 from rethink.experiment.run import Launch, run_experiment
 from rethink.figures import learning_curve
 from rethink.schema.errors import UserError

@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from configs import base
+from rethink.configs import base
 from rethink.schema.errors import UserError
 from rethink.training import optimizer
 
