@@ -15,8 +15,8 @@ from rethink.data.digits import open_digits
 from rethink.data.tfds import open_tfds
 from rethink.schema.errors import UserError
 
-# Scheme -> opener: (what follows "SCHEME:", the config section `data`) -> the full "train" and "test" splits, or "train"
-# alone, of which the test part is then drawn.
+# Scheme -> opener: (what follows "SCHEME:", the config section `data`) -> the full splits "train" and "test", or only
+# "train", of which the test part is then drawn.
 # `data.name` is SCHEME or SCHEME:LOCATION; any other name is that of a TFDS set.
 DATASETS: dict[str, Callable[[str, ConfigDict], Dataset]] = {"digits": open_digits, "tfds": open_tfds}
 
@@ -60,7 +60,7 @@ def _split_test(data: Dataset, config: ConfigDict) -> Dataset:
         )
     order = randomness.draw_permutation(randomness.key_for(config.split_seed, "digits_split"), count)
     rows = {"train": np.sort(order[num_test:]), "test": np.sort(order[:num_test])}
-    splits = {name: Subset(split, split.ids[rows[name]]) for name in rows}
+    splits: dict[str, SplitSource] = {name: Subset(split, split.ids[rows[name]]) for name in rows}
     return data._replace(splits=splits, full_train_examples=count - num_test)
 
 

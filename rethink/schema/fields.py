@@ -164,7 +164,7 @@ FIELDS: dict[str, Field] = {
     "data.test_examples": size("a fixed subset of test, smaller ones within larger ones; 0: all", "examples"),
     "data.validation_fraction": number(0, 1, "part of train, held out and evaluated", "fraction", high_open=True),
     "data.split_seed": count(0, 2**32, "of subsets, the held-out part and the drawn test part", high_open=True),
-    "data.test_fraction": number(0, 1, "drawn for testing where no split is", "fraction", low_open=True, high_open=True),
+    "data.test_fraction": number(0, 1, "for testing where no split is", "fraction", low_open=True, high_open=True),
     "data.classes": size("labels are taken modulo this, such as 2 for even and odd; 0: as they are", "classes"),
     "data.image_size": count(
         0, 2**12, "shorter side that images get before they are cut square; 0: as they are", "pixels"

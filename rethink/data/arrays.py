@@ -1,0 +1,247 @@
+"""Makes a data set of arrays, in memory or in .npy files that are mapped: images or feature vectors, and labels."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from rethink.data.class_labels import encode_labels
+from rethink.data.dataset import Dataset, Split, format_shape
+from rethink.schema.errors import UserError, unknown_name
+
+CHUNK = 2**24  # values that are checked at a time
+INTEGERS = np.dtype(np.int64)  # stands for all integers but uint8 and uint16
+
+
+class Form(NamedTuple):
+    """How an array becomes images as a data set stores them: of `shape` (height, width, channels) and `dtype`."""
+
+    shape: tuple[int, int, int]
+    dtype: np.dtype
+    is_vector: bool
+
+    def convert(self, array: np.ndarray, ids: np.ndarray, where: str) -> np.ndarray:
+        """Returns examples [n, ...] as images [n, *shape]: read-only, and the memory of `array` where nothing changes.
+
+        Args:
+          ids: of the examples, for an error; where: names the split in it.
+
+        Raises:
+          UserError: a value is not finite, or is beyond float32.
+        """
+        with np.errstate(over="ignore"):  # what overflows is found below
+            images = array.astype(self.dtype, copy=False).reshape(len(array), *self.shape)
+        if array.dtype.kind == "b" and not self.is_vector:
+            images = images * np.uint8(255)
+        if images.dtype.kind == "f":
+            step = max(1, CHUNK // math.prod(self.shape))
+            for start in range(0, len(images), step):
+                lost = ~np.isfinite(images[start : start + step]).all(axis=(1, 2, 3))
+                if lost.any():
+                    row = ids[start + int(np.argmax(lost))]
+                    raise UserError(
+                        f"{where}, row {row} has a value that is not finite or beyond float32: correct it, or leave "
+                        "the example out."
+                    )
+        images = images.view()
+        images.flags.writeable = False  # it may be the user's own array
+        return images
+
+
+class ArraySplit:
+    """A split of an array in memory or of a .npy file, a `SplitSource`.
+
+    Pickled, a file is its path alone, so that every process maps it by itself.
+    """
+
+    paths = ()
+
+    def __init__(self, images: np.ndarray, labels: np.ndarray, form: Form, where: str, path: str = ""):
+        """`images` is mapped from `path`, where that is not empty."""
+        self._images, self._labels, self._form, self._where, self._path = images, labels, form, where, path
+        self.ids = np.arange(len(labels), dtype=np.uint32)
+        self.image_shape, self.image_dtype = form.shape, form.dtype
+
+    def load(self) -> Split:
+        """Returns the whole split; a file is read into memory.
+
+        Raises:
+          UserError: as `Form.convert`.
+        """
+        images = np.array(self._images) if self._path else self._images
+        return Split(self._form.convert(images, self.ids, self._where), self._labels, self.ids)
+
+    def read(self, rows: np.ndarray) -> Split:
+        """Returns the examples at `rows`, int [n], in their order; only these are read of a file.
+
+        Raises:
+          UserError: as `load`.
+        """
+        ids = self.ids[rows]
+        return Split(self._form.convert(self._images[rows], ids, self._where), self._labels[rows], ids)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | ({"_images": None} if self._path else {})
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if self._path:
+            self._images = map_array(self._path)
+
+
+def map_array(path: str) -> np.ndarray:
+    """Returns the array of a .npy file, which is read where it is indexed."""
+    return np.load(path, mmap_mode="r", allow_pickle=False).view(np.ndarray)
+
+
+def dataset_from_arrays(
+    name: str,
+    splits: Mapping[str, tuple[Any, Any]],
+    config: ConfigDict,
+    class_names: Sequence[str] = (),
+    paths: Mapping[str, str] | None = None,
+) -> Dataset:
+    """Returns a data set of arrays, none of which is copied without need, or written.
+
+    Images are [n, height, width] or [n, height, width, channels]: uint8, uint16; float16, float32 and float64, which
+    become float32; other integers, which become uint8 where all are up to 255, else uint16; booleans, of which True
+    becomes 255. Feature vectors are [n, features] of any of these, which become float32, True 1.
+
+    Args:
+      name: of the data set, as in `data.name`.
+      splits: "train", and "test" unless it is to be drawn, -> (images, labels); labels as of `encode_labels`.
+      config: the config section `data`.
+      class_names: of the classes 0, 1, ..., where the source declares them.
+      paths: split -> the .npy file that its images are mapped from (`map_array`).
+
+    Raises:
+      UserError: images have another shape or dtype, or differ between the splits; there are not as many labels as
+        images; `data.image_size` is set, which arrays are not resized to; or as `encode_labels`.
+    """
+    where = f"data.name='{name}'"
+    if config.image_size:
+        raise UserError(
+            f"data.image_size={config.image_size} is for image files, and {where} has arrays: leave it at 0, and "
+            "resize them before."
+        )
+    images = {split: _to_array(pair[0], f"{where}, split '{split}'") for split, pair in splits.items()}
+    labels, names = encode_labels({split: pair[1] for split, pair in splits.items()}, where, class_names)
+    for split in splits:
+        if len(images[split]) != len(labels[split]):
+            raise UserError(
+                f"{where}, split '{split}' has {len(images[split]):,} images and {len(labels[split]):,} labels: give "
+                "one label for each image."
+            )
+    form = _choose_form(images, where)
+    return Dataset(
+        name=name,
+        decoder="none",
+        class_names=names,
+        full_train_examples=len(labels["train"]),
+        splits={
+            split: ArraySplit(
+                images[split], labels[split], form, f"{where}, split '{split}'", (paths or {}).get(split, "")
+            )
+            for split in splits
+        },
+        has_vectors=form.is_vector,
+    )
+
+
+def choose_splits(names: Sequence[str], config: ConfigDict) -> dict[str, str]:
+    """Returns "train" and "test" -> the splits that the config section `data` chooses of `names`.
+
+    "test" is not there where "train" is the only one, so that a part of it will be drawn.
+
+    Raises:
+      UserError: a split that is chosen is none of them.
+    """
+    chosen = {"train": config.train_split, "test": config.test_split}
+    if chosen["test"] == "test" and list(names) == [chosen["train"]]:
+        del chosen["test"]
+    for role, name in chosen.items():
+        if name not in names:
+            raise UserError(unknown_name(f"data.{role}_split", name, names))
+    return chosen
+
+
+def _to_array(images: Any, where: str) -> np.ndarray:
+    """Returns images as an array of a shape and a dtype that can be theirs."""
+    try:
+        array = np.asarray(images)
+    except ValueError as error:  # lists of different lengths
+        raise UserError(
+            f"{where} has images of several shapes: give one array, [n, height, width, channels]."
+        ) from error
+    if array.dtype == object:
+        raise UserError(
+            f"{where} has images of dtype object, such as images of several shapes: give one array of numbers, "
+            "[n, height, width, channels]."
+        )
+    if array.dtype.kind not in "buif":
+        raise UserError(f"{where} has images of dtype {array.dtype}: give uint8, uint16 or float32.")
+    shape = list(array.shape)
+    if array.ndim not in (2, 3, 4) or not array.size:
+        raise UserError(
+            f"{where} has images of shape {shape}: give [n, height, width, channels] or [n, height, width], or feature "
+            "vectors, [n, features]."
+        )
+    if array.ndim == 4 and shape[3] > 4 and (shape[1] == 3 or (shape[1] in (1, 4) and shape[2] == shape[3])):
+        raise UserError(
+            f"{where} has images of shape {shape}, channels first: give them last, by numpy.moveaxis(images, 1, -1)."
+        )
+    return array
+
+
+def _choose_form(splits: Mapping[str, np.ndarray], where: str) -> Form:
+    """Returns the form that fits all splits.
+
+    Raises:
+      UserError: they differ, or have integers that are no values of pixels.
+    """
+    shapes = {split: array.shape[1:] for split, array in splits.items()}
+    dtypes = {split: _stored_dtype(array.dtype) for split, array in splits.items()}
+    for what, values in (("images of shape", shapes), ("images of", dtypes)):
+        if len(set(values.values())) > 1:
+            given = ", ".join(f"'{split}' has {what} {_format(value)}" for split, value in values.items())
+            raise UserError(f"{where}: {given}: give all splits in one form.")
+    shape, dtype = next(iter(shapes.values())), next(iter(dtypes.values()))
+    if len(shape) == 1:
+        return Form((1, 1, shape[0]), np.dtype(np.float32), True)
+    if dtype == INTEGERS:
+        dtype = _fit_integers(splits, where)
+    return Form((*shape, 1) if len(shape) == 2 else shape, dtype, False)
+
+
+def _format(value: Any) -> str:
+    return format_shape(value) if isinstance(value, tuple) else {INTEGERS: "integers"}.get(value, str(value))
+
+
+def _stored_dtype(dtype: np.dtype) -> np.dtype:
+    """Returns the dtype that values are stored with; `INTEGERS` where it depends on them."""
+    if dtype.kind == "f":
+        return np.dtype(np.float32)
+    if dtype.kind == "b":
+        return np.dtype(np.uint8)
+    return dtype.newbyteorder("=") if dtype.kind == "u" and dtype.itemsize <= 2 else INTEGERS
+
+
+def _fit_integers(splits: Mapping[str, np.ndarray], where: str) -> np.dtype:
+    """Returns uint8, or else uint16, whichever holds all values.
+
+    Raises:
+      UserError: neither does.
+    """
+    highest = 0
+    for split, array in splits.items():
+        for extreme, place in ((array.min(), array.argmin), (array.max(), array.argmax)):
+            if not 0 <= extreme <= 65535:
+                row = int(place()) // math.prod(array.shape[1:])
+                raise UserError(
+                    f"{where}, split '{split}', row {row} has a pixel {extreme}, outside 0..65535: give uint8 or "
+                    "uint16, or float32 with data.value_range."
+                )
+        highest = max(highest, int(array.max()))
+    return np.dtype(np.uint8 if highest <= 255 else np.uint16)
