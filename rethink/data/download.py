@@ -7,7 +7,6 @@ result.
 import contextlib
 import errno
 import functools
-import gzip
 import io
 import logging
 import os
@@ -22,6 +21,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from rethink.data import idx
 from rethink.schema.errors import UserError, unknown_name
 
 Examples = Iterator[tuple[int, dict[str, Any]]]  # (key, features); TFDS stores them in the order of the hashed keys
@@ -74,17 +74,8 @@ def _read_mnist(builder, dl_manager) -> dict[str, Examples]:
 
 def _mnist_examples(images_path, labels_path) -> Examples:
     """Yields the examples of a file of images, uint8 [examples, 28, 28], and a file of labels, uint8 [examples]."""
-    for index, (image, label) in enumerate(zip(_read_idx(images_path), _read_idx(labels_path), strict=True)):
+    for index, (image, label) in enumerate(zip(idx.read_idx(images_path), idx.read_idx(labels_path), strict=True)):
         yield index, {"image": Image.fromarray(image), "label": int(label)}
-
-
-def _read_idx(path) -> np.ndarray:
-    """Returns the uint8 array of a gzipped idx file: 2 zero bytes, type, rank, sizes as big-endian int32, data."""
-    with gzip.open(path) as file:
-        content = file.read()
-    rank = content[3]
-    shape = np.frombuffer(content, ">i4", rank, offset=4)
-    return np.frombuffer(content, np.uint8, offset=4 + 4 * rank).reshape(shape)
 
 
 READERS = {"cifar10": _read_cifar, "cifar100": _read_cifar, "mnist": _read_mnist, "fashion_mnist": _read_mnist}

@@ -12,13 +12,18 @@ from ml_collections import ConfigDict
 from rethink import randomness
 from rethink.data.dataset import Dataset, ModuloLabels, SplitSource, Subset, format_shape
 from rethink.data.digits import open_digits
+from rethink.data.idx import open_idx
 from rethink.data.tfds import open_tfds
 from rethink.schema.errors import UserError
 
 # Scheme -> opener: (what follows "SCHEME:", the config section `data`) -> the full splits "train" and "test", or only
 # "train", of which the test part is then drawn.
 # `data.name` is SCHEME or SCHEME:LOCATION; any other name is that of a TFDS set.
-DATASETS: dict[str, Callable[[str, ConfigDict], Dataset]] = {"digits": open_digits, "tfds": open_tfds}
+DATASETS: dict[str, Callable[[str, ConfigDict], Dataset]] = {
+    "digits": open_digits,
+    "idx": open_idx,
+    "tfds": open_tfds,
+}
 
 
 def open_dataset(config: ConfigDict) -> Dataset:
