@@ -126,7 +126,7 @@ def dataset_from_arrays(
             f"data.image_size={config.image_size} is for image files, and {where} has arrays: leave it at 0, and "
             "resize them before."
         )
-    images = {split: _to_array(pair[0], f"{where}, split '{split}'") for split, pair in splits.items()}
+    images = {split: check_images(pair[0], f"{where}, split '{split}'") for split, pair in splits.items()}
     labels, names = encode_labels({split: pair[1] for split, pair in splits.items()}, where, class_names)
     for split in splits:
         if len(images[split]) != len(labels[split]):
@@ -150,25 +150,12 @@ def dataset_from_arrays(
     )
 
 
-def choose_splits(names: Sequence[str], config: ConfigDict) -> dict[str, str]:
-    """Returns "train" and "test" -> the splits that the config section `data` chooses of `names`.
-
-    "test" is not there where "train" is the only one, so that a part of it will be drawn.
+def check_images(images: Any, where: str) -> np.ndarray:
+    """Returns images as an array of a shape and a dtype that can be theirs; `where` names the split in an error.
 
     Raises:
-      UserError: a split that is chosen is none of them.
+      UserError: it is not such an array.
     """
-    chosen = {"train": config.train_split, "test": config.test_split}
-    if chosen["test"] == "test" and list(names) == [chosen["train"]]:
-        del chosen["test"]
-    for role, name in chosen.items():
-        if name not in names:
-            raise UserError(unknown_name(f"data.{role}_split", name, names))
-    return chosen
-
-
-def _to_array(images: Any, where: str) -> np.ndarray:
-    """Returns images as an array of a shape and a dtype that can be theirs."""
     try:
         array = np.asarray(images)
     except ValueError as error:  # lists of different lengths
@@ -193,6 +180,23 @@ def _to_array(images: Any, where: str) -> np.ndarray:
             f"{where} has images of shape {shape}, channels first: give them last, by numpy.moveaxis(images, 1, -1)."
         )
     return array
+
+
+def choose_splits(names: Sequence[str], config: ConfigDict) -> dict[str, str]:
+    """Returns "train" and "test" -> the splits that the config section `data` chooses of `names`.
+
+    "test" is not there where "train" is the only one, so that a part of it will be drawn.
+
+    Raises:
+      UserError: a split that is chosen is none of them.
+    """
+    chosen = {"train": config.train_split, "test": config.test_split}
+    if chosen["test"] == "test" and list(names) == [chosen["train"]]:
+        del chosen["test"]
+    for role, name in chosen.items():
+        if name not in names:
+            raise UserError(unknown_name(f"data.{role}_split", name, names))
+    return chosen
 
 
 def _choose_form(splits: Mapping[str, np.ndarray], where: str) -> Form:

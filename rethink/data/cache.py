@@ -11,7 +11,7 @@ import pathlib
 import shutil
 import tempfile
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -23,7 +23,9 @@ _NAMES = ("images", "labels")  # each is a file NAME.npy
 Arrays = tuple[np.ndarray, np.ndarray]
 
 
-def load_or_make(root: str, name: str, source: dict[str, Any], make: Callable[[], Arrays]) -> Arrays:
+def load_or_make(
+    root: str, name: str, source: dict[str, Any], make: Callable[[], Arrays], mapped: bool = False
+) -> Arrays:
     """Returns (images, labels) from the cache, or what `make` returns, which is then kept.
 
     Args:
@@ -31,6 +33,7 @@ def load_or_make(root: str, name: str, source: dict[str, Any], make: Callable[[]
       name: a readable prefix of the folder that holds the arrays.
       source: JSON values that determine the arrays; with any other value they have another folder.
       make: returns (images, labels), arrays of any shape and dtype.
+      mapped: whether arrays of the cache are `numpy.memmap`, read where they are indexed; none may be empty.
 
     A folder that can't be read or written is named in a warning, and the run goes on without it.
 
@@ -45,7 +48,7 @@ def load_or_make(root: str, name: str, source: dict[str, Any], make: Callable[[]
         return make()
     folder = parent / f"{name.replace('/', '-')}-{digest[:16]}"
     try:
-        return _read_arrays(folder)
+        return _read_arrays(folder, mapped)
     except FileNotFoundError as error:
         if folder.exists():
             _log.warning("The cached images in %s are damaged (%s) and are made again.", folder, error)
@@ -59,6 +62,7 @@ def load_or_make(root: str, name: str, source: dict[str, Any], make: Callable[[]
     arrays = make()
     try:
         _write_arrays(folder, source, arrays)
+        return _read_arrays(folder, mapped) if mapped else arrays
     except OSError as error:
         _log.warning(
             "data.cache_dir='%s' can't be written (%s): images are decoded anew by every launch; choose another with "
@@ -69,14 +73,15 @@ def load_or_make(root: str, name: str, source: dict[str, Any], make: Callable[[]
     return arrays
 
 
-def _read_arrays(folder: pathlib.Path) -> Arrays:
+def _read_arrays(folder: pathlib.Path, mapped: bool) -> Arrays:
     """Returns the arrays of a folder.
 
     Raises:
       ValueError: a checksum is wrong. Damaged files may raise anything else.
     """
     checksums = json.loads((folder / "entry.json").read_text())["sha256"]
-    images, labels = (np.load(folder / f"{name}.npy", allow_pickle=False) for name in _NAMES)
+    mode: Literal["r"] | None = "r" if mapped else None
+    images, labels = (np.load(folder / f"{name}.npy", mode, allow_pickle=False) for name in _NAMES)
     for name, array in zip(_NAMES, (images, labels), strict=True):
         if _hash_array(array) != checksums[name]:
             raise ValueError(f"checksum of {name}.npy")

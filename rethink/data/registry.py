@@ -13,6 +13,7 @@ from rethink import randomness
 from rethink.data.dataset import Dataset, ModuloLabels, SplitSource, Subset, format_shape
 from rethink.data.digits import open_digits
 from rethink.data.idx import open_idx
+from rethink.data.numpy_files import open_npy, open_npz
 from rethink.data.tfds import open_tfds
 from rethink.schema.errors import UserError
 
@@ -22,6 +23,8 @@ from rethink.schema.errors import UserError
 DATASETS: dict[str, Callable[[str, ConfigDict], Dataset]] = {
     "digits": open_digits,
     "idx": open_idx,
+    "npy": open_npy,
+    "npz": open_npz,
     "tfds": open_tfds,
 }
 
