@@ -71,17 +71,14 @@ def read_evaluations(run):
 @pytest.mark.slow
 def test_a_data_set(package, run_main):
     rng = np.random.default_rng(0)
-    labels = rng.integers(0, 3, 300)
-    images = rng.integers(0, 256, (300, 6, 6, 1), np.uint8)
-    np.savez(
-        package / "mine.npz", train_images=images, train_labels=labels, test_images=images[:50], test_labels=labels[:50]
-    )
+    labels, pixels = rng.integers(0, 3, (400, 1)), rng.integers(0, 256, (400, 36))
+    np.savetxt(package / "mine.csv", np.hstack([labels, pixels]), "%d", ",", header="label,pixels")
     follow("A data set", package)
-    run, _ = run_main("data.name=npz:mine.npz", config="digits_true.py:mlp_tiny")
+    run, _ = run_main("data.name=csv:mine.csv", config="digits_true.py:mlp_tiny")
     data = read_manifest(run)["data"]
-    assert (data["name"], data["train_examples"], data["full_train_examples"]) == ("npz:mine.npz", 256, 300)
+    assert (data["name"], data["train_examples"], data["full_train_examples"]) == ("csv:mine.csv", 256, 320)
     with np.load(run / "corruption.npz") as arrays:
-        assert np.array_equal(arrays["true_labels"], labels[arrays["ids"]])
+        assert np.array_equal(arrays["true_labels"], labels[arrays["ids"], 0])
 
 
 def test_a_kind_of_label_noise(package, run_main):

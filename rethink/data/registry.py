@@ -15,6 +15,7 @@ from rethink.data.digits import open_digits
 from rethink.data.idx import open_idx
 from rethink.data.numpy_files import open_npy, open_npz
 from rethink.data.tfds import open_tfds
+from rethink.data.user_function import open_module
 from rethink.schema.errors import UserError
 
 # Scheme -> opener: (what follows "SCHEME:", the config section `data`) -> the full splits "train" and "test", or only
@@ -23,6 +24,7 @@ from rethink.schema.errors import UserError
 DATASETS: dict[str, Callable[[str, ConfigDict], Dataset]] = {
     "digits": open_digits,
     "idx": open_idx,
+    "module": open_module,
     "npy": open_npy,
     "npz": open_npz,
     "tfds": open_tfds,

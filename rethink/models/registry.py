@@ -16,11 +16,12 @@ from rethink.models.inception import Inception
 from rethink.models.inception_v3 import InceptionV3
 from rethink.models.mlp import MLP
 from rethink.models.tiny import TinyConv
-from rethink.models.user_module import describe_error, import_module_class
+from rethink.models.user_module import import_module_class
 from rethink.models.wide_resnet import WideResNet
 from rethink.regularization.batch_norm import BatchNorm
 from rethink.regularization.explicit import Dropout
 from rethink.schema.errors import UserError, pick, unknown_name
+from rethink.schema.user_code import describe_error
 
 Builder = Callable[..., nn.Module]  # (*, num_classes, norm, dropout, kernel_init, and other fields of the module)
 

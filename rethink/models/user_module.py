@@ -1,14 +1,8 @@
 """Checks a network, the user's own or one of the package, without computing anything."""
 
 import contextlib
-import importlib
 import inspect
 import math
-import os
-import pathlib
-import re
-import sys
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -19,9 +13,9 @@ import jax.numpy as jnp
 
 from rethink import randomness
 from rethink.regularization import batch_norm, explicit
-from rethink.schema.errors import UserError, say
+from rethink.schema.errors import UserError
+from rethink.schema.user_code import describe_error, import_module
 
-_LONGEST = 300  # characters of another library's error
 MOST_PARAMETERS = 2**31  # beyond lie misprints of model.kwargs that would exhaust any memory
 
 
@@ -29,39 +23,15 @@ def import_module_class(path: str) -> type[nn.Module]:
     """Returns the Linen module class at "package.module:ClassName".
 
     Raises:
-      UserError: the path is malformed, there is nothing, its import fails, or it is no Linen module that takes `train`.
+      UserError: as `import_module`; or there is no such class, or it is no Linen module that takes `train`.
     """
-    # Import the module: whatever it raises is a mistake in the user's file.
-    module_name, _, class_name = path.partition(":")
-    if not all(part.isidentifier() for part in (*module_name.split("."), class_name)):
-        raise UserError(f"model.name='{path}' is malformed: write package.module:ClassName.")
-    if module_name.endswith(".py"):
-        plain = module_name.removesuffix(".py")
-        raise UserError(f"model.name='{path}': write it without .py, {plain}:{class_name}.")
-    # The working directory comes last on Python's path: nothing there takes the place of what is installed.
-    if not {"", os.getcwd()}.intersection(sys.path):
-        sys.path.append(os.getcwd())
-    package = module_name.partition(".")[0]
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        _check_module_file(path, package)
-        if error.name not in (package, module_name):  # an import in the user's file
-            raise UserError(f"model.name='{path}' cannot be imported: {_describe_import(error)}.") from error
-        raise UserError(
-            f"model.name='{path}' cannot be imported: {error}. Install it, start from its folder, or add that to "
-            "PYTHONPATH."
-        ) from error
-    except (Exception, SystemExit) as error:
-        raise UserError(f"model.name='{path}' cannot be imported: {describe_error(error)}: mend it there.") from error
-    _check_module_file(path, package)
-    # Find the class, and check that it is a network.
+    module, class_name = import_module(path, f"model.name='{path}'", "package.module:ClassName")
     if not hasattr(module, class_name):
         classes = [
             key for key, value in vars(module).items() if inspect.isclass(value) and issubclass(value, nn.Module)
         ]
         raise UserError(
-            f"model.name='{path}': {module_name} has no '{class_name}'. "
+            f"model.name='{path}': {module.__name__} has no '{class_name}'. "
             f"Its Linen modules: {', '.join(classes) or 'none'}."
         )
     model_class = getattr(module, class_name)
@@ -78,47 +48,6 @@ def import_module_class(path: str) -> type[nn.Module]:
             "define __call__(self, images, *, train)."
         ) from error
     return model_class
-
-
-def _describe_import(error: ImportError) -> str:
-    """Returns what an import says that failed, and the line of the user's that asked for it."""
-    own = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<frozen")]
-    return f"{error} ({own[-1].filename}:{own[-1].lineno}): install that, or add its folder to PYTHONPATH"
-
-
-def _check_module_file(path: str, package: str) -> None:
-    """Checks that Python has not taken another module or package for the one of this name in the working directory.
-
-    Raises:
-      UserError: it has.
-    """
-    own = [file for file in (pathlib.Path(package), pathlib.Path(f"{package}.py")) if file.exists()]
-    module = sys.modules.get(package)
-    if not own or module is None:
-        return
-    taken = [*getattr(module, "__path__", [])] or [getattr(module, "__file__", None) or "Python itself"]
-    if not {file.resolve() for file in own} & {pathlib.Path(place).resolve() for place in taken}:
-        raise UserError(
-            f"model.name='{path}': Python takes {package} from {taken[0]}, not from {own[0].resolve()}: rename yours."
-        )
-
-
-def describe_error(error: BaseException, file: str = "") -> str:
-    """Returns an error in one line, with its place: wrong syntax, or the last line that ran, of `file` if one did.
-
-    A long text is cut after a sentence or a word; links are left out.
-    """
-    if isinstance(error, SyntaxError) and error.filename:
-        place = f"{error.filename}:{error.lineno}"
-    else:
-        frames = traceback.extract_tb(error.__traceback__)
-        frame = ([frame for frame in frames if frame.filename == file] or frames)[-1]
-        place = f"{frame.filename}:{frame.lineno}"
-    text = re.sub(r"\s*(\(\s*https?://\S+\)|https?://\S+)", "", say(error))
-    if len(text) > _LONGEST:
-        head = text[: _LONGEST + 1]
-        text = head[: head.rfind(". ") + 1] or head[: max(head.rfind(" "), 0)] or text[:_LONGEST]
-    return f"{text} ({type(error).__name__}, {place})"
 
 
 class NetworkTrace(NamedTuple):
