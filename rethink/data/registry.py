@@ -3,6 +3,7 @@
 A new source is one row of `DATASETS`.
 """
 
+import difflib
 import math
 from collections.abc import Callable
 
@@ -14,9 +15,10 @@ from rethink.data.dataset import Dataset, ModuloLabels, SplitSource, Subset, for
 from rethink.data.digits import open_digits
 from rethink.data.idx import open_idx
 from rethink.data.numpy_files import open_npy, open_npz
-from rethink.data.tfds import open_tfds
+from rethink.data.tfds import TFDS_NAME, open_tfds
 from rethink.data.user_function import open_module
-from rethink.schema.errors import UserError
+from rethink.schema import validation
+from rethink.schema.errors import UserError, exists, unreadable
 
 # Scheme -> opener: (what follows "SCHEME:", the config section `data`) -> the full splits "train" and "test", or only
 # "train", of which the test part is then drawn.
@@ -29,6 +31,9 @@ DATASETS: dict[str, Callable[[str, ConfigDict], Dataset]] = {
     "npz": open_npz,
     "tfds": open_tfds,
 }
+
+# What the names of files end with -> the scheme that reads them.
+ENDINGS = {".npz": "npz", ".npy": "npy", ".parquet": "parquet", "-ubyte": "idx", "-ubyte.gz": "idx"}
 
 
 def open_dataset(config: ConfigDict) -> Dataset:
@@ -44,14 +49,58 @@ def open_dataset(config: ConfigDict) -> Dataset:
             "alone: set --config.data.test_split to another."
         )
     scheme, _, location = config.name.partition(":")
-    if scheme not in DATASETS:
-        scheme, location = "tfds", config.name
-    data = DATASETS[scheme](location, config)
+    if scheme in DATASETS:
+        data = DATASETS[scheme](location, config)
+    else:
+        data = _open_without_scheme(config)
     if "test" not in data.splits:
         data = _split_test(data, config)
     _check_shapes(data, config)
     splits = {**_split_train(data.train, config), "test": _take_subset(data.test, config, "test_examples")}
     return _fold_classes(data._replace(splits=splits), config.classes)
+
+
+def _open_without_scheme(config: ConfigDict) -> Dataset:
+    """Returns the TFDS set of this name.
+
+    Raises:
+      UserError: there is none; the line says which scheme to type, where the name is that of a file or folder.
+    """
+    hint = _suggest_name(config.name)
+    if TFDS_NAME.fullmatch(config.name):
+        try:
+            return open_tfds(config.name, config)
+        except UserError as error:
+            if hint:
+                raise UserError(f"{error} There is {config.name} here, too: {hint}") from error
+            raise
+    if not hint:
+        scheme, _, location = config.name.partition(":")
+        near = difflib.get_close_matches(scheme, DATASETS, n=1)
+        hint = f"did you mean '{near[0]}:{location}'? Type" if near and location else "type"
+        hint += f" 'digits', a TFDS name such as 'cifar10', or SCHEME:PATH; schemes: {', '.join(sorted(DATASETS))}."
+    raise UserError(f"data.name='{config.name}' is no data set's name: {hint}")
+
+
+def _suggest_name(name: str) -> str:
+    """Returns what to type for a file or a folder that is given without its scheme, "" where there is none."""
+    path = validation.expand_path(name, "data.name")
+    if not exists(path):
+        return ""
+    is_folder = path.is_dir()
+    try:
+        files = sorted(path.iterdir()) if is_folder else [path]
+    except PermissionError as error:
+        raise unreadable(name, error) from error
+    schemes = [scheme for file in files for ending, scheme in ENDINGS.items() if file.name.endswith(ending)]
+    if not schemes and not is_folder:
+        return f"it is a file that no scheme reads; schemes: {', '.join(sorted(DATASETS))}."
+    scheme = schemes[0] if schemes else "folder"
+    if is_folder and scheme == "npz":
+        name = str(next(file for file in files if file.name.endswith(".npz")))
+    elif not is_folder and scheme in ("npy", "idx"):
+        name = str(path.parent)
+    return f"type --config.data.name={scheme}:{name}"
 
 
 def _split_test(data: Dataset, config: ConfigDict) -> Dataset:

@@ -22,6 +22,7 @@ from rethink.schema import validation
 from rethink.schema.errors import UserError, exists, unknown_name, unreadable
 
 CHUNK = 1024  # records read at a time
+TFDS_NAME = re.compile(r"[A-Za-z0-9_]+(/[A-Za-z0-9_.-]+)?(:\d+\.\d+\.\d+)?")
 
 _log = logging.getLogger(__name__)
 
@@ -294,11 +295,8 @@ def _find_directory(name: str, config: ConfigDict) -> pathlib.Path:
     """
     import tensorflow_datasets as tfds
 
-    if not re.fullmatch(r"[A-Za-z0-9_]+(/[A-Za-z0-9_.-]+)?(:\d+\.\d+\.\d+)?", name):
-        raise UserError(
-            f"data.name='{config.name}' is no data set's name: type 'digits', a TFDS name such as 'cifar10', "
-            "or name/config:1.0.0."
-        )
+    if not TFDS_NAME.fullmatch(name):
+        raise UserError(f"data.name='{config.name}' is no name of TFDS: type tfds:cifar10, or tfds:name/config:1.0.0.")
     root = validation.expand_path(config.dir or str(tfds.core.constants.DATA_DIR), "data.dir")
     if config.dir and not (exists(root) and root.is_dir()):
         raise UserError(f"data.dir='{config.dir}' is not a directory: create it, or leave it empty to use TFDS's own.")

@@ -155,10 +155,12 @@ FIELDS: dict[str, Field] = {
         0, 2**32, "of all that is random; see corruption.seed", high_open=True, shared=True, figure_axis=False
     ),
     # The data set, its subsets and how it is read.
-    "data.name": text("digits (embedded) or a TFDS image classification set", same_cost=True),
+    "data.name": text(
+        "digits, a TFDS set, or SCHEME:PATH with folder, idx, module, npy, npz, parquet (docs/data.md)", same_cost=True
+    ),
     "data.dir": text("folder of prepared TFDS sets; empty: ~/tensorflow_datasets", figure_axis=False, **_OF_HOST),
     "data.cache_dir": text("folder of decoded images, with checksums", figure_axis=False, **_OF_HOST),
-    "data.train_split": text("TFDS split to train on"),
+    "data.train_split": text("split to train on"),
     "data.test_split": text("TFDS split to test on; validation for imagenet2012"),
     "data.train_examples": size("a fixed subset of train, smaller ones within larger ones; 0: all", "examples"),
     "data.test_examples": size("a fixed subset of test, smaller ones within larger ones; 0: all", "examples"),

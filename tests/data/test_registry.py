@@ -25,9 +25,45 @@ def test_a_tfds_set_is_named_with_and_without_its_scheme(tiny, name):
     assert_exact(test, "test")
 
 
-@pytest.mark.parametrize("name", ["tfds", "tfds:", "tfds:../tiny", "foldr:tiny"])
+@pytest.mark.parametrize("name", ["tfds", "tfds:", "tfds:../tiny"])
 def test_a_scheme_without_a_set_is_refused(tiny, name):
-    assert refusal(name=name, dir=str(tiny)).startswith(f"data.name='{name}' is no data set's name: type 'digits'")
+    assert refusal(name=name, dir=str(tiny)).startswith(f"data.name='{name}' is no name of TFDS: type tfds:cifar10")
+
+
+def test_an_unknown_scheme_is_answered_with_all_schemes_and_the_nearest():
+    listed = f"schemes: {', '.join(sorted(registry.DATASETS))}."
+    said = "data.name='{}' is no data set's name: {}ype 'digits', a TFDS name such as 'cifar10', or SCHEME:PATH; "
+    for name, hint in (("npzz:x.npz", "did you mean 'npz:x.npz'? T"), ("../x", "t"), ("what:ever", "t"), ("a b", "t")):
+        assert refusal(name=name) == said.format(name, hint) + listed
+
+
+@pytest.mark.parametrize(
+    ("file", "given", "typed"),
+    [
+        ("mine.npz", "mine.npz", "npz:{}/mine.npz"),
+        ("mine.npz", "", "npz:{}/mine.npz"),
+        ("x_train.npy", "", "npy:{}"),
+        ("x_train.npy", "x_train.npy", "npy:{}"),
+        ("train-00000-of-00001.parquet", "", "parquet:{}"),
+        ("train-images-idx3-ubyte.gz", "", "idx:{}"),
+        ("t10k-labels-idx1-ubyte", "t10k-labels-idx1-ubyte", "idx:{}"),
+        ("readme", "", "folder:{}"),
+    ],
+)
+def test_a_path_without_its_scheme_is_answered_with_what_to_type(tmp_path, file, given, typed):
+    (tmp_path / file).write_bytes(b"")
+    assert refusal(name=str(tmp_path / given)).endswith(f": type --config.data.name={typed.format(tmp_path)}")
+
+
+def test_a_file_that_no_scheme_reads_and_a_folder_with_a_name_as_of_tfds(tmp_path, monkeypatch, tiny):
+    (tmp_path / "mine.mat").write_bytes(b"")
+    assert "is a file that no scheme reads; schemes: digits" in refusal(name=str(tmp_path / "mine.mat"))
+    monkeypatch.chdir(tmp_path)
+    for name in ("birds", "tiny"):
+        (tmp_path / name).mkdir()
+    said = refusal(name="birds", dir=str(tiny))
+    assert said.startswith("data.name='birds' is unknown") and said.endswith("type --config.data.name=folder:birds")
+    assert load(name="tiny", dir=str(tiny))[0].name == "tiny/1.0.0"
 
 
 def test_a_new_source_is_one_row_and_gets_subset_hold_out_and_folding(monkeypatch):
