@@ -13,10 +13,9 @@ import statistics
 import time
 
 import jax
-import numpy as np
 
 from rethink.configs import cifar_random
-from rethink.data.corruption.pixels import count_values, make_moments, measure_moments
+from rethink.data.corruption.moments import measure_moments, no_moments, tally_values
 from rethink.data.corruption.spec import corrupt_split, make_corruption_spec, resolve_seed
 from rethink.data.registry import open_dataset
 from rethink.experiment.setup import Setup, set_up_run
@@ -73,9 +72,9 @@ def corrupt_seconds(config) -> float:
     spec = make_corruption_spec(config.corruption, resolve_seed(config), data.num_classes, train=True)
     began = time.perf_counter()
     if config.corruption.pixels == "gaussian":
-        moments = measure_moments(count_values(split.images))
+        moments = measure_moments(tally_values(split.images))
     else:
-        moments = make_moments(*np.zeros((2, split.images.shape[-1])))
+        moments = no_moments(split.images.shape[-1])
     corrupt_split(split, spec, moments)
     return round(time.perf_counter() - began, 2)
 

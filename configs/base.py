@@ -67,6 +67,7 @@ def get_config() -> ConfigDict:
     config.data.test_fraction = 0.2
     config.data.classes = 0
     config.data.image_size = 0
+    config.data.value_range = (0.0, 1.0)
     config.data.feed = "auto"
     config.data.resident_limit_gib = 4.0
     config.data.workers = 2

@@ -3,6 +3,7 @@
 Opens nothing: data/registry.py does, with one module for each source.
 """
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
@@ -80,6 +81,11 @@ class Dataset(NamedTuple):
     splits: dict[str, SplitSource]
     has_vectors: bool = False
     bad_files: tuple[BadFile, ...] = ()
+
+    @property
+    def image_bytes(self) -> int:
+        """The bytes of one image as stored."""
+        return math.prod(self.train.image_shape) * self.train.image_dtype.itemsize
 
     @property
     def num_classes(self) -> int:

@@ -12,6 +12,68 @@ import numpy as np
 
 from rethink.schema.errors import UserError, pick
 
+CHECKED_TOGETHER = 1024  # examples
+UINT8_SPAN, UINT16_SPAN, VECTOR_SPAN = (0.0, 255.0), (0.0, 65535.0), (0.0, 1.0)  # see `value_span`
+
+
+def value_span(dtype: np.dtype, has_vectors: bool, value_range: tuple[float, float]) -> tuple[float, float]:
+    """Returns the values as stored that the model sees as 0 and as 1: vectors are taken as they are.
+
+    Args:
+      dtype: of the images, uint8, uint16 or float32.
+      value_range: the config field `data.value_range`, which is that of float32 images.
+
+    Raises:
+      UserError: the range is none, or has no effect on images of this dtype.
+    """
+    if len(value_range) != 2 or not np.float32(value_range[0]) < np.float32(value_range[1]):
+        raise UserError(
+            f"data.value_range={tuple(value_range)} is no range: set --config.data.value_range='(LOW, HIGH)', two "
+            "numbers of which the second is larger, such as '(0.0, 1.0)'."
+        )
+    low, high = map(float, value_range)
+    if dtype == np.float32 and not has_vectors:
+        return low, high
+    if (low, high) != (0.0, 1.0):
+        kind = "feature vectors, which are taken as they are" if has_vectors else f"images of {dtype}"
+        raise UserError(
+            f"data.value_range=({low:g}, {high:g}) is of float32 images, and has no effect on {kind}: leave it at "
+            "'(0.0, 1.0)'."
+        )
+    return VECTOR_SPAN if has_vectors else {"uint8": UINT8_SPAN, "uint16": UINT16_SPAN}[dtype.name]
+
+
+def check_values(
+    images: np.ndarray, ids: np.ndarray, value_range: tuple[float, float], *, has_vectors: bool, where: str
+) -> None:
+    """Checks that images, or feature vectors, as stored hold what their kind may hold; integers always do.
+
+    Args:
+      images: uint8, uint16 or float32 [examples, height, width, channels]; ids: uint32 [examples].
+      value_range: the config field `data.value_range`.
+      where: names data set and split in an error.
+
+    Raises:
+      UserError: the first value that is not finite or, but for vectors, outside the range.
+    """
+    if images.dtype != np.float32:
+        return
+    low, high = np.array(value_span(images.dtype, has_vectors, value_range), np.float32)
+    for start in range(0, len(images), CHECKED_TOGETHER):
+        block = images[start : start + CHECKED_TOGETHER]
+        is_good = np.isfinite(block) if has_vectors else (low <= block) & (block <= high)
+        if is_good.all():
+            continue
+        first = np.unravel_index(np.argmin(is_good), block.shape)
+        value, example = block[first], f"{where}, example {ids[start + first[0]]}"
+        if not np.isfinite(value):
+            raise UserError(f"{example} holds {value} at {list(map(int, first[1:]))}: replace it by a finite number.")
+        span = images[np.isfinite(images)]
+        raise UserError(
+            f"{example} holds {value:g}, outside data.value_range=({low:g}, {high:g}): say what the values span, such "
+            f"as --config.data.value_range='({span.min()}, {span.max()})'."
+        )
+
 
 def crop_size(image_shape: tuple[int, int, int], crop: int) -> tuple[int, int]:
     """Returns (height, width) after a centre crop to `crop` pixels a side; crop 0 keeps the image as it is.
@@ -46,21 +108,32 @@ def is_encoded(encoding: np.ndarray) -> bool:
     return not np.array_equal(encoding, clean_encoding(encoding.shape[-1]))
 
 
-def decode_images(images: jax.Array, encoding: jax.Array) -> jax.Array:
-    """Returns (offset + scale * image) / 255, float32 [..., height, width, channels]: in 0..1 for images as stored.
+def decode_images(images: jax.Array, encoding: jax.Array, span: tuple[float, float] = UINT8_SPAN) -> jax.Array:
+    """Returns images as the model sees them, float32 [..., height, width, channels]: in 0..1 for images as stored.
+
+    They are (offset + scale * image - low) / (high - low), which is exactly what is stored where that spans 0 to 1.
 
     Args:
-      images: uint8 [..., height, width, channels].
+      images: uint8, uint16 or float32 [..., height, width, channels].
       encoding: float32 [2, channels], the offset and the scale of all of them.
+      span: (low, high), of `value_span`.
     """
     offset, scale = encoding
-    return (offset + scale * images.astype(jnp.float32)) / 255
+    low, high = span
+    values = offset + scale * images.astype(jnp.float32)
+    if low:
+        values = values - low
+    return values if high - low == 1 else values / (high - low)
 
 
-def round_images(images: np.ndarray, encoding: np.ndarray) -> np.ndarray:
-    """Returns images to look at, uint8: decoded, rounded and clipped to 0..255. Arguments are as of `decode_images`."""
+def round_images(images: np.ndarray, encoding: np.ndarray, span: tuple[float, float] = UINT8_SPAN) -> np.ndarray:
+    """Returns images to look at, uint8: brought to 0..255, rounded and clipped. Arguments are as of `decode_images`."""
     offset, scale = encoding
-    return np.clip(np.round(offset + scale * images), 0, 255).astype(np.uint8)
+    low, high = span
+    values = offset + scale * images
+    if span != UINT8_SPAN:
+        values = (values.astype(np.float64) - low) * (255 / (high - low))
+    return np.clip(np.round(values), 0, 255).astype(np.uint8)
 
 
 def keep_values(images: jax.Array) -> jax.Array:
@@ -121,12 +194,19 @@ def check_whitening(image_shape: tuple[int, int, int], whitening: str) -> None:
         )
 
 
-def preprocess_images(images: jax.Array, encoding: jax.Array, *, crop: int, whitening: str) -> jax.Array:
+def preprocess_images(
+    images: jax.Array,
+    encoding: jax.Array,
+    *,
+    crop: int,
+    whitening: str,
+    span: tuple[float, float] = UINT8_SPAN,
+) -> jax.Array:
     """Returns the model's input in evaluation, float32 [batch, crop, crop, channels].
 
     Args:
-      images, encoding: as of `decode_images`.
+      images, encoding, span: as of `decode_images`.
       crop: pixels a side; 0 for all.
       whitening: a name of `WHITENINGS`.
     """
-    return whiten_images(decode_images(crop_centre(images, crop), encoding), whitening)
+    return whiten_images(decode_images(crop_centre(images, crop), encoding, span), whitening)

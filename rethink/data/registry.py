@@ -11,6 +11,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from rethink import randomness
+from rethink.data import preprocessing
 from rethink.data.dataset import Dataset, ModuloLabels, SplitSource, Subset, format_shape
 from rethink.data.digits import open_digits
 from rethink.data.idx import open_idx
@@ -124,7 +125,14 @@ def _split_test(data: Dataset, config: ConfigDict) -> Dataset:
 
 
 def _check_shapes(data: Dataset, config: ConfigDict) -> None:
-    """Checks that one model can take the images of both splits."""
+    """Checks that one model can take the images of both splits, and that their values are of one range."""
+    dtypes = data.train.image_dtype, data.test.image_dtype
+    if dtypes[0] != dtypes[1]:
+        raise UserError(
+            f"data.name='{config.name}' has images of {dtypes[0]} for training and {dtypes[1]} for testing: bring both "
+            "to one type."
+        )
+    preprocessing.value_span(dtypes[0], data.has_vectors, config.value_range)
     train, test = data.train.image_shape, data.test.image_shape
     if train != test:
         remedy = "choose a set with as many channels in both"

@@ -5,7 +5,6 @@ The batches are host arrays as stored. They are corrupted, and moved to the devi
 
 import contextlib
 import gc
-import math
 import multiprocessing
 import os
 import shutil
@@ -46,18 +45,18 @@ class BatchSource:
         return self._split.read(self._rows_of(self._first + index))
 
 
-def check_shared_memory(image_shape: tuple[int, ...], examples: int) -> None:
+def check_shared_memory(image_bytes: int, examples: int) -> None:
     """Checks that what workers keep ready has room in shared memory, where a lack of it would end them unnamed.
 
     Args:
-      image_shape: of uint8 images; examples: in one batch of every worker that is at work at a time.
+      image_bytes: of one image; examples: in one batch of every worker that is at work at a time.
 
     Raises:
       UserError: there is less.
     """
     if not examples or not os.path.isdir(SHARED_MEMORY):
         return
-    needed = (BUFFER + 1) * examples * (math.prod(image_shape) + 8)  # label int32, id uint32
+    needed = (BUFFER + 1) * examples * (image_bytes + 8)  # label int32, id uint32
     free = shutil.disk_usage(SHARED_MEMORY).free
     if needed > free:
         raise UserError(

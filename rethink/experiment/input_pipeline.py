@@ -6,7 +6,6 @@ Each op stands in a module of its own, in data/ or regularization/; here they ar
 """
 
 import functools
-import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,7 +16,8 @@ from ml_collections import ConfigDict
 from rethink import randomness
 from rethink.data import batches, fingerprints, preprocessing, streaming
 from rethink.data.corruption import rates
-from rethink.data.corruption.pixels import GAUSSIAN, Moments, count_values, make_moments, measure_moments
+from rethink.data.corruption.moments import Moments, measure_moments, no_moments, tally_values
+from rethink.data.corruption.pixels import GAUSSIAN
 from rethink.data.corruption.spec import Corrupted, CorruptionSpec, corrupt_split, make_corruption_spec, resolve_seed
 from rethink.data.dataset import Dataset, Split
 from rethink.data.provenance import Provenance
@@ -26,6 +26,7 @@ from rethink.schema.errors import UserError, pick
 from rethink.training import devices, distributed, feeds, step
 
 GIB = 2**30
+PLAIN_VIEW = {"crop": 0, "whiten": "none"}  # of feature vectors
 BATCHES_PER_WORKER = 16  # an evaluation that is shorter is not worth the start of a process
 
 
@@ -51,14 +52,16 @@ class InputPipeline:
         )
         self.feed_kind, self.feed_reason = self.choose_feed()
         self.provenance = {split: Provenance() for split in dataset.splits}
+        self._span = preprocessing.value_span(dataset.train.image_dtype, dataset.has_vectors, config.data.value_range)
+        self._decode = functools.partial(preprocessing.decode_images, span=self._span)
         self._augment = augmentation.from_config(config.augmentation)
 
     # Sizes, and which feed suits them.
 
     @property
     def stored_size(self) -> int:
-        """Bytes of all splits' images as uint8."""
-        return sum(len(split.ids) for split in self.dataset.splits.values()) * math.prod(self.dataset.train.image_shape)
+        """Bytes of all splits' images as stored."""
+        return sum(len(split.ids) for split in self.dataset.splits.values()) * self.dataset.image_bytes
 
     @property
     def evaluation_batch_size(self) -> int:
@@ -72,7 +75,7 @@ class InputPipeline:
         if self.feed_kind == "resident":
             return 0
         share = devices.process_slice(self.config.train.batch_size)
-        return (share.stop - share.start) * math.prod(self.dataset.train.image_shape)
+        return (share.stop - share.start) * self.dataset.image_bytes
 
     def choose_feed(self, copies: int = 1) -> tuple[str, str]:
         """Returns ("resident" or "streamed", why): as `data.feed` says, where that is "auto" by the stored size.
@@ -99,8 +102,8 @@ class InputPipeline:
 
     def corrupt_splits(self) -> dict[str, Corrupted]:
         """Returns every split, read and corrupted in host memory; takes this process's share into the provenance."""
-        raw = {name: split.load() for name, split in self.dataset.splits.items()}
-        moments = self._moments(lambda: count_values(raw["train"].images))
+        raw = {name: self._check_values(name, split.load()) for name, split in self.dataset.splits.items()}
+        moments = self._moments(lambda: tally_values(raw["train"].images))
         splits = {}
         for name, provenance in self.provenance.items():
             splits[name] = corrupt_split(raw.pop(name), self.corruption_spec(name), moments)
@@ -108,35 +111,49 @@ class InputPipeline:
             provenance.complete = True
         return splits
 
-    def _moments(self, count_train_values: Callable[[], np.ndarray]) -> Moments:
+    def _check_values(self, split: str, examples: Split) -> Split:
+        """Returns examples of a split, whose values are those that `preprocessing.check_values` lets pass."""
+        config, has_vectors = self.config.data, self.dataset.has_vectors
+        where = f"data.name='{config.name}', {split}"
+        preprocessing.check_values(
+            examples.images, examples.ids, config.value_range, has_vectors=has_vectors, where=where
+        )
+        return examples
+
+    def _moments(self, tally_train_values: Callable[[], np.ndarray]) -> Moments:
         """Returns the moments of the clean training images, zeros where the corruption does not read them.
 
         Args:
-          count_train_values: as of `count_values`: int64 [channels, 256].
+          tally_train_values: as of `tally_values`.
 
         Raises:
           UserError: noise is to be drawn with the spread of images that have none.
         """
         kind = self.config.corruption.pixels
         if kind in GAUSSIAN:
-            moments = measure_moments(count_train_values())
+            dtype = self.dataset.train.image_dtype
+            moments = measure_moments(tally_train_values(), dtype, None if kind == "gaussian" else self._span)
             if not moments.std.any():
                 raise UserError(
                     f"corruption.pixels='{kind}' draws with the spread of the training images, which all have one and "
                     "the same value: set --config.corruption.pixels=none, or choose other data."
                 )
             return moments
-        return make_moments(*np.zeros((2, self.dataset.train.image_shape[-1])))
+        return no_moments(self.dataset.train.image_shape[-1])
 
     # What the model sees.
 
-    def check_input_shape(self) -> tuple[int, int, int]:
-        """Returns (height, width, channels) of the model's input.
+    def check_input_shape(self) -> tuple[int, ...]:
+        """Returns the shape of the model's input: (height, width, channels), or (features,) of feature vectors.
 
         Raises:
-          UserError: crop, whitening or augmentation can't be done to these images, or have no effect on them.
+          UserError: crop, whitening, augmentation or corruption can't be done to these images, or have no effect on
+            them.
         """
         image_shape = self.dataset.train.image_shape
+        if self.dataset.has_vectors:
+            self._check_vector_settings()
+            return image_shape[-1:]
         size = preprocessing.crop_size(image_shape, self.config.preprocess.crop)
         preprocessing.check_whitening((*size, image_shape[-1]), self.config.preprocess.whiten)
         self._augment.check_images(image_shape, size)
@@ -149,10 +166,45 @@ class InputPipeline:
                 )
         return (*size, image_shape[-1])
 
+    def _check_vector_settings(self) -> None:
+        """Checks that nothing is set that takes images.
+
+        Raises:
+          UserError: the first field that does.
+        """
+        config = self.config
+        off = {
+            **{f"preprocess.{name}": (config.preprocess[name], value) for name, value in PLAIN_VIEW.items()},
+            **{f"augmentation.{name}": (value, type(value)()) for name, value in config.augmentation.items()},
+            "augmentation.crop": (config.augmentation.crop, "none"),
+        }
+        for field, (value, plain) in off.items():
+            if value != plain:
+                raise UserError(
+                    f"{field}={value} takes images, and data.name='{config.data.name}' has feature vectors: set "
+                    f"--config.{field}={plain}."
+                )
+        if config.corruption.pixels == "gaussian_clipped":
+            raise UserError(
+                "corruption.pixels='gaussian_clipped' clips to the range of pixels, and "
+                f"data.name='{config.data.name}' has feature vectors: set --config.corruption.pixels=gaussian."
+            )
+
     def evaluation_view(self, batch: step.Batch) -> jax.Array:
         """Returns the model's input in evaluation: float32 [batch, *input shape]."""
+        if self.dataset.has_vectors:
+            return self._decode(batch.images, batch.encoding).reshape(len(batch.images), -1)
         config = self.config.preprocess
-        return preprocessing.preprocess_images(batch.images, batch.encoding, crop=config.crop, whitening=config.whiten)
+        return preprocessing.preprocess_images(
+            batch.images, batch.encoding, crop=config.crop, whitening=config.whiten, span=self._span
+        )
+
+    def show_samples(self, samples: Corrupted) -> dict[str, np.ndarray]:
+        """Returns what samples.npz has of examples: `images` to look at, uint8, or `vectors`, float32 [n, features]."""
+        if self.dataset.has_vectors:
+            values = np.asarray(self._decode(jax.numpy.asarray(samples.images), jax.numpy.asarray(samples.encoding)))
+            return {"vectors": values.reshape(len(values), -1)}
+        return {"images": preprocessing.round_images(samples.images, samples.encoding, self._span)}
 
     def train_view(self, seed: Any) -> Callable[[jax.Array, step.Batch], jax.Array]:
         """Returns (step, batch) -> the model's input in training, float32 [batch, *input shape].
@@ -169,9 +221,7 @@ class InputPipeline:
 
         def view(step_number: jax.Array, batch: step.Batch) -> jax.Array:
             key_of_step = jax.random.fold_in(key, step_number)
-            images = self._augment(
-                key_of_step, batch.ids, batch.images, batch.encoding, decode=preprocessing.decode_images, size=size
-            )
+            images = self._augment(key_of_step, batch.ids, batch.images, batch.encoding, decode=self._decode, size=size)
             return preprocessing.whiten_images(images, self.config.preprocess.whiten)
 
         return view
@@ -204,7 +254,7 @@ class InputPipeline:
         workers = {name: min(self.config.data.workers, len(rows[name]) // BATCHES_PER_WORKER) for name in rows}
         evaluated = devices.process_slice(self.evaluation_batch_size)
         streaming.check_shared_memory(
-            self.dataset.train.image_shape,  # training's workers keep theirs while an evaluation is made
+            self.dataset.image_bytes,  # training's workers keep theirs while an evaluation is made
             self.config.data.workers * (share.stop - share.start)
             + max(workers.values()) * (evaluated.stop - evaluated.start),
         )
@@ -219,17 +269,17 @@ class InputPipeline:
                 last=len(numbers),
                 workers=workers[name],
             )
-            yield from zip(parts, (weights for _, weights in rows[name]), strict=True)
+            checked = (self._check_values(name, part) for part in parts)
+            yield from zip(checked, (weights for _, weights in rows[name]), strict=True)
 
-        def count_train_values() -> np.ndarray:
+        def tally_train_values() -> np.ndarray:
             with distributed.sync_errors():
-                counts = np.zeros((self.dataset.train.image_shape[-1], 256), np.int64)
-                for examples, weights in read_split("train"):
-                    counts += count_values(examples.images[weights > 0])
-            return distributed.all_gather(counts).sum(axis=0)
+                pieces = (tally_values(part.images[weights > 0]) for part, weights in read_split("train"))
+                tally = functools.reduce(np.add, pieces)
+            return distributed.all_gather(tally).sum(axis=0)
 
-        # Corruption: gaussian pixels need the moments of the whole train split, counted in a pass over it.
-        moments = self._moments(count_train_values)
+        # Corruption: gaussian pixels need the moments of the whole train split, added up in a pass over it.
+        moments = self._moments(tally_train_values)
         specs = {name: self.corruption_spec(name) for name in self.dataset.splits}
 
         def stream_evaluation(name: str) -> Iterator[tuple[Split, np.ndarray]]:

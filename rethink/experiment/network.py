@@ -41,14 +41,14 @@ class Network(NamedTuple):
 
 def make_network(
     config: ConfigDict,
-    input_shape: tuple[int, int, int],
+    input_shape: tuple[int, ...],
     num_classes: int,
     batches: tuple[int, int] | None = None,
 ) -> Network:
     """Returns the network of a config, which is evaluated abstractly; in one process the same ones only once.
 
     Args:
-      input_shape: (height, width, channels) of its input.
+      input_shape: (height, width, channels) of its input, or (features,).
       batches: how many images a device gives to it in training and in evaluation; None where nothing will be.
 
     Raises:
@@ -65,7 +65,7 @@ def make_network(
 
 @functools.cache
 def _make_network(
-    builder: registry.Builder, settings: str, input_shape: tuple[int, int, int], num_classes: int, precision: str
+    builder: registry.Builder, settings: str, input_shape: tuple[int, ...], num_classes: int, precision: str
 ) -> Network:
     """Returns the network; `builder` is what its name stands for now."""
     config = validation.from_flat(json.loads(settings))
@@ -90,7 +90,7 @@ def _make_network(
 def _check_batches(
     builder: registry.Builder,
     settings: str,
-    input_shape: tuple[int, int, int],
+    input_shape: tuple[int, ...],
     num_classes: int,
     precision: str,
     batches: tuple[int, int],

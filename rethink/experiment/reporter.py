@@ -11,7 +11,6 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from rethink.data import preprocessing
 from rethink.data.corruption.spec import shifts_images
 from rethink.experiment.setup import Setup
 from rethink.regularization import early_stopping
@@ -141,7 +140,7 @@ def collect_provenance(setup: Setup) -> ProvenanceRecord | None:
         if samples is None
         else {
             "ids": samples.ids,
-            "images": preprocessing.round_images(samples.images, samples.encoding),
+            **pipeline.show_samples(samples),
             "given_labels": samples.labels,
             "true_labels": samples.true_labels,
         },

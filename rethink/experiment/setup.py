@@ -33,7 +33,7 @@ class RunSpec:
     """The parts of a training run, which fit together; nothing is computed yet.
 
     Attributes:
-      input_shape: (height, width, channels) of the model's input.
+      input_shape: of the model's input: (height, width, channels), or (features,).
       schedule: step -> learning rate.
       tx: the update rule, decoupled weight decay included.
       matmul_precision: of the matrix products and convolutions of both steps.
@@ -42,7 +42,7 @@ class RunSpec:
 
     pipeline: InputPipeline
     plan: loop.Plan
-    input_shape: tuple[int, int, int]
+    input_shape: tuple[int, ...]
     network: Network
     schedule: optax.Schedule
     tx: optax.GradientTransformation

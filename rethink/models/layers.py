@@ -21,6 +21,11 @@ def require_images(images: jax.Array, *, smallest: int, model: str) -> None:
       UserError: they are not; instead of a shape error from the depth of the network.
     """
     shape = tuple(images.shape)
+    if len(shape) == 2:
+        raise UserError(
+            f"model.name='{model}' takes images, and these data are feature vectors of {shape[1]} values: set "
+            "--config.model.name=mlp_1x512, or another that takes them."
+        )
     if len(shape) != 4:
         raise UserError(f"model.name='{model}' takes images [batch, height, width, channels], but was given {shape}.")
     _, height, width, channels = shape

@@ -36,8 +36,9 @@ class MLP(nn.Module):
 
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool) -> jax.Array:
-        """Returns logits float32 [batch, num_classes] of images float32 [batch, height, width, channels]."""
-        layers.require_images(images, smallest=1, model="mlp")
+        """Returns logits float32 [batch, classes] of float32 [batch, height, width, channels] or vectors [batch, n]."""
+        if images.ndim != 2:
+            layers.require_images(images, smallest=1, model="mlp")
         x = images.reshape(len(images), -1)
         for size in self.hidden_sizes:
             x = layers.dense_norm_relu(x, size, norm=self.norm, kernel_init=self.kernel_init, train=train)

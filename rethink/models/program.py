@@ -30,7 +30,7 @@ _NAMES = ("name", "debug_info")  # parameters of equations that say where these 
 
 def fingerprint_program(
     model: nn.Module,
-    image_shape: tuple[int, int, int],
+    image_shape: tuple[int, ...],
     trace: NetworkTrace,
     axis_name: str,
     own_state: OwnState,

@@ -64,7 +64,7 @@ class NetworkTrace(NamedTuple):
     initialization: Any
 
 
-def check_network(model: nn.Module, image_shape: tuple[int, int, int], num_classes: int) -> NetworkTrace:
+def check_network(model: nn.Module, image_shape: tuple[int, ...], num_classes: int) -> NetworkTrace:
     """Checks, without computing anything, that the model maps images [batch, *image_shape] to its logits.
 
     Raises:
@@ -123,7 +123,7 @@ class OwnState(NamedTuple):
 
 def inspect_state(
     model: nn.Module,
-    image_shape: tuple[int, int, int],
+    image_shape: tuple[int, ...],
     num_classes: int,
     axis_name: str,
     precision: Any = jnp.float32,
@@ -253,7 +253,7 @@ _REMEDIES_IN_TRAINING = {
 
 def trace_network(
     model: nn.Module,
-    image_shape: tuple[int, int, int],
+    image_shape: tuple[int, ...],
     function: Callable,
     axis_name: str | None = None,
     *,

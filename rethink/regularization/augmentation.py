@@ -236,7 +236,8 @@ class Augmentation:
         Args:
           key: of the step; the seed and the step are folded in by the caller.
           ids: uint32 [batch], of the examples.
-          images: uint8 [batch, height, width, channels]; encoding: float32 [2, channels], what their values stand for.
+          images: as stored, or codes, [batch, height, width, channels].
+          encoding: float32 [2, channels], what their values stand for.
           decode: (images, encoding) -> these values, float32, in 0..1 for images as stored.
           size: (height, width) of the result.
         """
@@ -246,7 +247,8 @@ class Augmentation:
     def _augment_one(
         self, key: jax.Array, image: jax.Array, *, decode: Callable[[jax.Array], jax.Array], size: tuple[int, int]
     ) -> jax.Array:
-        """Returns one augmented image, float32 [*size, channels], of uint8 [height, width, channels]."""
+        """Returns one augmented image, float32 [*size, channels], of one [height, width, channels]."""
+        is_8_bits = image.dtype == jnp.uint8  # of pixels, or codes of Gaussian ones
         # Draw.
         keys = jax.random.split(key, len(OPERATIONS))
         # One number of U[0, 1) for each operation, all drawn in one call: the generator is what takes long to compile.
@@ -269,6 +271,8 @@ class Augmentation:
         for name, change_colour in COLOURS.items():
             if strength := getattr(self, name):
                 image = change_colour(image, _spread(drawn[name], strength))
+        if not is_8_bits:
+            return jnp.clip(image, 0, 1)
         low, high = decode(jnp.array([[0], [255]], jnp.uint8))
         return jnp.clip(image, jnp.minimum(low, 0), jnp.maximum(high, 1))
 

@@ -171,8 +171,11 @@ FIELDS: dict[str, Field] = {
     "data.image_size": count(
         0, 2**12, "shorter side that images get before they are cut square; 0: as they are", "pixels"
     ),
+    "data.value_range": number(
+        -_LARGEST, _LARGEST, "what float32 images span, seen as 0..1; others have their type's", least_length=2
+    ),
     "data.feed": choice("auto", "resident", "streamed", help="on the device, or read as needed", resumable=True),
-    "data.resident_limit_gib": positive("feed=auto streams what is larger, as uint8", "GiB", resumable=True),
+    "data.resident_limit_gib": positive("feed=auto streams what is larger, as stored", "GiB", resumable=True),
     "data.workers": count(0, _PROCESSES, "that decode a streamed feed; 0: the run's own does", "processes", **_OF_HOST),
     "data.remainder": choice(
         "wrap", "drop", help="last batch of an epoch: filled up with the epoch's first, or left out"
@@ -184,7 +187,7 @@ FIELDS: dict[str, Field] = {
     ),
     "corruption.pixels": choice(
         *("none", "shuffled_pixels", "random_pixels", "gaussian", "gaussian_clipped"),
-        help="one order for all images, one for each, or noise; clipped: to 0..255, with less variance",
+        help="one order for all images, one for each, or noise; clipped: to the range of pixels, with less variance",
     ),
     "corruption.channels_together": switch(
         "a pixel's channels move together", depends_on=("corruption.pixels", "none")

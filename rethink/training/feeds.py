@@ -40,7 +40,7 @@ class Feed(Protocol):
 
 
 class ResidentFeed:
-    """Examples corrupted once, in the devices' memory as uint8; a step takes row numbers.
+    """Examples corrupted once, in the devices' memory as stored; a step takes row numbers.
 
     Attributes:
       splits: those that are not on the devices yet, as host arrays.

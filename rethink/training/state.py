@@ -44,7 +44,7 @@ def init_state(
     """Returns the state before the first step, as host arrays; its randomness is the stream "init" of the seed.
 
     Args:
-      input_shape: (height, width, channels) of the model's input.
+      input_shape: of the model's input: (height, width, channels), or (features,).
       outputs: names of the collections that the model only sows, besides "auxiliary_logits".
     """
 

@@ -29,8 +29,8 @@ _AUTO = {"float32": "highest", "bfloat16": "default"}
 class Batch(NamedTuple):
     """One device's examples, after corruption, before crop and whitening.
 
-    images: uint8 [batch, height, width, channels]; labels (as given), true_labels: int32 [batch]; ids: uint32 [batch];
-    encoding: float32 [2, channels], what the images' values stand for.
+    images: [batch, height, width, channels], of the stored dtype; labels (as given), true_labels: int32 [batch]; ids:
+    uint32 [batch]; encoding: float32 [2, channels], what the images' values stand for.
     """
 
     images: jax.Array

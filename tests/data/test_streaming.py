@@ -98,10 +98,10 @@ def test_too_little_shared_memory_is_refused(split, monkeypatch):
         usage = shutil._ntuple_diskusage(free, 0, free)
         monkeypatch.setattr(streaming.shutil, "disk_usage", lambda _, usage=usage: usage)
         if free == needed:
-            streaming.check_shared_memory(split.image_shape, 3 * BATCH)
+            streaming.check_shared_memory(batch.images[0].nbytes, 3 * BATCH)
     with pytest.raises(UserError, match=r"need .* shared memory, .* or set --config.data.workers=0"):
-        streaming.check_shared_memory(split.image_shape, 3 * BATCH)
-    streaming.check_shared_memory(split.image_shape, 0)  # without workers
+        streaming.check_shared_memory(batch.images[0].nbytes, 3 * BATCH)
+    streaming.check_shared_memory(batch.images[0].nbytes, 0)  # without workers
 
 
 def test_a_stream_that_is_left_early_ends_its_workers(split):

@@ -1,5 +1,8 @@
 """The input pipeline: what corruption did to the examples that a run trains on, and what it can't do."""
 
+import math
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -10,20 +13,21 @@ from rethink.data.dataset import Dataset, MemorySplit, Split
 from rethink.data.registry import open_dataset
 from rethink.experiment.input_pipeline import InputPipeline
 from rethink.schema.errors import UserError
+from rethink.training.step import Batch
 
 FEEDS = pytest.mark.parametrize("feed", ["resident", "streamed"])
 
 
-def make_pipeline(images, feed="resident", **fields):
-    """Returns the pipeline of a data set of these images in train and test, uint8 [n, height, width, channels]."""
+def make_pipeline(images, feed="resident", value_range=(0.0, 1.0), has_vectors=False, **fields):
+    """Returns the pipeline of a data set of these images in train and test, [n, height, width, channels]."""
     config = digits_true.get_config("mlp_tiny")
     config.train.batch_size, config.preprocess.whiten = 8, "none"
-    config.data.feed, config.data.workers = feed, 0
+    config.data.feed, config.data.workers, config.data.value_range = feed, 0, value_range
     config.corruption.update(fields)
     count = len(images)
     split = Split(images, np.arange(count, dtype=np.int32) % 10, np.arange(count, dtype=np.uint32))
     splits = {name: MemorySplit(split) for name in ("train", "test")}
-    return InputPipeline(config, Dataset("made up", "none", tuple("0123456789"), count, splits))
+    return InputPipeline(config, Dataset("made up", "none", tuple("0123456789"), count, splits, has_vectors))
 
 
 def read_all(pipeline):
@@ -121,3 +125,139 @@ def test_every_condition_of_the_paper_changes_only_what_it_names():
     }
     assert len({prints["images"] for prints in prints_of.values()}) == 5
     assert len({prints["labels"] for prints in prints_of.values()}) == 3
+
+
+RNG = np.random.default_rng(5)
+STORED = {
+    "uint8": (RNG.integers(0, 256, (20, 4, 5, 2)).astype(np.uint8), {}),
+    "uint16": (RNG.integers(0, 2**16, (20, 4, 5, 4)).astype(np.uint16), {}),
+    "float32": (RNG.uniform(-1, 3, (20, 4, 5, 5)).astype(np.float32), {"value_range": (-1.0, 3.0)}),
+    "0..1": (RNG.uniform(0, 1, (20, 4, 5, 1)).astype(np.float32), {}),
+    "vectors": (1e3 * RNG.normal(size=(20, 1, 1, 7)).astype(np.float32), {"has_vectors": True}),
+    "whole vectors": (RNG.integers(0, 2**16, (20, 1, 1, 7)).astype(np.uint16), {"has_vectors": True}),
+}
+SEEN = {  # by hand
+    "uint8": lambda x: x / np.float32(255),
+    "uint16": lambda x: x / np.float32(65535),
+    "float32": lambda x: (x + 1) / 4,
+    "0..1": lambda x: x,
+    "vectors": lambda x: x.reshape(20, 7),
+    "whole vectors": lambda x: x.reshape(20, 7).astype(np.float32),
+}
+
+
+def view_all(pipeline):
+    """Returns the feed, and what the model sees of all training examples in evaluation."""
+    feed = pipeline.make_feed(1)
+    views = []
+    for data, item, weights in feed.evaluation("train"):
+        batch = feed.batch_of["train"](*jax.tree.map(lambda leaf: leaf[0], (data, item)))
+        views.append(np.asarray(pipeline.evaluation_view(batch))[weights[0] > 0])
+    for _ in feed.evaluation("test"):
+        pass
+    return feed, np.concatenate(views)
+
+
+@pytest.mark.parametrize("kind", STORED)
+def test_images_of_every_type_are_seen_as_they_are_declared(kind):
+    images, fields = STORED[kind]
+    pipeline = make_pipeline(images, **fields)
+    _, seen = view_all(pipeline)
+    assert seen.dtype == np.float32 and seen.shape[1:] == pipeline.check_input_shape()
+    np.testing.assert_allclose(seen, SEEN[kind](images), rtol=3e-7, atol=0)
+    if kind in ("0..1", "vectors", "whole vectors"):
+        np.testing.assert_array_equal(seen, SEEN[kind](images), strict=True)
+    assert pipeline.stored_size == 2 * images.nbytes
+
+
+@pytest.mark.parametrize(
+    "kind, pixels",
+    [
+        *((kind, "none") for kind in STORED),
+        ("uint16", "gaussian_clipped"),
+        ("float32", "gaussian_clipped"),
+        ("float32", "random_pixels"),
+        ("vectors", "gaussian"),
+        ("whole vectors", "shuffled_pixels"),
+    ],
+)
+def test_every_type_gives_the_same_bits_resident_and_streamed(kind, pixels):
+    images, fields = STORED[kind]
+    seen, fingerprints = {}, {}
+    for feed in ("resident", "streamed"):
+        pipeline = make_pipeline(images, feed, pixels=pixels, **fields)
+        _, seen[feed] = view_all(pipeline)
+        fingerprints[feed] = pipeline.fingerprint_splits()
+        assert pipeline.compare_rates()["train"] == (
+            {} if pixels == "none" else {"images_changed": {"declared": 1.0, "realized": 1.0}}
+        )
+    np.testing.assert_array_equal(seen["resident"], seen["streamed"], strict=True)
+    assert fingerprints["resident"] == fingerprints["streamed"]
+    if pixels.startswith("gaussian"):
+        return
+    # A permutation of each channel, or, of vectors, of each vector's values.
+    true = SEEN[kind](images)
+    axes = (1,) if true.ndim == 2 else (1, 2)
+    flat = [
+        np.sort(values.reshape(20, math.prod(true.shape[a] for a in axes), -1), axis=1)
+        for values in (seen["resident"], true)
+    ]
+    np.testing.assert_allclose(*flat, rtol=3e-7)
+
+
+@FEEDS
+@pytest.mark.parametrize("value", [np.nan, np.inf, -0.5])
+def test_a_value_that_no_image_may_hold_is_named(feed, value):
+    images = RNG.uniform(0, 1, (20, 2, 2, 1)).astype(np.float32)
+    images[13, 1, 0, 0] = value
+    outside = r"outside data.value_range=\(0, 1\): say .*--config.data.value_range='\(-0.5, 0.9\d*\)'"
+    with pytest.raises(UserError, match=f"example 13 holds {value:g}.*{'finite' if value != -0.5 else outside}"):
+        read_all(make_pipeline(images, feed))
+    if value == -0.5:
+        read_all(make_pipeline(images, feed, value_range=(-0.5, 1.0)))
+        read_all(make_pipeline(images.reshape(20, 1, 1, 4), feed, has_vectors=True))
+
+
+@pytest.mark.parametrize(
+    "images, fields, message",
+    [
+        (np.zeros((20, 2, 2, 1), np.uint8), {"value_range": (0.0, 2.0)}, "no effect on images of uint8"),
+        (np.zeros((20, 1, 1, 4), np.float32), {"value_range": (0.0, 2.0), "has_vectors": True}, "feature vectors"),
+        (np.zeros((20, 2, 2, 1), np.float32), {"value_range": (1.0, 1.0)}, "is no range"),
+        (np.zeros((20, 2, 2, 1), np.float32), {"value_range": (0.0, 1.0, 2.0)}, "is no range"),
+    ],
+)
+def test_a_range_that_is_none_or_has_no_effect_is_refused(images, fields, message):
+    with pytest.raises(UserError, match=f"^data.value_range=.*{message}"):
+        make_pipeline(images, **fields)
+
+
+@pytest.mark.parametrize(
+    "field, value, remedy",
+    [
+        ("preprocess.crop", 3, "preprocess.crop=0"),
+        ("preprocess.whiten", "per_image", "preprocess.whiten=none"),
+        ("preprocess.whiten", "symmetric", "preprocess.whiten=none"),
+        ("augmentation.crop", "random", "augmentation.crop=none"),
+        ("augmentation.flip", True, "augmentation.flip=False"),
+        ("augmentation.brightness", 0.5, "augmentation.brightness=0.0"),
+        ("corruption.pixels", "gaussian_clipped", "corruption.pixels=gaussian"),
+    ],
+)
+def test_what_takes_images_is_refused_for_vectors(field, value, remedy):
+    pipeline = make_pipeline(STORED["vectors"][0], has_vectors=True)
+    section, name = field.split(".")
+    pipeline.config[section][name] = value
+    with pytest.raises(UserError, match=f"^{field}='?{value}'? .* feature vectors: set --config.{remedy}.$"):
+        pipeline.check_input_shape()
+
+
+def test_augmented_images_stay_within_what_they_span():
+    images, fields = STORED["float32"]
+    pipeline = make_pipeline(images, **fields)
+    pipeline.config.augmentation.brightness = 1.0
+    pipeline = InputPipeline(pipeline.config, pipeline.dataset)
+    splits = pipeline.corrupt_splits()["train"]
+    batch = Batch(*(jnp.asarray(getattr(splits, name)) for name in Batch._fields))
+    seen = np.asarray(pipeline.train_view(0)(jnp.int32(1), batch))
+    assert seen.min() == 0 and seen.max() == 1 and len(np.unique(seen)) > 20

@@ -262,7 +262,7 @@ def test_every_field_of_several_numbers_has_a_range_of_each():
 
 
 @pytest.mark.parametrize("field", SEVERAL)
-@pytest.mark.parametrize("values", [(-1,), (2.0, math.nan), ("2",), (True,), (10**400,)])
+@pytest.mark.parametrize("values", [(-1e300, 2), (2.0, math.nan), ("2", 2), (True, 2), (10**400, 2)])
 def test_a_number_of_several_that_is_off_is_named(field, values):
     config = base.get_config()
     config.update_from_flattened_dict({field: values})

@@ -1,7 +1,7 @@
 """What is done to the labels and pixels of one split, from the config, and how a whole split is corrupted.
 
 Every function depends on (key, example id, example) and never on a position in a stream, so an example is corrupted
-alike in every epoch, after every restart and on any number of devices. All act on the raw uint8 image, before any crop.
+alike in every epoch, after every restart and on any number of devices. All act on the image as stored, before any crop.
 """
 
 import os
@@ -15,7 +15,8 @@ from ml_collections import ConfigDict
 
 from rethink import randomness
 from rethink.data.corruption.labels import LABEL_NOISE, corrupt_labels
-from rethink.data.corruption.pixels import PIXEL_CORRUPTION, SHARED_WITH_TEST, Moments, choose_encoding, corrupt_images
+from rethink.data.corruption.moments import Moments
+from rethink.data.corruption.pixels import PIXEL_CORRUPTION, SHARED_WITH_TEST, choose_encoding, corrupt_images
 from rethink.data.dataset import Split
 from rethink.data.preprocessing import is_encoded
 from rethink.schema.errors import UserError, pick
@@ -45,7 +46,7 @@ class CorruptionSpec(NamedTuple):
 
         Args:
           ids: uint32 [examples].
-          images: uint8 [examples, height, width, channels].
+          images: as stored [examples, height, width, channels].
           labels: true labels, int32 [examples].
           moments: of the clean training images.
         """
@@ -117,7 +118,7 @@ class Corrupted(NamedTuple):
     """A corrupted split.
 
     Attributes:
-      images: uint8 [examples, height, width, channels].
+      images: [examples, height, width, channels], of the stored dtype, or uint8 where they are codes.
       encoding: float32 [2, channels], what the images' values stand for; see `preprocessing.decode_images`.
       labels: as given, int32 [examples]; true_labels: before corruption, int32 [examples].
       ids: uint32 [examples].

@@ -10,16 +10,8 @@ from scipy import stats
 
 from rethink import randomness
 from rethink.data import preprocessing
-from rethink.data.corruption.pixels import (
-    CODES,
-    GAUSSIAN,
-    PIXEL_CORRUPTION,
-    choose_encoding,
-    corrupt_images,
-    count_values,
-    make_moments,
-    measure_moments,
-)
+from rethink.data.corruption.moments import CODES, make_moments
+from rethink.data.corruption.pixels import GAUSSIAN, PIXEL_CORRUPTION, choose_encoding, corrupt_images
 from rethink.schema.errors import UserError
 
 FEW = 1001  # one shape for all, as most of the time goes into compilation
@@ -242,22 +234,6 @@ def test_gaussian_images_without_spread_are_the_mean():
     np.testing.assert_array_equal(images, np.broadcast_to(np.uint8([7, 255, 0]), images.shape))
     values = decoded(destroy(some_images(), "gaussian", moments=flat), flat)
     np.testing.assert_allclose(values, np.broadcast_to(flat.mean, values.shape), rtol=1e-6)
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_moments_are_those_of_numpy_in_float64(channels):
-    images = (some_images(channels) // np.arange(1, channels + 1)).astype(np.uint8)
-    moments = measure_moments(count_values(images))
-    exact = images.astype(np.float64)
-    for measured, wanted in ((moments.mean, exact.mean(axis=(0, 1, 2))), (moments.std, exact.std(axis=(0, 1, 2)))):
-        assert (measured.dtype, measured.shape) == (np.float64, (channels,))
-        np.testing.assert_allclose(measured, wanted, rtol=np.finfo(np.float32).eps)
-
-
-def test_images_that_are_all_alike_have_no_spread():
-    moments = measure_moments(count_values(np.full((7, 5, 3, 2), 201, np.uint8)))
-    assert moments.mean.tolist() == [201, 201]
-    assert moments.std.tolist() == [0, 0]
 
 
 @pytest.mark.parametrize("kind", ["nonsense", "", "gaussians"])

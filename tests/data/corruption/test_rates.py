@@ -5,7 +5,7 @@ import pytest
 
 from rethink.data.corruption import labels as label_noise
 from rethink.data.corruption.labels import LABEL_NOISE, LabelNoise
-from rethink.data.corruption.pixels import make_moments
+from rethink.data.corruption.moments import make_moments
 from rethink.data.corruption.rates import Counts, compare_rates
 from rethink.data.corruption.spec import corrupt_split, make_corruption_spec
 from rethink.data.dataset import Split

@@ -7,7 +7,8 @@ from ml_collections import ConfigDict
 
 from rethink.data.corruption import spec
 from rethink.data.corruption.labels import LABEL_NOISE
-from rethink.data.corruption.pixels import PIXEL_CORRUPTION, SHARED_WITH_TEST, make_moments
+from rethink.data.corruption.moments import make_moments
+from rethink.data.corruption.pixels import PIXEL_CORRUPTION, SHARED_WITH_TEST
 from rethink.data.corruption.spec import CHUNK, corrupt_split, make_corruption_spec, shifts_images
 from rethink.data.dataset import Split
 from rethink.schema.errors import UserError
