@@ -24,7 +24,7 @@ from typing import Any, NoReturn
 from benchmarks import architectures, rows, workers
 from benchmarks.parts import epochs, fits, limits, starts
 from benchmarks.parts.settings import Settings
-from rethink.training.distributed import count_cores
+from rethink.data.parallel import count_cores
 
 PARTS = {
     "epochs": epochs.epochs,

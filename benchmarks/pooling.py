@@ -16,8 +16,8 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks import rows
+from rethink.data.parallel import count_cores
 from rethink.models import pooling
-from rethink.training.distributed import count_cores
 
 BATCH, TURNS = 32, 7
 SIZES = {"alexnet, first": (28, 64), "alexnet, second": (14, 64), "inception, first": (28, 80)}  # pixels, channels

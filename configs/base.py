@@ -68,6 +68,9 @@ def get_config() -> ConfigDict:
     config.data.classes = 0
     config.data.image_size = 0
     config.data.value_range = (0.0, 1.0)
+    config.data.channels = 0
+    config.data.label_column = "label"
+    config.data.bad_files = "error"
     config.data.feed = "auto"
     config.data.resident_limit_gib = 4.0
     config.data.workers = 2

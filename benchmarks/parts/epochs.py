@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks import architectures, rows, workers
 from benchmarks.parts import data
 from benchmarks.parts.settings import Settings, learning_rate
-from rethink.training.distributed import count_cores
+from rethink.data.parallel import count_cores
 
 
 def epochs(settings: Settings) -> list[rows.Row]:

@@ -9,7 +9,7 @@ import contextlib
 from benchmarks import rows, workers
 from benchmarks.parts import data
 from benchmarks.parts.settings import Settings, learning_rate
-from rethink.training.distributed import count_cores
+from rethink.data.parallel import count_cores
 
 MODEL = "mlp_3x512"
 

@@ -10,7 +10,7 @@ import contextlib
 
 from benchmarks import architectures, rows, workers
 from benchmarks.parts.settings import Settings
-from rethink.training.distributed import count_cores
+from rethink.data.parallel import count_cores
 
 FORMULA = "2 x m x inputs x outputs for each product: forward, weights' and activations' gradient, none to the images"
 

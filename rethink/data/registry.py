@@ -14,6 +14,7 @@ from rethink import randomness
 from rethink.data import preprocessing
 from rethink.data.dataset import Dataset, ModuloLabels, SplitSource, Subset, format_shape
 from rethink.data.digits import open_digits
+from rethink.data.folder import open_folder
 from rethink.data.idx import open_idx
 from rethink.data.numpy_files import open_npy, open_npz
 from rethink.data.tfds import TFDS_NAME, open_tfds
@@ -26,6 +27,7 @@ from rethink.schema.errors import UserError, exists, unreadable
 # `data.name` is SCHEME or SCHEME:LOCATION; any other name is that of a TFDS set.
 DATASETS: dict[str, Callable[[str, ConfigDict], Dataset]] = {
     "digits": open_digits,
+    "folder": open_folder,
     "idx": open_idx,
     "module": open_module,
     "npy": open_npy,
@@ -107,21 +109,25 @@ def _suggest_name(name: str) -> str:
 def _split_test(data: Dataset, config: ConfigDict) -> Dataset:
     """Returns the data set with a part of its one split as "test", drawn by `split_seed` and `test_fraction`.
 
+    Bad files are drawn with the others, so that leaving them out moves no other example to another split.
+
     Raises:
       UserError: `test_fraction` leaves nothing to train on.
     """
     split = data.train
-    count = len(split.ids)
+    count = len(split.ids) + len(data.bad_files)
     num_test = math.ceil(config.test_fraction * count)
-    if num_test >= count:
+    order = randomness.draw_permutation(randomness.key_for(config.split_seed, "digits_split"), count)
+    drawn = {"train": order[num_test:], "test": order[:num_test]}
+    ids = {name: split.ids[np.isin(split.ids, drawn[name])] for name in drawn}
+    if not all(map(len, ids.values())):
         raise UserError(
             f"data.test_fraction={config.test_fraction} takes {num_test} of the {count} examples of {config.name} for "
             "testing: set it so that some are left on both sides, such as 0.2."
         )
-    order = randomness.draw_permutation(randomness.key_for(config.split_seed, "digits_split"), count)
-    rows = {"train": np.sort(order[num_test:]), "test": np.sort(order[:num_test])}
-    splits: dict[str, SplitSource] = {name: Subset(split, split.ids[rows[name]]) for name in rows}
-    return data._replace(splits=splits, full_train_examples=count - num_test)
+    splits: dict[str, SplitSource] = {name: Subset(split, ids[name]) for name in ids}
+    bad_files = tuple(bad._replace(split="test" if bad.id in drawn["test"] else "train") for bad in data.bad_files)
+    return data._replace(splits=splits, full_train_examples=len(ids["train"]), bad_files=bad_files)
 
 
 def _check_shapes(data: Dataset, config: ConfigDict) -> None:

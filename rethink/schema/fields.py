@@ -161,7 +161,7 @@ FIELDS: dict[str, Field] = {
     "data.dir": text("folder of prepared TFDS sets; empty: ~/tensorflow_datasets", figure_axis=False, **_OF_HOST),
     "data.cache_dir": text("folder of decoded images, with checksums", figure_axis=False, **_OF_HOST),
     "data.train_split": text("split to train on"),
-    "data.test_split": text("TFDS split to test on; validation for imagenet2012"),
+    "data.test_split": text("split to test on; validation for imagenet2012"),
     "data.train_examples": size("a fixed subset of train, smaller ones within larger ones; 0: all", "examples"),
     "data.test_examples": size("a fixed subset of test, smaller ones within larger ones; 0: all", "examples"),
     "data.validation_fraction": number(0, 1, "part of train, held out and evaluated", "fraction", high_open=True),
@@ -174,6 +174,9 @@ FIELDS: dict[str, Field] = {
     "data.value_range": number(
         -_LARGEST, _LARGEST, "what float32 images span, seen as 0..1; others have their type's", least_length=2
     ),
+    "data.channels": count(0, 4, "that images are converted to; 0: grey where all files are grey, else 3"),
+    "data.label_column": text("of the metadata file of a folder"),
+    "data.bad_files": choice("error", "skip", help="files that are no images end a run, or are left out"),
     "data.feed": choice("auto", "resident", "streamed", help="on the device, or read as needed", resumable=True),
     "data.resident_limit_gib": positive("feed=auto streams what is larger, as stored", "GiB", resumable=True),
     "data.workers": count(0, _PROCESSES, "that decode a streamed feed; 0: the run's own does", "processes", **_OF_HOST),

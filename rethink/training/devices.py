@@ -10,8 +10,9 @@ import jax
 import numpy as np
 from flax import jax_utils
 
+from rethink.data import parallel
 from rethink.schema.errors import UserError
-from rethink.training import allocator, distributed
+from rethink.training import allocator
 
 AXIS = "devices"
 
@@ -26,7 +27,7 @@ def describe_hardware() -> dict[str, Any]:
         "kind": jax.devices()[0].device_kind,
         "devices": jax.device_count(),
         "processes": jax.process_count(),
-        "cores": distributed.count_cores(),
+        "cores": parallel.count_cores(),
         "keeps_freed_memory": allocator.keeps_freed_memory(),
     }
 

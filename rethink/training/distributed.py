@@ -18,6 +18,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
+from rethink.data.parallel import count_cores
 from rethink.schema import validation
 from rethink.schema.errors import EXIT_MISTAKE, UserError
 from rethink.training import allocator, compilation_cache
@@ -91,11 +92,6 @@ def fix_options() -> None:
         jax.config.update(option, value)
     for option, is_on in _FLAX_OPTIONS.items():
         flax.config.update(option, is_on)
-
-
-def count_cores() -> int:
-    """Returns how many cores this process may use, which may be fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @functools.cache  # JAX starts its threads once a process

@@ -173,3 +173,143 @@ def test_a_damaged_image_never_raises_anything_else():
             assert decode(bytes(damaged)).dtype == np.uint8
         except UserError:
             pass
+
+
+# A user's own files.
+
+
+def read_file(encoded, channels=None, bits=8, image_size=0):
+    """Decodes a file, and checks that its header says as much."""
+    header = decoding.read_header(io.BytesIO(encoded))
+    pixels = decoding.decode_file(encoded, channels=channels, bits=max(bits, header.bits), image_size=image_size)
+    if not image_size:
+        assert pixels.shape[:2] == header[:2]
+    assert pixels.dtype == (np.uint16 if max(bits, header.bits) == 16 else np.uint8)
+    return pixels
+
+
+COLOUR = RNG.integers(0, 256, (4, 6, 3)).astype(np.uint8)
+ALPHA = RNG.integers(0, 256, (4, 6, 1)).astype(np.uint8)
+GREY_16 = RNG.integers(0, 2**16, (4, 6)).astype(np.uint16)
+
+
+@pytest.mark.parametrize("form", ["PNG", "BMP", "TIFF", "WEBP"])
+def test_every_format_without_loss_gives_its_pixels(form):
+    options = {"lossless": True} if form == "WEBP" else {}
+    np.testing.assert_array_equal(read_file(encode(COLOUR, form, **options)), COLOUR, strict=True)
+
+
+def test_the_first_frame_of_an_animation_is_taken():
+    frames = [Image.fromarray(np.full((4, 6), value, np.uint8)) for value in (10, 200)]
+    for form in ("GIF", "TIFF", "WEBP", "PNG"):
+        options = {"lossless": True} if form == "WEBP" else {}
+        animation = encode(frames[0], form, save_all=True, append_images=frames[1:], **options)
+        assert (read_file(animation) == 10).all()
+
+
+@pytest.mark.parametrize(
+    "image, channels, expected",
+    [
+        (np.dstack([COLOUR[..., 0], ALPHA]), None, COLOUR[..., :1]),
+        (np.dstack([COLOUR[..., 0], ALPHA]), 2, np.dstack([COLOUR[..., :1], ALPHA])),
+        (np.dstack([COLOUR, ALPHA]), None, COLOUR),
+        (np.dstack([COLOUR, ALPHA]), 4, np.dstack([COLOUR, ALPHA])),
+        (COLOUR, 4, np.dstack([COLOUR, np.full_like(ALPHA, 255)])),
+        (COLOUR[..., 0] > 99, None, np.uint8(255) * (COLOUR[..., :1] > 99)),
+        (GREY_16, None, GREY_16[..., None]),
+        (GREY_16, 3, np.repeat(GREY_16[..., None], 3, axis=-1)),
+        (GREY_16, 4, np.dstack([*[GREY_16] * 3, np.full_like(GREY_16, 65535)])),
+    ],
+    ids=["LA", "LA kept", "RGBA", "RGBA kept", "opaque", "1 bit", "16 bits", "16 bits to RGB", "16 bits to RGBA"],
+)
+def test_modes_become_the_channels_of_the_set(image, channels, expected):
+    np.testing.assert_array_equal(read_file(encode(image), channels), expected, strict=True)
+
+
+@pytest.mark.parametrize("byte_order", ["<u2", ">u2"])
+def test_grey_of_16_bits_is_kept_in_tiff_too(byte_order):
+    encoded = encode(
+        Image.frombytes("I;16" + ("B" if byte_order == ">u2" else ""), (6, 4), GREY_16.astype(byte_order).tobytes()),
+        "TIFF",
+    )
+    np.testing.assert_array_equal(read_file(encoded)[..., 0], GREY_16, strict=True)
+    assert read_file(encoded, image_size=2).shape == (2, 2, 1)
+
+
+def test_8_bits_among_16_keep_black_and_white():
+    eight = np.array([[0, 1, 255]], np.uint8)
+    np.testing.assert_array_equal(read_file(encode(eight), bits=16)[0, :, 0], np.array([0, 257, 65535], np.uint16))
+
+
+def test_a_palette_with_transparency_keeps_its_colours():
+    few = Image.fromarray(COLOUR).quantize(8)
+    encoded = encode(few, transparency=bytes(range(8)))
+    np.testing.assert_array_equal(read_file(encoded), np.asarray(few.convert("RGB")), strict=True)
+    assert set(read_file(encoded, 4)[..., 3].ravel()) <= set(range(8))
+
+
+def test_a_cmyk_jpeg_becomes_rgb():
+    flat = Image.new("CMYK", (8, 8), (0, 255, 255, 0))
+    assert abs(read_file(encode(flat, "JPEG")).astype(int) - (255, 0, 0)).max() < 10
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("orientation", [1, 2, 3, 4, 5, 6, 7, 8])
+def test_an_image_is_turned_as_its_exif_data_say_but_not_that_of_a_prepared_set(form, orientation):
+    ramp = np.add.outer(np.arange(8) * 20, np.arange(16) * 5).astype(np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {"JPEG": {"quality": 100}, "WEBP": {"lossless": True}}.get(form, {})
+    encoded = encode(ramp, form, exif=exif, **options)
+    turned = {1: ramp, 2: ramp[:, ::-1], 3: ramp[::-1, ::-1], 4: ramp[::-1], 5: ramp.T, 6: ramp[::-1].T}
+    turned |= {7: ramp[::-1, ::-1].T, 8: ramp[:, ::-1].T}
+    assert abs(read_file(encoded, 1)[..., 0].astype(int) - turned[orientation]).max() < 6
+    if form != "TIFF":
+        stored = decoding.decode_image(encoded, channels=1, image_size=0, where="x")
+        assert abs(stored[..., 0].astype(int) - ramp).max() < 6
+
+
+def sixteen_bits_rgb(form):
+    """The bytes of a file with colours of 16 bits, which Pillow reads as 8."""
+    if form == "PNG":
+        return png_of_16_bits(np.full((4, 6, 3), 256, np.uint16), 2)
+    encoded = bytearray(encode(np.full((4, 6, 3), 9, np.uint8), "TIFF"))
+    return bytes(encoded).replace(b"\x08\x00\x08\x00\x08\x00", b"\x10\x00\x10\x00\x10\x00")
+
+
+@pytest.mark.parametrize(
+    "encoded, reason",
+    [
+        (b"", "no byte in it"),
+        (b"\x00" * 50, "no image in a format of PNG, JPEG"),
+        (encode(COLOUR)[:60], ""),
+        (encode(COLOUR, "JPEG")[:200], ""),
+        (encode(COLOUR, "PPM"), "no image in a format"),
+        (encode(GREY_16.astype(np.float32), "TIFF"), "values of 32 bits"),
+        (encode(Image.fromarray(GREY_16.astype(np.int32)), "TIFF"), "values of 32 bits"),
+        (sixteen_bits_rgb("PNG"), "values of 16 bits"),
+        (sixteen_bits_rgb("TIFF"), "values of 16 bits"),
+    ],
+)
+def test_a_bad_file_tells_why(encoded, reason):
+    with pytest.raises(decoding.BadImageError) as error:
+        read_file(encoded)
+    assert reason in str(error.value) and str(error.value).isprintable() and "0x" not in str(error.value)
+
+
+def test_a_huge_image_is_a_bad_file(monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 5)
+    with pytest.raises(decoding.BadImageError, match="24 pixels"):
+        decoding.read_header(io.BytesIO(encode(COLOUR)))
+
+
+def test_damage_anywhere_is_an_image_or_a_reason():
+    for form in ("PNG", "TIFF", "GIF", "BMP", "WEBP", "JPEG"):
+        encoded = encode(COLOUR, form)
+        for place in range(0, len(encoded), 1 + len(encoded) // 60):
+            damaged = bytearray(encoded)
+            damaged[place] ^= 1 << place % 8
+            try:
+                read_file(bytes(damaged))
+            except decoding.BadImageError as error:
+                assert str(error).isprintable()

@@ -238,7 +238,7 @@ def test_each_process_sees_one_gpu(monkeypatch, devices, visible, jobs, device_e
 
 def test_on_a_cpu_there_is_a_process_for_every_two_cores_and_other_devices_are_not_shared(monkeypatch):
     for cores, count in ((1, 1), (2, 1), (5, 2), (16, 8)):
-        monkeypatch.setattr(processes.distributed, "count_cores", lambda cores=cores: cores)
+        monkeypatch.setattr(processes.parallel, "count_cores", lambda cores=cores: cores)
         assert len(processes.find_device_envs(0)) == count
     monkeypatch.setattr(processes, "_probe_devices", lambda: ("tpu", 4))
     with pytest.raises(UserError, match="jobs=2: the devices of platform tpu belong to one process at a time"):

@@ -11,10 +11,11 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from rethink.data import parallel
 from rethink.schema.errors import UserError
 from rethink.sweeps.executors import pool, worker_process
 from rethink.sweeps.executors.tasks import RunFunctions, Task, TaskEvent
-from rethink.training import distributed, preemption
+from rethink.training import preemption
 
 CORES_PER_PROCESS = 2  # how many processes a CPU gets; none is bound to its cores
 MEMORY_FRACTION = 0.9  # of a GPU, where several processes share it
@@ -120,7 +121,7 @@ def find_device_envs(jobs: int) -> list[DeviceEnv]:
     """
     platform, devices = _probe_devices()
     if platform == "cpu":
-        return [{} for _ in range(jobs or max(1, distributed.count_cores() // CORES_PER_PROCESS))]
+        return [{} for _ in range(jobs or max(1, parallel.count_cores() // CORES_PER_PROCESS))]
     if platform == "gpu":
         return _make_gpu_envs(jobs or devices, devices)
     if jobs > 1:
