@@ -21,7 +21,9 @@ from rethink.data import cache, decoding, folder_layout, parallel
 from rethink.data.class_labels import encode_labels
 from rethink.data.dataset import BadFile, Dataset, Split, SplitSource, format_shape
 from rethink.schema import validation
-from rethink.schema.errors import UserError, unreadable
+from rethink.schema.errors import UserError, pick, unreadable
+
+BAD_FILES = {"error": False, "skip": True}  # whether they are left out, for which all files are decoded
 
 _log = logging.getLogger(__name__)
 
@@ -221,7 +223,7 @@ def _read_headers(
 
     They are kept in the cache. With `bad_files=skip` all files are decoded for it, as any may end too soon.
     """
-    whole = config.bad_files == "skip"
+    whole = pick(BAD_FILES, config.bad_files, "data.bad_files")
     count = len(examples.paths)
 
     def inspect(row: int) -> Sequence[int]:
@@ -251,7 +253,7 @@ def _collect_bad_files(
     Raises:
       UserError: there are some, and `bad_files` is "error".
     """
-    whole = config.bad_files == "skip"
+    whole = pick(BAD_FILES, config.bad_files, "data.bad_files")
     bad = []
     for split, of_split in examples.items():
         for row in np.flatnonzero(~headers[split].all(axis=1)).tolist():
