@@ -11,7 +11,6 @@ from rethink.data.class_labels import encode_labels
 from rethink.data.dataset import Dataset, Split, format_shape
 from rethink.schema.errors import UserError, unknown_name
 
-CHUNK = 2**24  # values that are checked at a time
 INTEGERS = np.dtype(np.int64)  # stands for all integers but uint8 and uint16
 
 
@@ -22,29 +21,12 @@ class Form(NamedTuple):
     dtype: np.dtype
     is_vector: bool
 
-    def convert(self, array: np.ndarray, ids: np.ndarray, where: str) -> np.ndarray:
-        """Returns examples [n, ...] as images [n, *shape]: read-only, and the memory of `array` where nothing changes.
-
-        Args:
-          ids: of the examples, for an error; where: names the split in it.
-
-        Raises:
-          UserError: a value is not finite, or is beyond float32.
-        """
-        with np.errstate(over="ignore"):  # what overflows is found below
+    def convert(self, array: np.ndarray) -> np.ndarray:
+        """Returns examples [n, ...] as images [n, *shape], read-only; of the same memory where nothing changes."""
+        with np.errstate(over="ignore"):  # infinities are found as those of any data set are
             images = array.astype(self.dtype, copy=False).reshape(len(array), *self.shape)
         if array.dtype.kind == "b" and not self.is_vector:
             images = images * np.uint8(255)
-        if images.dtype.kind == "f":
-            step = max(1, CHUNK // math.prod(self.shape))
-            for start in range(0, len(images), step):
-                lost = ~np.isfinite(images[start : start + step]).all(axis=(1, 2, 3))
-                if lost.any():
-                    row = ids[start + int(np.argmax(lost))]
-                    raise UserError(
-                        f"{where}, row {row} has a value that is not finite or beyond float32: correct it, or leave "
-                        "the example out."
-                    )
         images = images.view()
         images.flags.writeable = False  # it may be the user's own array
         return images
@@ -58,29 +40,19 @@ class ArraySplit:
 
     paths = ()
 
-    def __init__(self, images: np.ndarray, labels: np.ndarray, form: Form, where: str, path: str = ""):
+    def __init__(self, images: np.ndarray, labels: np.ndarray, form: Form, path: str = ""):
         """`images` is mapped from `path`, where that is not empty."""
-        self._images, self._labels, self._form, self._where, self._path = images, labels, form, where, path
+        self._images, self._labels, self._form, self._path = images, labels, form, path
         self.ids = np.arange(len(labels), dtype=np.uint32)
         self.image_shape, self.image_dtype = form.shape, form.dtype
 
     def load(self) -> Split:
-        """Returns the whole split; a file is read into memory.
-
-        Raises:
-          UserError: as `Form.convert`.
-        """
-        images = np.array(self._images) if self._path else self._images
-        return Split(self._form.convert(images, self.ids, self._where), self._labels, self.ids)
+        """Returns the whole split; of a file that needs no conversion, what is indexed is read then."""
+        return Split(self._form.convert(self._images), self._labels, self.ids)
 
     def read(self, rows: np.ndarray) -> Split:
-        """Returns the examples at `rows`, int [n], in their order; only these are read of a file.
-
-        Raises:
-          UserError: as `load`.
-        """
-        ids = self.ids[rows]
-        return Split(self._form.convert(self._images[rows], ids, self._where), self._labels[rows], ids)
+        """Returns the examples at `rows`, int [n], in their order; only these are read of a file."""
+        return Split(self._form.convert(self._images[rows]), self._labels[rows], self.ids[rows])
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | ({"_images": None} if self._path else {})
@@ -141,10 +113,7 @@ def dataset_from_arrays(
         class_names=names,
         full_train_examples=len(labels["train"]),
         splits={
-            split: ArraySplit(
-                images[split], labels[split], form, f"{where}, split '{split}'", (paths or {}).get(split, "")
-            )
-            for split in splits
+            split: ArraySplit(images[split], labels[split], form, (paths or {}).get(split, "")) for split in splits
         },
         has_vectors=form.is_vector,
     )

@@ -22,8 +22,8 @@ def make(images, labels=LABELS, test=None, **fields):
 
 def refusal(*args, **kwargs):
     with pytest.raises(UserError) as refused:
-        make(*args, **kwargs).train.load()
-    assert ": give " in str(refused.value) or ": leave " in str(refused.value) or ": correct " in str(refused.value)
+        make(*args, **kwargs)
+    assert ": give " in str(refused.value) or ": leave " in str(refused.value)
     return str(refused.value)
 
 
@@ -87,8 +87,6 @@ def test_a_split_can_be_sent_to_another_process():
         (np.array([None] * 4), "dtype object"),
         ([[1], [1, 2], [3], [4]], "several shapes"),
         (np.full((4, 2, 2), "a"), "dtype <U1"),
-        (np.array([[1.0], [2.0], [np.nan], [0.0]]), "row 2 has a value that is not finite"),
-        (np.array([[1.0], [2.0], [1e39], [0.0]]), "row 2 has a value that is not finite or beyond float32"),
         (np.arange(4).reshape(4, 1, 1) - 1, "row 0 has a pixel -1"),
         (np.arange(4).reshape(4, 1, 1) * 30000, "row 3 has a pixel 90000"),
     ],
