@@ -9,6 +9,7 @@ import numpy as np
 
 from rethink.data.corruption.rates import Counts
 from rethink.data.corruption.spec import Corrupted
+from rethink.data.equal_images import BYTES, digest_images
 from rethink.data.fingerprints import Fingerprint
 from rethink.data.preprocessing import is_encoded
 
@@ -30,10 +31,12 @@ class Provenance:
         self._images = Fingerprint()
         self._labels = Fingerprint()
         self._columns = [np.empty((4, 0), np.int64)]  # ids, true labels, given labels, resampled
+        self._digests = [np.empty((0, BYTES), np.uint8)]  # of the images as stored
         self._counts = np.zeros(len(Counts._fields), np.int64)
 
-    def add(self, piece: Corrupted) -> None:
-        """Adds examples, each once in all calls."""
+    def add(self, piece: Corrupted, stored: np.ndarray) -> None:
+        """Adds examples, each once in all calls; `stored`: their images before corruption."""
+        self._digests.append(digest_images(stored))
         self._images.add(piece.ids, _image_contents(piece))
         self._labels.add(piece.ids, piece.labels)
         self._keep_samples(piece)
@@ -57,12 +60,7 @@ class Provenance:
 
         The arrays, one number for each example: `ids` uint32, `true_labels` and `given_labels` int32, `resampled` bool.
         """
-        own = np.concatenate(self._columns, axis=1)
-        # Processes may have parts of different lengths, and only arrays of one shape can be gathered.
-        counts = all_gather(np.array(own.shape[1]))
-        padded = np.pad(own, ((0, 0), (0, int(counts.max()) - own.shape[1])))
-        parts = [part[:, :count] for part, count in zip(all_gather(padded), counts, strict=True)]
-        columns = np.concatenate(parts, axis=1)
+        columns = _gather_rows(np.concatenate(self._columns, axis=1).T, all_gather).T
         ids, true, given, resampled = columns[:, np.argsort(columns[0])]
         return {
             "ids": ids.astype(np.uint32),
@@ -70,6 +68,10 @@ class Provenance:
             "given_labels": given.astype(np.int32),
             "resampled": resampled.astype(bool),
         }
+
+    def gather_digests(self, all_gather: Gather) -> np.ndarray:
+        """Returns the digests of all processes' images as stored: uint8 [examples, BYTES], in no certain order."""
+        return _gather_rows(np.concatenate(self._digests), all_gather)
 
     def merge_counts(self, all_gather: Gather) -> Counts:
         """Returns the counts of all processes."""
@@ -81,6 +83,14 @@ class Provenance:
             name: Fingerprint.merged(all_gather(own.state())).hexdigest()
             for name, own in (("images", self._images), ("labels", self._labels))
         }
+
+
+def _gather_rows(own: np.ndarray, all_gather: Gather) -> np.ndarray:
+    """Returns the rows of all processes, each of which has some, [rows, ...]."""
+    # Processes may have parts of different lengths, and only arrays of one shape can be gathered.
+    counts = all_gather(np.array(len(own)))
+    padded = np.pad(own, ((0, int(counts.max()) - len(own)), (0, 0)))
+    return np.concatenate([part[:count] for part, count in zip(all_gather(padded), counts, strict=True)])
 
 
 def _image_contents(piece: Corrupted) -> np.ndarray:

@@ -20,6 +20,7 @@ from rethink.data.corruption.moments import Moments, measure_moments, no_moments
 from rethink.data.corruption.pixels import GAUSSIAN
 from rethink.data.corruption.spec import Corrupted, CorruptionSpec, corrupt_split, make_corruption_spec, resolve_seed
 from rethink.data.dataset import Dataset, Split
+from rethink.data.equal_images import count_equal_images
 from rethink.data.provenance import Provenance
 from rethink.regularization import augmentation
 from rethink.schema.errors import UserError, pick
@@ -106,8 +107,9 @@ class InputPipeline:
         moments = self._moments(lambda: tally_values(raw["train"].images))
         splits = {}
         for name, provenance in self.provenance.items():
-            splits[name] = corrupt_split(raw.pop(name), self.corruption_spec(name), moments)
-            provenance.add(splits[name].take(devices.process_stride()))
+            stored, share = raw.pop(name), devices.process_stride()
+            splits[name] = corrupt_split(stored, self.corruption_spec(name), moments)
+            provenance.add(splits[name].take(share), stored.images[share])
             provenance.complete = True
         return splits
 
@@ -289,7 +291,7 @@ class InputPipeline:
                 # A process's share of the last batch may be all padding.
                 if weights.any() and not provenance.complete:
                     unpadded = Split(*(values[weights > 0] for values in examples))
-                    provenance.add(corrupt_split(unpadded, specs[name], moments))
+                    provenance.add(corrupt_split(unpadded, specs[name], moments), unpadded.images)
                 yield examples, weights
             provenance.complete = True
 
@@ -331,6 +333,12 @@ class InputPipeline:
                 for split, of_split in counts.items()
             }
         return {"seed": resolve_seed(self.config), **compared}
+
+    def count_equal_images(self) -> dict[str, int]:
+        """Returns the manifest's field `equal_images`, over all processes, which all call it."""
+        return count_equal_images(
+            {split: values.gather_digests(distributed.all_gather) for split, values in self.provenance.items()}
+        )
 
     def fingerprint_order(self, steps_per_epoch: int) -> str:
         """Returns the fingerprint of the first epoch's rows."""

@@ -12,6 +12,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from rethink.data.corruption.spec import shifts_images
+from rethink.data.dataset import BadFile, Dataset, format_shape
+from rethink.data.equal_images import describe_equal_images
 from rethink.experiment.setup import Setup
 from rethink.regularization import early_stopping
 from rethink.results import progress, records, tensorboard
@@ -20,14 +22,13 @@ from rethink.schema.errors import EXIT_DIVERGED, exit_code_of_status
 from rethink.training import checkpoints, devices, distributed, loop, metrics, profiler
 
 MIB = 2**20
+PATHS, BAD_FILES = "paths.csv", "bad_files.csv"
 
 
 def describe_run(config: ConfigDict, setup: Setup) -> dict[str, str]:
     """Returns the console header of a run, label -> text: what is trained on what."""
     pipeline, plan, hardware = setup.pipeline, setup.plan, devices.describe_hardware()
     dataset, optimizer = pipeline.dataset, config.optimizer
-    counts = (f"{len(split.ids):,} {name}" for name, split in dataset.splits.items())
-    shape = "x".join(map(str, dataset.train.image_shape))
     # Parameters, statistics and optimizer state, and a gradient for each parameter.
     state_size = sum(leaf.nbytes for leaf in jax.tree.leaves((setup.start, setup.start.params))) / MIB
     data_size = pipeline.stored_size / MIB if pipeline.feed_kind == "resident" else 0
@@ -38,7 +39,7 @@ def describe_run(config: ConfigDict, setup: Setup) -> dict[str, str]:
         "Run": f"{config.name}, seed {config.seed}{_describe_corruption_seed(config)}",
         "Devices": f"{hardware['devices']} x {hardware['kind']}, {hardware['processes']} process(es), "
         f"{plan.steps_per_call} step(s) a dispatch",
-        "Data": f"{dataset.name}: {', '.join(counts)}, {shape}, {dataset.num_classes} classes",
+        "Data": describe_data(dataset),
         "Feed": f"{pipeline.feed_kind} ({pipeline.feed_reason})",
         "Labels": _describe_labels(config.corruption),
         "Pixels": _describe_pixels(config.corruption),
@@ -51,6 +52,31 @@ def describe_run(config: ConfigDict, setup: Setup) -> dict[str, str]:
         f"batch {config.train.batch_size}",
         "Ends": f"after {plan.total_steps:,} steps ({config.train.total_epochs:g} epochs){stop}",
     }
+
+
+def describe_data(dataset: Dataset) -> str:
+    """Returns what a data set holds, for the screen."""
+    train = dataset.train
+    kind = f"{train.image_shape[-1]} features" if dataset.has_vectors else format_shape(train.image_shape)
+    dtype = "" if train.image_dtype == np.uint8 else f" {train.image_dtype}"
+    counts = ", ".join(f"{len(split.ids):,} {name}" for name, split in dataset.splits.items())
+    bad = f"; {len(dataset.bad_files):,} bad files left out: {BAD_FILES}" if dataset.bad_files else ""
+    return f"{dataset.name}: {counts}, {kind}{dtype}, {dataset.num_classes} classes{bad}"
+
+
+def save_file_lists(record: records.Run, dataset: Dataset) -> None:
+    """Writes which files a run's examples are, and which were left out; nothing where there are none."""
+    rows = [
+        (name, number, path)
+        for name, split in dataset.splits.items()
+        for number, path in zip(split.ids.tolist(), split.paths, strict=bool(split.paths))
+    ]
+    for file, header, lines in (
+        (PATHS, ("split", "id", "path"), rows),
+        (BAD_FILES, BadFile._fields, dataset.bad_files),
+    ):
+        if lines:
+            record.save_table(file, header, lines)
 
 
 def _describe_corruption_seed(config: ConfigDict) -> str:
@@ -103,10 +129,12 @@ class ProvenanceRecord(NamedTuple):
 
     Attributes:
       corruption: declared and realized rates, by split, and the seed.
+      equal_images: how many examples have the image of another one; of `equal_images.count_equal_images`.
       fingerprints: by name; labels: before and after, by split; samples: some of train's images.
     """
 
     corruption: dict[str, Any]
+    equal_images: dict[str, int]
     fingerprints: dict[str, str]
     labels: dict[str, dict[str, np.ndarray]]
     samples: dict[str, np.ndarray]
@@ -132,6 +160,7 @@ def collect_provenance(setup: Setup) -> ProvenanceRecord | None:
     samples = pipeline.provenance["train"].samples
     return ProvenanceRecord(
         corruption=pipeline.compare_rates(),
+        equal_images=pipeline.count_equal_images(),
         fingerprints=pipeline.fingerprint_splits(),
         labels={
             name: provenance.gather_labels(distributed.all_gather) for name, provenance in pipeline.provenance.items()
@@ -200,8 +229,7 @@ class Reporter:
         hardware = devices.describe_hardware()
         record.begin(first_step, hardware, setup.metadata, fingerprints, evaluated=history.is_evaluated)
         self._record, self._saved, self._fetch = record, saved, setup.compiled.fetch
-        if provenance:
-            self.record_provenance(provenance)
+        save_file_lists(record, setup.pipeline.dataset)
         # TensorBoard.
         self._tensorboard = None
         if config.log.tensorboard:
@@ -221,6 +249,9 @@ class Reporter:
                 in_place=not screen.shared,
             )
         )
+        self._is_brief = screen.brief
+        if provenance:
+            self.record_provenance(provenance)
         # Profiler.
         self._profiler = None
         if profile_steps:
@@ -234,10 +265,14 @@ class Reporter:
     def record_provenance(self, provenance: ProvenanceRecord) -> None:
         """Records the provenance of the data."""
         self._record.check_fingerprints(provenance.fingerprints)
-        self._record.update(corruption=provenance.corruption)
+        self._record.update(corruption=provenance.corruption, equal_images=provenance.equal_images)
         for split, labels in provenance.labels.items():
             self._record.save_arrays("corruption" if split == "train" else f"corruption_{split}", **labels)
         self._record.save_arrays("samples", **provenance.samples)
+        counts = {split: len(labels["ids"]) for split, labels in provenance.labels.items()}
+        if line := describe_equal_images(provenance.equal_images, counts):
+            if not self._is_brief:
+                self._screen.note(line)
 
     def handle_event(self, event: loop.Event, history: loop.History) -> None:
         """Acts on one event; `history` is the loop's, as of now."""

@@ -17,9 +17,10 @@ from ml_collections import ConfigDict
 
 from rethink.analyses import ANALYSES, analysis
 from rethink.data.corruption.spec import resolve_seed
+from rethink.data.equal_images import describe_equal_images
 from rethink.experiment.input_pipeline import InputPipeline
 from rethink.experiment.network import KINDS_WITH_NETWORK, check_program
-from rethink.experiment.reporter import Screen, describe_divergence, show_end
+from rethink.experiment.reporter import Screen, describe_data, describe_divergence, save_file_lists, show_end
 from rethink.experiment.setup import make_run_spec, manifest_metadata, open_dataset_once
 from rethink.experiment.train import RunSteps, run_lockstep, run_to_end, train
 from rethink.figures import style
@@ -246,13 +247,20 @@ def run_analysis(
     """
     assert record is not None  # one process, see _run_kind
     pipeline = InputPipeline(config, open_dataset_once(config))
+    pipeline.check_input_shape()
     dataset, splits = pipeline.dataset, pipeline.corrupt_splits()
-    metadata = {**manifest_metadata(dataset, "resident"), "corruption": pipeline.compare_rates()}
+    metadata = {
+        **manifest_metadata(dataset, "resident"),
+        "corruption": pipeline.compare_rates(),
+        "equal_images": pipeline.count_equal_images(),
+    }
     record.begin(-1, devices.describe_hardware(), metadata, pipeline.fingerprint_splits())
-    counts = ", ".join(f"{len(split.ids):,} {name}" for name, split in splits.items())
+    save_file_lists(record, dataset)
+    counts = {name: len(split.ids) for name, split in splits.items()}
+    equal = describe_equal_images(metadata["equal_images"], counts)
     header = {
         "Analysis": f"{config.kind}: {config.name}, seed {config.seed}",
-        "Data": f"{dataset.name}: {counts}, {dataset.num_classes} classes",
+        "Data": " ".join(filter(None, [describe_data(dataset), equal])),
         "Labels": "true" if config.corruption.labels == "none" else config.corruption.labels,
         "Directory": str(record.folder),
     }

@@ -10,6 +10,8 @@ One process writes. Files are replaced whole or grow by whole lines, so that non
     predictions.npz  of a training run or a kernel model, per test example: id, true label, given label, and the class
                      that the run's result predicts
     samples.npz      a few corrupted training examples, before crop and whitening: id, image uint8, labels
+    paths.csv        of data that are files: split, id and path of each example
+    bad_files.csv    split, id, path and reason of each file that was left out
     figures/         learning_curve.png and .pdf
     tensorboard/     event files of the same rows
     profile/         a profiler's trace, with --profile_steps
@@ -18,12 +20,13 @@ One process writes. Files are replaced whole or grow by whole lines, so that non
 """
 
 import contextlib
+import csv
 import errno
 import io
 import json
 import pathlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -159,6 +162,12 @@ class Run:
         content = io.BytesIO()
         np.savez_compressed(content, allow_pickle=False, **arrays)
         files.replace(self.path(f"{name}.npz"), content.getvalue())
+
+    def save_table(self, name: str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        """Writes a CSV file; a path whose bytes are no text in UTF-8 keeps them."""
+        content = io.StringIO(newline="")
+        csv.writer(content, lineterminator="\n").writerows([header, *rows])
+        files.replace(self.path(name), content.getvalue().encode(errors="surrogateescape"))
 
     def save_predictions(self, predicted: np.ndarray) -> None:
         """Writes what the run's result predicts on the test set, beside the labels of corruption_test.npz.

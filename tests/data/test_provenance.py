@@ -7,6 +7,7 @@ import numpy as np
 
 from rethink.data.corruption.rates import Counts
 from rethink.data.corruption.spec import Corrupted
+from rethink.data.equal_images import count_equal_images
 from rethink.data.fingerprints import fingerprint_examples
 from rethink.data.preprocessing import clean_encoding
 from rethink.data.provenance import SAMPLES, Provenance
@@ -19,12 +20,18 @@ def piece(ids):
     return Corrupted(images, clean_encoding(1), labels % 3, labels % 5, ids, labels % 3 != labels % 5, labels % 2 == 0)
 
 
+def add(provenance, ids):
+    """Adds examples of which two in a row are equal as stored."""
+    examples = piece(ids)
+    provenance.add(examples, examples.images // 2)
+
+
 def test_the_samples_are_those_of_the_smallest_ids_whatever_the_order():
     order = np.random.default_rng(0).permutation(100)
     whole, parts = Provenance(), Provenance()
-    whole.add(piece(order))
+    add(whole, order)
     for ids in np.split(order, [3, 40, 41]):
-        parts.add(piece(ids))
+        add(parts, ids)
     for provenance in (whole, parts):
         assert provenance.samples.ids.tolist() == list(range(SAMPLES))
         assert provenance.samples.images[:, 0, 0, 0].tolist() == list(range(SAMPLES))
@@ -35,14 +42,14 @@ def test_the_samples_are_those_of_the_smallest_ids_whatever_the_order():
 def test_a_small_part_has_fewer_samples_and_an_empty_one_none():
     provenance = Provenance()
     assert provenance.samples is None
-    provenance.add(piece([7, 2]))
+    add(provenance, [7, 2])
     assert provenance.samples.ids.tolist() == [2, 7]
 
 
 def test_what_was_added_comes_back_by_ascending_id():
     provenance = Provenance()
     for ids in ([9, 4, 300], [7]):
-        provenance.add(piece(ids))
+        add(provenance, ids)
     labels = provenance.gather_labels(lambda array: array[None])
     ids = np.array([4, 7, 9, 300], np.uint32)
     np.testing.assert_array_equal(labels["ids"], ids, strict=True)
@@ -53,9 +60,9 @@ def test_what_was_added_comes_back_by_ascending_id():
 
 def test_processes_with_parts_of_different_lengths_give_the_labels_and_fingerprints_of_the_whole():
     whole, parts = Provenance(), (Provenance(), Provenance())
-    whole.add(piece(range(20)))
+    add(whole, range(20))
     for number, part in enumerate(parts):
-        part.add(piece([i for i in range(20) if (i % 3 == 0) == (number == 0)]))
+        add(part, [i for i in range(20) if (i % 3 == 0) == (number == 0)])
     barrier, sent = threading.Barrier(2, timeout=60), [None, None]
 
     def gather_all(process):
@@ -72,13 +79,15 @@ def test_processes_with_parts_of_different_lengths_give_the_labels_and_fingerpri
             parts[process].gather_labels(all_gather),
             parts[process].merge_fingerprints(all_gather),
             parts[process].merge_counts(all_gather),
+            count_equal_images({"train": parts[process].gather_digests(all_gather)}),
         )
 
     with ThreadPoolExecutor(2) as pool:
-        for labels, prints, counts in pool.map(gather_all, (0, 1)):
+        for labels, prints, counts, equal in pool.map(gather_all, (0, 1)):
             for name, values in whole.gather_labels(lambda array: array[None]).items():
                 np.testing.assert_array_equal(labels[name], values, strict=True)
             assert prints == whole.merge_fingerprints(lambda array: array[None])
+            assert equal == {"train": 20}  # most of the pairs are in different parts
             assert counts == whole.merge_counts(lambda array: array[None])
             differ = sum(i % 3 != i % 5 for i in range(20))
             assert counts == Counts(examples=20, resampled=differ, changed_labels=differ, changed_images=10)
@@ -87,7 +96,7 @@ def test_processes_with_parts_of_different_lengths_give_the_labels_and_fingerpri
 def test_the_fingerprint_of_codes_is_of_what_they_stand_for_too():
     def fingerprint(examples):
         provenance = Provenance()
-        provenance.add(examples)
+        provenance.add(examples, examples.images)
         return provenance.merge_fingerprints(lambda array: array[None])["images"]
 
     clean = piece(range(20))
