@@ -4,13 +4,14 @@ import contextlib
 import logging
 import pathlib
 import re
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
+from typing import IO, NamedTuple
 
 import numpy as np
 from ml_collections import ConfigDict
 
-from rethink.data import cache
+from rethink.data import cache, parallel
 from rethink.data.arrays import check_images, choose_splits, dataset_from_arrays, map_array
 from rethink.data.class_labels import encode_labels
 from rethink.data.dataset import Dataset
@@ -20,6 +21,8 @@ from rethink.schema.errors import UserError, exists, unreadable
 IMAGES, LABELS = ("x", "images"), ("y", "labels")  # what arrays are called, with the name of a split at either side
 CLASS_NAMES = "class_names"  # an array of strings
 EXPECTED = "x_train and y_train, or train_images and train_labels, and so with test"
+
+MIB = 2**20
 
 _log = logging.getLogger(__name__)
 
@@ -168,10 +171,31 @@ def _cache_images(
 
     def read() -> cache.Arrays:
         _log.info("Reading %s of %s, once.", pair.images, path)
-        images = _read_array(file, pair.images, path, where)
+        with _wrap_read_errors(path, where, pair.images):
+            images = _read_member(file, members[pair.images])
         return check_images(images, f"{where}, split '{split}'"), labels
 
     return cache.load_or_make(config.cache_dir, f"{path.stem}-{split}", source, read, mapped=True)[0]
+
+
+def _read_member(file: np.lib.npyio.NpzFile, member: zipfile.ZipInfo) -> np.ndarray:
+    """Returns an array of a .npz file, and shows how far it is where that takes a while."""
+    assert file.zip
+    label = f"Reading {member.filename} (MiB)"
+    with file.zip.open(member) as stream, parallel.show_progress(label, member.file_size // MIB) as report:
+        return np.lib.format.read_array(_Reported(stream, report), allow_pickle=False)
+
+
+class _Reported:
+    """A stream that reports how much of it was read, in MiB."""
+
+    def __init__(self, stream: IO[bytes], report: Callable[[int], None]):
+        self._stream, self._report = stream, report
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Returns the next `size` bytes, or fewer."""
+        self._report(self._stream.tell() // MIB)
+        return self._stream.read(size)
 
 
 def _read_array(file: np.lib.npyio.NpzFile, name: str, path: pathlib.Path, where: str) -> np.ndarray:

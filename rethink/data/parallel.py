@@ -44,7 +44,7 @@ def map_in_order(function: Callable[[Item], T], items: Iterable[Item], *, total:
         return [function(item) for item in chunk]
 
     pool = concurrent.futures.ThreadPoolExecutor(cores)
-    with _show_progress(label, total) as report:
+    with show_progress(label, total) as report:
         try:
             for chunk in itertools.chain(chunks, itertools.repeat(None)):
                 if chunk is not None:
@@ -61,7 +61,7 @@ def map_in_order(function: Callable[[Item], T], items: Iterable[Item], *, total:
 
 
 @contextlib.contextmanager
-def _show_progress(label: str, total: int) -> Iterator[Callable[[int], None]]:
+def show_progress(label: str, total: int) -> Iterator[Callable[[int], None]]:
     """Gives a function that shows how many items are done: as a bar on a terminal, else as a line now and then."""
     bar = Progress(console=Console(stderr=True), transient=True)
     task = bar.add_task(label, total=total)

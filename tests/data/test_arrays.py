@@ -1,5 +1,6 @@
 """Arrays become a data set as they are: no copy that is not needed, no write, one line for what is no image."""
 
+import contextlib
 import pickle
 import re
 
@@ -111,3 +112,32 @@ def test_the_config_chooses_among_the_splits():
     assert choose_splits(["train"], section()) == {"train": "train"}
     with pytest.raises(UserError, match="data.test_split='test' is unknown.* Choices: train, val"):
         choose_splits(["train", "val"], section())
+
+
+def test_any_arrays_are_a_data_set_or_one_line():
+    rng = np.random.default_rng(0)
+    dtypes = ["?", "u1", "i1", ">u2", "i8", "u8", "f2", "f4", "f8", "g", "c8", "U3", "S3", "O", "V2", "i4,f4"]
+    outcomes = {True: 0, False: 0}
+
+    def draw(shapes):
+        shape, dtype = shapes[rng.integers(len(shapes))], rng.choice(dtypes)
+        values = rng.choice([[0, 1], [1, 2, 300], [-1, 7], [0.5, np.nan], [1, 1e40]][rng.integers(5)], shape)
+        with np.errstate(all="ignore"), contextlib.suppress(ValueError, TypeError, OverflowError):
+            return np.asarray(values).astype(dtype)
+        return np.zeros(shape, dtype)
+
+    for _ in range(300):
+        images = draw([(4, 3), (4, 3, 3), (4, 3, 3, 3), (3, 3), (4,), (), (4, 0), (4, 3, 8, 8)])
+        labels = draw([(4,), (4, 1), (4, 2), (3,), (), (0,), (2, 2, 2)])
+        try:
+            data = make(images, labels)
+        except UserError as error:
+            outcomes[False] += 1
+            assert str(error).startswith("data.name='arrays'") and ": " in str(error) and str(error).endswith(".")
+        else:
+            outcomes[True] += 1
+            split = data.train.load()
+            assert split.images.shape == (len(images), *data.train.image_shape)
+            assert split.images.dtype == data.train.image_dtype in ("uint8", "uint16", "float32")
+            assert split.labels.dtype == np.int32 and 0 <= split.labels.min() <= split.labels.max() < data.num_classes
+    assert min(outcomes.values()) > 10, outcomes

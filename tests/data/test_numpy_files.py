@@ -1,5 +1,6 @@
 """NumPy's files under the names that people give to arrays: mapped, cached, never unpickled, one line for the rest."""
 
+import logging
 import os
 import pickle
 import re
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from data_sets import load, refusal, section
 
+from rethink.data import parallel
 from rethink.data.registry import open_dataset
 
 RNG = np.random.default_rng(0)
@@ -129,3 +131,12 @@ def test_files_that_are_not_there_or_damaged_are_one_line(tmp_path):
     for size in (0, 5, 100, 150):
         (tmp_path / "mine/x_train.npy").write_bytes((tmp_path / "mine/x_test.npy").read_bytes()[:size])
         assert "save it" in refusal(name=npy)
+
+
+def test_a_long_reading_shows_how_far_it_is(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(parallel, "SECONDS_TO_SHOW", 0.0)
+    monkeypatch.setattr(parallel, "LINE_SECONDS", 0.0)
+    many = {"x": np.zeros((2, 1024, 2048), np.uint8), "y": np.arange(2)}
+    with caplog.at_level(logging.INFO):
+        open_dataset(section(name=save(tmp_path / "mine", many, "npz"), test_fraction=0.5))
+    assert "Reading x of" in caplog.text and "Reading x.npy (MiB)  3/4" in caplog.text
