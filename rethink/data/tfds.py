@@ -10,13 +10,13 @@ import itertools
 import logging
 import pathlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
 
-from rethink.data import cache, decoding, download
+from rethink.data import cache, decoding, download, parallel
 from rethink.data.dataset import Dataset, Split, format_shape
 from rethink.schema import validation
 from rethink.schema.errors import UserError, exists, unknown_name, unreadable
@@ -191,7 +191,10 @@ class TfdsSplit:
     def _decode_all(self) -> tuple[np.ndarray, np.ndarray]:
         """Returns all images and labels, in stored order."""
         _log.info("Decoding %s %s: %s images, once.", self.set_name, self.name, f"{self.count:,}")
-        split = self._decode_records(self._read_all(), self.ids, self.image_shape)
+        in_threads = functools.partial(
+            parallel.map_in_order, total=self.count, label=f"decoding {self.set_name} {self.name}"
+        )
+        split = self._decode_records(self._read_all(), self.ids, self.image_shape, in_threads)
         return split.images, split.labels
 
     def _read_all(self) -> Iterator[tuple[bytes, int]]:
@@ -230,14 +233,27 @@ class TfdsSplit:
                 yield example[image].numpy(), int(example[label])
 
     def _decode_records(
-        self, records: Iterator[tuple[bytes, int]], ids: np.ndarray, shape: tuple[int, ...] | None
+        self,
+        records: Iterator[tuple[bytes, int]],
+        ids: np.ndarray,
+        shape: tuple[int, ...] | None,
+        map_in_order: Callable[..., Iterator[tuple[np.ndarray, int]]] = map,
     ) -> Split:
-        """Returns the decoded examples, whose images all have `shape`, or, for None, the shape of the first image."""
+        """Returns the decoded examples, whose images all have `shape`, or, for None, the shape of the first image.
+
+        Args:
+          map_in_order: as `map`, over all records.
+        """
         channels = self._declared_shape[-1]
-        images, labels = np.empty(0, np.uint8), np.empty(len(ids), np.int32)
-        for i, (encoded, label) in enumerate(records):
+
+        def decode(number_and_record: tuple[int, tuple[bytes, int]]) -> tuple[np.ndarray, int]:
+            i, (encoded, label) = number_and_record
             where = f"{self.where}, example {ids[i]}"
-            image = decoding.decode_image(encoded, channels=channels, image_size=self.image_size, where=where)
+            return decoding.decode_image(encoded, channels=channels, image_size=self.image_size, where=where), label
+
+        images, labels = np.empty(0, np.uint8), np.empty(len(ids), np.int32)
+        for i, (image, label) in enumerate(map_in_order(decode, enumerate(records))):
+            where = f"{self.where}, example {ids[i]}"
             if i == 0:  # one array of the final size: a list of images would need twice the memory
                 images = np.empty((len(ids), *(shape or image.shape)), np.uint8)
             if image.shape != images.shape[1:]:

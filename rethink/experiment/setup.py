@@ -4,6 +4,7 @@ No step is made here. `make_run_spec` computes nothing on the data; `set_up_run`
 """
 
 import dataclasses
+import hashlib
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -216,10 +217,29 @@ def manifest_metadata(dataset: Dataset, feed_kind: str) -> dict[str, Any]:
 
 
 def open_dataset_once(config: ConfigDict) -> Dataset:
-    """Returns the data set, opened by the first process before the others: only one prepares what is not there yet."""
+    """Returns the data set, opened by the first process before the others: only one prepares what is not there yet.
+
+    Raises:
+      UserError: as `open_dataset`, or the processes have different examples, such as a file that a host lacks.
+    """
     with distributed.sync_errors():
         dataset = open_dataset(config.data) if distributed.is_first() else None
-    return dataset or open_dataset(config.data)
+    with distributed.sync_errors():
+        dataset = dataset or open_dataset(config.data)
+    if len(set(distributed.all_gather_text(_describe_examples(dataset)))) > 1:
+        raise UserError(
+            f"The processes of this run have different examples in {dataset.name}: give all hosts the same files."
+        )
+    return dataset
+
+
+def _describe_examples(dataset: Dataset) -> str:
+    """Returns what tells the data sets of two processes apart before an example is read: ids, paths, classes."""
+    digest = hashlib.sha256(repr((dataset.class_names, dataset.bad_files)).encode())
+    for name, split in dataset.splits.items():
+        digest.update(repr((name, split.image_shape, split.image_dtype.str, *split.paths)).encode())
+        digest.update(split.ids.tobytes())
+    return digest.hexdigest()
 
 
 def make_plan(config: ConfigDict, pipeline: InputPipeline, has_convolutions: bool) -> loop.Plan:

@@ -1,9 +1,12 @@
 """Folders of image files: layouts, ids that never shift, files of every kind, bad files, metadata."""
 
+import io
 import json
 import logging
 import os
+import pathlib
 import pickle
+import re
 import unicodedata
 
 import numpy as np
@@ -13,6 +16,7 @@ from PIL import Image
 
 from rethink.data import decoding
 from rethink.data.registry import open_dataset
+from rethink.schema.errors import UserError
 
 RNG = np.random.default_rng(0)
 
@@ -405,3 +409,119 @@ def test_rows_without_their_file_are_bad_files_and_files_without_a_row_are_menti
     assert {row: path for row, (path, *_) in table.items()} == {0: "a.png", 2: "y/a.png", 3: "b.png"}
     assert opened.class_names == ("1", "2", "3")
     assert "2 images are in no row and left out (x/c d.png, x/é~.png)" in caplog.text
+
+
+# Any folder at all.
+
+NAMES = [
+    "a",
+    "b b",
+    "é",
+    "train",
+    "test",
+    "val",
+    "x~",
+    "10",
+    "9",
+    "metadata.csv",
+    "README",
+    ".git",
+    "a,b",
+    'q"q',
+    "Thumbs",
+]
+ENDS = [".png", ".PNG", ".jpg", ".gif", ".bmp", ".tif", ".webp", "", ".txt", ".png.txt", ".jsonl"]
+BITS = ["file_name", "label", "split", ",", ";", "\n", "\r\n", '"', "a.png", "train/a.png", "NaN", "1", "1.0", "-3"]
+BITS += ["\ufeff", "\\", "/", "..", "{", "}", '"file_name": "a.png"', '"label": 1', "[1]", "null", "test", "\0", "é"]
+REMEDY = re.compile(r": .*(set |give |rename|type |put |save|write|leave|mend|add|bring|take|correct)")
+
+
+def scribble_file(rng):
+    """The bytes of an image of any mode, size and format, whole or damaged, or of no image."""
+    mode = rng.choice(["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "F"])
+    form = rng.choice(["PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF"])
+    size = (4, 4) if rng.random() < 0.9 else tuple(rng.integers(1, 6, 2).tolist())
+    buffer = io.BytesIO()
+    try:
+        Image.frombytes(mode, size, rng.bytes(200)[: len(Image.new(mode, size).tobytes())]).save(buffer, form)
+    except (OSError, ValueError):  # a mode that the format does not hold
+        Image.new("RGB", size, 7).save(buffer, "PNG")
+    encoded = bytearray(buffer.getvalue())
+    damage = rng.random()
+    if damage < 0.05:
+        return encoded[: rng.integers(len(encoded))]
+    if damage < 0.1:
+        encoded[rng.integers(len(encoded))] ^= 1 << rng.integers(8)
+    return encoded
+
+
+def scribble_metadata(rng, paths):
+    """Metadata of some of the files, some of them damaged by a piece of text anywhere."""
+    labels = [["cat", "dog"], ["1", "2"], ["7", "9140"], ["a/b", "c, d"], ["1.0", "2.0"]][rng.integers(5)]
+    columns = ["file_name", "label", *(["split"] if rng.random() < 0.4 else [])]
+    rows = [[path, rng.choice(labels), rng.choice(["train", "test"])][: len(columns)] for path in paths]
+    if rng.random() < 0.3:
+        text = "".join(json.dumps(dict(zip(columns, map(str, row), strict=True))) + "\n" for row in rows)
+    else:
+        quoted = [",".join('"' + cell.replace('"', '""') + '"' for cell in row) for row in [columns, *rows]]
+        text = rng.choice(["\n", "\r\n"]).join(quoted)
+    for _ in range(rng.integers(3) if rng.random() < 0.5 else 0):
+        place = rng.integers(len(text) + 1)
+        text = text[:place] + rng.choice(BITS) + text[place + rng.integers(3) :]
+    return text
+
+
+def scribble_folder(root, rng):
+    """Makes a folder of up to 3 levels with files of any kind, half of the time with metadata."""
+    splits = [["train", "test"], ["train", "val"], [], [], ["train"]][rng.integers(5)]
+    paths = []
+    for number in range(rng.integers(0, 14)):
+        parts = [rng.choice(splits)] if splits else []
+        parts += rng.choice(NAMES, rng.choice([0, 1, 1, 1, 1, 2])).tolist()
+        path = "/".join([*parts, f"{rng.choice(NAMES[:3])}{number}{rng.choice(ENDS, p=[0.7, *[0.03] * 10])}"])
+        file = root / path
+        if not any((root / above).is_file() for above in pathlib.PurePath(path).parents):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(scribble_file(rng))
+            paths.append(path)
+    if rng.random() < 0.4:
+        (root / rng.choice(NAMES[:3])).mkdir(exist_ok=True)
+    if rng.random() < 0.5:
+        name = rng.choice(["metadata.csv", "metadata.jsonl"])
+        if not (root / name).exists():
+            (root / name).write_bytes(scribble_metadata(rng, paths).encode())
+
+
+def check_any_folder(root, seed):
+    """Opens a folder of any content: a data set that is whole, or one line. Returns whether it is a data set."""
+    rng = np.random.default_rng(seed)
+    root.mkdir()
+    scribble_folder(root, rng)
+    fields = {"bad_files": rng.choice(["error", "skip", "skip"]), "channels": rng.choice([0, 0, 1, 3, 4])}
+    fields["image_size"] = rng.choice([0, 0, 3])
+    config = section(name=f"folder:{root}", **{name: value.item() for name, value in fields.items()})
+    try:
+        opened = open_dataset(config)
+        splits = {name: split.load() for name, split in opened.splits.items()}
+    except UserError as error:
+        assert str(error).isprintable() and "\n" not in str(error) and len(str(error)) < 1000
+        assert REMEDY.search(str(error)), error
+        return False
+    for name, split in splits.items():
+        source = opened.splits[name]
+        assert len(split.ids) == len(split.labels) == len(split.images) == len(source.paths) > 0
+        assert (np.diff(split.ids.astype(int)) > 0).all() and split.labels.max() < opened.num_classes
+        assert (split.images.shape[1:], split.images.dtype) == (source.image_shape, source.image_dtype)
+        np.testing.assert_array_equal(source.read(np.arange(len(split.ids))[::-1]).images, split.images[::-1])
+    return True
+
+
+def test_any_folder_is_a_data_set_or_one_line(tmp_path):
+    outcomes = [check_any_folder(tmp_path / str(seed), seed) for seed in range(6)]
+    assert any(outcomes) and not all(outcomes)
+
+
+@pytest.mark.slow
+def test_300_folders_are_data_sets_or_one_line(tmp_path):
+    outcomes = [check_any_folder(tmp_path / str(seed), seed) for seed in range(300)]
+    assert 60 < sum(outcomes) < 240

@@ -176,3 +176,14 @@ def test_every_product_of_training_and_evaluation_has_the_precision_that_is_conf
         ]
         named = [set(re.findall("DEFAULT|HIGHEST|HIGH", line)) for line in lines]
         assert len(named) == len(found) and all(named) and set.union(*named) == allowed
+
+
+def test_processes_with_different_examples_are_refused(monkeypatch):
+    config = make_config()
+    own = setup._describe_examples(setup.open_dataset_once(config))
+    config.data.train_examples = 100
+    monkeypatch.setattr(
+        setup.distributed, "all_gather_text", lambda text: [text, own] if len(text) == len(own) else [""]
+    )
+    with pytest.raises(UserError, match="processes of this run have different examples in digits .*same files"):
+        setup.open_dataset_once(config)
