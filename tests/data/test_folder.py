@@ -73,12 +73,12 @@ def test_the_folders_of_splits_are_found_and_ids_are_places_in_the_sorted_paths(
 
 
 def test_class_folders_alone_get_the_fixed_split_and_ids_among_all_files(tmp_path):
-    paths = sorted(f"{name}/{i}.png" for name in ("a", "b b", "é") for i in range(10))
+    paths = sorted(f"{name}/{i}.png" for name in ("a", "b b") for i in range(10))
     write(tmp_path, paths)
     opened, table = open_whole(tmp_path)
     assert {row: path for row, (path, *_) in table.items()} == dict(enumerate(paths))
     assert all(number == row for row, (_, number, _) in table.items())
-    assert (len(opened.train.ids), len(opened.test.ids)) == (24, 6)
+    assert (len(opened.train.ids), len(opened.test.ids)) == (16, 4)
     again = open_dataset(section(name=f"folder:{tmp_path}"))
     np.testing.assert_array_equal(again.test.ids, opened.test.ids)
     other = open_dataset(section(name=f"folder:{tmp_path}", split_seed=1))
@@ -86,14 +86,15 @@ def test_class_folders_alone_get_the_fixed_split_and_ids_among_all_files(tmp_pat
 
 
 def test_an_empty_class_folder_is_a_class_and_hidden_files_and_texts_are_nothing(tmp_path, caplog):
-    write(tmp_path, ["a/1.png", "a/2.JPG", "c/3.png", "c/.hidden.png", ".git/x.png", "__MACOSX/a/._1.png", "stray.png"])
+    images = ["a/1.png", "a/2.JPG", "c/3.png", "c/4.png", "c/5.png"]
+    write(tmp_path, [*images, "c/.hidden.png", ".git/x.png", "__MACOSX/a/._1.png", "stray.png"])
     (tmp_path / "b").mkdir()
     for name in (".DS_Store", "a/Thumbs.db", "a/README.txt", "notes.csv", "a/picture.heic"):
         (tmp_path / name).write_bytes(b"x")
     with caplog.at_level(logging.INFO, "rethink"):
         opened, table = open_whole(tmp_path)
     assert opened.class_names == ("a", "b", "c")
-    assert [path for path, *_ in table.values()] == ["a/1.png", "a/2.JPG", "c/3.png"]
+    assert [path for path, *_ in table.values()] == images
     assert "1 images in no class folder" in caplog.text and "1 classes have no images (b)" in caplog.text
     assert "picture.heic" in caplog.text
 
@@ -403,10 +404,10 @@ def test_two_metadata_files_or_one_that_is_no_text_are_refused(tmp_path):
 
 
 def test_rows_without_their_file_are_bad_files_and_files_without_a_row_are_mentioned(tmp_path, caplog):
-    text = "file_name,label\na.png,1\nnot there.png,2\ny/a.png,1\nb.png,3\n"
+    text = "file_name,label\na.png,1\nnot there.png,2\ny/a.png,1\nb.png,3\na.png,1\n"
     opened, table = open_whole(write_metadata(write(tmp_path, FLAT), text), bad_files="skip")
     assert [(bad.id, bad.path, bad.reason) for bad in opened.bad_files] == [(1, "not there.png", "no such file")]
-    assert {row: path for row, (path, *_) in table.items()} == {0: "a.png", 2: "y/a.png", 3: "b.png"}
+    assert {row: path for row, (path, *_) in table.items()} == {0: "a.png", 2: "y/a.png", 3: "b.png", 4: "a.png"}
     assert opened.class_names == ("1", "2", "3")
     assert "2 images are in no row and left out (x/c d.png, x/é~.png)" in caplog.text
 
