@@ -488,9 +488,10 @@ def scribble_folder(root, rng):
     if rng.random() < 0.4:
         (root / rng.choice(NAMES[:3])).mkdir(exist_ok=True)
     if rng.random() < 0.5:
-        name = rng.choice(["metadata.csv", "metadata.jsonl"])
+        text = scribble_metadata(rng, paths)
+        name = "metadata.jsonl" if text.startswith("{") else "metadata.csv"
         if not (root / name).exists():
-            (root / name).write_bytes(scribble_metadata(rng, paths).encode())
+            (root / name).write_bytes(text.encode())
 
 
 def check_any_folder(root, seed):
