@@ -48,6 +48,7 @@ setup(
         "bench": ["psutil", "torch", "torchvision"],
         "cluster": ["ray>=2.50"],
         "page": PAGE,
+        "parquet": ["pyarrow"],
         "test": TEST,
     },
 )

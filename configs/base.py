@@ -69,6 +69,7 @@ def get_config() -> ConfigDict:
     config.data.image_size = 0
     config.data.value_range = (0.0, 1.0)
     config.data.channels = 0
+    config.data.image_column = ""
     config.data.label_column = "label"
     config.data.bad_files = "error"
     config.data.feed = "auto"

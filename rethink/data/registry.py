@@ -17,6 +17,7 @@ from rethink.data.digits import open_digits
 from rethink.data.folder import open_folder
 from rethink.data.idx import open_idx
 from rethink.data.numpy_files import open_npy, open_npz
+from rethink.data.parquet import open_parquet
 from rethink.data.tfds import TFDS_NAME, open_tfds
 from rethink.data.user_function import open_module
 from rethink.schema import validation
@@ -32,6 +33,7 @@ DATASETS: dict[str, Callable[[str, ConfigDict], Dataset]] = {
     "module": open_module,
     "npy": open_npy,
     "npz": open_npz,
+    "parquet": open_parquet,
     "tfds": open_tfds,
 }
 

@@ -175,7 +175,8 @@ FIELDS: dict[str, Field] = {
         -_LARGEST, _LARGEST, "what float32 images span, seen as 0..1; others have their type's", least_length=2
     ),
     "data.channels": count(0, 4, "that images are converted to; 0: grey where all files are grey, else 3"),
-    "data.label_column": text("of the metadata file of a folder"),
+    "data.image_column": text("of parquet files; empty: the only one of images"),
+    "data.label_column": text("of the metadata file of a folder, and of parquet files"),
     "data.bad_files": choice("error", "skip", help="files that are no images end a run, or are left out"),
     "data.feed": choice("auto", "resident", "streamed", help="on the device, or read as needed", resumable=True),
     "data.resident_limit_gib": positive("feed=auto streams what is larger, as stored", "GiB", resumable=True),

@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 
 from rethink.analyses import ANALYSES, kernel, linear, theorem1
 from rethink.configs import base
-from rethink.data import batches, folder, preprocessing
+from rethink.data import batches, encoded, preprocessing
 from rethink.data.corruption.labels import LABEL_NOISE
 from rethink.data.corruption.pixels import PIXEL_CORRUPTION
 from rethink.experiment import input_pipeline
@@ -26,7 +26,7 @@ CHOICES = {  # field -> what the module that acts on it has
     "kind": ("train", *ANALYSES),
     "executor": executors.EXECUTORS,
     "figure": ("auto", "none", *figure_registry.FIGURES),
-    "data.bad_files": folder.BAD_FILES,
+    "data.bad_files": encoded.BAD_FILES,
     "data.feed": ("auto", *input_pipeline.FEEDS),
     "data.remainder": batches.REMAINDERS,
     "corruption.labels": LABEL_NOISE,
