@@ -69,28 +69,46 @@ def map_array(path: str) -> np.ndarray:
 
 
 def dataset_from_arrays(
-    name: str,
-    splits: Mapping[str, tuple[Any, Any]],
-    config: ConfigDict,
-    class_names: Sequence[str] = (),
-    paths: Mapping[str, str] | None = None,
+    name: str, splits: Mapping[str, tuple[Any, Any]], config: ConfigDict, class_names: Sequence[str] = ()
 ) -> Dataset:
     """Returns a data set of arrays, none of which is copied without need, or written.
+
+    Args:
+      name: of the data set, as in `data.name`.
+      splits: "train", and "test" unless it is to be drawn, -> (images as of `make_dataset`, labels as of
+        `encode_labels`).
+      config: the config section `data`.
+      class_names: of the classes 0, 1, ..., where the source declares them.
+
+    Raises:
+      UserError: as `encode_labels` and `make_dataset`.
+    """
+    labels, names = encode_labels(
+        {split: pair[1] for split, pair in splits.items()}, f"data.name='{name}'", class_names
+    )
+    return make_dataset(name, {split: (pair[0], labels[split]) for split, pair in splits.items()}, config, names)
+
+
+def make_dataset(
+    name: str,
+    splits: Mapping[str, tuple[Any, np.ndarray]],
+    config: ConfigDict,
+    class_names: Sequence[str],
+    paths: Mapping[str, str] | None = None,
+) -> Dataset:
+    """Returns a data set of images and of labels that are encoded, int32 [n].
 
     Images are [n, height, width] or [n, height, width, channels]: uint8, uint16; float16, float32 and float64, which
     become float32; other integers, which become uint8 where all are up to 255, else uint16; booleans, of which True
     becomes 255. Feature vectors are [n, features] of any of these, which become float32, True 1.
 
     Args:
-      name: of the data set, as in `data.name`.
-      splits: "train", and "test" unless it is to be drawn, -> (images, labels); labels as of `encode_labels`.
-      config: the config section `data`.
-      class_names: of the classes 0, 1, ..., where the source declares them.
+      name, splits, config: as of `dataset_from_arrays`; class_names: of all classes.
       paths: split -> the .npy file that its images are mapped from (`map_array`).
 
     Raises:
       UserError: images have another shape or dtype, or differ between the splits; there are not as many labels as
-        images; `data.image_size` is set, which arrays are not resized to; or as `encode_labels`.
+        images; or `data.image_size` is set, which arrays are not resized to.
     """
     where = f"data.name='{name}'"
     if config.image_size:
@@ -99,7 +117,7 @@ def dataset_from_arrays(
             "resize them before."
         )
     images = {split: check_images(pair[0], f"{where}, split '{split}'") for split, pair in splits.items()}
-    labels, names = encode_labels({split: pair[1] for split, pair in splits.items()}, where, class_names)
+    labels = {split: pair[1] for split, pair in splits.items()}
     for split in splits:
         if len(images[split]) != len(labels[split]):
             raise UserError(
@@ -110,7 +128,7 @@ def dataset_from_arrays(
     return Dataset(
         name=name,
         decoder="none",
-        class_names=names,
+        class_names=tuple(class_names),
         full_train_examples=len(labels["train"]),
         splits={
             split: ArraySplit(images[split], labels[split], form, (paths or {}).get(split, "")) for split in splits

@@ -199,7 +199,6 @@ def _warn_of_unseen(labels: Mapping[str, np.ndarray], class_names: Sequence[str]
     for split, own in labels.items():
         unseen = np.setdiff1d(own, labels["train"])
         if len(unseen):
-            named = ", ".join(class_names[label] for label in unseen[:5]) + (", ..." if len(unseen) > 5 else "")
-            _log.warning(
-                "%s, split '%s' has %d classes that no training example has: %s.", where, split, len(unseen), named
-            )
+            named = ", ".join(class_names[label] for label in unseen[:5])
+            named += f" and {len(unseen) - 5} more" if len(unseen) > 5 else ""
+            _log.warning("%s, split '%s' has classes that no training example has: %s.", where, split, named)

@@ -12,7 +12,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from rethink.data import cache, parallel
-from rethink.data.arrays import check_images, choose_splits, dataset_from_arrays, map_array
+from rethink.data.arrays import check_images, choose_splits, make_dataset, map_array
 from rethink.data.class_labels import encode_labels
 from rethink.data.dataset import Dataset
 from rethink.schema import validation
@@ -35,7 +35,7 @@ class Pair(NamedTuple):
 
 
 def open_npz(location: str, config: ConfigDict) -> Dataset:
-    """Returns the splits of a .npz file, with images as of `dataset_from_arrays` and labels as of `encode_labels`.
+    """Returns the splits of a .npz file, with images as of `make_dataset` and labels as of `encode_labels`.
 
     Names of arrays are x_SPLIT and y_SPLIT (Keras) or SPLIT_images and SPLIT_labels (MedMNIST); x and y, or images and
     labels alone are "train". `class_names`, an array of strings, names the classes 0, 1, ...; other arrays are ignored.
@@ -46,7 +46,7 @@ def open_npz(location: str, config: ConfigDict) -> Dataset:
       config: the config section `data`.
 
     Raises:
-      UserError: the file is not there, is damaged or lacks arrays, or as `dataset_from_arrays`.
+      UserError: the file is not there, is damaged or lacks arrays, or as `make_dataset`.
     """
     where = f"data.name='{config.name}'"
     path = _find(location, where, f"type npz:FILE, such as npz:data/mine.npz, with {EXPECTED}")
@@ -68,7 +68,7 @@ def open_npz(location: str, config: ConfigDict) -> Dataset:
             splits[role] = (images, labels[split])
             if isinstance(images, np.memmap):
                 paths[role] = str(images.filename)
-        return dataset_from_arrays(config.name, splits, config, class_names, paths)
+        return make_dataset(config.name, splits, config, class_names, paths)
 
 
 def open_npy(location: str, config: ConfigDict) -> Dataset:
@@ -102,7 +102,7 @@ def open_npy(location: str, config: ConfigDict) -> Dataset:
         with _wrap_read_errors(path, where):
             splits[role] = (map_array(str(path)), labels[split])
         paths[role] = str(path)
-    return dataset_from_arrays(config.name, splits, config, class_names, paths)
+    return make_dataset(config.name, splits, config, class_names, paths)
 
 
 def _find(location: str, where: str, remedy: str) -> pathlib.Path:

@@ -6,7 +6,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from rethink.data.arrays import choose_splits, dataset_from_arrays
+from rethink.data.arrays import choose_splits, make_dataset
 from rethink.data.class_labels import encode_labels
 from rethink.data.dataset import Dataset
 from rethink.schema.errors import UserError
@@ -16,7 +16,7 @@ EXPECTED = '{"train": (images, labels), "test": (images, labels)}, or ((images, 
 
 
 def open_module(location: str, config: ConfigDict) -> Dataset:
-    """Returns the splits that a function returns, images as of `dataset_from_arrays`, labels as of `encode_labels`.
+    """Returns the splits that a function returns, images as of `make_dataset`, labels as of `encode_labels`.
 
     The function takes no arguments, and is called anew by every process of a run. It returns split -> (images, labels),
     with "class_names" -> names if it likes; or (train, test), each a tuple (images, labels); or (images, labels), of
@@ -45,7 +45,7 @@ def open_module(location: str, config: ConfigDict) -> Dataset:
     labels, class_names = encode_labels({split: pair[1] for split, pair in splits.items()}, where, class_names)
     chosen = choose_splits(list(splits), config)
     arrays = {role: (splits[split][0], labels[split]) for role, split in chosen.items()}
-    return dataset_from_arrays(config.name, arrays, config, class_names)
+    return make_dataset(config.name, arrays, config, class_names)
 
 
 def _read_returned(returned: Any, where: str) -> tuple[dict[str, tuple[Any, Any]], tuple[str, ...]]:

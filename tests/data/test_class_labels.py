@@ -51,7 +51,7 @@ def test_the_classes_are_those_of_all_splits_and_names_give_the_labels_back(capl
     assert names == ("b", "c", "d")
     for split, labels in raw.items():
         assert [names[label] for label in encoded[split]] == labels.tolist()
-    assert "split 'test' has 1 classes that no training example has: c" in caplog.text
+    assert "split 'test' has classes that no training example has: c." in caplog.text
     numbers, of_both = encode_labels({"train": np.array([1, 2]), "test": np.array(["2", "10"])}, WHERE)
     assert (numbers["test"].tolist(), of_both) == ([1, 2], ("1", "2", "10"))
 

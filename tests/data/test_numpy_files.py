@@ -140,3 +140,11 @@ def test_a_long_reading_shows_how_far_it_is(tmp_path, monkeypatch, caplog):
     with caplog.at_level(logging.INFO):
         open_dataset(section(name=save(tmp_path / "mine", many, "npz"), test_fraction=0.5))
     assert "Reading x of" in caplog.text and "Reading x.npy (MiB)  3/4" in caplog.text
+
+
+def test_a_class_of_the_test_split_alone_is_one_warning(tmp_path, caplog):
+    name = save(
+        tmp_path / "mine", KERAS | {"y_test": np.array(list("aabac")), "y_train": np.array(list("ab" * 4 + "a"))}, "npz"
+    )
+    assert open_dataset(section(name=name)).class_names == ("a", "b", "c")
+    assert caplog.text.count("has classes that no training example has: c.") == 1
