@@ -3,15 +3,14 @@
 Nothing is computed here: theory/ does, and a file beside this one joins a chapter of it to data and records.
 """
 
-import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from rethink.data import preprocessing
 from rethink.data.corruption.spec import Corrupted
 from rethink.results import records
 from rethink.results.progress import StageProgress
@@ -34,6 +33,7 @@ class Analysis(NamedTuple):
     Attributes:
       config: of the run.
       num_classes: of the data set.
+      view: (images, encoding) -> what a network sees of them in evaluation, float32 [n, ...].
       splits: "train" and "test" in host memory, corrupted as the config says.
       record: of the run; rows, arrays and figures go there.
       stages: the screen.
@@ -42,6 +42,7 @@ class Analysis(NamedTuple):
 
     config: ConfigDict
     num_classes: int
+    view: Callable[[jax.Array, jax.Array], jax.Array]
     splits: dict[str, Corrupted]
     record: records.Run
     stages: StageProgress
@@ -49,24 +50,29 @@ class Analysis(NamedTuple):
 
     def read_rows(self, split: str) -> np.ndarray:
         """Returns the images of a split, preprocessed as for a network in evaluation: float32 [n, features]."""
-        settings, examples = self.config.preprocess, self.splits[split]
-        preprocess = functools.partial(preprocessing.preprocess_images, crop=settings.crop, whitening=settings.whiten)
+        examples = self.splits[split]
         blocks = np.split(examples.images, range(BLOCK, len(examples.ids), BLOCK))
         encoding = jnp.asarray(examples.encoding)
         return np.concatenate(
-            [np.asarray(preprocess(jnp.asarray(block), encoding)).reshape(len(block), -1) for block in blocks]
+            [np.asarray(self.view(jnp.asarray(block), encoding)).reshape(len(block), -1) for block in blocks]
         )
 
     def require_raw_pixels(self, what: str) -> None:
         """Refuses a preprocessing of the images that would have no effect, and images that are no pixels of 8 bits.
 
         Raises:
-          UserError: the section `preprocess` sets one, or pixels are drawn from an unbounded Gaussian.
+          UserError: the section `preprocess` sets one, pixels are drawn from an unbounded Gaussian, or images are of
+            another type.
         """
         if self.config.corruption.pixels == "gaussian":
             raise UserError(
                 f"corruption.pixels='gaussian' has values beyond 0..255, and {what} takes pixels of 8 bits: set "
                 "--config.corruption.pixels=gaussian_clipped."
+            )
+        if (dtype := self.splits["train"].images.dtype) != np.uint8:
+            raise UserError(
+                f"data.name='{self.config.data.name}' has {dtype} values, and {what} takes pixels of 8 bits: choose "
+                "other data."
             )
         settings = self.config.preprocess
         if settings.crop or settings.whiten != "none":

@@ -194,11 +194,15 @@ class InputPipeline:
 
     def evaluation_view(self, batch: step.Batch) -> jax.Array:
         """Returns the model's input in evaluation: float32 [batch, *input shape]."""
+        return self.view_images(batch.images, batch.encoding)
+
+    def view_images(self, images: jax.Array, encoding: jax.Array) -> jax.Array:
+        """Returns `evaluation_view` of images, corrupted, with what their values stand for."""
         if self.dataset.has_vectors:
-            return self._decode(batch.images, batch.encoding).reshape(len(batch.images), -1)
+            return self._decode(images, encoding).reshape(len(images), -1)
         config = self.config.preprocess
         return preprocessing.preprocess_images(
-            batch.images, batch.encoding, crop=config.crop, whitening=config.whiten, span=self._span
+            images, encoding, crop=config.crop, whitening=config.whiten, span=self._span
         )
 
     def show_samples(self, samples: Corrupted) -> dict[str, np.ndarray]:

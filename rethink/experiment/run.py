@@ -268,7 +268,9 @@ def run_analysis(
     shown = {"label": record.folder.name, "header": {}} if launch.quiet else {"header": header}
     with progress.StageProgress(**shown) as screen, blas_threads.for_product(0):
         train_network = functools.partial(_train_for_analysis, record, launch, screen)
-        summary = solve(analysis.Analysis(config, dataset.num_classes, splits, record, screen, train_network))
+        summary = solve(
+            analysis.Analysis(config, dataset.num_classes, pipeline.view_images, splits, record, screen, train_network)
+        )
     record.update(status="done", summary={**summary, "seconds": record.seconds()})
     record.forget_parts()
     return exit_code_of_status("done") if launch.quiet else show_end(record)

@@ -302,6 +302,41 @@ def test_samples_show_given_and_true_labels_pixel_by_pixel(write_run, write_samp
         assert np.array_equal(np.asarray(Image.open(io.BytesIO(content))), expected)
 
 
+@pytest.mark.parametrize("channels, shown", [(1, 1), (2, 1), (3, 3), (4, 3), (7, 3)])
+def test_of_many_channels_those_are_shown_that_a_picture_has(channels, shown, write_run, write_samples, show):
+    images = write_samples(write_run("figure2a", "true"), channels=channels)
+    reader = show()
+    contents = [uri.removeprefix("data:image/png;base64,") for uri in reader.values("src")]
+    for content, image in zip(contents, images, strict=True):
+        picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(content))))
+        assert np.array_equal(picture, image[..., 0] if shown == 1 else image[..., :3])
+    assert (f"Of {channels} channels the first {shown} are shown" in reader.text) == (channels != shown)
+
+
+def test_of_feature_vectors_it_is_said_that_there_is_no_picture(write_run, show):
+    np.savez(write_run("figure2a", "true") / "samples.npz", vectors=np.zeros((2, 5), np.float32))
+    reader = show()
+    assert "The examples are feature vectors" in reader.text and not reader.values("src")
+
+
+def test_classes_are_shown_by_number_and_name_and_names_are_inert(write_run, write_samples, show):
+    folder = write_run("figure2a", "true")
+    write_samples(folder, given=(0, 1, 2, 3, 4), true=(5, 1, 2, 3, 4))
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["data"]["class_names"] = ["<script>alert(1)</script>", 'a"\u202e', "2", " ", "x" * 99]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    reader = show()
+    captions = [text.partition("given label ")[2] for text in reader.values("alt") if "given label" in text]
+    assert captions == [
+        "0 (<script>alert(1)</script>), true label 5",
+        '1 (a"\\u202e), true label 1 (a"\\u202e)',
+        "2, true label 2",
+        "3, true label 3",
+        f"4 ({'x' * 40}...), true label 4 ({'x' * 40}...)",
+    ]
+    assert all("alert(1)" not in attributes.get("src", "") for tag, attributes in reader.elements if tag == "script")
+
+
 def test_an_analysis_shows_its_rows_and_its_figure(write_run, show):
     folder = write_run("", "theorem1", **{"kind": "theorem1"})
     manifest = json.loads((folder / "manifest.json").read_text())

@@ -16,25 +16,27 @@ from rethink.report.page.run_index import RunRecord
 
 MOST = 8  # images of a condition
 LARGEST = 96  # pixels a side
+LONGEST_NAME = 40  # characters of a class
 ARRAYS = ("images", "given_labels", "true_labels")
 
 
 class Sample(NamedTuple):
-    """An image as a data URI of a PNG, with the label that the network is given and the true one."""
+    """An image as a data URI of a PNG, with the class that the network is given and the true one, by name or number."""
 
     uri: str
-    given: int
-    true: int
+    given: str
+    true: str
 
 
 class Condition(NamedTuple):
-    """What is randomized: data set, pixels and labels, and the run whose samples show it."""
+    """What is randomized: data set, pixels and labels; the run whose samples show it; what these leave out, or ""."""
 
     data: str
     pixels: str
     labels: str
     record: RunRecord
     samples: Sequence[Sample]
+    note: str
 
 
 def read_conditions(records: Sequence[RunRecord]) -> list[Condition]:
@@ -42,8 +44,8 @@ def read_conditions(records: Sequence[RunRecord]) -> list[Condition]:
     conditions: dict[tuple[str, str, str], Condition] = {}
     for record in records:
         key = _name_condition(record)
-        if not record.problem and key not in conditions and (samples := read_samples(record)):
-            conditions[key] = Condition(*key, record, samples)
+        if not record.problem and key not in conditions and (found := read_samples(record)):
+            conditions[key] = Condition(*key, record, *found)
     return list(conditions.values())
 
 
@@ -56,28 +58,51 @@ def _name_condition(record: RunRecord) -> tuple[str, str, str]:
     return str(config.get("data.name", "unknown")), pixels, labels
 
 
-def read_samples(record: RunRecord) -> list[Sample]:
-    """Returns the samples that a run has kept; none where it kept none, or where they can't be read."""
+def read_samples(record: RunRecord) -> tuple[list[Sample], str] | None:
+    """Returns the samples that a run has kept, and what they leave out; None where it kept none that can be read."""
     path = record.run.folder / "samples.npz"
     if not path.is_file():
-        return []
+        return None
     try:
         with np.load(path, allow_pickle=False) as arrays:
+            if "vectors" in arrays:
+                return [], "The examples are feature vectors, of which there is no picture."
             columns = [arrays[name][:MOST] for name in ARRAYS]
-        return [Sample(image_uri(image), int(given), int(true)) for image, given, true in zip(*columns, strict=True)]
-    except (ValueError, TypeError, KeyError, OSError, EOFError, zipfile.BadZipFile):
-        return []
+        samples = [
+            Sample(image_uri(image), *(name_class(record, int(label)) for label in labels))
+            for image, *labels in zip(*columns, strict=True)
+        ]
+        channels = columns[0].shape[-1]
+    except (ValueError, TypeError, KeyError, IndexError, OSError, EOFError, zipfile.BadZipFile):
+        return None
+    shown = _shown_channels(channels)
+    return samples, "" if shown == channels else f"Of {channels} channels the first {shown} are shown."
+
+
+def name_class(record: RunRecord, label: int) -> str:
+    """Returns the name of a class, cut where it is long, behind its number; or the number alone."""
+    names = record.run.data.get("class_names")
+    name = str(names[label]) if isinstance(names, list) and 0 <= label < len(names) else ""
+    if not name.strip() or name == str(label):
+        return str(label)
+    return f"{label} ({name if len(name) <= LONGEST_NAME else name[:LONGEST_NAME] + '...'})"
+
+
+def _shown_channels(channels: int) -> int:
+    """Returns how many of an image's channels a picture has: the first as grey, or the first three as colours."""
+    return 3 if channels >= 3 else 1
 
 
 def image_uri(image: np.ndarray) -> str:
-    """Returns an image uint8 [height, width, 1 or 3] as a data URI of a PNG.
+    """Returns an image uint8 [height, width, channels] as a data URI of a PNG of the channels that a picture has.
 
     Raises:
       ValueError or TypeError: it is none such.
     """
-    if image.ndim != 3 or image.dtype != np.uint8:
+    if image.ndim != 3 or image.dtype != np.uint8 or not image.size:
         raise ValueError(f"an image of shape {image.shape} and type {image.dtype}")
-    picture = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
+    shown = _shown_channels(image.shape[2])
+    picture = Image.fromarray(np.ascontiguousarray(image[:, :, 0] if shown == 1 else image[:, :, :shown]))
     picture.thumbnail((LARGEST, LARGEST))
     content = io.BytesIO()
     picture.save(content, format="PNG")
