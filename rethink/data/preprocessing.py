@@ -71,7 +71,7 @@ def check_values(
         span = images[np.isfinite(images)]
         raise UserError(
             f"{example} holds {value:g}, outside data.value_range=({low:g}, {high:g}): say what the values span, such "
-            f"as --config.data.value_range='({span.min()}, {span.max()})'."
+            f"as --config.data.value_range='({span.min()!s}, {span.max()!s})'."
         )
 
 

@@ -9,7 +9,8 @@ One process writes. Files are replaced whole or grow by whole lines, so that non
     corruption.npz   per training example: id, true label, given label, resampled; corruption_test.npz: per test example
     predictions.npz  of a training run or a kernel model, per test example: id, true label, given label, and the class
                      that the run's result predicts
-    samples.npz      a few corrupted training examples, before crop and whitening: id, image uint8, labels
+    samples.npz      a few corrupted training examples, before crop and whitening: id, image uint8 or
+                     vector float32, labels
     paths.csv        of data that are files: split, id and path of each example
     bad_files.csv    split, id, path and reason of each file that was left out
     figures/         learning_curve.png and .pdf

@@ -1,12 +1,14 @@
 """Analyses as a user runs them: one command, certificates in the manifest, a figure, one line for a mistake."""
 
 import json
+import types
 
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
 from rethink.analyses import capacity as capacity_analysis
+from rethink.analyses.analysis import Analysis
 from rethink.configs.paper import capacity as capacity_config
 from rethink.configs.paper import linear as linear_config
 from rethink.configs.paper import table3
@@ -187,6 +189,14 @@ def test_an_analysis_of_pixels_of_8_bits_refuses_gaussian_ones(tmp_path):
     config.corruption.pixels = "gaussian"
     with pytest.raises(UserError, match="takes pixels of 8 bits: set --config.corruption.pixels=gaussian_clipped"):
         run_experiment(config, str(tmp_path), LAUNCH)
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+def test_an_analysis_of_pixels_of_8_bits_refuses_images_of_another_type(dtype):
+    examples = types.SimpleNamespace(images=np.zeros((2, 1, 1, 3), dtype))
+    handed = Analysis(theorem1(), 10, None, {"train": examples}, None, None, None)
+    with pytest.raises(UserError, match=f"has {dtype} values, and the thing takes pixels of 8 bits"):
+        handed.require_raw_pixels("the thing")
 
 
 def test_every_draw_of_signs_is_another_whatever_the_seed_of_the_labels():
