@@ -71,8 +71,8 @@ class Analysis(NamedTuple):
             )
         if (dtype := self.splits["train"].images.dtype) != np.uint8:
             raise UserError(
-                f"data.name='{self.config.data.name}' has {dtype} values, and {what} takes pixels of 8 bits: choose "
-                "other data."
+                f"data.name='{self.config.data.name}' has {dtype} values, and pixels of 8 bits are needed for {what}: "
+                "choose other data."
             )
         settings = self.config.preprocess
         if settings.crop or settings.whiten != "none":
