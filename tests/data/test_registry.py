@@ -1,6 +1,8 @@
 """The registry: names of sources, and what is done to every source alike: subsets, a held-out part, folded classes."""
 
+import pathlib
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from rethink.data import registry
 from rethink.data.dataset import Dataset, MemorySplit, Split, Subset
 from rethink.data.registry import open_dataset
 from rethink.schema.errors import UserError
+from rethink.schema.fields import FIELDS
 
 
 def assert_same_split(left, right):
@@ -232,3 +235,10 @@ def test_classes_folds_labels_and_nothing_else():
 @pytest.mark.parametrize("classes", [1, 11])
 def test_classes_that_can_not_be_made_are_refused(classes):
     assert f"data.classes={classes} can't be made of the 10 classes" in refusal(classes=classes)
+
+
+def test_every_scheme_is_in_the_help_and_in_the_docs():
+    pages = FIELDS["data.name"].help, (pathlib.Path(__file__).parents[2] / "docs/data.md").read_text()
+    for scheme in registry.DATASETS.keys() | set(registry.ENDINGS.values()):
+        assert scheme in registry.DATASETS
+        assert all(re.search(rf"\b{scheme}\b", page, re.IGNORECASE) for page in pages), scheme
