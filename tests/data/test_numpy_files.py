@@ -148,3 +148,15 @@ def test_a_class_of_the_test_split_alone_is_one_warning(tmp_path, caplog):
     )
     assert open_dataset(section(name=name)).class_names == ("a", "b", "c")
     assert caplog.text.count("has classes that no training example has: c.") == 1
+
+
+def test_cached_images_are_checked_and_made_again_where_they_are_damaged(tmp_path, caplog):
+    fields = {"name": save(tmp_path / "mine", KERAS, "npz"), "cache_dir": str(tmp_path / "cache")}
+    load(**fields)
+    for path in (tmp_path / "cache").glob("mine-train-*/images.npy"):
+        damaged = bytearray(path.read_bytes())
+        damaged[-1] ^= 1
+        path.write_bytes(damaged)
+    for warnings in (1, 1):
+        np.testing.assert_array_equal(load(**fields)[1].images, X["train"])
+        assert caplog.text.count("are damaged (checksum of images.npy) and are made again") == warnings
