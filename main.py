@@ -39,7 +39,6 @@ SIGHUP, Ctrl-C or SIGTERM.
 
 import dataclasses
 import functools
-import pathlib
 import sys
 
 from absl import app, flags
@@ -47,9 +46,6 @@ from absl import app, flags
 from rethink.schema import flags as command_line
 from rethink.schema import grid, validation
 from rethink.schema.errors import exit_on_mistake, import_jax
-
-ROOT = pathlib.Path(__file__).parent
-DEFAULT = ROOT / "configs" / "digits_random.py"
 
 
 def launch() -> None:
@@ -62,13 +58,13 @@ def launch() -> None:
         from rethink.sweeps.run import init_distributed
 
         command_line.configure_logging()
-        config, rest = command_line.define_config(command_line.read_words(sys.argv[1:]), str(DEFAULT))
+        config, rest = command_line.define_config(command_line.read_words(sys.argv[1:]))
         workdir = flags.DEFINE_string("workdir", None, "Directory of the run. Default: runs/NAME-HASH, by the config.")
         profile = flags.DEFINE_string("profile_steps", None, "FIRST,LAST: writes a profiler's trace of these steps.")
         coordinator = flags.DEFINE_string("coordinator", None, "HOST:PORT of the first of several processes.")
         count = flags.DEFINE_integer("num_processes", None, "How many processes share the run.")
         index = flags.DEFINE_integer("process_id", None, "Which of them this is, from 0.")
-        command_line.show_help(rest, __doc__, str(DEFAULT))
+        command_line.show_help(rest, __doc__)
 
         def main(arguments: list[str]) -> int:
             command_line.refuse_arguments(arguments)

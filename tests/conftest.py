@@ -12,8 +12,6 @@ import warnings
 import pytest
 from absl import flags
 
-DEFAULT = str(pathlib.Path(__file__).parents[1] / "configs" / "digits_random.py")
-
 
 def pytest_configure(config):
     """Gives all tests, also those of other workers and processes, one new home, where they share compiled functions."""
@@ -73,7 +71,7 @@ def command():
 
     def read(*words):
         without_flags()
-        holder, rest = define_config(read_words(list(words)), DEFAULT)
+        holder, rest = define_config(read_words(list(words)))
         parse_flags(["main.py", *rest])
         return holder.value
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rethink.analyses.analysis import Analysis, one_hot
-from rethink.results import progress
+from rethink.results import screen
 from rethink.schema.errors import UserError, pick
 from rethink.theory import memory
 from rethink.theory.kernels import (
@@ -109,7 +109,7 @@ def analyze_kernel_model(analysis: Analysis) -> dict[str, Any]:
         ("norm sqrt(trace(alpha' K alpha))", f"{solution.norm:.1f}"),
         ("condition of the kernel matrix, at least", f"{solution.condition:.3g}"),
         ("peak memory", f"{solution.peak_bytes / GIB:.2f} GiB"),
-        *((f"  {stage}", progress.format_duration(seconds)) for stage, seconds in solution.seconds.items()),
+        *((f"  {stage}", screen.format_duration(seconds)) for stage, seconds in solution.seconds.items()),
     ]
     return {
         "evaluation": {"train_accuracy": 1 - train_error, "test_accuracy": 1 - test_error, "test_error": test_error},

@@ -14,7 +14,7 @@ import numpy as np
 from rethink import randomness
 from rethink.analyses.analysis import Analysis, one_hot
 from rethink.figures import theory
-from rethink.results import progress
+from rethink.results import screen
 from rethink.schema.errors import pick
 from rethink.theory import memory
 from rethink.theory.theorem1 import certificates, depth, expressivity
@@ -170,7 +170,7 @@ def _make_closing_rows(
         rows.append(("smallest singular value", f"{certificate.smallest_singular_value:.3g}"))
     rows += [
         ("projections drawn", str(certificate.attempts)),
-        ("construction", progress.format_duration(construction_seconds)),
+        ("construction", screen.format_duration(construction_seconds)),
         ("test labels right", f"{test_fit.labels_right:,} of {test_fit.points:,}"),
     ]
     for deep in depths:
@@ -182,5 +182,5 @@ def _make_closing_rows(
         rows.append(("largest size tried whose labels float32 reproduces", text))
     for row in growth:
         sampled = f"residual {row['residual']:.1e} on {row['sampled']:,} of them"
-        rows.append((f"{row['points']:,} synthetic points", f"{progress.format_duration(row['seconds'])}, {sampled}"))
+        rows.append((f"{row['points']:,} synthetic points", f"{screen.format_duration(row['seconds'])}, {sampled}"))
     return rows

@@ -41,8 +41,11 @@ DATASETS: dict[str, Callable[[str, ConfigDict], Dataset]] = {
 ENDINGS = {".npz": "npz", ".npy": "npy", ".parquet": "parquet", "-ubyte": "idx", "-ubyte.gz": "idx"}
 
 
-def open_dataset(config: ConfigDict) -> Dataset:
+def open_dataset(config: ConfigDict, given: Dataset | None = None) -> Dataset:
     """Returns the data set of the config section `data`, with its subsets, its held-out part and its folded classes.
+
+    Args:
+      given: as an opener returns it; takes the place of what `data.name` names.
 
     Raises:
       UserError: the data set is not there and can't be prepared, is damaged, holds no images with class labels, or does
@@ -54,8 +57,12 @@ def open_dataset(config: ConfigDict) -> Dataset:
             "alone: set --config.data.test_split to another."
         )
     scheme, _, location = config.name.partition(":")
-    if scheme in DATASETS:
+    if given:
+        data = given
+    elif scheme in DATASETS:
         data = DATASETS[scheme](location, config)
+    elif config.name == validation.GIVEN:
+        raise UserError(f"data.name='{config.name}' were arrays of a program: give them again, to rethink.train.")
     else:
         data = _open_without_scheme(config)
     if "test" not in data.splits:

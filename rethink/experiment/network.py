@@ -1,5 +1,6 @@
 """The network of a run: makes it from the config, and checks that it computes what it did when the run was started."""
 
+import dataclasses
 import functools
 import json
 import logging
@@ -25,6 +26,17 @@ _TRACERS = ("jax", "flax")  # with other versions of these the same network is a
 _log = logging.getLogger(__name__)
 
 
+@dataclasses.dataclass(frozen=True, eq=False)  # told apart by which object it is: a network may hold any fields
+class AsItIs:
+    """A network that is not built by a config."""
+
+    module: nn.Module
+
+
+GivenNetwork = type[nn.Module] | AsItIs  # a class is built by the config
+_Builder = registry.Builder | AsItIs
+
+
 class Network(NamedTuple):
     """A network, not initialized.
 
@@ -44,19 +56,21 @@ def make_network(
     input_shape: tuple[int, ...],
     num_classes: int,
     batches: tuple[int, int] | None = None,
+    given: GivenNetwork | None = None,
 ) -> Network:
     """Returns the network of a config, which is evaluated abstractly; in one process the same ones only once.
 
     Args:
       input_shape: (height, width, channels) of its input, or (features,).
       batches: how many images a device gives to it in training and in evaluation; None where nothing will be.
+      given: what takes the place of what the config names.
 
     Raises:
       UserError: it can't be built, or not for this input, or fails.
     """
     fields = {field: value for field, value in validation.flatten(config) if field.split(".")[0] in _SECTIONS}
     settings = validation.to_json(validation.from_flat(fields))
-    builder = registry.find_builder(config.model.name)
+    builder: Any = given or registry.find_builder(config.model.name)
     key = (builder, settings, tuple(input_shape), num_classes, config.train.precision)
     if batches and ":" in config.model.name:
         _check_batches(*key, batches)
@@ -65,18 +79,26 @@ def make_network(
 
 @functools.cache
 def _make_network(
-    builder: registry.Builder, settings: str, input_shape: tuple[int, ...], num_classes: int, precision: str
+    builder: _Builder,
+    settings: str,
+    input_shape: tuple[int, ...],
+    num_classes: int,
+    precision: str,
 ) -> Network:
-    """Returns the network; `builder` is what its name stands for now."""
+    """Returns the network; `builder` is what its name stands for now, or the network itself."""
     config = validation.from_flat(json.loads(settings))
-    model = registry.build_model(
-        config.model.name,
-        num_classes=num_classes,
-        norm=batch_norm.from_config(config.batch_norm, devices.AXIS),
-        dropout=explicit.dropout_from_config(config.dropout, devices.AXIS),
-        init=config.model.init,
-        kwargs=config.model.kwargs,
-    )
+    if isinstance(builder, AsItIs):
+        model = builder.module
+    else:
+        model = registry.build_model(
+            config.model.name,
+            num_classes=num_classes,
+            norm=batch_norm.from_config(config.batch_norm, devices.AXIS),
+            dropout=explicit.dropout_from_config(config.dropout, devices.AXIS),
+            init=config.model.init,
+            kwargs=config.model.kwargs,
+            builder=builder,
+        )
     trace = check_network(model, input_shape, num_classes)
     own_state, dtype = OwnState(), PRECISIONS[precision]
     if ":" in config.model.name:
@@ -88,7 +110,7 @@ def _make_network(
 
 @functools.cache
 def _check_batches(
-    builder: registry.Builder,
+    builder: _Builder,
     settings: str,
     input_shape: tuple[int, ...],
     num_classes: int,
@@ -104,7 +126,13 @@ def _check_batches(
     inspect_state(model, input_shape, num_classes, devices.AXIS, PRECISIONS[precision], batches)
 
 
-def check_program(manifest: Mapping[str, Any], folder: pathlib.Path, *, is_rerun: bool = False) -> None:
+def check_program(
+    manifest: Mapping[str, Any],
+    folder: pathlib.Path,
+    *,
+    is_rerun: bool = False,
+    given: GivenNetwork | None = None,
+) -> None:
     """Checks that the network of a run, if it has one, still computes what it did when the run was started.
 
     With another JAX or Flax a program that differs proves nothing. Then a warning says what is known; but where the
@@ -113,6 +141,7 @@ def check_program(manifest: Mapping[str, Any], folder: pathlib.Path, *, is_rerun
     Args:
       folder: of the run.
       is_rerun: whether it is only made again elsewhere and compared, so that what can't be known is no obstacle.
+      given: as of `make_network`.
 
     Raises:
       UserError: it doesn't; or it must be known, and can't be, or the manifest doesn't say what it was.
@@ -129,7 +158,7 @@ def check_program(manifest: Mapping[str, Any], folder: pathlib.Path, *, is_rerun
         return
     # What is another one now.
     config = validation.from_flat(manifest["config"])
-    now = make_network(config, recorded["input_shape"], recorded["num_classes"]).program
+    now = make_network(config, recorded["input_shape"], recorded["num_classes"], given=given).program
     parts = " and ".join(part for part in program.PARTS if recorded[part] != now[part])
     if not parts:
         return

@@ -5,7 +5,7 @@ Only the process that writes has a reporter. When something happens is decided b
 
 import contextlib
 from collections.abc import Collection, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 import jax
 import numpy as np
@@ -146,10 +146,12 @@ class Screen(NamedTuple):
     Attributes:
       brief: whether it is one of several: it shows a line while it runs, and who runs them shows its end.
       shared: whether it is trained side by side with others: no bar is drawn in place.
+      stream: what it is printed on; None is standard output.
     """
 
     brief: bool = False
     shared: bool = False
+    stream: TextIO | None = None
 
 
 def collect_provenance(setup: Setup) -> ProvenanceRecord | None:
@@ -207,7 +209,7 @@ class Reporter:
         config: ConfigDict,
         setup: Setup,
         record: records.Run,
-        saved: checkpoints.Checkpoints,
+        saved: checkpoints.Saver,
         history: loop.History,
         provenance: ProvenanceRecord | None,
         profile_steps: tuple[int, int] | None,
@@ -232,11 +234,13 @@ class Reporter:
         save_file_lists(record, setup.pipeline.dataset)
         # TensorBoard.
         self._tensorboard = None
-        if config.log.tensorboard:
+        if config.log.tensorboard and not record.in_memory:
             writer = tensorboard.EventWriter(record.subfolder("tensorboard"), first_step=history.step)
             self._tensorboard = stack.enter_context(writer)
         # Screen.
-        header = {} if screen.brief else {**describe_run(config, setup), "Directory": str(record.folder)}
+        header = {} if screen.brief else describe_run(config, setup)
+        if header and not record.in_memory:
+            header["Directory"] = str(record.folder)
         self._screen = stack.enter_context(
             progress.RunProgress(
                 header=header,
@@ -247,6 +251,7 @@ class Reporter:
                 patience_seconds=3600 * config.log.patience_hours,
                 label=record.folder.name if screen.brief else "",
                 in_place=not screen.shared,
+                stream=screen.stream,
             )
         )
         self._is_brief = screen.brief
@@ -299,7 +304,8 @@ def show_end(record: records.Run | LoadedRun) -> int:
     rows = progress.make_corruption_rows(manifest["corruption"])
     rows += progress.make_closing_rows(manifest["summary"], metrics.closing_labels())
     progress.Display().print_closing_table(manifest["status"], rows)
-    print(f"Records and figures: {record.folder}")
+    if not (isinstance(record, records.Run) and record.in_memory):
+        print(f"Records and figures: {record.folder}")
     exit_code = exit_code_of_status(manifest["status"])
     if exit_code == EXIT_DIVERGED:
         print(describe_divergence(manifest["end"]))

@@ -7,7 +7,7 @@ import dataclasses
 import hashlib
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import optax
 from ml_collections import ConfigDict
@@ -18,7 +18,7 @@ from rethink.data.corruption.spec import shifts_images
 from rethink.data.dataset import Dataset
 from rethink.data.registry import open_dataset
 from rethink.experiment.input_pipeline import InputPipeline
-from rethink.experiment.network import Network, make_network
+from rethink.experiment.network import GivenNetwork, Network, make_network
 from rethink.models import registry
 from rethink.models.user_module import OwnState, count_parameters
 from rethink.regularization import early_stopping, explicit
@@ -73,32 +73,45 @@ class Setup:
     metadata: dict[str, Any]
 
 
-def make_run_spec(config: ConfigDict) -> RunSpec:
+class Given(NamedTuple):
+    """What a Python program gives to a run in place of what its config names; None leaves it at that.
+
+    Attributes:
+      data: the data set, before subsets are taken.
+      network: a class of Linen modules, or one of them.
+    """
+
+    data: Dataset | None = None
+    network: GivenNetwork | None = None
+
+
+NOTHING_GIVEN = Given()
+
+
+def make_run_spec(config: ConfigDict, given: Given = NOTHING_GIVEN) -> RunSpec:
     """Returns the parts of a run: its data set is opened, its network evaluated abstractly.
 
     Raises:
       UserError: fields that are valid alone, but not together or not with these data.
     """
     devices.check_batch(config.train.batch_size)
-    registry.find_builder(config.model.name)  # a wrong name is an error before anything is downloaded
+    if given.network is None:
+        registry.find_builder(config.model.name)  # a wrong name is an error before anything is downloaded
 
     # Data, and what the model sees of them.
-    pipeline = InputPipeline(config, open_dataset_once(config))
+    pipeline = InputPipeline(config, open_dataset_once(config, given.data))
     input_shape = pipeline.check_input_shape()
 
     # Model.
     shares = devices.share_batch(config.train.batch_size), devices.share_batch(pipeline.evaluation_batch_size)
-    network = make_network(config, input_shape, pipeline.dataset.num_classes, shares)
+    network = make_network(config, input_shape, pipeline.dataset.num_classes, shares, given.network)
     model = network.model
 
     # Durations and the update rule.
     plan = make_plan(config, pipeline, network.trace.has_convolutions)
-    schedule = optimizer.make_schedule(
-        config.optimizer, steps_per_epoch=plan.steps_per_epoch, total_steps=plan.total_steps
-    )
+    schedule, tx = make_update_rule(config, plan.steps_per_epoch, plan.total_steps)
     decay = explicit.weight_decay_from_config(config.weight_decay)
     decay.check_params(network.trace.variables["params"])
-    tx = optax.chain(optimizer.make_optimizer(config.optimizer, schedule), decay.transformation(schedule))
 
     # The steps of one device.
     matmul_precision = step.resolve_matmul_precision(config.train.matmul_precision, config.train.precision)
@@ -132,7 +145,20 @@ def make_run_spec(config: ConfigDict) -> RunSpec:
     )
 
 
-def set_up_run(config: ConfigDict, compile_fns: Callable[..., feeds.CompiledFns] = feeds.compile_fns) -> Setup:
+def make_update_rule(
+    config: ConfigDict, steps_per_epoch: int, total_steps: int
+) -> tuple[optax.Schedule, optax.GradientTransformation]:
+    """Returns (step -> learning rate, the update rule, decoupled weight decay included)."""
+    schedule = optimizer.make_schedule(config.optimizer, steps_per_epoch=steps_per_epoch, total_steps=total_steps)
+    decay = explicit.weight_decay_from_config(config.weight_decay).transformation(schedule)
+    return schedule, optax.chain(optimizer.make_optimizer(config.optimizer, schedule), decay)
+
+
+def set_up_run(
+    config: ConfigDict,
+    compile_fns: Callable[..., feeds.CompiledFns] = feeds.compile_fns,
+    given: Given = NOTHING_GIVEN,
+) -> Setup:
     """Returns everything that a training run needs: data opened (resident: corrupted), network, compiled functions.
 
     Args:
@@ -142,7 +168,7 @@ def set_up_run(config: ConfigDict, compile_fns: Callable[..., feeds.CompiledFns]
     Raises:
       UserError: as `make_run_spec`.
     """
-    spec = make_run_spec(config)
+    spec = make_run_spec(config, given)
     pipeline, plan, network = spec.pipeline, spec.plan, spec.network
     start = state.init_state(network.model, spec.tx, config.seed, spec.input_shape, network.own_state.outputs)
     feed = pipeline.make_feed(plan.total_steps)
@@ -211,21 +237,27 @@ def manifest_metadata(dataset: Dataset, feed_kind: str) -> dict[str, Any]:
             "train_examples": len(dataset.train.ids),
             "full_train_examples": dataset.full_train_examples,
             "test_examples": len(dataset.test.ids),
+            "image_shape": list(dataset.train.image_shape),
+            "image_dtype": dataset.train.image_dtype.name,
+            "has_vectors": dataset.has_vectors,
             "class_names": list(dataset.class_names),
         },
     }
 
 
-def open_dataset_once(config: ConfigDict) -> Dataset:
+def open_dataset_once(config: ConfigDict, given: Dataset | None = None) -> Dataset:
     """Returns the data set, opened by the first process before the others: only one prepares what is not there yet.
+
+    Args:
+      given: takes the place of what `data.name` names.
 
     Raises:
       UserError: as `open_dataset`, or the processes have different examples, such as a file that a host lacks.
     """
     with distributed.sync_errors():
-        dataset = open_dataset(config.data) if distributed.is_first() else None
+        dataset = open_dataset(config.data, given) if distributed.is_first() else None
     with distributed.sync_errors():
-        dataset = dataset or open_dataset(config.data)
+        dataset = dataset or open_dataset(config.data, given)
     if len(set(distributed.all_gather_text(_describe_examples(dataset)))) > 1:
         raise UserError(
             f"The processes of this run have different examples in {dataset.name}: give all hosts the same files."

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 from rethink.experiment.network import check_program, check_same_program
 from rethink.experiment.reporter import Reporter, Screen, collect_provenance, show_end, summarize_run
-from rethink.experiment.setup import Setup, check_devices, set_up_run
+from rethink.experiment.setup import NOTHING_GIVEN, Given, Setup, check_devices, set_up_run
 from rethink.figures import learning_curve
 from rethink.results import records
 from rethink.schema.errors import UserError, exit_code_of_status
@@ -33,6 +33,8 @@ def train(
     profile_steps: tuple[int, int] | None,
     group: vmapped_runs.VmappedRuns | None,
     screen: Screen,
+    given: Given = NOTHING_GIVEN,
+    memory: checkpoints.InMemory | None = None,
 ) -> RunSteps:
     """Trains one network on one corrupted data set (paper, sections 2 and 3); returns the exit code.
 
@@ -40,6 +42,8 @@ def train(
       record: None in the processes that don't write.
       profile_steps: (first, last) step of a profiler's trace.
       group: of the runs that are trained together, None for a run by itself; screen: of the group, or of this run.
+      given: in place of what the config names.
+      memory: takes the checkpoints of a run that has no directory.
 
     Raises:
       UserError: the parts of the run don't fit together, or its directory can't be used.
@@ -48,13 +52,13 @@ def train(
     with contextlib.ExitStack() as stack:
         # Set up, from the newest checkpoint where there is one.
         with distributed.sync_errors():
-            setup = set_up_run(config, group.join if group else feeds.compile_fns)
+            setup = set_up_run(config, group.join if group else feeds.compile_fns, given)
         stack.callback(setup.feed.close)
         with distributed.sync_errors():
             check_same_program(setup.metadata["program"])
         on_lost = record.fail if record else lambda reason: None
         stack.enter_context(heartbeat.Heartbeat(config.hardware.heartbeat_timeout_seconds, on_lost))
-        state, history, saved = _resume(config, setup, record, profile_steps, stack)
+        state, history, saved = _resume(config, setup, record, profile_steps, stack, given, memory)
         provenance = collect_provenance(setup)
         reporter = None
         with distributed.sync_errors():
@@ -104,15 +108,18 @@ def _resume(
     record: records.Run | None,
     profile_steps: tuple[int, int] | None,
     stack: contextlib.ExitStack,
-) -> tuple[Any, loop.History, checkpoints.Checkpoints | None]:
+    given: Given,
+    memory: checkpoints.InMemory | None,
+) -> tuple[Any, loop.History, checkpoints.Saver | None]:
     """Returns the newest checkpoint, or the start, on all devices of all processes; only the first process reads."""
-    start, history, saved = setup.start, loop.History(), None
+    start, history = setup.start, loop.History()
+    saved: checkpoints.Saver | None = memory
     with distributed.sync_errors():
-        if record:
+        if record and not memory:
             folder = record.subfolder("checkpoints")
             saved = stack.enter_context(checkpoints.Checkpoints(folder, config.checkpoint.keep))
             if saved.exist() or record.saved_end:
-                check_program(record.manifest, record.folder)
+                check_program(record.manifest, record.folder, given=given.network)
             start, history = saved.restore(start, record.saved_end) or (start, history)
             _check_metrics(history, folder)
             _check_length(history.step, setup.plan.total_steps, profile_steps)
@@ -156,16 +163,21 @@ def _check_length(step: int, total_steps: int, profile_steps: tuple[int, int] | 
 def _end_run(config: ConfigDict, setup: Setup, record: records.Run, event: loop.Event, history: loop.History) -> None:
     """Draws and records the result of a run."""
     summary = summarize_run(setup, history, record)
-    stem = record.subfolder("figures") / "learning_curve"
-    num_classes = setup.pipeline.dataset.num_classes
-    title, p = config.name, config.corruption.label_probability
-    if config.corruption.labels != "none" and 0 < p < 1:
-        title += f", p = {p:g}"
-    learning_curve.draw_learning_curve(record.rows(), stem, title=title, num_classes=num_classes, has_parts=p < 1)
+    if not record.in_memory:
+        draw_curve(config, record, setup.pipeline.dataset.num_classes)
     if event.status in records.WITH_RESULT and history.predicted:
         record.save_predictions(history.predicted_classes)
     # Last: a run that is killed before it does all of this again.
     record.update(status=event.status, summary=summary, end=event.row)
+
+
+def draw_curve(config: ConfigDict, record: records.Run, num_classes: int) -> None:
+    """Draws the learning curve of a run into its directory."""
+    stem = record.subfolder("figures") / "learning_curve"
+    title, p = config.name, config.corruption.label_probability
+    if config.corruption.labels != "none" and 0 < p < 1:
+        title += f", p = {p:g}"
+    learning_curve.draw_learning_curve(record.rows(), stem, title=title, num_classes=num_classes, has_parts=p < 1)
 
 
 def run_to_end(run: RunSteps) -> int:

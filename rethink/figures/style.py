@@ -3,6 +3,7 @@
 import contextlib
 import math
 import os
+import sys
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -59,9 +60,13 @@ SERIES_STYLES = [{"color": colour, "marker": mark} for colour, mark in zip(COLOU
 def load_matplotlib() -> None:
     """Imports Matplotlib, whatever backend the environment names: a notebook's is none that every process has.
 
+    A program that has imported it keeps its backend.
+
     Raises:
       UserError: it can't be imported, as where its settings file is damaged; before a run, not at its end.
     """
+    if sys.modules.get("matplotlib"):
+        return
     os.environ["MPLBACKEND"] = "agg"
     try:
         import matplotlib  # noqa: F401

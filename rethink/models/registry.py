@@ -20,6 +20,7 @@ from rethink.models.user_module import import_module_class
 from rethink.models.wide_resnet import WideResNet
 from rethink.regularization.batch_norm import BatchNorm
 from rethink.regularization.explicit import Dropout
+from rethink.schema import validation
 from rethink.schema.errors import UserError, pick, unknown_name
 from rethink.schema.user_code import describe_error
 
@@ -46,7 +47,14 @@ INITIALIZERS = {
 
 
 def build_model(
-    name: str, *, num_classes: int, norm: BatchNorm, dropout: Dropout, init: str, kwargs: Mapping[str, Any]
+    name: str,
+    *,
+    num_classes: int,
+    norm: BatchNorm,
+    dropout: Dropout,
+    init: str,
+    kwargs: Mapping[str, Any],
+    builder: Builder | None = None,
 ) -> nn.Module:
     """Returns an unbound module with `__call__(images, *, train)`, images float32 [batch, height, width, channels].
 
@@ -57,6 +65,7 @@ def build_model(
       norm, dropout: the batch norm and the dropout that the network calls.
       init: one of `INITIALIZERS`: the distribution of every kernel.
       kwargs: further fields of the module.
+      builder: the class of a module that has no name to be found by.
 
     Raises:
       UserError: unknown name or initializer, nothing to import there, no Linen module, fields that it does not have, or
@@ -65,7 +74,7 @@ def build_model(
     # What every network is given.
     kernel_init = pick(INITIALIZERS, init, "model.init")
     settings = {"num_classes": num_classes, "norm": norm, "dropout": dropout, "kernel_init": kernel_init}
-    builder = find_builder(name)
+    builder = builder or find_builder(name)
     # A module of the user's own may lack fields, as long as what they are for is off.
     if ":" in name:
         fields = inspect.signature(builder).parameters
@@ -81,7 +90,7 @@ def build_model(
             )
         settings = {key: value for key, value in settings.items() if key == "num_classes" or key in fields}
     _check_dropout_place(name, builder, dropout)
-    check_kwargs(name, kwargs)
+    check_kwargs(name, kwargs, builder)
     try:
         return builder(**settings, **kwargs)
     except UserError:
@@ -106,14 +115,14 @@ def _check_dropout_place(name: str, builder: Builder, dropout: Dropout) -> None:
 _GIVEN = ("num_classes", "norm", "dropout", "kernel_init")  # what `build_model` sets, where a class has the field
 
 
-def check_kwargs(name: str, kwargs: Mapping[str, Any]) -> None:
-    """Checks further fields of a model against those of its class, and their types.
+def check_kwargs(name: str, kwargs: Mapping[str, Any], builder: Builder | None = None) -> None:
+    """Checks further fields of a model against those of its class, and their types; `builder`: as of `build_model`.
 
     Raises:
       UserError: there is no such model; a field that it does not have, or a value of another type than the field's; a
         field without a value; a class without the field num_classes.
     """
-    builder = find_builder(name)
+    builder = builder or find_builder(name)
     types = find_field_types(builder)
     if "num_classes" not in types:
         raise UserError(f"model.name='{name}' has no field num_classes, the width of its logits: add num_classes: int.")
@@ -143,6 +152,10 @@ def find_builder(name: str) -> Builder:
     Raises:
       UserError: there is none.
     """
+    if name.startswith(f"{validation.GIVEN}:"):
+        raise UserError(
+            f"model.name='{name}' was given to rethink.train and can't be imported: give it again, as model=."
+        )
     if ":" in name:
         return import_module_class(name)
     if name not in MODELS:

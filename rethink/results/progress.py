@@ -22,6 +22,8 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from rethink.results import screen
+from rethink.results.notebook import NotebookBar
+from rethink.results.screen import format_duration, format_loss, format_percent
 
 REDRAW_SECONDS = 0.2  # the least time between two drawings of the bar
 WINDOW_SECONDS = 30.0  # the rate is taken over this much of the recent past
@@ -66,6 +68,8 @@ class Display:
         # A file stays plain, whatever FORCE_COLOR says: hence `isatty`.
         is_terminal = stream.isatty() and console.is_terminal and not console.is_dumb_terminal
         self._is_plain = not (is_terminal and in_place)
+        self._has_bars = not self._is_plain
+        self._in_notebook = console.is_jupyter and in_place and stream is sys.stdout
 
     def print_lines(self, *lines: str) -> None:
         """Prints plain lines, each after the label."""
@@ -111,7 +115,7 @@ class Display:
 class LiveView(Display):
     """A header, and below it bars while the `with` block lasts; the terminal is in order however the block ends."""
 
-    _live: Live  # the bars, made by each view
+    _live: Live | NotebookBar  # the bars, made by each view
 
     def __init__(
         self, header: Mapping[str, str], stream: TextIO | None, label: str = "", in_place: bool = True
@@ -130,11 +134,11 @@ class LiveView(Display):
         self._stop()
 
     def _start(self) -> None:
-        if not self._is_plain:
+        if self._has_bars:
             self._live.start(refresh=True)
 
     def _stop(self) -> None:
-        if not self._is_plain:
+        if self._has_bars:
             self._live.stop()  # draws the last state, shows the cursor; does nothing when stopped already
 
 
@@ -181,6 +185,8 @@ class RunProgress(LiveView):
             redirect_stdout=sys.stdout.isatty(),
             redirect_stderr=sys.stderr.isatty(),
         )
+        if self._in_notebook:
+            self._has_bars, self._live = True, NotebookBar(self._describe_state, transient=bool(label))
 
     def advance(self, step: int) -> None:
         """Records that `step` steps are done; called after every dispatch, mostly a comparison of times."""
@@ -201,10 +207,15 @@ class RunProgress(LiveView):
         if now >= self._next_redraw:
             self._redraw(now)
         always = row["kind"] == "evaluation" and not self._is_brief
-        if self._is_plain and (always or now - self._last_line >= LINE_SECONDS):
+        if not self._has_bars and (always or now - self._last_line >= LINE_SECONDS):
             self._last_line = now
             words = [f"step {self._step}/{self._total_steps}", *self._describe_metrics(), *self._describe_time_left()]
             self.print_lines("  ".join(words))
+
+    def _describe_state(self) -> tuple[float, str]:
+        """Returns which part of the steps is made, and all that is known in a line."""
+        words = [f"{self._prefix}step {self._step}/{self._total_steps}", *self._describe_metrics()]
+        return self._step / self._total_steps, "  ".join([*words, *self._describe_time_left()])
 
     def _warn_if_long(self) -> None:
         """Prints once that the run will take longer than the user's patience, and what to choose instead."""
@@ -218,7 +229,7 @@ class RunProgress(LiveView):
 
     def _redraw(self, now: float) -> None:
         self._next_redraw = now + REDRAW_SECONDS
-        if not self._is_plain:
+        if self._has_bars:
             self._live.refresh()
 
     def _add_sample(self, now: float) -> None:
@@ -319,7 +330,10 @@ def make_corruption_rows(corruption: Mapping[str, Any]) -> list[tuple[str, str]]
         `seed`.
     """
     return [
-        (f"{name.replace('_', ' ')}, {split}", f"{format_percent(rate['realized'])} ({rate['declared']:.2%} declared)")
+        (
+            f"{name.replace('_', ' ')}, {split}",
+            f"{format_percent(rate['realized'])} ({rate['declared']:.2%} declared)",
+        )
         for split, rates in corruption.items()
         if split != "seed"
         for name, rate in rates.items()
@@ -336,7 +350,10 @@ def make_closing_rows(summary: Mapping[str, Any], labels: Mapping[str, str]) -> 
       labels: label -> field of the evaluation row, a fraction; `closing_labels` of training/metrics.py.
     """
     if "rows" in summary:  # of an analysis
-        return [*((label, value) for label, value in summary["rows"]), ("time", format_duration(summary["seconds"]))]
+        return [
+            *((label, value) for label, value in summary["rows"]),
+            ("time", format_duration(summary["seconds"])),
+        ]
     last = summary["evaluation"] or {}
     # Accuracies of the last or the best evaluation.
     rows = [(label, format_percent(last[field])) for label, field in labels.items() if last.get(field) is not None]
@@ -376,24 +393,3 @@ def describe_end(manifest: Mapping[str, Any]) -> str:
     words += [f"{name} {format_percent(value)}" for name, value in accuracies.items() if value is not None]
     words += [f"{summary['steps']:,} steps"] if "steps" in summary else []
     return "  ".join([*words, *([format_duration(summary["seconds"])] if "seconds" in summary else [])])
-
-
-def format_percent(fraction: float) -> str:
-    """Returns a fraction in percent: 0.1042 -> '10.42%'; only a whole 1.0 is '100.00%', one miss in 50,000 is not."""
-    return "99.99%" if 0.9999 < fraction < 1 else f"{100 * fraction:.2f}%"
-
-
-def format_loss(value: float) -> str:
-    """Returns a loss with three decimals where they say enough, else scientific; nan and inf as they are."""
-    return f"{value:.2e}" if 0 < abs(value) < 0.01 or 1000 <= abs(value) < math.inf else f"{value:.3f}"
-
-
-def format_duration(seconds: float) -> str:
-    """Returns 12.3s, 45s, 4m10s, 1h02m or 2d03h: whole seconds from 20 s on, from a minute on the two largest units."""
-    if seconds < 20:
-        return f"{seconds:.1f}s"
-    seconds = round(seconds)
-    for size, unit, part, name in ((86400, "d", 3600, "h"), (3600, "h", 60, "m"), (60, "m", 1, "s")):
-        if seconds >= size:
-            return f"{seconds // size}{unit}{seconds % size // part:02d}{name}"
-    return f"{seconds}s"

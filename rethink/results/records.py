@@ -52,7 +52,10 @@ class Run:
       finished: whether an earlier launch reached the end that this config sets.
       saved_end: whether an earlier launch reached an end, the one that this config sets or another, with steps to save.
       started: whether this launch writes.
+      in_memory: whether it is no directory, see results/memory.py.
     """
+
+    in_memory = False
 
     def __init__(
         self, folder: pathlib.Path, manifest: dict[str, Any], config: dict[str, Any], is_held: Callable[[], bool]
@@ -95,12 +98,16 @@ class Run:
         """
         if step < 0:
             self.manifest["fingerprints"] = {}
-        self.manifest["fingerprints"] = self._merge_fingerprints(fingerprints)
+        self.manifest["fingerprints"] = self.compare_fingerprints(fingerprints)
         self.started = True
         for stale in ("error", "summary", "end"):  # of an earlier launch
             self.manifest.pop(stale, None)
         launch = launches.describe_launch(max(step, 0), hardware)
         self.update(status="running", launches=[*self.manifest.get("launches", []), launch], **metadata)
+        self._drop_rows(step, evaluated)
+
+    def _drop_rows(self, step: int, evaluated: bool) -> None:
+        """Drops what an earlier launch wrote after a step; the arguments are as of `begin`."""
         # Rows after the step come again; an evaluation at the step itself, only where the checkpoint came before it.
         kept: list[dict[str, Any]] = []
         for file in ("metrics.jsonl", "timings.jsonl"):
@@ -116,9 +123,9 @@ class Run:
         Raises:
           UserError: images, labels or order are not those of the earlier launch.
         """
-        self.update(fingerprints=self._merge_fingerprints(fingerprints))
+        self.update(fingerprints=self.compare_fingerprints(fingerprints))
 
-    def _merge_fingerprints(self, fingerprints: Mapping[str, str]) -> dict[str, str]:
+    def compare_fingerprints(self, fingerprints: Mapping[str, str]) -> dict[str, str]:
         """Returns the recorded fingerprints and these, which must agree where both have one."""
         recorded = self.manifest.get("fingerprints", {})
         for name, value in fingerprints.items():
@@ -170,6 +177,10 @@ class Run:
         csv.writer(content, lineterminator="\n").writerows([header, *rows])
         files.replace(self.path(name), content.getvalue().encode(errors="surrogateescape"))
 
+    def read_arrays(self, name: str, dtypes: Mapping[str, type]) -> list[np.ndarray]:
+        """Returns arrays of NAME.npz, as the function `read_arrays`."""
+        return read_arrays(self.folder / f"{name}.npz", dtypes)
+
     def save_predictions(self, predicted: np.ndarray) -> None:
         """Writes what the run's result predicts on the test set, beside the labels of corruption_test.npz.
 
@@ -179,9 +190,8 @@ class Run:
         Raises:
           UserError: corruption_test.npz is damaged.
         """
-        ids, true, given = read_arrays(
-            self.folder / "corruption_test.npz", {"ids": np.uint32, "true_labels": np.int32, "given_labels": np.int32}
-        )
+        dtypes = {"ids": np.uint32, "true_labels": np.int32, "given_labels": np.int32}
+        ids, true, given = self.read_arrays("corruption_test", dtypes)
         self.save_arrays("predictions", ids=ids, true_labels=true, given_labels=given, predicted=predicted)
 
     def keep_part(self, name: str, compute: Callable[[], Any]) -> Any:

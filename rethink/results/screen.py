@@ -1,5 +1,6 @@
-"""How wide the screen is, and text in lines that fit it."""
+"""How wide the screen is, text in lines that fit it, and numbers as they are shown."""
 
+import math
 import textwrap
 
 from rich.console import Console
@@ -20,3 +21,24 @@ def wrap(text: str, indent: int = 0) -> str:
 def wrap_value(label: str, value: str) -> str:
     """Returns a label and a value, which stays beside it: only the words that follow may come to stand below."""
     return wrap(f"{label}\0{value}", 4).replace("\0", " ")
+
+
+def format_percent(fraction: float) -> str:
+    """Returns a fraction in percent: 0.1042 -> '10.42%'; only a whole 1.0 is '100.00%', one miss in 50,000 is not."""
+    return "99.99%" if 0.9999 < fraction < 1 else f"{100 * fraction:.2f}%"
+
+
+def format_loss(value: float) -> str:
+    """Returns a loss with three decimals where they say enough, else scientific; nan and inf as they are."""
+    return f"{value:.2e}" if 0 < abs(value) < 0.01 or 1000 <= abs(value) < math.inf else f"{value:.3f}"
+
+
+def format_duration(seconds: float) -> str:
+    """Returns 12.3s, 45s, 4m10s, 1h02m or 2d03h: whole seconds from 20 s on, from a minute on the two largest units."""
+    if seconds < 20:
+        return f"{seconds:.1f}s"
+    seconds = round(seconds)
+    for size, unit, part, name in ((86400, "d", 3600, "h"), (3600, "h", 60, "m"), (60, "m", 1, "s")):
+        if seconds >= size:
+            return f"{seconds // size}{unit}{seconds % size // part:02d}{name}"
+    return f"{seconds}s"

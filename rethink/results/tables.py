@@ -5,7 +5,7 @@ import textwrap
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rethink.results import progress, screen
+from rethink.results import screen
 
 if TYPE_CHECKING:
     import pandas
@@ -97,4 +97,4 @@ def _align(texts: Sequence[str], widths: Sequence[int]) -> str:
 
 def percent(fraction: float | None) -> str:
     """0.98765 -> '98.77'; None -> ''; only a whole 1.0 is '100.00'."""
-    return "" if fraction is None else progress.format_percent(fraction).removesuffix("%")
+    return "" if fraction is None else screen.format_percent(fraction).removesuffix("%")

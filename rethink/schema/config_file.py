@@ -6,37 +6,41 @@ A file is a program with a function get_config. Only names are checked here, and
 import contextlib
 import difflib
 import inspect
+import logging
 import os
 import pathlib
 import runpy
 import traceback
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict, FrozenConfigDict
 from ml_collections.config_dict import RequiredValueError, placeholder
 
-from rethink.schema import errors, validation
+from rethink.schema import errors, grid, validation
 from rethink.schema.errors import UserError, unknown_name
 from rethink.schema.fields import FIELDS
 
+CONFIGS = (pathlib.Path(__file__).parents[1] / "configs").resolve()  # this package's own config files
 SCHEMA = ("base", "analyses")  # files of configs/ that hold fields, not an experiment
 # What other programs call a field.
 _OTHER_NAMES = {"lr": "optimizer.learning_rate", "epochs": "train.total_epochs"}
+_log = logging.getLogger(__name__)
 
 
-def load_config(path: str, configs: pathlib.Path, overrides: Collection[str]) -> ConfigDict:
+def load_config(path: str, overrides: Collection[str]) -> ConfigDict:
     """Returns the config of a file, given as FILE or FILE:ARGUMENTS.
 
+    FILE is a path, or the name of one of this package's own files: cifar_random, paper/table1.
+
     Args:
-      configs: the folder of this package's own config files.
       overrides: the fields that the command line sets, which may be left open.
 
     Raises:
       UserError: the file is missing or fails, or returns no config with the fields of the schema.
     """
-    file, *arguments = path.split(":", 1)
-    _check_file(file, configs)
+    name, *arguments = path.split(":", 1)
+    file = _find_file(name)
     with _mistakes_in(path, file):
         get_config = runpy.run_path(file).get("get_config")
     if not callable(get_config):
@@ -60,7 +64,65 @@ def load_config(path: str, configs: pathlib.Path, overrides: Collection[str]) ->
     return config
 
 
-def fields_of_cells(path: str, fields: dict[str, Any]) -> dict[str, set[str]]:
+def make_config(source: str | ConfigDict, fields: Mapping[str, Any]) -> ConfigDict:
+    """Returns a new config: that of a file, as of `load_config`, or a copy of one, with some fields set.
+
+    Args:
+      fields: dotted field -> value, of the field's type; a whole number where it is a number, a list where a tuple.
+
+    Raises:
+      UserError: as `load_config` and `check_overrides`; a value is off.
+    """
+    if isinstance(source, str):
+        config = load_config(source, fields)
+        check_overrides(source, config, fields)
+    elif isinstance(source, ConfigDict):
+        config = source.copy_and_resolve_references()
+        check_overrides(str(config.name), config, fields)
+    else:
+        raise UserError(
+            f"A config is named by a text such as 'cifar_random:mlp_1x512', or is a ConfigDict, and not {source!r}."
+        )
+    validation.name_after_model(config, fields)
+    with config.unlocked(), config.ignore_type():
+        for field, value in fields.items():
+            *above, name = field.split(".")
+            section = config
+            for part in above:
+                section = section[part]
+            section[name] = _as_stored(value, FIELDS[field].type if field in FIELDS else None)
+    validation.check_fields(config)
+    if not config.experiments:
+        grid.check_overrides_matter({"": config}, list(fields))
+    return config
+
+
+def _as_stored(value: Any, kind: type | None) -> Any:
+    """Returns a value of a Python program as a config file would have it."""
+    value = value.tolist() if hasattr(value, "tolist") else value  # of NumPy
+    if kind is float and type(value) is int:
+        return float(value)
+    return validation.tuples(value)
+
+
+def check_overrides(path: str, config: ConfigDict, overrides: Mapping[str, Any]) -> None:
+    """Checks that each override, field -> value, names a field and changes something of the config of a file.
+
+    Raises:
+      UserError: one doesn't.
+    """
+    fields = dict(validation.flatten(config))
+    cells = _fields_of_cells(path, fields)
+    axes = validation.axis_fields(str(overrides.get("axes", fields["axes"])))
+    for field in overrides:
+        _check_override(field, fields)
+        _check_cells(field, path, cells)
+        if field in axes:
+            raise UserError(f"--config.{field} would change nothing, as it is an axis: give its values in config.axes.")
+    _warn_of_model(path, fields, overrides)
+
+
+def _fields_of_cells(path: str, fields: dict[str, Any]) -> dict[str, set[str]]:
     """Returns cell of a sweep -> the fields that it sets.
 
     Raises:
@@ -79,12 +141,62 @@ def fields_of_cells(path: str, fields: dict[str, Any]) -> dict[str, set[str]]:
     return cells
 
 
-def free_section(field: str, sections: Iterable[str]) -> str | None:
+def _check_override(field: str, fields: dict[str, Any]) -> None:
+    """Checks that an override names a field."""
+    if validation.is_kwarg(field) and f"{field.rsplit('.', 2)[0]}.name" in fields:
+        return
+    free = _free_section(field, [name for name, value in fields.items() if isinstance(value, ConfigDict)])
+    if free and free.endswith(validation.KWARGS):
+        raise UserError(f"config.{free} has the fields of the model: set one, --config.{free}.NAME=VALUE.")
+    if free:
+        raise UserError(
+            f"config.{free} takes names of your own: set them in a config file, config.{free}.NAME = VALUE."
+        )
+    if field in fields:
+        return
+    inside = [other for other in fields if other.startswith(f"{field}.")]
+    if inside:
+        raise UserError(f"config.{field} is a section: set one of its fields, {', '.join(inside)}.")
+    raise UserError(f"--config.{field} {_describe_no_field(field, list(fields))}")
+
+
+def _check_cells(field: str, path: str, cells: dict[str, set[str]]) -> None:
+    """Refuses an override that changes no cell of a sweep, and warns of the cells that it leaves as they are."""
+    setters = [cell.removeprefix("cells.") for cell, fields in cells.items() if field in fields]
+    if setters and len(setters) == len(cells):
+        raise UserError(f"--config.{field} would change nothing, as all cells of {path} set it: change a copy of it.")
+    if setters:
+        _log.warning("--config.%s leaves the cells that set it themselves as they are: %s.", field, ", ".join(setters))
+
+
+def _warn_of_model(path: str, fields: Mapping[str, Any], overrides: Mapping[str, Any]) -> None:
+    """Warns of fields that an override of the model's name leaves at what suits another model, and how to set them."""
+    name = overrides.get("model.name", fields["model.name"])
+    brings = runpy.run_path(str(CONFIGS / "base.py"))["MODELS"].get(name, {})
+    if name == fields["model.name"] or not brings:
+        return
+    with_model = f"{path.partition(':')[0]}:{name}"
+    try:
+        brought = dict(validation.flatten(load_config(with_model, overrides)))
+    except UserError:  # a file of the user's own that takes no model
+        return
+    kept = [field for field in brings if field not in overrides and brought[field] != fields[field]]
+    if kept:
+        _log.warning(
+            "model.name=%s by override keeps %s; --config=%s brings %s.",
+            name,
+            " and ".join(f"{field}={fields[field]}" for field in kept),
+            with_model,
+            " and ".join(str(brought[field]) for field in kept),
+        )
+
+
+def _free_section(field: str, sections: Iterable[str]) -> str | None:
     """Returns which of some sections in which names can be chosen is `field` or holds it, None for none."""
     return next((section for section in sections if f"{field}.".startswith(f"{section}.")), None)
 
 
-def describe_no_field(wrong: str, fields: Sequence[str]) -> str:
+def _describe_no_field(wrong: str, fields: Sequence[str]) -> str:
     """Returns the end of a line about a field that there is not: the one spelt most alike, or the section's fields."""
     section, _, name = wrong.rpartition(".")
     names = {field.rpartition(".")[2]: field for field in fields}
@@ -102,16 +214,19 @@ def describe_no_field(wrong: str, fields: Sequence[str]) -> str:
     return f"is no field{hint} All fields are in configs/base.py."
 
 
-def _check_file(file: str, configs: pathlib.Path) -> None:
-    """Checks that there is a file, and that it may be read."""
+def _find_file(name: str) -> str:
+    """Returns the path of a config file that may be read: `name`, or this package's own of that name."""
+    own = {path.relative_to(CONFIGS).with_suffix("").as_posix(): path for path in CONFIGS.rglob("*.py")}
+    own = {key: path for key, path in own.items() if path.stem not in SCHEMA}
+    file = str(own[name]) if name in own else name
     try:
         with open(file):
-            return
+            return file
     except PermissionError as error:
-        raise errors.unreadable(f"--config={file}", error) from error
+        raise errors.unreadable(f"--config={name}", error) from error
     except OSError as error:
-        choices = sorted(os.path.relpath(other) for other in configs.rglob("*.py") if other.stem not in SCHEMA)
-        raise UserError(unknown_name("--config", file, choices)) from error
+        choices = own if name and "." not in name else map(os.path.relpath, own.values())
+        raise UserError(unknown_name("--config", name, sorted(choices))) from error
 
 
 @contextlib.contextmanager
@@ -156,8 +271,8 @@ def _check_schema(config: ConfigDict) -> None:
     fields = dict(validation.flatten(config))
     free = [field for field, row in FIELDS.items() if row.type is dict]
     for field in fields:
-        if field not in FIELDS and not free_section(field, free):
-            raise UserError(f"config.{field} {describe_no_field(field, sorted(FIELDS))}")
+        if field not in FIELDS and not _free_section(field, free):
+            raise UserError(f"config.{field} {_describe_no_field(field, sorted(FIELDS))}")
     for field, row in FIELDS.items():
         if field not in fields and row.type is not dict:
             raise UserError(f"config.{field} is missing: begin with base.get_config().")

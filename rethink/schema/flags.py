@@ -4,7 +4,6 @@ Only names and types are checked here: intervals and choices are checked by vali
 """
 
 import logging
-import pathlib
 import re
 import runpy
 import sys
@@ -20,6 +19,7 @@ from rethink.schema.errors import UserError
 from rethink.schema.fields import FIELDS, Field
 
 _HELP_FLAGS = {"--help", "-help", "-h", "-?"}
+DEFAULT = "digits_random"  # the config that is taken without `--config`
 _COLUMNS = 100  # of the help text
 _KINDS = {int: "whole number", float: "number", bool: "True or False", str: "text", dict: "section"}
 _log = logging.getLogger(__name__)
@@ -51,12 +51,11 @@ def read_words(argv: list[str]) -> list[str]:
         ) from error
 
 
-def define_config(words: list[str], default: str) -> tuple[flags.FlagHolder[ConfigDict], list[str]]:
+def define_config(words: list[str]) -> tuple[flags.FlagHolder[ConfigDict], list[str]]:
     """Defines `--config` and its overrides, after a check of their names.
 
     Args:
-      words: of `read_words`.
-      default: path of the config file that is taken without `--config`; base.py lies beside it.
+      words: of `read_words`; without `--config` among them, the config is `DEFAULT`.
 
     Returns:
       The flag, and the words without `--config`, which is read here.
@@ -72,19 +71,9 @@ def define_config(words: list[str], default: str) -> tuple[flags.FlagHolder[Conf
         if match := _OVERRIDE.match(word):
             overrides[match[1]] = word.partition("=")[2] if "=" in word else following
     # Load the file here, once: ml_collections reports mistakes in it with a traceback.
-    path = path if given else default
-    configs = pathlib.Path(default).parent
-    config = config_file.load_config(path, configs, overrides)
-    fields = dict(validation.flatten(config))
-    # Check that each override names a field and changes something.
-    cells = config_file.fields_of_cells(path, fields)
-    axes = validation.axis_fields(str(overrides.get("axes", fields["axes"])))
-    for field in overrides:
-        _check_override(field, fields)
-        _check_cells(field, path, cells)
-        if field in axes:
-            raise UserError(f"--config.{field} would change nothing, as it is an axis: give its values in config.axes.")
-    _warn_of_model(path, configs, fields, overrides)
+    path = path if given else DEFAULT
+    config = config_file.load_config(path, overrides)
+    config_file.check_overrides(path, config, overrides)
     validation.name_after_model(config, overrides)
     # Fields of a model are of types that are not known here: ml_collections takes what is None by this parser.
     config_flags.register_flag_parser_for_type(type(None), _LiteralParser())
@@ -172,15 +161,14 @@ def refuse_arguments(arguments: list[str]) -> None:
         raise UserError(f"'{word}' is no flag: did you mean {meant}?")
 
 
-def show_help(argv: list[str], usage: str, default: str) -> None:
+def show_help(argv: list[str], usage: str) -> None:
     """Prints the help and exits with 0, if one of the words in `argv` asks for it.
 
     Args:
       usage: the text that comes first.
-      default: as in `define_config`.
     """
     if _HELP_FLAGS.intersection(argv):
-        base = runpy.run_path(str(pathlib.Path(default).parent / "base.py"))
+        base = runpy.run_path(str(config_file.CONFIGS / "base.py"))
         print(_describe_flags(usage, base["get_config"]()))
         sys.exit(0)
 
@@ -219,53 +207,3 @@ def _describe_values(row: Field) -> str:
     if row.least_length is not None:
         kind = f"tuple of {row.least_length} or more, each a {kind}"
     return f"{kind}, {row.unit}" if row.unit else kind
-
-
-def _check_override(field: str, fields: dict[str, Any]) -> None:
-    """Checks that an override names a field."""
-    if validation.is_kwarg(field) and f"{field.rsplit('.', 2)[0]}.name" in fields:
-        return
-    free = config_file.free_section(field, [name for name, value in fields.items() if isinstance(value, ConfigDict)])
-    if free and free.endswith(validation.KWARGS):
-        raise UserError(f"config.{free} has the fields of the model: set one, --config.{free}.NAME=VALUE.")
-    if free:
-        raise UserError(
-            f"config.{free} takes names of your own: set them in a config file, config.{free}.NAME = VALUE."
-        )
-    if field in fields:
-        return
-    inside = [other for other in fields if other.startswith(f"{field}.")]
-    if inside:
-        raise UserError(f"config.{field} is a section: set one of its fields, {', '.join(inside)}.")
-    raise UserError(f"--config.{field} {config_file.describe_no_field(field, list(fields))}")
-
-
-def _check_cells(field: str, path: str, cells: dict[str, set[str]]) -> None:
-    """Refuses an override that changes no cell of a sweep, and warns of the cells that it leaves as they are."""
-    setters = [cell.removeprefix("cells.") for cell, fields in cells.items() if field in fields]
-    if setters and len(setters) == len(cells):
-        raise UserError(f"--config.{field} would change nothing, as all cells of {path} set it: change a copy of it.")
-    if setters:
-        _log.warning("--config.%s leaves the cells that set it themselves as they are: %s.", field, ", ".join(setters))
-
-
-def _warn_of_model(path: str, configs: pathlib.Path, fields: dict[str, Any], overrides: dict[str, str]) -> None:
-    """Warns of fields that an override of the model's name leaves at what suits another model, and how to set them."""
-    name = overrides.get("model.name", fields["model.name"])
-    brings = runpy.run_path(str(configs / "base.py"))["MODELS"].get(name, {})
-    if name == fields["model.name"] or not brings:
-        return
-    with_model = f"{path.partition(':')[0]}:{name}"
-    try:
-        brought = dict(validation.flatten(config_file.load_config(with_model, configs, overrides)))
-    except UserError:  # a file of the user's own that takes no model
-        return
-    kept = [field for field in brings if field not in overrides and brought[field] != fields[field]]
-    if kept:
-        _log.warning(
-            "model.name=%s by override keeps %s; --config=%s brings %s.",
-            name,
-            " and ".join(f"{field}={fields[field]}" for field in kept),
-            with_model,
-            " and ".join(str(brought[field]) for field in kept),
-        )

@@ -21,6 +21,7 @@ from rethink.schema.fields import FIELDS, Field
 
 _log = logging.getLogger(__name__)
 
+GIVEN = "given-in-python"  # in place of a name, of data and networks that only the program has which gave them
 KWARGS = "model.kwargs"  # the section whose fields are those of a model's class: models/registry.py checks them
 _LITERALS = {"true": True, "false": False, "none": None}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+=-]{0,99}")  # of a directory, a title and a line of a table
@@ -148,15 +149,15 @@ def read_literal(text: str) -> Any:
     if text.lower() in _LITERALS:
         return _LITERALS[text.lower()]
     try:
-        value = _tuples(ast.literal_eval(text))
+        value = tuples(ast.literal_eval(text))
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         return text
-    return value if _is_plain(value) else text
+    return value if is_plain(value) else text
 
 
-def _is_plain(value: Any) -> bool:
+def is_plain(value: Any) -> bool:
     if isinstance(value, tuple):
-        return all(map(_is_plain, value))
+        return all(map(is_plain, value))
     return value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
 
 
@@ -214,12 +215,12 @@ def from_flat(leaves: Mapping[str, Any]) -> ConfigDict:
             if name not in section:
                 section[name] = ConfigDict()
             section = section[name]
-        section[last] = ConfigDict(value) if isinstance(value, dict) else _tuples(value)
+        section[last] = ConfigDict(value) if isinstance(value, dict) else tuples(value)
     return config
 
 
-def _tuples(value: Any) -> Any:
-    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+def tuples(value: Any) -> Any:
+    return tuple(map(tuples, value)) if isinstance(value, list) else value
 
 
 def resumable_fields(config: ConfigDict) -> frozenset[str]:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from rethink.results import progress, records
+from rethink.results import records, screen
 from rethink.schema import validation
 from rethink.schema.errors import UserError
 from rethink.schema.fields import FIELDS
@@ -63,7 +63,7 @@ def describe_plan(runs: Sequence[SweepRun], folder: pathlib.Path) -> str:
     size = sum(statistics.median(cost.size for cost in like_costs) for _, like_costs in estimates)
     which = "them" if len(estimates) == len(waiting) else f"{len(estimates)} of them"
     return (
-        f"{len(runs)} runs: {counts}; about {progress.format_duration(seconds)} of running and "
+        f"{len(runs)} runs: {counts}; about {screen.format_duration(seconds)} of running and "
         f"{size / MIB:,.0f} MiB for {which}, by those that ended"
     )
 

@@ -4,6 +4,7 @@ Nothing is pickled: arrays are written by Orbax, the history as JSON. A checkpoi
 bit, is set aside and not restored.
 """
 
+import copy
 import dataclasses
 import functools
 import hashlib
@@ -14,7 +15,7 @@ import os
 import pathlib
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import numpy as np
@@ -35,6 +36,30 @@ class _BestStep(ocp.checkpoint_managers.PreservationPolicy):
     def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> Sequence[bool]:
         """Returns which of the checkpoints are kept."""
         return [checkpoint.step == self.step for checkpoint in checkpoints]
+
+
+class Saver(Protocol):
+    """What takes the checkpoints of a run."""
+
+    def save(self, state: TrainState, history: History) -> None:
+        """Saves; `state` is of host arrays, without an axis of devices."""
+
+
+class InMemory:
+    """Takes the checkpoints of a run in memory: the newest, and the one of the best evaluation."""
+
+    def __init__(self):
+        self.saved: dict[int, tuple[TrainState, History]] = {}
+
+    def save(self, state: TrainState, history: History) -> None:
+        """Keeps a state of host arrays, and drops what is neither the newest nor the best any more."""
+        self.saved[history.step] = (state, copy.deepcopy(history))
+        kept = {history.step, history.best["step"] if history.best else history.step}
+        self.saved = {step: checkpoint for step, checkpoint in self.saved.items() if step in kept}
+
+    def read(self, step: int, like: TrainState) -> TrainState:
+        """Returns the state after `step` updates; `like`: as of `Checkpoints.read`."""
+        return self.saved[step][0]
 
 
 class Checkpoints:
@@ -115,6 +140,20 @@ class Checkpoints:
                 "the run anew."
             )
         return None
+
+    def read(self, step: int, like: TrainState) -> TrainState:
+        """Returns the state after `step` updates; `like`: as of `restore`.
+
+        Raises:
+          UserError: there is no checkpoint of that step, or it is damaged.
+        """
+        try:
+            return self._read_checkpoint(step, like)[0]
+        except MemoryError:
+            raise
+        except Exception as error:  # a damaged file may raise anything
+            what = "is damaged" if step in self._manager.all_steps() else "is not there"
+            raise UserError(f"The checkpoint {self._folder / str(step)} {what}: bring it back from a copy.") from error
 
     def _set_aside(self, step: int) -> pathlib.Path:
         """Returns a free name for a damaged checkpoint; its step may have been saved again and damaged again."""

@@ -67,9 +67,7 @@ def initialize(config: ConfigDict, processes: Processes | None) -> None:
     _check_threads()
     allocator.prepare()
     fix_options()
-    already = jax.config.jax_num_cpu_devices  # type: ignore[attr-defined]
-    if config.cpu_devices not in (1, already):  # the runs of a sweep share a process
-        jax.config.update("jax_num_cpu_devices", config.cpu_devices)
+    _set_cpu_devices(config.cpu_devices)
     # The other processes, where there are some.
     if (processes or find_launcher()) and not jax.distributed.is_initialized():
         _connect(processes, config.heartbeat_timeout_seconds)
@@ -84,6 +82,45 @@ def initialize(config: ConfigDict, processes: Processes | None) -> None:
         folder = validation.expand_cache_path(config.compilation_cache, "hardware.compilation_cache")
         if folder:
             compilation_cache.use_folder(folder)
+
+
+def initialize_guest(config: ConfigDict) -> None:
+    """Lets JAX find the devices in a program of the user's, of which nothing else is changed; for `fixed_options`.
+
+    Raises:
+      UserError: the program is one of several processes, the devices are not there, or JAX has others already.
+    """
+    if jax.distributed.is_initialized():
+        raise UserError("rethink.train runs in one process, and this one has joined others: start main.py on each.")
+    try:
+        _set_cpu_devices(config.cpu_devices)
+    except RuntimeError as error:
+        raise UserError(
+            f"hardware.cpu_devices={config.cpu_devices} comes too late, as JAX has computed before: set it in the "
+            "first call of the program, or leave it at 1."
+        ) from error
+    _start_devices()
+
+
+def _set_cpu_devices(count: int) -> None:
+    already = jax.config.jax_num_cpu_devices  # type: ignore[attr-defined]
+    if count not in (1, already):  # the runs of a sweep share a process
+        jax.config.update("jax_num_cpu_devices", count)
+
+
+@contextlib.contextmanager
+def fixed_options() -> Iterator[None]:
+    """Sets what `fix_options` sets while the block lasts."""
+    before = {option: getattr(jax.config, option) for option in _OPTIONS}
+    of_flax = {option: getattr(flax.config, option) for option in _FLAX_OPTIONS}
+    fix_options()
+    try:
+        yield
+    finally:
+        for option, value in before.items():
+            jax.config.update(option, value)
+        for option, is_on in of_flax.items():
+            flax.config.update(option, is_on)
 
 
 def fix_options() -> None:

@@ -49,7 +49,12 @@ def init_state(
     """
 
     start = jax.jit(functools.partial(start_state, model, tx, input_shape, outputs=outputs))
-    return jax.tree.map(np.asarray, start(randomness.key_for(seed, "init")))
+    return jax.tree.map(np.asarray, start(start_key(seed)))
+
+
+def start_key(seed: int) -> jax.Array:
+    """Returns the key of the initialization."""
+    return randomness.key_for(seed, "init")
 
 
 def start_state(

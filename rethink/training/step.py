@@ -146,17 +146,32 @@ def make_evaluation_step(
       precision, matmul_precision: as of `make_train_step`.
     """
 
-    dtype = pick(PRECISIONS, precision, "train.precision")
+    compute_logits = make_prediction(model, view, precision=precision, matmul_precision=matmul_precision)
 
     def evaluation_step(state: TrainState, batch: Batch, weights: jax.Array) -> Evaluation:
-        variables = {"params": _cast(state.params, dtype), **state.collections}
-        images = _cast(view(batch), dtype)
-        logits, _ = model.apply(variables, images, train=False, mutable=list(state.collections))
-        examples = metrics.Examples(_cast(logits, jnp.float32), batch.labels, batch.true_labels)
+        examples = metrics.Examples(compute_logits(state, batch), batch.labels, batch.true_labels)
         sums = jax.lax.psum(metrics.sum_weighted(examples, weights), axis_name)
         return Evaluation(sums, PerExample(batch.ids, weights, examples.predicted))
 
     return _compute_in(evaluation_step, precision, matmul_precision)
+
+
+def make_prediction(
+    model: nn.Module, view: Callable[[Batch], jax.Array], *, precision: str, matmul_precision: str
+) -> Callable[[TrainState, Batch], jax.Array]:
+    """Returns (state, batch) -> the logits of evaluation, float32 [batch, classes]; arguments: `make_evaluation_step`.
+
+    Of the state only parameters and collections are read.
+    """
+    dtype = pick(PRECISIONS, precision, "train.precision")
+
+    def compute_logits(state: TrainState, batch: Batch) -> jax.Array:
+        variables = {"params": _cast(state.params, dtype), **state.collections}
+        images = _cast(view(batch), dtype)
+        logits, _ = model.apply(variables, images, train=False, mutable=list(state.collections))
+        return _cast(logits, jnp.float32)
+
+    return _compute_in(compute_logits, precision, matmul_precision)
 
 
 def resolve_matmul_precision(matmul_precision: str, precision: str) -> str:

@@ -83,7 +83,7 @@ def test_a_run_that_has_ended_and_one_that_is_resumed_are_checked(edit, tmp_path
     edit()
     assert run_experiment(make_config(), str(tmp_path), Launch()) == 0
 
-    def refuse(manifest, folder):
+    def refuse(manifest, folder, given=None):
         raise UserError(f"another network than of {len(manifest['launches'])} launch")
 
     monkeypatch.setattr("rethink.experiment.run.check_program", refuse)

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from rethink.results import progress
+from rethink.results import progress, screen
 from rethink.results.progress import Display, RunProgress, StageProgress, make_closing_rows
 from rethink.training.metrics import closing_labels
 
@@ -246,9 +246,9 @@ def test_closing_rows_without_an_evaluation():
 
 
 def test_hundred_percent_means_every_example():
-    assert progress.format_percent(1.0) == "100.00%"
-    assert progress.format_percent(49_999 / 50_000) == "99.99%"
-    assert progress.format_percent(0.1042) == "10.42%"
+    assert screen.format_percent(1.0) == "100.00%"
+    assert screen.format_percent(49_999 / 50_000) == "99.99%"
+    assert screen.format_percent(0.1042) == "10.42%"
 
 
 @pytest.mark.parametrize(
@@ -263,7 +263,7 @@ def test_hundred_percent_means_every_example():
     ],
 )
 def test_duration(seconds, text):
-    assert progress.format_duration(seconds) == text
+    assert screen.format_duration(seconds) == text
 
 
 def show_stages(*reports, fail=False):

@@ -1,0 +1,386 @@
+"""The package as a library: configs, label noise, runs and sweeps of a Python program; what each is: docs/api.md.
+
+A run computes what `python main.py` computes. It takes no signals and, without a directory, writes no files; options of
+JAX that it needs are set while it runs.
+"""
+
+import contextlib
+import io
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from rethink import randomness
+from rethink.data.corruption.labels import LABEL_NOISE
+from rethink.data.corruption.labels import corrupt_labels as draw_labels
+from rethink.experiment.given import Arrays, Model, given_network, take_given
+from rethink.experiment.input_pipeline import InputPipeline
+from rethink.experiment.network import check_program
+from rethink.experiment.reporter import Screen
+from rethink.experiment.run import check_config
+from rethink.experiment.setup import NOTHING_GIVEN, Given, open_dataset_once
+from rethink.experiment.train import draw_curve, run_to_end
+from rethink.experiment.train import train as train_steps
+from rethink.experiment.trained import Trained
+from rethink.results import files, progress, records
+from rethink.results import runs as results_runs
+from rethink.results.memory import MemoryRun
+from rethink.schema import grid, validation
+from rethink.schema.config_file import make_config
+from rethink.schema.errors import UserError, pick
+from rethink.training import checkpoints, distributed, preemption
+
+if TYPE_CHECKING:
+    import pandas
+
+__all__ = ["Run", "Sweep", "UserError", "config", "corrupt_labels", "load", "sweep", "train"]
+
+
+def config(name: str | ConfigDict, /, **fields: Any) -> ConfigDict:
+    """Returns a config with some of its fields set.
+
+    Args:
+      name: of a config of this package, "cifar_random:mlp_1x512"; of a file, "my_configs/mine.py"; or a config, which
+        stays as it is.
+      fields: dotted field -> value, as **{"corruption.label_probability": 0.4}.
+
+    Raises:
+      UserError: there is no such config or field, or a value is off.
+    """
+    return make_config(name, fields)
+
+
+class NoisyLabels(NamedTuple):
+    """Labels with noise.
+
+    labels: as given, int32 [n]; resampled: whether a label was drawn anew, bool [n], which may be the same again.
+    """
+
+    labels: np.ndarray
+    resampled: np.ndarray
+
+
+def corrupt_labels(labels: Any, *, num_classes: int, kind: str, probability: float, seed: int = 0) -> NoisyLabels:
+    """Returns the labels that a run of this corruption.seed gives to training examples 0, 1, ...
+
+    Args:
+      labels: true ones, int [n], in 0..num_classes - 1.
+      kind, probability: as the fields corruption.labels and corruption.label_probability.
+
+    Raises:
+      UserError: labels are something else; there is no such kind, or the probability is none.
+    """
+    true = np.asarray(labels)
+    if true.ndim != 1 or true.dtype.kind not in "iu" or (len(true) and not 0 <= true.min() <= true.max() < num_classes):
+        raise UserError(f"labels must be whole numbers in 0..num_classes - 1 = {num_classes - 1}, of shape [n].")
+    pick(LABEL_NOISE, kind, "kind")
+    if not 0 <= probability <= 1:
+        raise UserError(f"probability={probability!r} is out of range: it must be in [0, 1].")
+    with distributed.fixed_options():
+        given, resampled = draw_labels(
+            randomness.key_for(seed, "labels", "train"),
+            np.arange(len(true), dtype=np.uint32),
+            true.astype(np.int32),
+            np.float32(probability),
+            kind=kind,
+            num_classes=num_classes,
+        )
+        return NoisyLabels(np.asarray(given), np.asarray(resampled))
+
+
+class Run:
+    """A run that was trained, in memory or in a directory; from `train`, `load` or `sweep`.
+
+    Attributes:
+      config: its config.
+      status: "fitted", "done", "stopped early" or "diverged"; of a loaded run also "interrupted", "failed", "running".
+      summary: its result: steps, evaluation, steps to train accuracies.
+      folder: its directory, None in memory.
+    """
+
+    def __init__(
+        self,
+        record: records.Run | results_runs.LoadedRun,
+        memory: checkpoints.InMemory | None = None,
+        given: Given = NOTHING_GIVEN,
+    ):
+        """Takes a record that is complete.
+
+        Args:
+          memory: the checkpoints of a run that has no directory.
+          given: as the run was trained with; the data are not read.
+        """
+        self._record, self._memory, self._given = record, memory, given
+        self.config = validation.from_flat(json.loads(json.dumps(dict(record.manifest["config"]))))
+        self.status: str = record.manifest["status"]
+        self.summary: Mapping[str, Any] = record.manifest.get("summary") or {}
+        self.folder = None if memory else record.folder
+        self._trained: Trained | None = None
+
+    def __repr__(self) -> str:
+        where = self.folder or "in memory"
+        return f"<rethink.Run {self.config.name}: {progress.describe_end(self._record.manifest)}, {where}>"
+
+    def _repr_html_(self) -> str:
+        import html
+
+        return f"<code>{html.escape(repr(self)[1:-1])}</code>"
+
+    @property
+    def history(self) -> "pandas.DataFrame":
+        """A row for each evaluation: step, epoch, losses and accuracies (fractions)."""
+        import pandas
+
+        rows = [row for row in self._record.rows() if row["kind"] == "evaluation"]
+        return pandas.DataFrame(rows).drop(columns="kind", errors="ignore")
+
+    @property
+    def examples(self) -> "pandas.DataFrame":
+        """A row for each training example: id, true_label, given_label, resampled; and the classes by name."""
+        import pandas
+
+        dtypes = {"ids": np.uint32, "true_labels": np.int32, "given_labels": np.int32, "resampled": np.bool_}
+        ids, true, given, resampled = self._read_arrays("corruption", dtypes)
+        table = pandas.DataFrame({"id": ids, "true_label": true, "given_label": given, "resampled": resampled})
+        names = np.array(self._record.manifest["data"]["class_names"])
+        if names.tolist() != list(map(str, range(len(names)))):
+            table["true_class"], table["given_class"] = names[true], names[given]
+        return table
+
+    @property
+    def params(self) -> Any:
+        """The parameters of the result, a pytree of host arrays; of the best step where early stopping restores it."""
+        return self._result().state.params
+
+    @property
+    def variables(self) -> dict[str, Any]:
+        """What `model.apply` takes: the parameters and the model's other collections, such as batch statistics."""
+        return {"params": self.params, **self._result().state.collections}
+
+    def predict(self, images: Any) -> np.ndarray:
+        """Returns the logits of images as the data set has them, float32 [n, classes]; see `Trained.predict`."""
+        with _as_guest(self.config):
+            return self._result().predict(images)
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Writes the run as a directory, which `load` and the command line read.
+
+        Raises:
+          UserError: the directory is not empty, or can't be written.
+        """
+        if not self._memory:
+            target = validation.expand_path(str(path), "path")
+            if target.exists() and (not target.is_dir() or any(target.iterdir())):
+                raise UserError(f"save('{path}'): there is something already: choose a new directory.")
+            shutil.copytree(self._record.folder, target, ignore=shutil.ignore_patterns(files.LOCK), dirs_exist_ok=True)
+            return
+        import matplotlib  # noqa: F401  # as in `_train`
+
+        assert isinstance(self._record, MemoryRun)
+        with _as_guest(self.config), records.open_run(str(path), self.config) as record:
+            if record.manifest["status"] != "new":
+                raise UserError(f"save('{path}') holds a run already: choose a new directory.")
+            self._record.save(record)
+            with checkpoints.Checkpoints(record.subfolder("checkpoints"), self.config.checkpoint.keep) as saved:
+                for checkpoint in self._memory.saved.values():
+                    saved.save(*checkpoint)
+            draw_curve(self.config, record, len(self._record.manifest["data"]["class_names"]))
+            record.update(**self._record.manifest)
+
+    def _read_arrays(self, name: str, dtypes: Mapping[str, type]) -> list[np.ndarray]:
+        if isinstance(self._record, records.Run):
+            return self._record.read_arrays(name, dtypes)
+        return records.read_arrays(self._record.folder / f"{name}.npz", dtypes)
+
+    def _result(self) -> Trained:
+        if self._trained is None:
+            manifest = self._record.manifest
+            if self.config.kind != "train":
+                raise UserError(f"{self!r} is an analysis: it has no network of its own.")
+            if self.status not in records.WITH_RESULT:
+                raise UserError(f"{self!r} has no result: its network is not one to use.")
+            with _as_guest(self.config):
+                if not self._memory:
+                    check_program(manifest, self._record.folder, given=self._given.network)
+                with contextlib.ExitStack() as stack:
+                    saved: Any = self._memory or stack.enter_context(
+                        checkpoints.Checkpoints(self._record.folder / "checkpoints", self.config.checkpoint.keep)
+                    )
+                    self._trained = Trained(self.config, manifest, saved, self._given.network)
+        return self._trained
+
+
+def train(
+    config: ConfigDict,
+    model: Model | None = None,
+    train: Arrays | None = None,
+    test: Arrays | None = None,
+    workdir: str | os.PathLike | None = None,
+    quiet: bool = False,
+) -> Run:
+    """Trains a network on corrupted data, as the config says; returns the run when it has ended.
+
+    Args:
+      model: a class of flax.linen.Module with a field num_classes and `__call__(images, *, train)`, which is built as
+        the command line would; or one of its objects, which is taken as it is; None for the config's.
+      train, test: (images, labels); None for the config's data set. Without `test` a fixed part of `train` is it
+        (data.test_fraction).
+      workdir: directory of the run, with the records of the command line. The same call again resumes a run that was
+        interrupted, and returns one that has ended. None writes no file.
+      quiet: whether nothing is printed.
+
+    Raises:
+      UserError: what is given does not fit together; or `workdir` holds another run, or this one with other data or
+        another network.
+    """
+    config, given = take_given(config, model, train, test)
+    if validation.is_sweep(config) or config.experiments:
+        raise UserError("This config is of several runs: rethink.sweep runs a sweep, and python main.py a suite.")
+    if given.data and "test" not in given.data.splits and not quiet:
+        print(f"No test data are given: a part of train is (data.test_fraction={config.data.test_fraction:g}).")
+    screen = Screen(brief=True, stream=io.StringIO()) if quiet else Screen()
+    return _train(config, given, config.name, workdir, screen)
+
+
+def load(path: str | os.PathLike, model: Model | None = None) -> Run:
+    """Returns the run in a directory, also one of the command line; its data set is not read.
+
+    Args:
+      model: as it was given to `train`; None where the run's manifest says what to import.
+
+    Raises:
+      UserError: there is no run, or it is damaged.
+    """
+    record = results_runs.load_run(validation.expand_path(str(path), "path").absolute())
+    return Run(record, given=Given(network=given_network(model)))
+
+
+class Sweep(Sequence[Run]):
+    """The runs of a sweep, in order, and their table: a row for each run with its axes, seed, status and metrics."""
+
+    def __init__(self, runs: Sequence[Run], rows: Sequence[Mapping[str, Any]]):
+        """Takes runs and what tells them apart, column -> value."""
+        import pandas
+
+        self.runs = list(runs)
+        self.table = pandas.DataFrame(
+            [
+                {**row, "status": run.status, "steps": run.summary.get("steps"), **_metrics(run)}
+                for row, run in zip(rows, runs, strict=True)
+            ]
+        )
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.runs[index]
+
+    def __len__(self) -> int:
+        return len(self.runs)
+
+    def __repr__(self) -> str:
+        return repr(self.table)
+
+    def _repr_html_(self) -> str:
+        return self.table._repr_html_()
+
+
+def sweep(
+    config: ConfigDict,
+    axes: Mapping[str, Sequence[Any]] | None = None,
+    seeds: int = 1,
+    model: Model | None = None,
+    train: Arrays | None = None,
+    test: Arrays | None = None,
+    workdir: str | os.PathLike | None = None,
+    quiet: bool = False,
+) -> Sweep:
+    """Trains a run for each point of the axes and each seed, one after another.
+
+    Args:
+      axes: field -> its values; seeds: how many, from config.seed on.
+      model, train, test, quiet: as of `train`.
+      workdir: directory of the sweep, with one for each run; the same call again goes on. None writes no file.
+
+    Raises:
+      UserError: as `train`.
+    """
+    config, given = take_given(config, model, train, test)
+    for field, values in (axes or {}).items():
+        for value in values:
+            make_config(config, {field: value})
+    written = ";".join(f"{field}={','.join(map(str, values))}" for field, values in (axes or {}).items())
+    config = make_config(config, {"axes": written, "seeds": seeds} if axes else {"seeds": seeds})
+    planned = grid.expand_grid(config)
+    folder = validation.expand_path(str(workdir), "workdir").absolute() if workdir is not None else None
+    if folder:
+        results_runs.check_kind_of_folder(folder)
+    runs, rows = [], []
+    for number, one in enumerate(planned, start=1):
+        screen = Screen(brief=True, stream=io.StringIO() if quiet else None)
+        run = _train(one.config, given, one.folder, folder / one.folder if folder else None, screen)
+        if not quiet:
+            print(f"[{number}/{len(planned)}] {one.folder}  {progress.describe_end(run._record.manifest)}", flush=True)
+        runs.append(run)
+        fields = dict(validation.flatten(one.config))
+        rows.append({"run": one.name, **{field: fields[field] for field in axes or {}}, "seed": one.config.seed})
+    return Sweep(runs, rows)
+
+
+def _metrics(run: Run) -> dict[str, Any]:
+    """Returns the evaluation that is the result of a run, without its place."""
+    row = run.summary.get("evaluation") or {}
+    return {name: value for name, value in row.items() if name not in ("kind", "step", "epoch")}
+
+
+def _train(config: ConfigDict, given: Given, name: str, workdir: str | os.PathLike | None, screen: Screen) -> Run:
+    """Trains one run in memory or in a directory."""
+    if config.kind != "train":
+        raise UserError(f"kind='{config.kind}' is an analysis, which python main.py makes; here networks are trained.")
+    validation.validate(config)
+    if given.network is None:
+        check_config(config)
+    signals = preemption.Signals()  # that are not handled: an interruption is Python's own
+    with _as_guest(config):
+        if workdir is None:
+            memory, record = checkpoints.InMemory(), MemoryRun(name, config)
+            steps = train_steps(
+                config, record, signals, profile_steps=None, group=None, screen=screen, given=given, memory=memory
+            )
+            run_to_end(steps)
+            return Run(record, memory, given)
+        import matplotlib  # noqa: F401  # before a figure is drawn, with the backend that the program chose
+
+        with records.open_run(os.fspath(workdir), config) as held:
+            if held.finished:
+                _check_same(config, held, given)
+            else:
+                run_to_end(
+                    train_steps(config, held, signals, profile_steps=None, group=None, screen=screen, given=given)
+                )
+        return Run(results_runs.load_run(held.folder), given=given)
+
+
+def _check_same(config: ConfigDict, record: records.Run, given: Given) -> None:
+    """Checks that a run that has ended was of this network and, where they are at hand, of these data.
+
+    Raises:
+      UserError: it wasn't.
+    """
+    check_program(record.manifest, record.folder, given=given.network)
+    if given.data:
+        pipeline = InputPipeline(config, open_dataset_once(config, given.data))
+        pipeline.corrupt_splits()
+        record.compare_fingerprints(pipeline.fingerprint_splits())
+
+
+@contextlib.contextmanager
+def _as_guest(config: ConfigDict) -> Iterator[None]:
+    """Sets what a run computes by while the block lasts, and leaves the program as it was."""
+    distributed.initialize_guest(config.hardware)
+    with distributed.fixed_options(), jax.enable_x64(False):
+        yield
