@@ -22,13 +22,13 @@ from rethink.data.corruption.labels import corrupt_labels as draw_labels
 from rethink.experiment.given import Arrays, Model, given_network, take_given
 from rethink.experiment.input_pipeline import InputPipeline
 from rethink.experiment.network import check_program
-from rethink.experiment.reporter import Screen
+from rethink.experiment.reporter import PATHS, Screen
 from rethink.experiment.run import check_config
 from rethink.experiment.setup import NOTHING_GIVEN, Given, open_dataset_once
 from rethink.experiment.train import draw_curve, run_to_end
 from rethink.experiment.train import train as train_steps
 from rethink.experiment.trained import Trained
-from rethink.results import files, progress, records
+from rethink.results import files, progress, records, tables
 from rethink.results import runs as results_runs
 from rethink.results.memory import MemoryRun
 from rethink.schema import grid, validation
@@ -142,7 +142,7 @@ class Run:
 
     @property
     def examples(self) -> "pandas.DataFrame":
-        """A row for each training example: id, true_label, given_label, resampled; and the classes by name."""
+        """A row for each training example: id, true_label, given_label, resampled; the classes by name; its path."""
         import pandas
 
         dtypes = {"ids": np.uint32, "true_labels": np.int32, "given_labels": np.int32, "resampled": np.bool_}
@@ -151,6 +151,9 @@ class Run:
         names = np.array(self._record.manifest["data"]["class_names"])
         if names.tolist() != list(map(str, range(len(names)))):
             table["true_class"], table["given_class"] = names[true], names[given]
+        paths = {int(row["id"]): row["path"] for row in self._read_table(PATHS) if row["split"] == "train"}
+        if paths:
+            table["path"] = table["id"].map(paths)
         return table
 
     @property
@@ -197,6 +200,11 @@ class Run:
         if isinstance(self._record, records.Run):
             return self._record.read_arrays(name, dtypes)
         return records.read_arrays(self._record.folder / f"{name}.npz", dtypes)
+
+    def _read_table(self, name: str) -> list[dict[str, str]]:
+        if isinstance(self._record, MemoryRun):
+            return self._record.read_table(name)
+        return tables.read_csv(self._record.folder / name)
 
     def _result(self) -> Trained:
         if self._trained is None:

@@ -99,7 +99,7 @@ class Trained:
                 f"{list(images.shape)}."
             )
         ids = np.arange(len(images))
-        stored = Form(shape, dtype, is_vector).convert(images, ids, "predict")
+        stored = Form(shape, dtype, is_vector).convert(images)
         value_range = self._config.data.value_range
         preprocessing.check_values(stored, ids, value_range, has_vectors=is_vector, where="predict")
         return stored

@@ -2,7 +2,7 @@
 
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ class MemoryRun(records.Run):
         super().__init__(pathlib.Path(name), {"config": {}, "status": "new"}, flat, lambda: True)
         self._lines: dict[str, list[dict[str, Any]]] = {"metrics": [], "timings": []}
         self._arrays: dict[str, dict[str, np.ndarray]] = {}
+        self._tables: dict[str, tuple[Sequence[str], list[Sequence[Any]]]] = {}
 
     def update(self, **values: Any) -> None:
         """Sets fields of the manifest."""
@@ -41,18 +42,29 @@ class MemoryRun(records.Run):
         """Keeps what would be NAME.npz."""
         self._arrays[name] = arrays
 
+    def save_table(self, name: str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        """Keeps what would be a CSV file."""
+        self._tables[name] = header, list(rows)
+
+    def read_table(self, name: str) -> list[dict[str, str]]:
+        """Returns the rows of what would be a CSV file."""
+        header, rows = self._tables.get(name, ((), []))
+        return [dict(zip(header, map(str, row), strict=True)) for row in rows]
+
     def read_arrays(self, name: str, dtypes: Mapping[str, type]) -> list[np.ndarray]:
         """Returns arrays of what would be NAME.npz."""
         return [self._arrays[name][array] for array in dtypes]
 
     def save(self, record: records.Run) -> None:
-        """Writes all of it into the directory of `record`, which is new, but for its end; see `finish`."""
+        """Writes all of it but the manifest into the directory of `record`, which is new."""
         record.started = True
         for name, rows in self._lines.items():
             content = "".join(json.dumps(row) + "\n" for row in rows)
             files.replace(record.path(f"{name}.jsonl"), content.encode())
         for name, arrays in self._arrays.items():
             record.save_arrays(name, **arrays)
+        for name, table in self._tables.items():
+            record.save_table(name, *table)
 
     def _drop_rows(self, step: int, evaluated: bool) -> None:
         """No earlier launch has written any."""

@@ -1,6 +1,8 @@
-"""Writes rows as a table: CSV, Markdown and LaTeX by pandas, and aligned text for the width of the terminal."""
+"""Writes rows as a table: CSV, Markdown and LaTeX by pandas, and aligned text for the terminal; reads CSV."""
 
+import csv
 import itertools
+import pathlib
 import textwrap
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -98,3 +100,11 @@ def _align(texts: Sequence[str], widths: Sequence[int]) -> str:
 def percent(fraction: float | None) -> str:
     """0.98765 -> '98.77'; None -> ''; only a whole 1.0 is '100.00'."""
     return "" if fraction is None else screen.format_percent(fraction).removesuffix("%")
+
+
+def read_csv(path: pathlib.Path) -> list[dict[str, str]]:
+    """Returns the rows of a CSV file of a run, [] where there is none."""
+    if not path.exists():
+        return []
+    with open(path, newline="", errors="surrogateescape") as file:
+        return list(csv.DictReader(file))
