@@ -16,6 +16,7 @@ import jax
 
 from rethink.configs import cifar_random
 from rethink.data.corruption.moments import measure_moments, no_moments, tally_values
+from rethink.data.corruption.noise import DataFacts
 from rethink.data.corruption.spec import corrupt_split, make_corruption_spec, resolve_seed
 from rethink.data.registry import open_dataset
 from rethink.experiment.setup import Setup, set_up_run
@@ -69,7 +70,7 @@ def corrupt_seconds(config) -> float:
     """Returns the seconds of corrupting the training set once, moments and compilation included."""
     data = open_dataset(config.data)
     split = data.train.load()
-    spec = make_corruption_spec(config.corruption, resolve_seed(config), data.num_classes, train=True)
+    spec = make_corruption_spec(config.corruption, DataFacts(data.num_classes, resolve_seed(config)), train=True)
     began = time.perf_counter()
     if config.corruption.pixels == "gaussian":
         moments = measure_moments(tally_values(split.images))

@@ -81,6 +81,8 @@ def get_config() -> ConfigDict:
     config.corruption = ConfigDict()
     config.corruption.labels = "none"
     config.corruption.label_probability = 1.0
+    config.corruption.label_column = "label"
+    config.corruption.instance_scale = 1.0
     config.corruption.pixels = "none"
     config.corruption.channels_together = True
     config.corruption.test_labels = False

@@ -16,9 +16,9 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from rethink import randomness
-from rethink.data.corruption.labels import LABEL_NOISE
-from rethink.data.corruption.labels import corrupt_labels as draw_labels
+from rethink.configs import base
+from rethink.data.corruption.noise import DataFacts
+from rethink.data.corruption.spec import redraw_labels
 from rethink.experiment.given import Arrays, Model, given_network, take_given
 from rethink.experiment.input_pipeline import InputPipeline
 from rethink.experiment.network import check_program
@@ -33,7 +33,7 @@ from rethink.results import runs as results_runs
 from rethink.results.memory import MemoryRun
 from rethink.schema import grid, validation
 from rethink.schema.config_file import make_config
-from rethink.schema.errors import UserError, pick
+from rethink.schema.errors import UserError
 from rethink.training import checkpoints, distributed, preemption
 
 if TYPE_CHECKING:
@@ -66,32 +66,36 @@ class NoisyLabels(NamedTuple):
     resampled: np.ndarray
 
 
-def corrupt_labels(labels: Any, *, num_classes: int, kind: str, probability: float, seed: int = 0) -> NoisyLabels:
+def corrupt_labels(
+    labels: Any,
+    *,
+    num_classes: int,
+    kind: str,
+    probability: float = 1.0,
+    seed: int = 0,
+    images: np.ndarray | None = None,
+    matrix: Any = None,
+    class_names: Sequence[str] = (),
+) -> NoisyLabels:
     """Returns the labels that a run of this corruption.seed gives to training examples 0, 1, ...
 
     Args:
       labels: true ones, int [n], in 0..num_classes - 1.
       kind, probability: as the fields corruption.labels and corruption.label_probability.
+      images: uint8, uint16, or float32 in 0..1, [n, height, width, channels], which kind="instance" reads.
+      matrix: probability of each given label, a column, for each true one, a row, with kind="matrix".
+      class_names: by which kind="asymmetric" finds its map, and a file of labels its classes.
 
     Raises:
-      UserError: labels are something else; there is no such kind, or the probability is none.
+      UserError: labels are something else; there is no such kind, or it lacks what it reads, or the probability is none.
     """
-    true = np.asarray(labels)
-    if true.ndim != 1 or true.dtype.kind not in "iu" or (len(true) and not 0 <= true.min() <= true.max() < num_classes):
-        raise UserError(f"labels must be whole numbers in 0..num_classes - 1 = {num_classes - 1}, of shape [n].")
-    pick(LABEL_NOISE, kind, "kind")
     if not 0 <= probability <= 1:
         raise UserError(f"probability={probability!r} is out of range: it must be in [0, 1].")
+    section = base.get_config().corruption
+    section.labels, section.label_probability = kind, float(probability)
+    facts = DataFacts(num_classes, seed, tuple(class_names), positions=len(labels))
     with distributed.fixed_options():
-        given, resampled = draw_labels(
-            randomness.key_for(seed, "labels", "train"),
-            np.arange(len(true), dtype=np.uint32),
-            true.astype(np.int32),
-            np.float32(probability),
-            kind=kind,
-            num_classes=num_classes,
-        )
-        return NoisyLabels(np.asarray(given), np.asarray(resampled))
+        return NoisyLabels(*redraw_labels(labels, section, facts, images, matrix))
 
 
 class Run:

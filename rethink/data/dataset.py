@@ -72,6 +72,8 @@ class Dataset(NamedTuple):
       splits: "train", "test", and "validation" where a part of train is held out.
       has_vectors: whether the examples are feature vectors, which the model sees as [batch, features].
       bad_files: that were left out.
+      train_positions: examples of the stored split whose positions are train's ids, where it has more than
+        `full_train_examples`; else 0.
     """
 
     name: str
@@ -81,6 +83,7 @@ class Dataset(NamedTuple):
     splits: dict[str, SplitSource]
     has_vectors: bool = False
     bad_files: tuple[BadFile, ...] = ()
+    train_positions: int = 0
 
     @property
     def image_bytes(self) -> int:

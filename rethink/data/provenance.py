@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-from rethink.data.corruption.rates import Counts
 from rethink.data.corruption.spec import Corrupted
 from rethink.data.equal_images import BYTES, digest_images
 from rethink.data.fingerprints import Fingerprint
@@ -32,7 +31,7 @@ class Provenance:
         self._labels = Fingerprint()
         self._columns = [np.empty((4, 0), np.int64)]  # ids, true labels, given labels, resampled
         self._digests = [np.empty((0, BYTES), np.uint8)]  # of the images as stored
-        self._counts = np.zeros(len(Counts._fields), np.int64)
+        self._changed_images = np.zeros((), np.int64)
 
     def add(self, piece: Corrupted, stored: np.ndarray) -> None:
         """Adds examples, each once in all calls; `stored`: their images before corruption."""
@@ -41,10 +40,7 @@ class Provenance:
         self._labels.add(piece.ids, piece.labels)
         self._keep_samples(piece)
         self._columns.append(np.stack([piece.ids, piece.true_labels, piece.labels, piece.resampled]).astype(np.int64))
-
-        changed_labels = piece.labels != piece.true_labels
-        counts = Counts(len(piece.ids), piece.resampled.sum(), changed_labels.sum(), piece.image_changed.sum())
-        self._counts += np.array(counts)
+        self._changed_images += piece.image_changed.sum()
 
     def _keep_samples(self, piece: Corrupted) -> None:
         kept = self.samples
@@ -73,9 +69,9 @@ class Provenance:
         """Returns the digests of all processes' images as stored: uint8 [examples, BYTES], in no certain order."""
         return _gather_rows(np.concatenate(self._digests), all_gather)
 
-    def merge_counts(self, all_gather: Gather) -> Counts:
-        """Returns the counts of all processes."""
-        return Counts(*all_gather(self._counts).sum(axis=0).tolist())
+    def count_changed_images(self, all_gather: Gather) -> int:
+        """Returns how many images of all processes are others than the stored."""
+        return int(all_gather(self._changed_images).sum())
 
     def merge_fingerprints(self, all_gather: Gather) -> dict[str, str]:
         """Returns the fingerprints, 64 hex digits, of the "images" and the "labels" (as given) of all processes."""

@@ -136,7 +136,9 @@ def _split_test(data: Dataset, config: ConfigDict) -> Dataset:
         )
     splits: dict[str, SplitSource] = {name: Subset(split, ids[name]) for name in ids}
     bad_files = tuple(bad._replace(split="test" if bad.id in drawn["test"] else "train") for bad in data.bad_files)
-    return data._replace(splits=splits, full_train_examples=len(ids["train"]), bad_files=bad_files)
+    return data._replace(
+        splits=splits, full_train_examples=len(ids["train"]), train_positions=count, bad_files=bad_files
+    )
 
 
 def _check_shapes(data: Dataset, config: ConfigDict) -> None:

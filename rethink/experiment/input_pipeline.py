@@ -6,7 +6,7 @@ Each op stands in a module of its own, in data/ or regularization/; here they ar
 """
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -17,6 +17,7 @@ from rethink import randomness
 from rethink.data import batches, fingerprints, preprocessing, streaming
 from rethink.data.corruption import rates
 from rethink.data.corruption.moments import Moments, measure_moments, no_moments, tally_values
+from rethink.data.corruption.noise import DataFacts
 from rethink.data.corruption.pixels import GAUSSIAN
 from rethink.data.corruption.spec import Corrupted, CorruptionSpec, corrupt_split, make_corruption_spec, resolve_seed
 from rethink.data.dataset import Dataset, Split
@@ -52,6 +53,7 @@ class InputPipeline:
             remainder=config.data.remainder,
         )
         self.feed_kind, self.feed_reason = self.choose_feed()
+        self._specs: dict[str, CorruptionSpec] = {}
         self.provenance = {split: Provenance() for split in dataset.splits}
         self._span = preprocessing.value_span(dataset.train.image_dtype, dataset.has_vectors, config.data.value_range)
         self._decode = functools.partial(preprocessing.decode_images, span=self._span)
@@ -98,8 +100,24 @@ class InputPipeline:
 
     def corruption_spec(self, split: str) -> CorruptionSpec:
         """Returns what is done to the examples of a split; "validation" is corrupted as "train"."""
-        seed, num_classes = resolve_seed(self.config), self.dataset.num_classes
-        return make_corruption_spec(self.config.corruption, seed, num_classes, train=split != "test")
+        if split not in self._specs:
+            dataset, source = self.dataset, self.dataset.splits[split]
+            facts = DataFacts(
+                num_classes=dataset.num_classes,
+                seed=resolve_seed(self.config),
+                class_names=dataset.class_names,
+                name=dataset.name,
+                positions=dataset.train_positions
+                or dataset.full_train_examples + sum(bad.split == "train" for bad in dataset.bad_files),
+                ids=source.ids,
+                paths=source.paths,
+                image_shape=source.image_shape,
+                value_span=self._span,
+                has_vectors=dataset.has_vectors,
+                is_folded=bool(self.config.data.classes),
+            )
+            self._specs[split] = make_corruption_spec(self.config.corruption, facts, train=split != "test")
+        return self._specs[split]
 
     def corrupt_splits(self) -> dict[str, Corrupted]:
         """Returns every split, read and corrupted in host memory; takes this process's share into the provenance."""
@@ -316,25 +334,40 @@ class InputPipeline:
 
     def fingerprint_splits(self) -> dict[str, str]:
         """Returns name -> fingerprint of the images and labels of all splits, over all processes, which all call it."""
-        return {
+        return self.fingerprint_label_file() | {
             name if split == "train" else f"{split}_{name}": value
             for split, provenance in self.provenance.items()
             for name, value in provenance.merge_fingerprints(distributed.all_gather).items()
         }
 
-    def compare_rates(self) -> dict[str, Any]:
+    def fingerprint_label_file(self) -> dict[str, str]:
+        """Returns the SHA-256 of the file that label noise reads, {} where it reads none; no example is read for it."""
+        digest = self.corruption_spec("train").label_file
+        return {"label_file": digest} if digest else {}
+
+    def gather_labels(self) -> dict[str, dict[str, np.ndarray]]:
+        """Returns split -> the labels of its examples, as `Provenance.gather_labels`; all processes call it."""
+        return {split: values.gather_labels(distributed.all_gather) for split, values in self.provenance.items()}
+
+    def compare_rates(self, labels: Mapping[str, Mapping[str, np.ndarray]] | None = None) -> dict[str, Any]:
         """Returns the manifest's field `corruption`: its seed, and split -> declared and realized rates.
 
         All processes call it.
 
+        Args:
+          labels: of `gather_labels`, None to gather them.
+
         Raises:
           UserError, RuntimeError: as `rates.compare_rates`.
         """
-        counts = {split: values.merge_counts(distributed.all_gather) for split, values in self.provenance.items()}
+        labels = self.gather_labels() if labels is None else labels
+        changed = {
+            split: values.count_changed_images(distributed.all_gather) for split, values in self.provenance.items()
+        }
         with distributed.sync_errors():
             compared = {
-                split: rates.compare_rates(self.corruption_spec(split), of_split, split)
-                for split, of_split in counts.items()
+                split: rates.compare_rates(self.corruption_spec(split), of_split, changed[split], split)
+                for split, of_split in labels.items()
             }
         return {"seed": resolve_seed(self.config), **compared}
 

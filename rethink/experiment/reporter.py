@@ -17,9 +17,10 @@ from rethink.data.equal_images import describe_equal_images
 from rethink.experiment.setup import Setup
 from rethink.regularization import early_stopping
 from rethink.results import progress, records, tensorboard
+from rethink.results.corruption_rows import make_corruption_rows
 from rethink.results.runs import LoadedRun
 from rethink.schema.errors import EXIT_DIVERGED, exit_code_of_status
-from rethink.training import checkpoints, devices, distributed, loop, metrics, profiler
+from rethink.training import checkpoints, devices, loop, metrics, profiler
 
 MIB = 2**20
 PATHS, BAD_FILES = "paths.csv", "bad_files.csv"
@@ -88,8 +89,9 @@ def _describe_labels(config: ConfigDict) -> str:
     """Returns what the config section `corruption` does to labels."""
     if config.labels == "none":
         return "true"
+    column = f", column {config.label_column}" if config.labels.startswith("file:") else ""
     test = ", TEST LABELS TOO" if config.test_labels else ""
-    return f"{config.labels}, resampled with p = {config.label_probability:g}{test}"
+    return f"{config.labels}{column}, resampled with p = {config.label_probability:g}{test}"
 
 
 def _describe_pixels(config: ConfigDict) -> str:
@@ -159,14 +161,12 @@ def collect_provenance(setup: Setup) -> ProvenanceRecord | None:
     pipeline = setup.pipeline
     if not all(provenance.complete for provenance in pipeline.provenance.values()):
         return None
-    samples = pipeline.provenance["train"].samples
+    samples, labels = pipeline.provenance["train"].samples, pipeline.gather_labels()
     return ProvenanceRecord(
-        corruption=pipeline.compare_rates(),
+        corruption=pipeline.compare_rates(labels),
         equal_images=pipeline.count_equal_images(),
         fingerprints=pipeline.fingerprint_splits(),
-        labels={
-            name: provenance.gather_labels(distributed.all_gather) for name, provenance in pipeline.provenance.items()
-        },
+        labels=labels,
         samples={}
         if samples is None
         else {
@@ -226,6 +226,7 @@ class Reporter:
         is_resumed, is_relaunched = history.step > 0, record.manifest["status"] != "new"
         # Records.
         fingerprints = {"order": setup.pipeline.fingerprint_order(setup.plan.steps_per_epoch)}
+        fingerprints |= setup.pipeline.fingerprint_label_file()
         fingerprints |= provenance.fingerprints if provenance else {}
         first_step = history.step if is_resumed else -1
         hardware = devices.describe_hardware()
@@ -301,7 +302,7 @@ class Reporter:
 def show_end(record: records.Run | LoadedRun) -> int:
     """Shows the closing table of an ended run; returns its exit code."""
     manifest = record.manifest
-    rows = progress.make_corruption_rows(manifest["corruption"])
+    rows = make_corruption_rows(manifest["corruption"])
     rows += progress.make_closing_rows(manifest["summary"], metrics.closing_labels())
     progress.Display().print_closing_table(manifest["status"], rows)
     if not (isinstance(record, records.Run) and record.in_memory):

@@ -13,6 +13,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from rethink.data.corruption.spec import keeps_labels
 from rethink.experiment.network import check_program, check_same_program
 from rethink.experiment.reporter import Reporter, Screen, collect_provenance, show_end, summarize_run
 from rethink.experiment.setup import NOTHING_GIVEN, Given, Setup, check_devices, set_up_run
@@ -177,7 +178,8 @@ def draw_curve(config: ConfigDict, record: records.Run, num_classes: int) -> Non
     title, p = config.name, config.corruption.label_probability
     if config.corruption.labels != "none" and 0 < p < 1:
         title += f", p = {p:g}"
-    learning_curve.draw_learning_curve(record.rows(), stem, title=title, num_classes=num_classes, has_parts=p < 1)
+    has_parts = keeps_labels(config.corruption)
+    learning_curve.draw_learning_curve(record.rows(), stem, title=title, num_classes=num_classes, has_parts=has_parts)
 
 
 def run_to_end(run: RunSteps) -> int:

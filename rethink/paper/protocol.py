@@ -178,6 +178,10 @@ def _some_resampled(config: Mapping[str, Any], field: str) -> bool:
     return _set(config, "corruption.labels") and config.get(field, 1.0) != 1
 
 
+def _not_uniform(config: Mapping[str, Any], field: str) -> bool:
+    return config.get(field, "none") not in ("none", "uniform")
+
+
 def _short(config: Mapping[str, Any], field: str) -> bool:
     of_cifar10 = config.get("kind", "train") == "train" and _data_name(config.get("data.name")) == "cifar10"
     return of_cifar10 and config.get(field, EPOCHS) < EPOCHS
@@ -196,7 +200,7 @@ def _data_name(name: Any) -> str:
 _CAVEATS: tuple[tuple[str, Callable[[Mapping[str, Any], str], bool], str], ...] = (
     ("data.classes", _set, "labels modulo {} classes"),
     ("corruption.label_probability", _some_resampled, "labels resampled with p = {:g}"),
-    ("corruption.labels", _equals("symmetric"), "labels resampled to other classes only"),
+    ("corruption.labels", _not_uniform, "labels resampled by '{}', not from all classes"),
     ("corruption.pixels", _set, "pixels: {}"),
     ("corruption.test_labels", _set, "test labels corrupted too"),
     ("early_stopping.monitor", _equals("oracle"), "stopped by the oracle (test set)"),

@@ -322,24 +322,6 @@ class StageProgress(LiveView):
             self.print_lines(f"{stage}  {done:,}/{total:,}  {format_duration(seconds)}{left}")
 
 
-def make_corruption_rows(corruption: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Returns the (label, value) rows of what corruption did beside what was declared, of labels and images.
-
-    Args:
-      corruption: of the manifest: split -> {"labels_changed": {"declared": fraction, "realized": fraction}, ...}, and
-        `seed`.
-    """
-    return [
-        (
-            f"{name.replace('_', ' ')}, {split}",
-            f"{format_percent(rate['realized'])} ({rate['declared']:.2%} declared)",
-        )
-        for split, rates in corruption.items()
-        if split != "seed"
-        for name, rate in rates.items()
-    ]
-
-
 def make_closing_rows(summary: Mapping[str, Any], labels: Mapping[str, str]) -> list[tuple[str, str]]:
     """Returns the (label, value) rows of the closing table; accuracies in percent, what is null is left out.
 

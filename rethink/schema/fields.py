@@ -37,7 +37,7 @@ class Field:
       help: what it means, in a few words.
       unit: of a number, "" where it has none.
       interval: where a number lies.
-      choices: the texts that it may hold; empty where any text does.
+      choices: the texts that it may hold; empty where any text does. NAME:WORD stands for NAME: with any text behind.
       least_length: of a tuple of numbers; None where it holds one value.
       resumable: whether it may change when a run is resumed, as nothing that is computed depends on it.
       host_local: whether the processes of one run may differ in it.
@@ -124,6 +124,7 @@ def section(help: str, **more: Any) -> Field:
 # Upper ends are above all that a run comes near: beyond them lie misprints that would exhaust memory or time.
 _EPOCHS, _BATCH, _PROCESSES = 10**6, 2**20, 256
 _OF_SWEEP: dict[str, Any] = {"resumable": True, "shared": True}
+_NO_FILE = ("none", "uniform", "symmetric", "pair_flip", "asymmetric", "matrix", "instance")  # corruption.labels
 _EXPONENTIAL = ("optimizer.schedule", "cosine", "constant")  # what leaves out the fields of that schedule
 _OF_HOST: dict[str, Any] = {"resumable": True, "host_local": True}
 
@@ -185,9 +186,18 @@ FIELDS: dict[str, Field] = {
         "wrap", "drop", help="last batch of an epoch: filled up with the epoch's first, or left out"
     ),
     # Random labels and random pixels.
-    "corruption.labels": choice("none", "uniform", "symmetric", help="drawn from all classes (paper), or all others"),
+    "corruption.labels": choice(
+        *("none", "uniform", "symmetric", "pair_flip", "asymmetric", "asymmetric:SET", "matrix:FILE", "instance"),
+        "file:FILE",
+        help="drawn from all classes (paper), all others, the next, a map of similar ones, by the image; or a file's",
+    ),
     "corruption.label_probability": number(
         0, 1, "with which a label is resampled", "fraction", depends_on=("corruption.labels", "none")
+    ),
+    "corruption.label_column": text("of file:FILE, a .csv or .npz", depends_on=("corruption.labels", *_NO_FILE)),
+    "corruption.instance_scale": number(
+        *(1e-3, 1e3, "of instance: what images, about standardized, are multiplied by"),
+        depends_on=("corruption.labels", *_NO_FILE[:-1], "file"),
     ),
     "corruption.pixels": choice(
         *("none", "shuffled_pixels", "random_pixels", "gaussian", "gaussian_clipped"),

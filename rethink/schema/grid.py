@@ -283,4 +283,9 @@ def _find_switch(field: str, run: ConfigDict) -> str:
         return ""
     values = dict(validation.flatten(run))
     other, *offs = FIELDS[field].depends_on
-    return f"{other}={values[other]!r}" if values[field] and values[other] in offs else ""
+    return f"{other}={values[other]!r}" if values[field] and _without_argument(values[other]) in offs else ""
+
+
+def _without_argument(value: Any) -> Any:
+    """Returns the name of a choice NAME:WORD, any other value as it is."""
+    return value.partition(":")[0] if isinstance(value, str) else value

@@ -123,7 +123,9 @@ def _check_switch(field: str, value: Any, row: Field) -> None:
 def _check_text(field: str, value: Any, row: Field) -> None:
     if not isinstance(value, str):
         raise UserError(_not_a(field, value, "value" if value is None else "text"))
-    if row.choices and value.isprintable() and value not in row.choices:
+    name, _, argument = value.partition(":")
+    known = any(choice.startswith(f"{name}:") for choice in row.choices) if argument else value in row.choices
+    if row.choices and value.isprintable() and not known:
         raise UserError(unknown_name(field, value, row.choices))
 
 

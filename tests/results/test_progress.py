@@ -4,9 +4,11 @@ import io
 import re
 import time
 
+import numpy as np
 import pytest
 
 from rethink.results import progress, screen
+from rethink.results.corruption_rows import make_corruption_rows
 from rethink.results.progress import Display, RunProgress, StageProgress, make_closing_rows
 from rethink.training.metrics import closing_labels
 
@@ -236,7 +238,20 @@ def test_a_gap_that_is_not_recorded_is_said_to_be_left_out():
 def test_realized_rates_stand_beside_the_declared_ones():
     rates = {"labels_changed": {"declared": 0.45, "realized": 0.4478}}
     corruption = {"seed": 3, "train": rates, "test": {}}
-    assert progress.make_corruption_rows(corruption) == [("labels changed, train", "44.78% (45.00% declared)")]
+    assert make_corruption_rows(corruption) == [("labels changed, train", "44.78% (45.00% declared)")]
+
+
+def test_how_often_each_label_was_given_stands_in_rows_or_its_largest_parts_in_one():
+    few = {"seed": 3, "train": {"label_counts": [[3, 1], [0, 0]]}}
+    assert make_corruption_rows(few) == [
+        ("% given as, train", "    0     1"),
+        ("  of true 0", " 75.0  25.0"),
+        ("  of true 1", "  0.0   0.0"),
+    ]
+    many = 50 * np.eye(13, dtype=int)
+    many[12, 3], many[0, 1] = 50, 5
+    [row] = make_corruption_rows({"seed": 3, "train": {"label_counts": many.tolist()}})
+    assert row == ("most frequent changes, train", "12 -> 3 50.0%, 0 -> 1 9.1%")
 
 
 def test_closing_rows_without_an_evaluation():

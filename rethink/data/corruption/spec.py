@@ -4,9 +4,10 @@ Every function depends on (key, example id, example) and never on a position in 
 alike in every epoch, after every restart and on any number of devices. All act on the image as stored, before any crop.
 """
 
+import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,9 +15,12 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from rethink import randomness
+from rethink.data.corruption.label_file import FileTable, check_clean_labels
 from rethink.data.corruption.labels import LABEL_NOISE, corrupt_labels
-from rethink.data.corruption.moments import Moments
+from rethink.data.corruption.moments import Moments, no_moments
+from rethink.data.corruption.noise import DataFacts, open_nothing
 from rethink.data.corruption.pixels import PIXEL_CORRUPTION, SHARED_WITH_TEST, choose_encoding, corrupt_images
+from rethink.data.corruption.transitions import check_matrix, divide_rows, read_bytes
 from rethink.data.dataset import Split
 from rethink.data.preprocessing import is_encoded
 from rethink.schema.errors import UserError, pick
@@ -28,16 +32,25 @@ class CorruptionSpec(NamedTuple):
     """What is done to one split: the kinds of corruption, and the keys that fix every draw.
 
     Attributes:
-      labels, label_probability, pixels, channels_together: as in the config section `corruption`.
+      labels: as in the config section `corruption`, "none" for a split that keeps its labels.
+      label_table: what the kind of noise has opened; label_file: SHA-256 of its file, "" where it reads none.
+      label_probability, pixels, channels_together: as in the config section `corruption`.
     """
 
     labels: str
+    label_table: Any
+    label_file: str
     label_probability: float
     pixels: str
     channels_together: bool
     num_classes: int
     label_key: jax.Array
     pixel_key: jax.Array
+
+    @property
+    def label_kind(self) -> str:
+        """The name of the label noise in `LABEL_NOISE`."""
+        return self.labels.partition(":")[0]
 
     def apply(
         self, ids: jax.Array, images: jax.Array, labels: jax.Array, moments: Moments
@@ -55,7 +68,9 @@ class CorruptionSpec(NamedTuple):
             ids,
             labels,
             jnp.float32(self.label_probability),
-            kind=self.labels,
+            images,
+            self.label_table,
+            kind=self.label_kind,
             num_classes=self.num_classes,
         )
         images = corrupt_images(
@@ -81,36 +96,54 @@ def shifts_images(config: ConfigDict) -> bool:
     return config.pixels not in SHARED_WITH_TEST and not config.test_pixels
 
 
-def make_corruption_spec(config: ConfigDict, seed: int, num_classes: int, *, train: bool) -> CorruptionSpec:
+def keeps_labels(config: ConfigDict) -> bool:
+    """Returns whether the config section `corruption` is to leave a part of the labels as they are."""
+    noise = pick(LABEL_NOISE, config.labels.partition(":")[0], "corruption.labels")
+    return config.label_probability < 1 or noise.open is not open_nothing
+
+
+def make_corruption_spec(config: ConfigDict, facts: DataFacts, *, train: bool) -> CorruptionSpec:
     """Returns what the config section `corruption` does to the train or to the test split.
 
     The test split keeps its labels, unless `test_labels` is set, and its images, unless `test_pixels` is, but for the
     permutation that `shuffled_pixels` shares with train. What is drawn for it comes from streams of its own, so that no
     test image has the draw of the train image with its id.
 
+    Args:
+      config: the config section `corruption`.
+      facts: of the split.
+
     Raises:
-      UserError: a kind of corruption is unknown, or the label noise changes no label.
+      UserError: a kind of corruption is unknown, the label noise changes no label, or as of its `LabelNoise.open`.
 
     Source: Zhang et al. (2017), section 2.
     """
     # Here, as the test split would hide an unknown kind.
-    noise = pick(LABEL_NOISE, config.labels, "corruption.labels")
-    if config.labels != "none" and not noise.changed(num_classes):
+    kind, _, argument = config.labels.partition(":")
+    noise = pick(LABEL_NOISE, kind, "corruption.labels")
+    if kind != "none" and facts.num_classes == 1:
         raise UserError(
             f"corruption.labels='{config.labels}' changes no label where there is one class: set "
             "--config.corruption.labels=none, or another --config.data.classes."
         )
+    corrupts_labels = train or config.test_labels
+    table, digest = (), ""
+    if corrupts_labels:
+        table = noise.open(argument, config, facts)
+        digest = hashlib.sha256(read_bytes(argument, "corruption.labels")).hexdigest() if noise.reads_file else ""
     pick(PIXEL_CORRUPTION, config.pixels, "corruption.pixels")
     is_shared = config.pixels in SHARED_WITH_TEST
     part = "train" if train else "test"
     return CorruptionSpec(
-        labels=config.labels if train or config.test_labels else "none",
+        labels=config.labels if corrupts_labels else "none",
+        label_table=table,
+        label_file=digest,
         label_probability=config.label_probability,
         pixels=config.pixels if train or is_shared or config.test_pixels else "none",
         channels_together=config.channels_together,
-        num_classes=num_classes,
-        label_key=randomness.key_for(seed, "labels", part),
-        pixel_key=randomness.key_for(seed, *(("pixels",) if train or is_shared else ("pixels", part))),
+        num_classes=facts.num_classes,
+        label_key=randomness.key_for(facts.seed, "labels", part),
+        pixel_key=randomness.key_for(facts.seed, *(("pixels",) if train or is_shared else ("pixels", part))),
     )
 
 
@@ -154,3 +187,53 @@ def corrupt_split(split: Split, spec: CorruptionSpec, moments: Moments) -> Corru
     encoding = spec.encoding(moments)
     image_changed = (images != split.images).any(axis=(1, 2, 3)) | is_encoded(encoding)
     return Corrupted(images, encoding, labels, split.labels, split.ids, resampled, image_changed)
+
+
+def redraw_labels(
+    labels: np.ndarray,
+    config: ConfigDict,
+    facts: DataFacts,
+    images: np.ndarray | None = None,
+    matrix: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns (given labels int32 [n], resampled bool [n]) of training examples, with the bits of a run.
+
+    Args:
+      labels: true labels, int [n].
+      config: the config section `corruption`; its pixels are not looked at.
+      facts: of the examples; `ids` None stands for 0 to n - 1.
+      images: uint8, uint16 or float32 [n, height, width, channels], which `instance` reads.
+      matrix: float [classes, classes], of which labels are drawn where `config.labels` is "matrix".
+
+    Raises:
+      UserError: as `make_corruption_spec`; labels are none of 0 to K - 1; images or matrix are missing.
+    """
+    labels = np.asarray(labels)
+    if labels.ndim != 1 or labels.dtype.kind not in "iu" or not ((labels >= 0) & (labels < facts.num_classes)).all():
+        raise UserError(f"labels must be whole numbers in 0..num_classes - 1 = {facts.num_classes - 1}, of shape [n].")
+    if not len(labels):
+        return labels.astype(np.int32), np.zeros(0, bool)
+    if config.labels == "instance" and images is None:
+        raise UserError("corruption.labels='instance' reads the images: give images=, [n, height, width, channels].")
+    if images is not None and (images.ndim != 4 or len(images) != len(labels)):
+        raise UserError(
+            f"images= has shape {list(images.shape)}: give [n, height, width, channels], one to each label."
+        )
+    if images is None:
+        images = np.zeros((len(labels), 1, 1, 1), np.uint8)
+    ids = np.arange(len(labels), dtype=np.uint32) if facts.ids is None else facts.ids
+    facts = facts._replace(ids=ids, image_shape=images.shape[1:])
+    config = ConfigDict({**config, "pixels": "none"})
+    if config.labels == "matrix" and matrix is None:
+        raise UserError("corruption.labels='matrix' draws by a matrix: give matrix=, or type matrix:FILE.")
+    if config.labels == "matrix":
+        table = divide_rows(check_matrix(np.asarray(matrix), facts.num_classes, "matrix="))
+        spec = make_corruption_spec(ConfigDict({**config, "labels": "none"}), facts, train=True)
+        spec = spec._replace(labels="matrix", label_table=table)
+    else:
+        spec = make_corruption_spec(config, facts, train=True)
+    split = Split(images, labels.astype(np.int32), np.asarray(ids, np.uint32))
+    corrupted = corrupt_split(split, spec, no_moments(images.shape[-1]))
+    if isinstance(spec.label_table, FileTable):
+        check_clean_labels(spec.label_table, split.ids, split.labels, f"corruption.labels='{config.labels}'")
+    return corrupted.labels, corrupted.resampled

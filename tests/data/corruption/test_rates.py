@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from rethink.data.corruption import labels as label_noise
-from rethink.data.corruption.labels import LABEL_NOISE, LabelNoise
+from rethink.data.corruption.labels import LABEL_NOISE
 from rethink.data.corruption.moments import make_moments
-from rethink.data.corruption.rates import Counts, compare_rates
+from rethink.data.corruption.noise import DataFacts
+from rethink.data.corruption.rates import compare_rates
 from rethink.data.corruption.spec import corrupt_split, make_corruption_spec
 from rethink.data.dataset import Split
 from rethink.schema.errors import UserError
@@ -15,10 +15,16 @@ from tests.data.corruption.test_spec import section
 N = 2000
 
 
-def count(split, spec):
+def corrupt(split, spec):
+    """Returns the labels and how many images changed, as of `compare_rates`."""
     corrupted = corrupt_split(split, spec, make_moments(np.full(1, 90.0), np.full(1, 40.0)))
-    changed = (corrupted.labels != corrupted.true_labels).sum()
-    return Counts(len(split.ids), int(corrupted.resampled.sum()), int(changed), int(corrupted.image_changed.sum()))
+    labels = {
+        "ids": split.ids,
+        "true_labels": corrupted.true_labels,
+        "given_labels": corrupted.labels,
+        "resampled": corrupted.resampled,
+    }
+    return labels, int(corrupted.image_changed.sum())
 
 
 def a_split(classes, n=N):
@@ -28,18 +34,21 @@ def a_split(classes, n=N):
 
 
 def compare(classes=10, seed=0, **fields):
-    spec = make_corruption_spec(section(**fields), seed, classes, train=True)
-    return compare_rates(spec, count(a_split(classes), spec), "train")
+    spec = make_corruption_spec(section(**fields), DataFacts(classes, seed), train=True)
+    return compare_rates(spec, *corrupt(a_split(classes), spec), "train")
 
 
 @pytest.mark.parametrize("classes", [2, 10])
 @pytest.mark.parametrize("probability", [0.0, 0.001, 0.5, 1.0])
-@pytest.mark.parametrize("kind", ["uniform", "symmetric"])
+@pytest.mark.parametrize("kind", ["uniform", "symmetric", "pair_flip"])
 def test_the_rates_of_every_kind_of_noise_are_those_it_declares(kind, probability, classes):
     rates = compare(classes, labels=kind, label_probability=probability)
-    changed = probability if kind == "symmetric" else probability * (1 - 1 / classes)
+    changed = probability * (1 - 1 / classes) if kind == "uniform" else probability
     assert rates["labels_resampled"]["declared"] == probability
     assert rates["labels_changed"]["declared"] == pytest.approx(changed)
+    counts = np.array(rates.pop("label_counts"))
+    assert np.array_equal(counts.sum(axis=1), np.bincount(a_split(classes).labels))
+    assert 1 - np.trace(counts) / N == pytest.approx(rates["labels_changed"]["realized"])
     for rate in rates.values():
         error = np.sqrt(rate["declared"] * (1 - rate["declared"]) / N)
         assert abs(rate["realized"] - rate["declared"]) <= 5 * error
@@ -59,23 +68,37 @@ def test_the_rates_of_many_seeds_are_never_taken_for_an_error():
         compare(seed=seed, labels="uniform", label_probability=0.5)
 
 
+TRUE = np.arange(N) % 10
+MIXED = TRUE // 10 + np.arange(N) // 10 % 10  # as often each label to each true one
+
+
 @pytest.mark.parametrize(
-    "counts, words",
+    "fields, given, resampled, words",
     [
-        (Counts(N, N, 0, 0), "labels_changed of train: 0 of 2,000, and the declared rate is 0.9"),
-        (Counts(N, N, N, 0), "labels_changed of train: 2,000 of 2,000"),
-        (Counts(N, N - 1, 1800, 0), "labels_resampled of train: 1,999 of 2,000, and the declared rate is 1"),
+        ({}, TRUE, N, "labels_changed of train: 0 of 2,000, and the declared rate is 0.9"),
+        ({}, (TRUE + 1) % 10, N, "labels_changed of train: 2,000 of 2,000"),
+        ({}, MIXED, N - 1, "labels_resampled of train: 1,999 of 2,000, and the declared rate is 1"),
+        # As many are changed as is declared, to other classes or from others.
+        ({"labels": "pair_flip"}, (TRUE + 2) % 10, N, "0 of the 200 of class 0 are given as 1, .* rate is 1"),
+        ({"labels": "symmetric"}, (TRUE + 1) % 10, N, "200 of the 200 of class 0 are given as 1, .* rate is 0.111"),
+        (
+            {"labels": "asymmetric:cifar10", "label_probability": 0.4},
+            np.where(np.isin(TRUE, (0, 1)), (TRUE + 1) % 10, TRUE),
+            0.4 * N,
+            "of class 0 are given as 0, .* rate is 1:",
+        ),
     ],
 )
-def test_noise_that_does_something_else_is_an_error_of_the_program(counts, words):
-    spec = make_corruption_spec(section(labels="uniform"), 0, 10, train=True)
+def test_noise_that_does_something_else_is_an_error_of_the_program(fields, given, resampled, words):
+    spec = make_corruption_spec(section(**{"labels": "uniform", **fields}), DataFacts(10, 0), train=True)
+    labels = {"ids": np.arange(N), "true_labels": TRUE, "given_labels": given, "resampled": np.arange(N) < resampled}
     with pytest.raises(RuntimeError, match=words):
-        compare_rates(spec, counts, "train")
+        compare_rates(spec, labels, 0, "train")
 
 
 def test_a_kind_whose_labels_are_not_those_it_declares_is_noticed(monkeypatch):
-    keeps = LabelNoise(label_noise.keep_label, lambda classes: 1.0)
-    monkeypatch.setitem(LABEL_NOISE, "broken", LabelNoise(lambda key, label, classes: label, keeps.changed))
+    broken = LABEL_NOISE["symmetric"]._replace(draw=lambda example, classes, table: example.label)
+    monkeypatch.setitem(LABEL_NOISE, "broken", broken)
     with pytest.raises(RuntimeError, match="the label noise 'broken' does not do what it declares"):
         compare(labels="broken", label_probability=0.5)
 
@@ -85,6 +108,6 @@ def test_a_kind_whose_labels_are_not_those_it_declares_is_noticed(monkeypatch):
 def test_images_that_no_permutation_changes_are_refused(pixels, side):
     images = np.broadcast_to(np.arange(50, dtype=np.uint8)[:, None, None, None], (50, side, side, 3))
     split = Split(images, np.zeros(50, np.int32), np.arange(50, dtype=np.uint32))
-    spec = make_corruption_spec(section(pixels=pixels), 0, 10, train=True)
+    spec = make_corruption_spec(section(pixels=pixels), DataFacts(10, 0), train=True)
     with pytest.raises(UserError, match=f"^corruption.pixels='{pixels}' leaves all 50 training images as they are"):
-        compare_rates(spec, count(split, spec), "train")
+        compare_rates(spec, *corrupt(split, spec), "train")

@@ -8,12 +8,14 @@ from ml_collections import ConfigDict
 from rethink.data.corruption import spec
 from rethink.data.corruption.labels import LABEL_NOISE
 from rethink.data.corruption.moments import make_moments
+from rethink.data.corruption.noise import DataFacts
 from rethink.data.corruption.pixels import PIXEL_CORRUPTION, SHARED_WITH_TEST
 from rethink.data.corruption.spec import CHUNK, corrupt_split, make_corruption_spec, shifts_images
 from rethink.data.dataset import Split
 from rethink.schema.errors import UserError
 
 K = 10
+PLAIN = [kind for kind, noise in LABEL_NOISE.items() if not noise.reads_file]
 FEW = 1001  # one shape for all that needs less, as most of the time goes into compilation
 PIXEL_KINDS = [
     (kind, together) for kind in PIXEL_CORRUPTION for together in (True, False) if together or kind.endswith("pixels")
@@ -35,6 +37,8 @@ def section(**fields):
     default = {
         "labels": "none",
         "label_probability": 1.0,
+        "label_column": "label",
+        "instance_scale": 1.0,
         "pixels": "none",
         "channels_together": True,
         "test_labels": False,
@@ -50,11 +54,11 @@ def a_split(n, side=8):
 
 
 def corrupt(split, *, train, seed=0, **fields):
-    corruption = make_corruption_spec(section(**fields), seed, K, train=train)
+    corruption = make_corruption_spec(section(**fields), DataFacts(K, seed), train=train)
     return corrupt_split(split, corruption, MOMENTS)
 
 
-@pytest.mark.parametrize("labels", LABEL_NOISE)
+@pytest.mark.parametrize("labels", PLAIN)
 @pytest.mark.parametrize("pixels", PIXEL_CORRUPTION)
 def test_the_test_split_is_as_stored_but_for_the_shared_permutation(pixels, labels):
     split = a_split(FEW)
@@ -142,7 +146,7 @@ def test_labels_and_pixels_of_another_seed_differ():
 
 
 def assert_as_if_at_once(split, **fields):
-    corruption = make_corruption_spec(section(**fields), 0, K, train=True)
+    corruption = make_corruption_spec(section(**fields), DataFacts(K, 0), train=True)
     images, labels, resampled = jax.device_get(corruption.apply(split.ids, split.images, split.labels, MOMENTS))
     whole = corrupt_split(split, corruption, MOMENTS)
     changed = (np.asarray(images) != split.images).any(axis=(1, 2, 3))
@@ -161,14 +165,14 @@ def test_chunks_change_no_kind_of_pixels(kind, together, monkeypatch):
 
 
 @pytest.mark.parametrize("train", [True, False])
-@pytest.mark.parametrize("field, kind", [("labels", "pair_flip"), ("pixels", "nonsense")])
+@pytest.mark.parametrize("field, kind", [("labels", "pair_flop"), ("pixels", "nonsense")])
 def test_an_unknown_kind_is_refused_for_the_test_split_too(field, kind, train):
     with pytest.raises(UserError, match=f"^corruption.{field}='{kind}' is unknown"):
-        make_corruption_spec(section(**{field: kind}), 0, K, train=train)
+        make_corruption_spec(section(**{field: kind}), DataFacts(K, 0), train=train)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in LABEL_NOISE if kind != "none"])
+@pytest.mark.parametrize("kind", PLAIN[1:])
 def test_label_noise_that_can_change_no_label_is_refused(kind):
     with pytest.raises(UserError, match=f"^corruption.labels='{kind}' changes no label where there is one class: set"):
-        make_corruption_spec(section(labels=kind), 0, 1, train=True)
-    make_corruption_spec(section(), 0, 1, train=True)
+        make_corruption_spec(section(labels=kind), DataFacts(1, 0), train=True)
+    make_corruption_spec(section(), DataFacts(1, 0), train=True)
