@@ -32,9 +32,10 @@ def _make_matrix_rows(counts: Sequence[Sequence[int]], split: str) -> list[tuple
     """Returns a row for each true class with the percentages of the given ones; of many classes the largest changes."""
     percents = [[100 * count / max(sum(row), 1) for count in row] for row in counts]
     if len(counts) <= MOST_ROWS:
-        heading = (f"% given as, {split}", " ".join(f"{label:5}" for label in range(len(counts))))
+        heading = (f"% given as, {split}", " ".join(f"{label:3}" for label in range(len(counts))))
         rows = [
-            (f"  of true {label}", " ".join(f"{value:5.1f}" for value in row)) for label, row in enumerate(percents)
+            (f"  of true {label}", " ".join(f"{value:3.0f}" if value else "  ." for value in row))
+            for label, row in enumerate(percents)
         ]
         return [heading, *rows]
     changes = [

@@ -207,6 +207,36 @@ def test_every_type_gives_the_same_bits_resident_and_streamed(kind, pixels):
     np.testing.assert_allclose(*flat, rtol=3e-7)
 
 
+def test_label_noise_gives_the_same_bits_resident_and_streamed(tmp_path):
+    images, rng = STORED["uint16"][0], np.random.default_rng(0)
+    given = rng.integers(0, 10, len(images))
+    np.savetxt(tmp_path / "matrix.txt", np.full((10, 10), 0.1))
+    np.savez(tmp_path / "labels.npz", label=given, clean=np.arange(len(images)) % 10)
+    np.savez(tmp_path / "others.npz", label=given, clean=given)
+    file = f"file:{tmp_path / 'labels.npz'}"
+    for kind in ("asymmetric:cifar10", f"matrix:{tmp_path / 'matrix.txt'}", "instance", file):
+        labels, prints = {}, {}
+        for feed in ("resident", "streamed"):
+            pipeline = make_pipeline(images, feed, labels=kind, label_probability=0.7)
+            batches = read_all(pipeline)
+            rates, prints[feed] = pipeline.compare_rates(), pipeline.fingerprint_splits()
+            assert rates["test"] == {}
+            assert np.trace(rates["train"]["label_counts"]) < len(images)
+            data, items = batches.train(0, 1)  # as the step makes them
+            labels[feed] = batches.batch_of["train"](
+                jax.tree.map(lambda leaf: leaf[0], data), jax.tree.map(lambda leaf: leaf[0, 0], items)
+            ).labels
+            batches.close()
+        np.testing.assert_array_equal(labels["resident"], labels["streamed"], strict=True)
+        assert prints["resident"] == prints["streamed"]
+        assert ("label_file" in prints["resident"]) == (":/" in kind)
+    for feed in ("resident", "streamed"):
+        pipeline = make_pipeline(images, feed, labels=f"file:{tmp_path / 'others.npz'}")
+        read_all(pipeline)
+        with pytest.raises(UserError, match="the clean labels in this file are not the true ones of"):
+            pipeline.compare_rates()
+
+
 @FEEDS
 @pytest.mark.parametrize("value", [np.nan, np.inf, -0.5])
 def test_a_value_that_no_image_may_hold_is_named(feed, value):

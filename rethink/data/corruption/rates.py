@@ -56,7 +56,7 @@ def _compare_labels(spec: CorruptionSpec, labels: Mapping[str, np.ndarray], spli
     counts = count_pairs(true, given, spec.num_classes)
     rate, matrix = declare_labels(spec, ids, true)
     of_class, examples = counts.sum(axis=1), len(ids)
-    changed = float(of_class @ (1 - np.diag(matrix)) / examples)
+    changed = round(float(of_class @ (1 - np.diag(matrix)) / examples), 12)
     realized = {
         "labels_resampled": (rate, int(labels["resampled"].sum())),
         "labels_changed": (changed, int(examples - np.trace(counts))),

@@ -1,0 +1,81 @@
+"""Measures how far the labels of each kind of noise are from what it declares, on a training set.
+
+    python -m benchmarks.label_noise --data_dir=DIR > docs/results/label_noise.json
+
+`most_standard_errors` is that of the cell of P(given | true) that is farthest off, of those where `LEAST` labels or more
+are expected, as fewer have no normal distribution; labels that are declared impossible are counted. Of `instance` the
+diagonal alone is declared.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import tempfile
+from typing import Any
+
+import numpy as np
+
+from rethink.configs import cifar_random
+from rethink.data.corruption.rates import declare_labels
+from rethink.data.registry import open_dataset
+from rethink.experiment.input_pipeline import InputPipeline
+
+LEAST = 20
+KINDS = {
+    **{kind: (0.2, 0.4) for kind in ("uniform", "symmetric", "pair_flip", "asymmetric")},
+    "matrix": (1.0, 0.5),
+    "file": (1.0, 0.5),
+    "instance": (0.1, 0.2, 0.3, 0.4),
+}
+
+
+def main() -> None:
+    """Measures and prints JSON."""
+    parser = argparse.ArgumentParser(description="How far labels are from what their noise declares.")
+    parser.add_argument("--data_dir", default="", help="directory of prepared TFDS sets")
+    parser.add_argument("--data", default="cifar10", help="a data set of ten classes")
+    arguments = parser.parse_args()
+
+    config = cifar_random.get_config("mlp_1x512")
+    config.data.dir, config.data.name = arguments.data_dir, arguments.data
+    dataset = open_dataset(config.data)
+    results = []
+    with tempfile.TemporaryDirectory() as folder:
+        files = write_files(pathlib.Path(folder), dataset.num_classes, dataset.full_train_examples)
+        for kind, probabilities in KINDS.items():
+            for probability in probabilities:
+                config.corruption.labels, config.corruption.label_probability = files.get(kind, kind), probability
+                results.append({"kind": kind, "p": probability, **measure(InputPipeline(config, dataset))})
+    examples = len(dataset.train.ids)
+    print(json.dumps({"data": dataset.name, "examples": examples, "cores": os.cpu_count(), "kinds": results}, indent=2))
+
+
+def write_files(folder: pathlib.Path, classes: int, examples: int) -> dict[str, str]:
+    """Returns `corruption.labels` of a random matrix, and of a file with a random label for each example."""
+    rng = np.random.default_rng(0)
+    np.savetxt(folder / "matrix.csv", rng.dirichlet(np.full(classes, 0.5), classes), delimiter=",")
+    np.savez(folder / "labels.npz", label=rng.integers(0, classes, examples))
+    return {"matrix": f"matrix:{folder / 'matrix.csv'}", "file": f"file:{folder / 'labels.npz'}"}
+
+
+def measure(pipeline: InputPipeline) -> dict[str, Any]:
+    """Returns rates and distances of the labels of the training set."""
+    train = pipeline.corrupt_splits()["train"]
+    rates = pipeline.compare_rates()["train"]
+    counts = np.array(rates.pop("label_counts"))
+    _, declared = declare_labels(pipeline.corruption_spec("train"), train.ids, train.true_labels)
+    of_class = counts.sum(axis=1, keepdims=True)
+    error = np.sqrt(declared * (1 - declared) / of_class)
+    uncertain = of_class * np.minimum(declared, 1 - declared) >= LEAST
+    off = abs(counts / of_class - declared)[uncertain] / error[uncertain]
+    return {
+        **rates,
+        "cells": int(uncertain.sum()),
+        "most_standard_errors": round(float(off.max()), 2) if off.size else None,
+        "impossible": int(counts[declared == 0].sum()),
+    }
+
+
+if __name__ == "__main__":
+    main()
