@@ -2,9 +2,9 @@
 
     python -m benchmarks.label_noise --data_dir=DIR > docs/results/label_noise.json
 
-`most_standard_errors` is that of the cell of P(given | true) that is farthest off, of those where `LEAST` labels or more
-are expected, as fewer have no normal distribution; labels that are declared impossible are counted. Of `instance` the
-diagonal alone is declared.
+`most_standard_errors` is that of the cell of P(given | true) that is farthest off, of those where `LEAST` labels or
+more are expected, as fewer have no normal distribution; labels that are declared impossible are counted. Of `instance`
+the diagonal alone is declared.
 """
 
 import argparse

@@ -90,11 +90,11 @@ def test_names_of_classes_come_before_their_numbers(given_by):
         ({"label": GIVEN[:5], "ids": np.arange(6)}, "has 5 labels, and the file 6 rows"),
         (
             "path,label\ncat/a.png,dog\n",
-            r"has no label for 5 of 6 training examples \(ids 1: dog/a.png, 2: owl/é b.png",
+            r"no label for 5 of 6 training examples \(ids 1: dog/a.png, 2: owl/é b.png",
         ),
         (
             "id,label\n0,cow\n1,dog\n2,dog\n3,dog\n4,dog\n5,dog\n",
-            "has label 'cow', which is none of the 3 declared classes",
+            "has label 'cow', which is none of the 3",
         ),
         ({"label": GIVEN + 1}, "has label 3, which is none of the 3"),
         ({"label": np.where(GIVEN, GIVEN, np.nan)}, "row 4 has label nan"),
@@ -147,9 +147,7 @@ def test_clean_labels_must_be_the_true_ones(tmp_path, clean):
     check(np.array(NAMES)[LABELS])
     swapped = LABELS[[0, 2, 1, 3, 4, 5]]
     check(swapped, np.array([0, 3, 5]))
-    with pytest.raises(
-        UserError, match=r"^here: the clean labels .* of 2 of 6 examples \(ids 1, 2\), so it is of another"
-    ):
+    with pytest.raises(UserError, match=r"^here: the clean labels .* of 2 of 6 examples \(ids 1, 2\), so it is of"):
         check(swapped)
 
 
