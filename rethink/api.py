@@ -87,7 +87,7 @@ def corrupt_labels(
       class_names: by which kind="asymmetric" finds its map, and a file of labels its classes.
 
     Raises:
-      UserError: labels are something else; there is no such kind, or it lacks what it reads, or the probability is none.
+      UserError: labels are something else; there is no such kind, or it lacks what it reads; no such probability.
     """
     if not 0 <= probability <= 1:
         raise UserError(f"probability={probability!r} is out of range: it must be in [0, 1].")
