@@ -20,7 +20,7 @@ Fields that are set most often (all of them: python main.py --help):
   --config.corruption.seed=0             labels and pixels alone: the same for every seed
   --config.data.dir=DIR                  where prepared TFDS sets are
   --config.data.train_examples=5000      a fixed subset; data.test_examples=1000: of the test set
-  --config.corruption.labels=uniform     or symmetric, none
+  --config.corruption.labels=uniform     or symmetric, pair_flip, asymmetric, instance, matrix:FILE, none
   --config.corruption.label_probability=0.5
   --config.corruption.pixels=gaussian    or shuffled_pixels, random_pixels, none
   --config.model.name=my_net:MyNet       a Linen module of your own

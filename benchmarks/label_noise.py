@@ -3,8 +3,8 @@
     python -m benchmarks.label_noise --data_dir=DIR > docs/results/label_noise.json
 
 `most_standard_errors` is that of the cell of P(given | true) that is farthest off, of those where `LEAST` labels or
-more are expected, as fewer have no normal distribution; labels that are declared impossible are counted. Of `instance`
-the diagonal alone is declared.
+more are expected; fewer have no normal distribution, and are `rare_cells`. Labels that are declared impossible are
+counted. Of `instance` the diagonal alone is declared.
 """
 
 import argparse
@@ -67,12 +67,15 @@ def measure(pipeline: InputPipeline) -> dict[str, Any]:
     _, declared = declare_labels(pipeline.corruption_spec("train"), train.ids, train.true_labels)
     of_class = counts.sum(axis=1, keepdims=True)
     error = np.sqrt(declared * (1 - declared) / of_class)
-    uncertain = of_class * np.minimum(declared, 1 - declared) >= LEAST
-    off = abs(counts / of_class - declared)[uncertain] / error[uncertain]
+    off = np.divide(abs(counts / of_class - declared), error, where=error > 0, out=np.zeros_like(error))
+    enough = of_class * np.minimum(declared, 1 - declared) >= LEAST
+    rare = (error > 0) & ~enough
     return {
         **rates,
-        "cells": int(uncertain.sum()),
-        "most_standard_errors": round(float(off.max()), 2) if off.size else None,
+        "cells": int(enough.sum()),
+        "most_standard_errors": round(float(off[enough].max()), 2),
+        "rare_cells": int(rare.sum()),
+        "rare_most_standard_errors": round(float(off[rare].max(initial=0)), 2),
         "impossible": int(counts[declared == 0].sum()),
     }
 

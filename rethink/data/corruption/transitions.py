@@ -90,14 +90,14 @@ def open_map(argument: str, config: ConfigDict, facts: DataFacts) -> np.ndarray:
         if not name:
             raise UserError(
                 f"corruption.labels='asymmetric' has a map for {', '.join(MAPS)}, and {facts.name or 'this data set'} "
-                "is none of them: give your own as matrix:PATH, or name the map that is meant, as asymmetric:mnist."
+                "is none of them: give your own as matrix:FILE, or name the map that is meant, as asymmetric:mnist."
             )
     names, flips = pick(MAPS, name, "corruption.labels=asymmetric")
     numbered = tuple(map(str, range(facts.num_classes)))
     if len(names) != facts.num_classes or own not in ((), names, numbered):
         raise UserError(
             f"corruption.labels='{config.labels}' is for the classes {_few(names)}, and this data set has "
-            f"{_few(own or numbered)}: give your own map as matrix:PATH."
+            f"{_few(own or numbered)}: give your own map as matrix:FILE."
         )
     return np.array([flips.get(label, label) for label in range(len(names))], np.int32)
 
