@@ -107,7 +107,7 @@ def mean_instance_rate(probability: float, table: InstanceTable) -> float:
     return float(np.mean(table.rates, dtype=np.float64))
 
 
-def centre_pixels(image: jax.Array, low: jax.Array, steps: jax.Array) -> jax.Array:
+def centre_pixels(image: jax.Array, low: np.floating, steps: np.floating) -> jax.Array:
     """Returns the values of an image in 256 codes, of 16 bits the first 8, less 128: int32 [values].
 
     Args:
