@@ -118,6 +118,7 @@ def get_config() -> ConfigDict:
     config.augmentation.contrast = 0.0
     config.augmentation.saturation = 0.0
     config.augmentation.hue = 0.0
+    config.augmentation.mixup = 0.0
 
     config.early_stopping = ConfigDict()
     config.early_stopping.monitor = "none"
@@ -149,6 +150,9 @@ def get_config() -> ConfigDict:
 
     config.train = ConfigDict()
     config.train.batch_size = 128
+    config.train.loss = "cross_entropy"
+    config.train.label_smoothing = 0.1
+    config.train.gce_q = 0.7
     config.train.auxiliary_weight = 0.4
     config.train.total_epochs = 100.0
     config.train.precision = "float32"

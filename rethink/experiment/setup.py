@@ -22,9 +22,10 @@ from rethink.experiment.network import GivenNetwork, Network, make_network
 from rethink.models import registry
 from rethink.models.user_module import OwnState, count_parameters
 from rethink.regularization import early_stopping, explicit
+from rethink.regularization.mixup import Mixup
 from rethink.schema.errors import UserError
 from rethink.schema.validation import device_ties
-from rethink.training import devices, dispatch, distributed, feeds, loop, optimizer, state, step
+from rethink.training import devices, dispatch, distributed, feeds, loop, losses, optimizer, state, step
 
 MOST_STEPS = 2**31 - 1  # compiled functions count them in int32
 
@@ -116,6 +117,7 @@ def make_run_spec(config: ConfigDict, given: Given = NOTHING_GIVEN) -> RunSpec:
     # The steps of one device.
     matmul_precision = step.resolve_matmul_precision(config.train.matmul_precision, config.train.precision)
     precisions = {"precision": config.train.precision, "matmul_precision": matmul_precision}
+    loss, mixup = losses.loss_from_config(config.train), make_mixup(config)
 
     def make_train_step(seed: Any) -> Callable:
         return step.make_train_step(
@@ -123,7 +125,9 @@ def make_run_spec(config: ConfigDict, given: Given = NOTHING_GIVEN) -> RunSpec:
             tx,
             pipeline.train_view(seed),
             decay.penalty,
+            loss,
             key=randomness.key_for(seed, "dropout"),
+            mixing=(mixup, randomness.key_for(seed, "mixup")) if mixup else None,
             auxiliary_weight=config.train.auxiliary_weight,
             axis_name=devices.AXIS,
             streams=network.own_state.streams,
@@ -140,7 +144,7 @@ def make_run_spec(config: ConfigDict, given: Given = NOTHING_GIVEN) -> RunSpec:
         make_train_step=make_train_step,
         matmul_precision=matmul_precision,
         evaluation_step=step.make_evaluation_step(
-            model, pipeline.evaluation_view, axis_name=devices.AXIS, **precisions
+            model, pipeline.evaluation_view, loss, axis_name=devices.AXIS, **precisions
         ),
     )
 
@@ -152,6 +156,21 @@ def make_update_rule(
     schedule = optimizer.make_schedule(config.optimizer, steps_per_epoch=steps_per_epoch, total_steps=total_steps)
     decay = explicit.weight_decay_from_config(config.weight_decay).transformation(schedule)
     return schedule, optax.chain(optimizer.make_optimizer(config.optimizer, schedule), decay)
+
+
+def make_mixup(config: ConfigDict) -> Mixup | None:
+    """Returns the settings of mixup, None where it is off.
+
+    Raises:
+      UserError: a batch has no second example to mix with.
+    """
+    alpha = config.augmentation.mixup
+    if alpha and config.train.batch_size == 1:
+        raise UserError(
+            f"augmentation.mixup={alpha:g} mixes the examples of a batch, and train.batch_size=1 has one: set "
+            "--config.train.batch_size to 2 or more, or --config.augmentation.mixup=0.0."
+        )
+    return Mixup(alpha, devices.AXIS) if alpha else None
 
 
 def set_up_run(

@@ -278,5 +278,5 @@ class Augmentation:
 
 
 def from_config(config: ml_collections.ConfigDict) -> Augmentation:
-    """Returns the settings of the config section `augmentation`, whose fields are those of `Augmentation`."""
-    return Augmentation(**dict(config))
+    """Returns the settings of the config section `augmentation`: all its fields but `mixup`, which acts on batches."""
+    return Augmentation(**{name: value for name, value in config.items() if name != "mixup"})

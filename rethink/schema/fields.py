@@ -248,6 +248,7 @@ FIELDS: dict[str, Field] = {
     "augmentation.contrast": number(0, 1, "the factor is in 1 -+ this"),
     "augmentation.saturation": number(0, 1, "the factor is in 1 -+ this"),
     "augmentation.hue": number(0, 0.5, "the shift is in -+ this", "turns of the colour circle"),
+    "augmentation.mixup": not_negative("alpha of the Beta distribution of the shares; 0: no example is mixed"),
     "early_stopping.monitor": choice(
         "none", "validation", "oracle", help="the held-out part, or the test set (oracle)"
     ),
@@ -302,6 +303,21 @@ FIELDS: dict[str, Field] = {
     ),
     "optimizer.decay_unit": choice("epochs", "steps", help="unit of decay_every", depends_on=_EXPONENTIAL),
     "train.batch_size": count(1, _BATCH, "of a step, over all devices", "examples"),
+    "train.loss": choice(
+        *("cross_entropy", "squared", "label_smoothing", "generalized_cross_entropy"),
+        help="squared: half the squared distance to the one-hot label",
+    ),
+    "train.label_smoothing": number(
+        *(0, 1, "part of the target that is spread over all classes", "fraction"),
+        low_open=True,
+        high_open=True,
+        depends_on=("train.loss", "cross_entropy", "squared", "generalized_cross_entropy"),
+    ),
+    "train.gce_q": number(
+        *(0, 1, "q of the generalized cross-entropy (1 - p^q) / q"),
+        low_open=True,
+        depends_on=("train.loss", "cross_entropy", "squared", "label_smoothing"),
+    ),
     "train.auxiliary_weight": not_negative("of the loss of an auxiliary head, where the model has one"),
     "train.total_epochs": number(0, _EPOCHS, "length of the schedule", "epochs", low_open=True, resumable=True),
     "train.precision": choice("float32", "bfloat16", help="of the network; parameters and loss stay float32"),

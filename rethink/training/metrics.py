@@ -4,12 +4,14 @@ A new metric is a new row of `METRICS`: the steps sum it, rows of metrics.jsonl 
 """
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
+
+from rethink.training import losses
+from rethink.training.losses import Loss
 
 Sums = Mapping[str, Any]  # name of a sum -> number
 
@@ -20,15 +22,23 @@ class Examples:
     Attributes:
       logits: float32 [batch, classes].
       labels (as given), true_labels: int32 [batch].
+      loss: that the network is trained on.
     """
 
-    def __init__(self, logits: jax.Array, labels: jax.Array, true_labels: jax.Array):
-        self.logits, self.labels, self.true_labels = logits, labels, true_labels
+    def __init__(
+        self, logits: jax.Array, labels: jax.Array, true_labels: jax.Array, loss: Loss = losses.cross_entropy
+    ):
+        self.logits, self.labels, self.true_labels, self.loss = logits, labels, true_labels, loss
 
     @functools.cached_property
     def losses(self) -> jax.Array:
-        """Cross-entropy against the given labels, float32 [batch]."""
-        return optax.softmax_cross_entropy_with_integer_labels(self.logits, self.labels)
+        """The loss against the given labels, float32 [batch]."""
+        return self.loss(self.logits, self.labels)
+
+    @functools.cached_property
+    def cross_entropies(self) -> jax.Array:
+        """Cross-entropy against the given labels, whatever the loss: float32 [batch]."""
+        return losses.cross_entropy(self.logits, self.labels)
 
     @functools.cached_property
     def predicted(self) -> jax.Array:
@@ -42,12 +52,18 @@ class Examples:
 
 
 # What a metric sums: Examples -> a number or a bool of each example, [batch]. The sum has the name of its function.
-PerExample = Callable[[Examples], jax.Array]
+# None: it says nothing new of a run with this loss, and is left out of its rows.
+PerExample = Callable[[Examples], jax.Array | None]
 
 
 def loss(examples: Examples) -> jax.Array:
-    """Returns the cross-entropy against the given labels."""
+    """Returns the loss that is trained on, against the given labels."""
     return examples.losses
+
+
+def cross_entropy(examples: Examples) -> jax.Array | None:
+    """Returns the cross-entropy against the given labels, by which losses compare; None where it is the loss."""
+    return None if examples.loss is losses.cross_entropy else examples.cross_entropies
 
 
 def correct(examples: Examples) -> jax.Array:
@@ -112,6 +128,7 @@ class Metric(NamedTuple):
 
 METRICS: tuple[Metric, ...] = (
     Metric("loss", (loss,), "all", {WINDOW: "", "train": "", "test": "", "validation": ""}),
+    Metric("cross_entropy", (cross_entropy,), "all", {"train": "", "test": "", "validation": ""}),
     Metric(
         "accuracy",
         (correct,),
@@ -134,7 +151,7 @@ METRICS: tuple[Metric, ...] = (
 
 def sum_batch(examples: Examples) -> dict[str, jax.Array]:
     """Returns the sums of one device's part of a batch of training, float32 scalars: those of the window's metrics."""
-    sums = {name: jnp.sum(value(examples).astype(jnp.float32)) for name, value in _summed([WINDOW]).items()}
+    sums = {name: jnp.sum(values.astype(jnp.float32)) for name, values in _compute([WINDOW], examples)}
     return {**sums, "count": jnp.float32(len(examples.labels))}
 
 
@@ -145,7 +162,7 @@ def sum_weighted(examples: Examples, weights: jax.Array) -> dict[str, jax.Array]
       weights: float32 [batch], 1 for an example and 0 for padding.
     """
     splits = [split for split in PREFIXES if split != WINDOW]
-    sums = {name: jnp.sum(weights * value(examples)) for name, value in _summed(splits).items()}
+    sums = {name: jnp.sum(weights * values) for name, values in _compute(splits, examples)}
     return {**sums, "count": jnp.sum(weights), "corrupted_count": jnp.sum(weights * examples.is_corrupted)}
 
 
@@ -162,7 +179,7 @@ def mean_metrics(split: str, sums: Sums) -> dict[str, float | None]:
     """
     means: dict[str, float | None] = {}
     for metric in METRICS:
-        if split in metric.labels:
+        if split in metric.labels and all(function.__name__ in sums for function in metric.numerator):
             total = sum(sums[function.__name__] for function in metric.numerator)
             count = OVER[metric.over](sums)
             means[PREFIXES[split] + metric.name] = float(total) / float(count) if count else None
@@ -183,3 +200,10 @@ def _summed(splits: list[str]) -> dict[str, PerExample]:
     """Returns name of a sum -> function, each once, of the metrics that are taken on any of these splits."""
     metrics = (metric for metric in METRICS if any(split in metric.labels for split in splits))
     return {function.__name__: function for metric in metrics for function in metric.numerator}
+
+
+def _compute(splits: list[str], examples: Examples) -> Iterator[tuple[str, jax.Array]]:
+    """Yields (name of a sum, values [batch]) of the metrics that are taken on any of these splits."""
+    for name, function in _summed(splits).items():
+        if (values := function(examples)) is not None:
+            yield name, values

@@ -13,9 +13,11 @@ import jax.numpy as jnp
 import optax
 
 from rethink import randomness
-from rethink.regularization import explicit
+from rethink.regularization import explicit, mixup
+from rethink.regularization.mixup import Mixup
 from rethink.schema.errors import pick
 from rethink.training import metrics
+from rethink.training.losses import Loss
 from rethink.training.state import TrainState
 from rethink.training.sums import add_in_float32
 
@@ -66,25 +68,29 @@ def make_train_step(
     tx: optax.GradientTransformation,
     view: Callable[[jax.Array, Batch], jax.Array],
     penalty: Callable[[Any], jax.Array],
+    loss: Loss,
     *,
     key: jax.Array,
+    mixing: tuple[Mixup, jax.Array] | None = None,
     auxiliary_weight: float,
     precision: str,
     matmul_precision: str,
     axis_name: str,
     streams: Collection[str] = (),
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Sums]]:
-    """Returns (state, batch) -> (state, sums): one update on the mean cross-entropy of the global batch.
+    """Returns (state, batch) -> (state, sums): one update on the mean loss of the global batch.
 
     Every device's part must be of the same size. The sums are those of the window's metrics, over the global batch;
-    their `loss` is the cross-entropy alone.
+    their `loss` is without penalty and auxiliary heads. With mixup they are shares of those by both labels.
 
     Args:
       view: (step int32 scalar, batch) -> the model's input, float32 [batch, height, width, channels].
       penalty: params -> what a regularizer adds to the loss, float32 scalar.
+      loss: of each example, as of training/losses.py; of auxiliary logits too.
       key: of the model's randomness in training: the stream of `explicit.Dropout` for each step, the same on every
         device, and each of `streams` for each step and device.
-      auxiliary_weight: of the mean cross-entropy of the logits that a model sows as "auxiliary_logits".
+      mixing: mixup, and the key of its shares; None where it is off.
+      auxiliary_weight: of the mean loss of the logits that a model sows as "auxiliary_logits".
       precision: of `PRECISIONS`: what the network computes in. Parameters, their gradients and updates, statistics and
         the loss are float32 in any, and so are the sums that a bfloat16 network rounds to its own precision.
       matmul_precision: of all matrix products and convolutions, and those of their gradients, as of
@@ -103,17 +109,32 @@ def make_train_step(
             if streams:
                 of_device = jax.random.fold_in(of_step, jax.lax.axis_index(axis_name))
                 rngs |= {name: randomness.fold_in_name(of_device, name) for name in streams}
-            images = _cast(view(state.step, batch), dtype)
+            images = view(state.step, batch)
+            if mixing:
+                settings, mixing_key = mixing
+                share = settings.draw_share(jax.random.fold_in(mixing_key, state.step))
+                partner_images, partners = settings.take_partners((images, (batch.labels, batch.true_labels)))
+                images = mixup.mix(images, partner_images, share)
             mutable = [*state.collections, "auxiliary_logits"]
-            outputs: Any = model.apply(variables, images, train=True, rngs=rngs, mutable=mutable)
+            outputs: Any = model.apply(variables, _cast(images, dtype), train=True, rngs=rngs, mutable=mutable)
             logits, changed = _cast(outputs, jnp.float32)
+
+            def measure(labels: jax.Array, true_labels: jax.Array) -> tuple[jax.Array, list[jax.Array], Sums]:
+                """Returns the mean loss of the logits, those of auxiliary ones, and the sums of the metrics."""
+                examples = metrics.Examples(logits, labels, true_labels, loss)
+                heads = jax.tree.leaves(changed.get("auxiliary_logits", {}))
+                auxiliary = [jnp.mean(loss(head, labels)) for head in heads]
+                return jnp.mean(examples.losses), auxiliary, metrics.sum_batch(examples)
+
             # Metrics, and the loss whose gradient is taken.
-            examples = metrics.Examples(logits, batch.labels, batch.true_labels)
-            total = jnp.mean(examples.losses) + penalty(params)
-            for auxiliary in jax.tree.leaves(changed.get("auxiliary_logits", {})):
-                auxiliary_losses = optax.softmax_cross_entropy_with_integer_labels(auxiliary, batch.labels)
-                total += auxiliary_weight * jnp.mean(auxiliary_losses)
-            return total, (metrics.sum_batch(examples), {name: changed[name] for name in state.collections})
+            measured = measure(batch.labels, batch.true_labels)
+            if mixing:
+                measured = mixup.mix(measured, measure(*partners), share)
+            total, auxiliary, sums = measured
+            total += penalty(params)
+            for auxiliary_loss in auxiliary:
+                total += auxiliary_weight * auxiliary_loss
+            return total, (sums, {name: changed[name] for name in state.collections})
 
         grads, (sums, collections) = jax.grad(loss_of, has_aux=True)(state.params)
         collections = jax.tree.map(lambda now, before: now.astype(before.dtype), collections, state.collections)
@@ -132,6 +153,7 @@ def make_train_step(
 def make_evaluation_step(
     model: nn.Module,
     view: Callable[[Batch], jax.Array],
+    loss: Loss,
     *,
     precision: str,
     matmul_precision: str,
@@ -143,13 +165,14 @@ def make_evaluation_step(
 
     Args:
       view: batch -> the model's input, float32 [batch, height, width, channels].
+      loss: as of `make_train_step`.
       precision, matmul_precision: as of `make_train_step`.
     """
 
     compute_logits = make_prediction(model, view, precision=precision, matmul_precision=matmul_precision)
 
     def evaluation_step(state: TrainState, batch: Batch, weights: jax.Array) -> Evaluation:
-        examples = metrics.Examples(compute_logits(state, batch), batch.labels, batch.true_labels)
+        examples = metrics.Examples(compute_logits(state, batch), batch.labels, batch.true_labels, loss)
         sums = jax.lax.psum(metrics.sum_weighted(examples, weights), axis_name)
         return Evaluation(sums, PerExample(batch.ids, weights, examples.predicted))
 
