@@ -20,7 +20,7 @@ from rethink.results import progress, records, tensorboard
 from rethink.results.corruption_rows import make_corruption_rows
 from rethink.results.runs import LoadedRun
 from rethink.schema.errors import EXIT_DIVERGED, exit_code_of_status
-from rethink.training import checkpoints, devices, loop, metrics, profiler
+from rethink.training import checkpoints, devices, loop, losses, metrics, profiler
 
 MIB = 2**20
 PATHS, BAD_FILES = "paths.csv", "bad_files.csv"
@@ -36,6 +36,7 @@ def describe_run(config: ConfigDict, setup: Setup) -> dict[str, str]:
     stop = f", or at train accuracy {plan.stop_accuracy:.2%}" if plan.stop_accuracy else ""
     matmul = setup.metadata["matmul_precision"]
     precision = {} if matmul == "highest" else {"Precision": f"{config.train.precision}, matrix products '{matmul}'"}
+    loss = losses.describe_loss(config.train)
     return {
         "Run": f"{config.name}, seed {config.seed}{_describe_corruption_seed(config)}",
         "Devices": f"{hardware['devices']} x {hardware['kind']}, {hardware['processes']} process(es), "
@@ -48,6 +49,7 @@ def describe_run(config: ConfigDict, setup: Setup) -> dict[str, str]:
         f"batch norm {setup.metadata['batch_norm']}",
         "Memory": f"{state_size:,.0f} MiB of state and {data_size:,.0f} MiB of data on each device, and activations",
         **precision,
+        **({"Loss": loss} if loss else {}),
         "Regularizers": _describe_regularizers(config, setup.metadata["streams"]) or "none explicit",
         "Optimizer": f"{optimizer.name}, learning rate {optimizer.learning_rate:g}, {optimizer.schedule}, "
         f"batch {config.train.batch_size}",

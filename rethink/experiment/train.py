@@ -20,7 +20,7 @@ from rethink.experiment.setup import NOTHING_GIVEN, Given, Setup, check_devices,
 from rethink.figures import learning_curve
 from rethink.results import records
 from rethink.schema.errors import UserError, exit_code_of_status
-from rethink.training import checkpoints, distributed, feeds, heartbeat, loop, metrics, preemption, vmapped_runs
+from rethink.training import checkpoints, distributed, feeds, heartbeat, loop, losses, metrics, preemption, vmapped_runs
 
 RunSteps = Generator[None, None, int]  # yields where it waits for the others of its group, returns the exit code
 RunEnd = int | Exception | preemption.Interrupted
@@ -178,8 +178,10 @@ def draw_curve(config: ConfigDict, record: records.Run, num_classes: int) -> Non
     title, p = config.name, config.corruption.label_probability
     if config.corruption.labels != "none" and 0 < p < 1:
         title += f", p = {p:g}"
-    has_parts = keeps_labels(config.corruption)
-    learning_curve.draw_learning_curve(record.rows(), stem, title=title, num_classes=num_classes, has_parts=has_parts)
+    has_parts, loss = keeps_labels(config.corruption), losses.describe_loss(config.train)
+    learning_curve.draw_learning_curve(
+        record.rows(), stem, title=title, num_classes=num_classes, has_parts=has_parts, loss=loss
+    )
 
 
 def run_to_end(run: RunSteps) -> int:

@@ -13,7 +13,13 @@ SIZE = (4.8, 5.4)  # inches, width and height; the type still reads when scaled 
 
 
 def draw_learning_curve(
-    rows: Sequence[Mapping[str, Any]], stem: Path, *, title: str, num_classes: int, has_parts: bool = False
+    rows: Sequence[Mapping[str, Any]],
+    stem: Path,
+    *,
+    title: str,
+    num_classes: int,
+    has_parts: bool = False,
+    loss: str = "",
 ) -> list[Path]:
     """Draws loss and accuracy (percent) against steps; returns the paths of `stem`.png and `stem`.pdf.
 
@@ -23,6 +29,7 @@ def draw_learning_curve(
       rows: train and evaluation rows, in the order of their steps; there may be none.
       num_classes: the chance level is 1 / num_classes.
       has_parts: whether labels were corrupted in part: what is learned of true and of corrupted ones has curves too.
+      loss: which one it is; "" for cross-entropy.
     """
     with style.open_figure(stem, SIZE, title) as (figure, files):
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(2, 3) if has_parts else (1, 1))
@@ -38,7 +45,7 @@ def draw_learning_curve(
             upper.set_yscale("log")
         elif positive:
             upper.set_ylim(0, 1.08 * max(positive))  # from zero: noise about a constant loss must not look like a fall
-        upper.set_ylabel("loss")
+        upper.set_ylabel(f"loss: {loss}" if loss else "loss")
 
         # Accuracy, in percent; the curves that no row has are left out.
         style.draw_curve(lower, rows, "train", "accuracy", style.DURING, scale=100)

@@ -38,7 +38,8 @@ class LossCurve(NamedTuple):
 
     Attributes:
       steps, losses: float [rows], those whose loss is finite.
-      guessing: the loss of guessing; None where the number of classes is not recorded yet.
+      guessing: the loss of guessing; None where the number of classes is not recorded yet, or the loss is no
+        cross-entropy.
       notes: how the run is unlike the replication's.
     """
 
@@ -82,8 +83,10 @@ def _read_loss(run: LoadedRun) -> LossCurve:
     losses = read_numbers(rows, "loss")
     finite = losses.abs() < math.inf
     classes = run.summary.get("num_classes")
+    is_cross_entropy = run.config.get("train.loss", "cross_entropy") == "cross_entropy"
+    guessing = math.log(classes) if classes and is_cross_entropy else None
     steps = rows["step"][finite].tolist() if len(rows) else []
-    return LossCurve(run, steps, losses[finite].tolist(), math.log(classes) if classes else None, _compare_setup(run))
+    return LossCurve(run, steps, losses[finite].tolist(), guessing, _compare_setup(run))
 
 
 def _compare_setup(run: LoadedRun) -> list[str]:

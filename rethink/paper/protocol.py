@@ -23,6 +23,7 @@ _NETWORKS = {"imagenet2012": ("inception_v3", 299, "symmetric"), "cifar10": ("",
 _RATES = {"inception": 0.1, "alexnet": 0.01, "mlp_3x512": 0.01, "mlp_1x512": 0.01}
 _LONGER = ("table4/inception-crop", "table4/inception-augmentation")  # there the rate falls by 0.999
 _CLAIMED = ("corruption.", "weight_decay.", "dropout.", "augmentation.", "batch_norm.")  # what orderings are about
+_LOSS = {"train.loss": "cross_entropy", "augmentation.mixup": 0}  # of all that the paper trained
 _COLOUR = ("brightness", "contrast", "saturation", "hue")
 
 
@@ -145,10 +146,11 @@ def figure_mismatches(config: Mapping[str, Any]) -> list[str]:
 
 
 def changes_claims(table: str, cell: str, config: Mapping[str, Any]) -> bool:
-    """Returns whether no ordering can be put to a run: corruption, regularizers or batch norm are not its cell's."""
+    """Returns whether no ordering can be put to a run: corruption, loss, regularizers or norm are not its cell's."""
     named = any(field.startswith(_CLAIMED) for field in _mismatched_fields(table, cell, config))
     resampled = _some_resampled(config, "corruption.label_probability") and cell in TABLES[table].cells
-    return named or resampled or any(_set(config, f"corruption.{name}") for name in ("pixels", "test_labels"))
+    changed = any(_set(config, f"corruption.{name}") for name in ("pixels", "test_labels"))
+    return named or resampled or changed or any(_has_other_loss(config, field) for field in _LOSS)
 
 
 def caveats(config: Mapping[str, Any], data: Mapping[str, Any]) -> list[str]:
@@ -172,6 +174,10 @@ def _set(config: Mapping[str, Any], field: str) -> bool:
 
 def _equals(wanted: Any) -> Callable[[Mapping[str, Any], str], bool]:
     return lambda config, field: config.get(field) == wanted
+
+
+def _has_other_loss(config: Mapping[str, Any], field: str) -> bool:
+    return config.get(field, _LOSS[field]) != _LOSS[field]
 
 
 def _some_resampled(config: Mapping[str, Any], field: str) -> bool:
@@ -203,6 +209,8 @@ _CAVEATS: tuple[tuple[str, Callable[[Mapping[str, Any], str], bool], str], ...] 
     ("corruption.labels", _not_uniform, "labels resampled by '{}', not from all classes"),
     ("corruption.pixels", _set, "pixels: {}"),
     ("corruption.test_labels", _set, "test labels corrupted too"),
+    ("train.loss", _has_other_loss, "loss: {}"),
+    ("augmentation.mixup", _has_other_loss, "mixup: {:g}"),
     ("early_stopping.monitor", _equals("oracle"), "stopped by the oracle (test set)"),
     ("early_stopping.monitor", _equals("validation"), "stopped by examples held out of train"),
     ("stop.train_accuracy", _set, "ends at a train accuracy of {:.2%}"),

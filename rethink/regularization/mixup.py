@@ -4,10 +4,13 @@ It comes last, on the model's input. Evaluation is not mixed.
 """
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+import scipy.special
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,8 +31,11 @@ class Mixup:
     axis_name: str
 
     def draw_share(self, key: jax.Array) -> jax.Array:
-        """Returns the share of the examples themselves, float32 scalar in 0..1; `key`: of the step."""
-        return jax.random.beta(key, self.alpha, self.alpha, (), jnp.float32)
+        """Returns the share of the examples themselves, float32 scalar in 0..1; `key`: of the step.
+
+        It is one of 2**16 quantiles by number: a draw of an integer, which no platform can round differently.
+        """
+        return jnp.asarray(_make_quantiles(self.alpha))[jax.random.bits(key, (), jnp.uint16).astype(jnp.int32)]
 
     def take_partners(self, batch: Any) -> Any:
         """Returns the partner's row in the place of each row: arrays [rows on this device, ...] of any dtype."""
@@ -40,6 +46,12 @@ class Mixup:
             return jnp.concatenate([rows[1:], jax.lax.ppermute(rows[:1], self.axis_name, before)])
 
         return jax.tree.map(take, batch)
+
+
+@functools.cache
+def _make_quantiles(alpha: float) -> np.ndarray:
+    """Returns those of Beta(alpha, alpha) at the middle of each of 2**16 equal steps of probability, float32."""
+    return scipy.special.betaincinv(alpha, alpha, (np.arange(2**16) + 0.5) / 2**16).astype(np.float32)
 
 
 def mix(own: Any, partner: Any, share: jax.Array) -> Any:

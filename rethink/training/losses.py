@@ -68,3 +68,13 @@ def loss_from_config(config: ConfigDict) -> Loss:
       UserError: unknown loss.
     """
     return pick(LOSSES, config.loss, "train.loss")(config)
+
+
+def describe_loss(config: ConfigDict) -> str:
+    """Returns the loss that the config section `train` names, with its number; "" for cross-entropy, the default."""
+    words = {
+        "cross_entropy": "",
+        "label_smoothing": f"label smoothing {config.label_smoothing:g}",
+        "generalized_cross_entropy": f"generalized cross-entropy, q = {config.gce_q:g}",
+    }
+    return words.get(config.loss, config.loss)

@@ -25,9 +25,7 @@ class Examples:
       loss: that the network is trained on.
     """
 
-    def __init__(
-        self, logits: jax.Array, labels: jax.Array, true_labels: jax.Array, loss: Loss = losses.cross_entropy
-    ):
+    def __init__(self, logits: jax.Array, labels: jax.Array, true_labels: jax.Array, loss: Loss = losses.cross_entropy):
         self.logits, self.labels, self.true_labels, self.loss = logits, labels, true_labels, loss
 
     @functools.cached_property

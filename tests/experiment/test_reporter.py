@@ -41,3 +41,9 @@ def test_paths_and_bad_files_are_listed_where_there_are_any(tmp_path):
     assert reporter.describe_data(dataset) == "made up: 2 train, 2 test, 3x4x2 float32, 2 classes"
     assert reporter.describe_data(listed).endswith("2 classes; 1 bad files left out: bad_files.csv")
     assert "2 features" in reporter.describe_data(dataset._replace(has_vectors=True))
+
+
+def test_the_header_shows_mixup_among_the_regularizers():
+    config = base.get_config()
+    config.augmentation.mixup = 0.2
+    assert reporter._describe_regularizers(config) == "augmentation: mixup 0.2"

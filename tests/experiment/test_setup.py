@@ -50,6 +50,10 @@ TOGETHER = [  # fields -> what the line says
         {"optimizer__name": "adam", "optimizer__nesterov": True},
         ["optimizer.nesterov=True", "--config.optimizer.name=sgd"],
     ),
+    (
+        {"augmentation__mixup": 0.2, "train__batch_size": 1},
+        ["augmentation.mixup=0.2", "train.batch_size=1", "--config.augmentation.mixup=0.0"],
+    ),
     ({"data__feed": "streamd"}, ["data.feed='streamd'", "'streamed'"]),
 ]
 

@@ -196,7 +196,9 @@ def test_loss_curves_say_when_each_condition_converges_beside_the_replication(wr
     write(
         "gaussian", losses=(2.2, 2.2, 2.05), **{**MLP, "train.batch_size": 32, "corruption.pixels": "gaussian"}
     )  # 0.9 of guessing, which is log(10), is 2.07
+    write("squared", losses=(0.5, 0.4, 0.05), **{"train.loss": "squared"})
     found = {row["condition"]: row for row in draw_figure("loss_curves", tmp_path).rows}
+    assert found["squared"]["steps to start"] == "" and "loss: squared" in found["squared"]["notes"]  # 0.9 log(10)
     assert [found["random"][column] for column in loss_curves.COLUMNS[1:5]] == [1, "40", "70", "1.75"]
     assert found["gaussian"]["steps to start"] == "30"
     assert found["gaussian"]["notes"] == "network: mlp_3x512; batch: 32"  # the replication's is Inception

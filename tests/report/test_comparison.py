@@ -185,6 +185,8 @@ def test_a_run_that_is_not_what_its_cell_says_is_not_comparable(write, field, va
         ({"data": {**SIZES, "test_examples": 2000}}, "tested on 2,000 of 10,000 examples"),
         ({"model.kwargs.width": 8}, "network changed by model.kwargs.width"),
         ({"corruption.pixels": "gaussian"}, "pixels: gaussian"),
+        ({"train.loss": "squared"}, "loss: squared"),
+        ({"augmentation.mixup": 0.2}, "mixup: 0.2"),
         ({"early_stopping.monitor": "validation"}, "stopped by examples held out of train"),
         ({"stop.train_accuracy": 1.0}, "ends at a train accuracy of 100.00%"),
         ({"train.total_epochs": 30.0}, "short: 30 epochs"),
@@ -213,7 +215,7 @@ def test_what_is_another_experiment_is_marked_and_never_a_match(write, changes, 
     cropped = {"alexnet-none": [write("alexnet-none", 0, test=0.76), write("alexnet-none", 1, test=0.76, **changes)]}
     ordering = claim_of({**cropped, "alexnet-crop": seeds(write, "alexnet-crop", 0.85, 0.85)}, CROP)
     assert ordering["notes"] == "; ".join([f"alexnet-none: {note}", *differ])
-    other = differ or note.startswith(("pixels", "test labels"))
+    other = differ or note.startswith(("pixels", "test labels", "loss", "mixup"))
     assert ordering["verdict"] == ("not comparable" if other else "holds")
 
 
@@ -441,7 +443,13 @@ def test_random_labels_are_fitted_and_at_chance_or_not(write):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"corruption.labels": "none"}, {"corruption.label_probability": 0.0}, {"weight_decay.coefficient": 0.0}],
+    [
+        {"corruption.labels": "none"},
+        {"corruption.label_probability": 0.0},
+        {"weight_decay.coefficient": 0.0},
+        {"train.loss": "squared"},
+        {"augmentation.mixup": 0.2},
+    ],
 )
 def test_no_ordering_is_put_to_another_corruption_or_regularizer(write, changes):
     cell, statement = "mlp_3x512-wd", "random labels, mlp_3x512-wd: fitted (train accuracy of 99% or more)"

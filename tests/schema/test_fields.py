@@ -19,7 +19,7 @@ from rethink.schema.fields import FIELDS
 from rethink.sweeps import executors
 from rethink.theory.kernels import convolutional_features, kernel_matrix
 from rethink.theory.linear import gradient_descent
-from rethink.training import optimizer, step
+from rethink.training import losses, optimizer, step
 
 DEFAULTS = dict(validation.flatten(base.get_config()))
 CHOICES = {  # field -> what the module that acts on it has
@@ -47,6 +47,7 @@ CHOICES = {  # field -> what the module that acts on it has
     "kernel.name": kernel_matrix.KERNELS,
     "kernel.features": kernel.FEATURES,
     "kernel.filter_kind": convolutional_features.FILTERS,
+    "train.loss": losses.LOSSES,
     "train.precision": step.PRECISIONS,
     "train.matmul_precision": step.MATMUL_PRECISIONS,
     "optimizer.name": optimizer.OPTIMIZERS,

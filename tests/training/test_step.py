@@ -1,5 +1,6 @@
 """One step of training and of evaluation, on devices simulated by vmap: against NumPy, padded, in one call or many."""
 
+import functools
 from collections.abc import Callable
 
 import flax.linen as nn
@@ -10,7 +11,8 @@ import optax
 import pytest
 
 from rethink.regularization.batch_norm import NONE, BatchNorm
-from rethink.training import state, step
+from rethink.regularization.mixup import Mixup
+from rethink.training import losses, state, step
 from rethink.training.step import Batch
 
 AXIS = "devices"
@@ -60,6 +62,12 @@ def make_batch(seed, size):
     return Batch(images, labels, true_labels, np.arange(size, dtype=np.uint32), encoding=())
 
 
+def evaluator(model, *, loss=losses.cross_entropy, precision="float32", matmul="highest"):
+    return step.make_evaluation_step(
+        model, evaluation_view, loss, precision=precision, matmul_precision=matmul, axis_name=AXIS
+    )
+
+
 def on_devices(function, devices):
     """Returns (state, *whole batches) -> what the devices return, stacked: each has the state and its part."""
     mapped = jax.jit(lambda state, *parts: jax.vmap(lambda *part: function(state, *part), axis_name=AXIS)(*parts))
@@ -89,6 +97,8 @@ def trainer(
     *,
     view=training_view,
     penalty=lambda params: 0.0,
+    loss=losses.cross_entropy,
+    mixing=None,
     auxiliary_weight=0.0,
     precision="float32",
     matmul="highest",
@@ -101,7 +111,9 @@ def trainer(
         tx,
         view,
         penalty,
+        loss,
         key=jax.random.key(0),
+        mixing=mixing,
         auxiliary_weight=auxiliary_weight,
         precision=precision,
         matmul_precision=matmul,
@@ -183,9 +195,7 @@ def test_training_learns_the_labels_as_given_and_not_the_true_ones():
 @pytest.mark.parametrize("devices", [1, 2])
 def test_padding_of_weight_zero_changes_no_sum(model, devices):
     _, now = trainer(model)
-    evaluation_step = step.make_evaluation_step(
-        model, evaluation_view, precision="float32", matmul_precision="highest", axis_name=AXIS
-    )
+    evaluation_step = evaluator(model)
     batch, junk = make_batch(1, 6), make_batch(2, 2)
     padded = jax.tree.map(lambda *pair: np.concatenate(pair), batch, junk)
     weights = np.array([1, 1, 1, 1, 1, 1, 0, 0], np.float32)
@@ -213,9 +223,7 @@ def test_an_evaluation_counts_each_part_by_its_own_labels(devices):
     images = np.zeros((8, *SHAPE), np.uint8)
     images[:, 0, 0, 0] = predicted
     batch = Batch(images, np.int32(labels), np.int32(true_labels), np.arange(8, dtype=np.uint32), encoding=())
-    evaluation_step = step.make_evaluation_step(
-        Oracle(), evaluation_view, precision="float32", matmul_precision="highest", axis_name=AXIS
-    )
+    evaluation_step = evaluator(Oracle())
     now = state.TrainState(step=0, params={}, collections={}, opt_state=())
     evaluation = on_devices(evaluation_step, devices)(now, batch, np.float32(weights))
     assert [np.ravel(values).tolist() for values in evaluation.examples] == [list(range(8)), weights, predicted]
@@ -288,11 +296,7 @@ def test_a_step_moves_the_running_statistics_alike_on_every_device(kind, devices
 def test_evaluation_uses_the_running_statistics_and_not_those_of_its_batch():
     model = normed("per_device")
     _, now = trainer(model)
-    evaluate = on_one_device(
-        step.make_evaluation_step(
-            model, evaluation_view, precision="float32", matmul_precision="highest", axis_name=AXIS
-        )
-    )
+    evaluate = on_one_device(evaluator(model))
     batch, other = make_batch(0, 4), make_batch(1, 4)
     both = jax.tree.map(lambda *pair: np.concatenate(pair), batch, other)
     apart = [evaluate(now, part, np.ones(4, np.float32)).sums["loss"] for part in (batch, other)]
@@ -319,9 +323,7 @@ def test_in_bfloat16_the_network_computes_and_all_that_is_kept_is_float32():
         train_step, now = trainer(Watched(dtypes.append), precision=precision)
         dtypes.clear()
         now, sums = first(on_devices(train_step, 2)(now, batch))
-        evaluation_step = step.make_evaluation_step(
-            Watched(dtypes.append), evaluation_view, precision=precision, matmul_precision="default", axis_name=AXIS
-        )
+        evaluation_step = evaluator(Watched(dtypes.append), precision=precision, matmul="default")
         evaluated = on_one_device(evaluation_step)(now, batch, np.ones(8, np.float32)).sums
         results[precision] = (now, sums, evaluated)
         assert set(dtypes) == {jnp.dtype(precision)}
@@ -359,6 +361,68 @@ def test_a_network_without_a_norm_has_no_statistics():
     assert on_devices(train_step, 2)(now, make_batch(0, 8))[0].collections == {}
 
 
+def test_the_loss_is_what_every_head_is_trained_on_and_what_every_split_reports():
+    loss = functools.partial(losses.generalized_cross_entropy, q=0.7)
+    batch, evaluate = make_batch(0, 8), evaluator(Helped(), loss=loss)
+    train_step, now = trainer(Helped(), loss=loss, auxiliary_weight=0.5)
+
+    @jax.jit
+    @functools.partial(jax.grad, has_aux=True)
+    def gradient_by_autodiff(params):
+        x = view(jnp.asarray(batch.images)).reshape(8, -1)
+        own, helper = (x @ params[name]["kernel"] + params[name]["bias"] for name in ("own", "helper"))
+        losses_of_own = loss(own, batch.labels)
+        sums = {"loss": losses_of_own.sum(), "cross_entropy": losses.cross_entropy(own, batch.labels).sum()}
+        return jnp.mean(losses_of_own) + 0.5 * jnp.mean(loss(helper, batch.labels)), sums
+
+    gradient, expected = gradient_by_autodiff(now.params)
+    after, sums = on_one_device(train_step)(now, batch)
+    assert_close(after.params, jax.tree.map(lambda params, slope: params - RATE * slope, now.params, gradient), 1e-5)
+    evaluated = on_one_device(evaluate)(now, batch, np.ones(8, np.float32)).sums
+    assert_close({name: evaluated[name] for name in expected}, expected, rtol=1e-5)
+    assert_close(sums["loss"], expected["loss"], rtol=1e-5)
+    assert "cross_entropy" not in sums
+
+
+@pytest.mark.parametrize("devices, precision", [(1, "float32"), (4, "float32"), (2, "bfloat16")])
+def test_mixup_trains_on_both_labels_by_their_shares_on_any_number_of_devices(devices, precision):
+    """The next row of the whole batch is the partner, whatever device it lies on."""
+    batch, key = make_batch(0, 8), jax.random.key(3)
+    settings = Mixup(0.4, AXIS)
+    train_step, now = trainer(Linear(), mixing=(settings, key), precision=precision)
+    after, sums = first(on_devices(train_step, devices)(now, batch))
+    # By hand: the mixed images, with each of both labels.
+    share = float(settings.draw_share(jax.random.fold_in(key, 0)))
+    assert 0.01 < share < 0.99
+    images = share * np.float64(batch.images) + (1 - share) * np.roll(batch.images, -1, 0)
+    weights, bias = (np.float64(now.params["Dense_0"][name]) for name in ("kernel", "bias"))
+    mixed = batch._replace(images=images)
+    own, other = (
+        gradient_by_hand(weights, bias, mixed._replace(labels=labels))
+        for labels in (batch.labels, np.roll(batch.labels, -1))
+    )
+    gradient = share * own[0] + (1 - share) * other[0]
+    rough = precision == "bfloat16"
+    np.testing.assert_allclose(
+        after.params["Dense_0"]["kernel"], weights - RATE * gradient, rtol=2e-2 if rough else 1e-4, atol=1e-3 * rough
+    )
+    assert sums["loss"] == pytest.approx(
+        share * own[2].sum() + (1 - share) * other[2].sum(), rel=0.01 if rough else 1e-5
+    )
+    if not rough:
+        right = [(own[3].argmax(1) == labels).sum() for labels in (batch.labels, np.roll(batch.labels, -1))]
+        assert sums["correct"] == pytest.approx(share * right[0] + (1 - share) * right[1], rel=1e-6)
+    assert sums["count"] == 8  # exactly, so that accuracies are
+
+
+def test_mixup_draws_another_share_in_each_step():
+    batch = make_batch(0, 8)
+    train_step, now = trainer(Linear(), mixing=(Mixup(1.0, AXIS), jax.random.key(0)))
+    step_once = on_one_device(train_step)
+    drawn = [step_once(now.replace(step=number), batch)[1]["loss"] for number in (0, 1, 0)]
+    assert drawn[0] == drawn[2] != drawn[1]
+
+
 class Ranked(nn.Module):
     """Logits that fall from class 0 to class 9."""
 
@@ -369,9 +433,7 @@ class Ranked(nn.Module):
 
 def test_the_top_five_are_five():
     batch = make_batch(0, 10)._replace(labels=np.arange(10, dtype=np.int32))
-    evaluation_step = step.make_evaluation_step(
-        Ranked(), evaluation_view, precision="float32", matmul_precision="highest", axis_name=AXIS
-    )
+    evaluation_step = evaluator(Ranked())
     now = state.TrainState(step=0, params={}, collections={}, opt_state=())
     assert on_one_device(evaluation_step)(now, batch, np.ones(10, np.float32)).sums["top5_correct"] == 5
 
@@ -477,7 +539,7 @@ def test_a_models_own_collection_is_carried_averaged_over_devices_and_left_alone
         mean = (batch.images / 255).reshape(8, -1).mean(0)
         np.testing.assert_allclose(memory["mean"], mean, rtol=1e-6 if precision == "float32" else 0.01)
         jax.tree.map(lambda leaf: np.testing.assert_array_equal(leaf[0], leaf[-1]), states)
-    evaluation_step = step.make_evaluation_step(
-        Remembering(), evaluation_view, precision=precision, matmul_precision="highest", axis_name=AXIS
+    assert (
+        on_one_device(evaluator(Remembering(), precision=precision))(now, batch, np.ones(8, np.float32)).sums["count"]
+        == 8
     )
-    assert on_one_device(evaluation_step)(now, batch, np.ones(8, np.float32)).sums["count"] == 8
