@@ -126,7 +126,14 @@ _EPOCHS, _BATCH, _PROCESSES = 10**6, 2**20, 256
 _OF_SWEEP: dict[str, Any] = {"resumable": True, "shared": True}
 _NO_FILE = ("none", "uniform", "symmetric", "pair_flip", "asymmetric", "matrix", "instance")  # corruption.labels
 _EXPONENTIAL = ("optimizer.schedule", "cosine", "constant")  # what leaves out the fields of that schedule
+_LOSSES = ("cross_entropy", "squared", "label_smoothing", "generalized_cross_entropy")
 _OF_HOST: dict[str, Any] = {"resumable": True, "host_local": True}
+
+
+def _unless(loss: str) -> tuple[str, ...]:
+    """Returns what makes the field of a loss do nothing: the other losses."""
+    return ("train.loss", *(other for other in _LOSSES if other != loss))
+
 
 FIELDS: dict[str, Field] = {
     # One run, a sweep (cells, axes) or a suite (experiments).
@@ -303,21 +310,17 @@ FIELDS: dict[str, Field] = {
     ),
     "optimizer.decay_unit": choice("epochs", "steps", help="unit of decay_every", depends_on=_EXPONENTIAL),
     "train.batch_size": count(1, _BATCH, "of a step, over all devices", "examples"),
-    "train.loss": choice(
-        *("cross_entropy", "squared", "label_smoothing", "generalized_cross_entropy"),
-        help="squared: half the squared distance to the one-hot label",
-    ),
+    "train.loss": choice(*_LOSSES, help="squared: half the squared distance to the one-hot label"),
     "train.label_smoothing": number(
-        *(0, 1, "part of the target that is spread over all classes", "fraction"),
+        0,
+        1,
+        "spread over all classes",
+        "fraction",
         low_open=True,
         high_open=True,
-        depends_on=("train.loss", "cross_entropy", "squared", "generalized_cross_entropy"),
+        depends_on=_unless("label_smoothing"),
     ),
-    "train.gce_q": number(
-        *(0, 1, "q of the generalized cross-entropy (1 - p^q) / q"),
-        low_open=True,
-        depends_on=("train.loss", "cross_entropy", "squared", "label_smoothing"),
-    ),
+    "train.gce_q": number(0, 1, "q of (1 - p^q) / q", low_open=True, depends_on=_unless("generalized_cross_entropy")),
     "train.auxiliary_weight": not_negative("of the loss of an auxiliary head, where the model has one"),
     "train.total_epochs": number(0, _EPOCHS, "length of the schedule", "epochs", low_open=True, resumable=True),
     "train.precision": choice("float32", "bfloat16", help="of the network; parameters and loss stay float32"),
