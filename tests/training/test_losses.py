@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import base
+from rethink.configs import base
 from rethink.schema.errors import UserError
 from rethink.training import losses
 
