@@ -286,7 +286,7 @@ def assert_equal_runs(one, other):
 @pytest.mark.parametrize(
     "model, fields",
     [
-        ("mlp_tiny", {"train__steps_per_call": 6}),
+        ("mlp_tiny", {"train__steps_per_call": 6, "augmentation__mixup": 0.4, "train__loss": "squared"}),
         pytest.param(
             "conv_tiny",
             {"batch_norm__kind": "across_devices", "corruption__pixels": "gaussian"},
@@ -319,11 +319,13 @@ EVERYTHING = {
     "augmentation__flip": True,
     "augmentation__rotation": 20.0,
     "augmentation__contrast": 0.5,
+    "augmentation__mixup": 0.4,
     "preprocess__crop": 6,
     "data__validation_fraction": 0.1,
     "early_stopping__monitor": "validation",
 }
-ALIKE = ("augmentation__crop", "augmentation__flip", "augmentation__contrast")  # they act where a rotation acts
+# They act where a rotation acts; mixup has tests of the step.
+ALIKE = ("augmentation__crop", "augmentation__flip", "augmentation__contrast", "augmentation__mixup")
 
 
 @pytest.mark.slow

@@ -129,6 +129,7 @@ class Smooth(nn.Module):
 
 
 DRAWING = {"dropout__rate": 0.2, "augmentation__crop": "random", "augmentation__padding": 1}
+DRAWING |= {"augmentation__mixup": 0.4}
 
 
 @pytest.mark.parametrize(
@@ -175,6 +176,7 @@ def test_runs_learn_what_they_learn_alone(make_runs, steps, fields):
 @pytest.mark.slow
 def test_runs_leave_the_records_of_runs_alone(make_runs, tmp_path, capsys):
     fields = {"stop__train_accuracy": 0.5, "train__steps_per_call": 0}  # 0: as many as suit
+    fields |= {"train__loss": "label_smoothing", "train__label_smoothing": 0.05}
     runs = make_runs("corruption.label_probability=0.0,0.4,1.0", seeds=2, **fields)[:5]
     exit_codes = run_together(runs, tmp_path / "group")
     shown = capsys.readouterr().out
