@@ -153,7 +153,12 @@ LAYOUTS = {"one": (1, "--config.hardware.cpu_devices=2"), "two": (2, "--config.h
 TASKS = {
     "mlp_tiny": ["--config.data.feed=streamed", "--config.data.workers=0"],
     "conv_tiny": ["--config.batch_norm.kind=across_devices", "--config.dropout.rate=0.3"]
-    + ["--config.augmentation.mixup=0.4", "--config.augmentation.crop=random", "--config.augmentation.padding=1", "--config.preprocess.crop=8"],
+    + [
+        "--config.augmentation.mixup=0.4",
+        "--config.augmentation.crop=random",
+        "--config.augmentation.padding=1",
+        "--config.preprocess.crop=8",
+    ],
 }
 
 
