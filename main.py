@@ -4,6 +4,7 @@
   python main.py --config=configs/cifar_random.py             random labels on CIFAR10 (downloaded)
   python main.py --config=configs/cifar_random.py:mlp_1x512   ... with another model
   python main.py --config=configs/cifar_random.py:smoke       ... a run of seconds
+  python main.py --config=cifar_random:smoke                  ... by its name, from any directory
   python main.py --config=configs/cifar_partial.py:0.4        ... 40% of the labels resampled
   python main.py --config=configs/paper/table1.py             a table, beside the paper's
   python main.py --config=configs/paper/table1.py:'mlp_*'     ... those that match

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -327,3 +328,21 @@ def test_a_run_is_a_line(in_memory):
     assert line.startswith("<rethink.Run digits_random-mlp_tiny: done  train ") and line.endswith(", in memory>")
     assert in_memory._repr_html_().startswith("<code>rethink.Run")
     assert digits_random.get_config("mlp_tiny").name == "digits_random-mlp_tiny"
+
+
+@pytest.mark.slow
+def test_every_snippet_of_the_docs_runs(tmp_path):
+    """One program, as a script of the user's."""
+    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / "api.md").read_text(), re.MULTILINE | re.DOTALL)
+    assert len(blocks) >= 7
+    (tmp_path / "script.py").write_text("\n".join(blocks))
+    ended = subprocess.run(
+        [sys.executable, "script.py"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "did you mean config.corruption.label_probability?" in ended.stdout
+    assert {path.name for path in (tmp_path / "runs").iterdir()} == {"mine", "kept"}
