@@ -63,7 +63,7 @@ def describe_data(dataset: Dataset) -> str:
     kind = f"{train.image_shape[-1]} features" if dataset.has_vectors else format_shape(train.image_shape)
     dtype = "" if train.image_dtype == np.uint8 else f" {train.image_dtype}"
     counts = ", ".join(f"{len(split.ids):,} {name}" for name, split in dataset.splits.items())
-    bad = f"; {len(dataset.bad_files):,} bad files left out: {BAD_FILES}" if dataset.bad_files else ""
+    bad = f"; bad files left out: {len(dataset.bad_files):,} ({BAD_FILES})" if dataset.bad_files else ""
     return f"{dataset.name}: {counts}, {kind}{dtype}, {dataset.num_classes} classes{bad}"
 
 

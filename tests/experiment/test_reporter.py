@@ -39,7 +39,7 @@ def test_paths_and_bad_files_are_listed_where_there_are_any(tmp_path):
             with open(record.folder / file, errors="surrogateescape", newline="") as content:
                 assert list(map(tuple, csv.reader(content))) == rows
     assert reporter.describe_data(dataset) == "made up: 2 train, 2 test, 3x4x2 float32, 2 classes"
-    assert reporter.describe_data(listed).endswith("2 classes; 1 bad files left out: bad_files.csv")
+    assert reporter.describe_data(listed).endswith("2 classes; bad files left out: 1 (bad_files.csv)")
     assert "2 features" in reporter.describe_data(dataset._replace(has_vectors=True))
 
 
