@@ -10,7 +10,9 @@ import zlib
 import numpy as np
 from ml_collections import ConfigDict
 
-from rethink.data.arrays import choose_splits, dataset_from_arrays
+from rethink.data import cache
+from rethink.data.arrays import check_images, choose_splits, make_dataset
+from rethink.data.class_labels import encode_labels
 from rethink.data.dataset import Dataset
 from rethink.schema import validation
 from rethink.schema.errors import UserError, unreadable
@@ -25,22 +27,38 @@ TEST_NAME = "t10k"  # what MNIST's own files have for "test"
 def open_idx(location: str, config: ConfigDict) -> Dataset:
     """Returns the splits of a folder of idx files: SPLIT-images-idx3-ubyte[.gz] and SPLIT-labels-idx1-ubyte[.gz].
 
-    Images and labels are of the shapes and types of `dataset_from_arrays`; the "t10k" of MNIST's own files is "test".
+    Images are as of `make_dataset`, labels as of `encode_labels`; the "t10k" of MNIST's own files is "test". Images are
+    kept in `data.cache_dir` as .npy files, from which they are streamed where they are many.
 
     Args:
       location: the folder, with what the names of its files begin with if it has several sets: emnist/emnist-letters.
       config: the config section `data`.
 
     Raises:
-      UserError: a file is not there, can't be read, is damaged or no idx file; or as `dataset_from_arrays`.
+      UserError: a file is not there, can't be read, is damaged or no idx file; or as `make_dataset`.
     """
-    files = _find_files(location, f"data.name='{config.name}'")
+    where = f"data.name='{config.name}'"
+    files = _find_files(location, where)
     chosen = choose_splits(list(files), config)
-    return dataset_from_arrays(
-        config.name,
-        {role: (read_idx(files[split]["images"]), read_idx(files[split]["labels"])) for role, split in chosen.items()},
-        config,
-    )
+    labels, class_names = encode_labels({split: read_idx(pair["labels"]) for split, pair in files.items()}, where)
+    splits, paths = {}, {}
+    for role, split in chosen.items():
+        images = _cache_images(files[split], labels[split], f"{where}, split '{split}'", config)
+        splits[role] = (images, labels[split])
+        if isinstance(images, np.memmap):
+            paths[role] = str(images.filename)
+    return make_dataset(config.name, splits, config, class_names, paths)
+
+
+def _cache_images(pair: dict[str, pathlib.Path], labels: np.ndarray, where: str, config: ConfigDict) -> np.ndarray:
+    """Returns the images of a split, mapped from the cache where there is one."""
+    path = pair["images"]
+    source = {"files": [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in pair.values()]}
+
+    def make() -> cache.Arrays:
+        return check_images(read_idx(path), where), labels
+
+    return cache.load_or_make(config.cache_dir, path.name.partition(".")[0], source, make, mapped=True)[0]
 
 
 def _find_files(location: str, where: str) -> dict[str, dict[str, pathlib.Path]]:
@@ -50,6 +68,8 @@ def _find_files(location: str, where: str) -> dict[str, dict[str, pathlib.Path]]
       UserError: there are none, those of several sets, or one without the other.
     """
     path = validation.expand_path(location, "data.name")
+    if path.is_file():
+        raise UserError(f"{where} is a file: type idx:{path.parent} for all files of its set.")
     folder, prefix = (path, "") if not location or path.is_dir() else (path.parent, f"{path.name}-")
     try:
         matches = [

@@ -273,6 +273,9 @@ def _read_column(parquet: Any, column: tuple[str, ...], groups: Sequence[int] | 
 
     groups = range(parquet.num_row_groups) if groups is None else groups
     values = parquet.read_row_groups(groups, columns=[".".join(column)], use_threads=False).column(0).combine_chunks()
+    rows = sum(parquet.metadata.row_group(group).num_rows for group in groups)
+    if len(values) != rows:
+        raise ValueError(f"{len(values)} values of {'.'.join(column)} for {rows} rows")
     for field in column[1:]:
         values = compute.struct_field(values, field)
     return values.dictionary_decode() if pa.types.is_dictionary(values.type) else values
@@ -295,5 +298,5 @@ def read_parquet(path: pathlib.Path) -> Iterator[Any]:
     except PermissionError as error:
         raise unreadable(str(path), error) from error
     except Exception as error:  # on damaged bytes anything: ArrowInvalid, OSError, UnicodeDecodeError, ...
-        reason = " ".join(str(error).split())[:200]
+        reason = " ".join(str(error).split())[:200].rstrip(".")
         raise UserError(f"{path} is no whole parquet file ({reason}): bring it back from a copy.") from error

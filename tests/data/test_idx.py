@@ -2,6 +2,7 @@
 
 import gzip
 import pathlib
+import pickle
 import struct
 
 import numpy as np
@@ -44,6 +45,18 @@ def test_the_files_of_mnist_become_images_labels_and_ids(tmp_path, zipped):
     np.testing.assert_array_equal(test.images, test_images[..., None], strict=True)
     np.testing.assert_array_equal(train.labels, labels.astype(np.int32), strict=True)
     np.testing.assert_array_equal(test.ids, np.arange(5, dtype=np.uint32), strict=True)
+
+
+def test_images_are_kept_in_the_cache_until_the_files_change(tmp_path):
+    images, labels = draw(9, 4, 5)
+    write_pair(tmp_path / "a", "train", images, labels)
+    fields = {"name": f"idx:{tmp_path}/a", "cache_dir": str(tmp_path / "cache")}
+    split = load(**fields)[0].train
+    np.testing.assert_array_equal(split.load().images, images[split.ids][..., None])
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(split)).load().images, split.load().images)
+    assert len(pickle.dumps(split)) < len(pickle.dumps(load(**fields | {"cache_dir": ""})[0].train))
+    write_pair(tmp_path / "a", "train", *draw(12, 4, 5))
+    assert len(load(**fields)[0].train.ids) == 9 and len(list((tmp_path / "cache").iterdir())) == 2
 
 
 def test_a_folder_without_test_files_gets_a_drawn_test_part(tmp_path):
@@ -127,6 +140,7 @@ def test_what_does_not_fit_together_is_refused(tmp_path):
     write_pair(tmp_path, "train", images, labels[:5])
     assert "6 images and 5 labels" in refusal(name=f"idx:{tmp_path}")
     assert refusal(name=f"idx:{tmp_path}", test_split="dev").startswith("data.test_split='dev' is unknown")
+    assert f"is a file: type idx:{tmp_path} for" in refusal(name=f"idx:{tmp_path}/train-images-idx3-ubyte.gz")
     (labels_file,) = pathlib.Path(tmp_path).glob("*labels*")
     labels_file.unlink()
     assert "has train-images-idx3-ubyte.gz and no file of labels" in refusal(name=f"idx:{tmp_path}")
