@@ -178,8 +178,7 @@ class EncodedSplit:
         row, opener = item
         form = self.form
         try:
-            with opener() as file:
-                encoded = file.read()
+            encoded = _read(opener)
             image = decoding.decode_file(encoded, channels=form.channels, bits=form.bits, image_size=self.image_size)
         except decoding.BadImageError as error:
             raise UserError(f"{self.where}: '{self.images.name(row)}' is a bad file ({error}): {_REMEDY}") from error
@@ -191,13 +190,27 @@ class EncodedSplit:
         return image
 
 
+def _read(opener: Callable[[], BinaryIO]) -> bytes:
+    """Returns the bytes of an image.
+
+    Raises:
+      UserError: the disk or the network fails, which says nothing of the image.
+    """
+    with opener() as file:
+        try:
+            return file.read()
+        except OSError as error:
+            name = getattr(file, "name", "An image")
+            raise UserError(f"{name} can't be read ({error.strerror}): check the disk, and start again.") from error
+
+
 def _inspect(opener: Callable[[], BinaryIO], whole: bool) -> decoding.Header | str:
     """Returns what the first bytes of an image say, or why it is bad; `whole` decodes it to the end too."""
     try:
-        with opener() as file:
-            if not whole:
+        if not whole:
+            with opener() as file:
                 return decoding.read_header(file)
-            encoded = file.read()
+        encoded = _read(opener)
         header = decoding.read_header(io.BytesIO(encoded))
         decoding.decode_file(encoded, channels=None, bits=header.bits, image_size=0)
         return header

@@ -145,15 +145,16 @@ def _find_splits(names: Sequence[str], where: str, config: ConfigDict, may_lack_
 def _read_class_folders(tree: Tree, prefixes: list[str], where: str) -> tuple[tuple[str, ...], list[Examples]]:
     """Returns the classes, which are the folders in all `prefixes` together, sorted; and the examples of each prefix.
 
-    An empty folder is a class too, so that the numbers of the others don't depend on what it holds.
+    An empty folder is a class too, so that the numbers of the others don't depend on what it holds. Names are equal
+    whatever the form of their accents.
 
     Raises:
-      UserError: a prefix holds no images in class folders, or only such as lie deeper.
+      UserError: a prefix holds no images in class folders, or only such as lie deeper; or there is one class.
     """
     classes: set[str] = set()
     for prefix in prefixes:
         inside = (path[len(prefix) :] for path in tree.folders if path.startswith(prefix))
-        classes.update(path for path in inside if "/" not in path)
+        classes.update(metadata.compose(path) for path in inside if "/" not in path)
     number = {name: place for place, name in enumerate(sorted(classes))}
     parts = []
     for prefix in prefixes:
@@ -175,7 +176,12 @@ def _read_class_folders(tree: Tree, prefixes: list[str], where: str) -> tuple[tu
         if len(paths) < len(images):
             stray = [path for path in images if "/" not in path[len(prefix) :]]
             _log.warning("%s: %d images in no class folder are left out (%s).", folder, len(stray), name_some(stray))
-        parts.append(Examples(paths, [True] * len(paths), [number[names[0]] for names in parts_of]))
+        parts.append(Examples(paths, [True] * len(paths), [number[metadata.compose(names[0])] for names in parts_of]))
+    if len(number) < 2:
+        raise UserError(
+            f"{where} has one class, the folder '{next(iter(number))}': give each class a folder of its own, or, if a "
+            "table tells the classes, name it metadata.csv, with columns file_name and label."
+        )
     used = {label for part in parts for label in part.labels}
     if empty := [name for name, place in number.items() if place not in used]:
         _log.warning("%s: %d classes have no images (%s).", where, len(empty), name_some(empty))

@@ -123,12 +123,17 @@ def _make_row(where: str, values: dict[str, Any], label_column: str) -> Row:
     if not isinstance(name, str) or not name.strip():
         raise UserError(f"{where} has {FILE_COLUMN} {name!r}: give it the path of its file.")
     if isinstance(label, str):
-        label = label.strip()
+        label = compose(label.strip())
     if label is None or str(label).lower() in _NO_LABEL:
         raise UserError(f"{where} has {label_column} {label!r}: give '{name}' its class, or leave the row out.")
     if SPLIT_COLUMN in values and (not isinstance(split, str) or not split.strip()):
         raise UserError(f"{where} has {SPLIT_COLUMN} {split!r}: give '{name}' its split, such as train or test.")
     return Row(where, name, label, split.strip() if isinstance(split, str) else None)
+
+
+def compose(name: str) -> str:
+    """Returns a name with accents as part of their letters (NFC), as some systems keep them apart."""
+    return unicodedata.normalize("NFC", name)
 
 
 class PathFinder:
@@ -141,7 +146,7 @@ class PathFinder:
     @functools.cached_property
     def _composed(self) -> dict[str, str]:
         """The path of each path whose accents are part of their letters."""
-        return {unicodedata.normalize("NFC", path): path for path in self._paths}
+        return {compose(path): path for path in self._paths}
 
     def find(self, row: Row, base: str) -> tuple[str, bool]:
         """Returns the path of a row's file in the data set, and whether there is such a file.
@@ -165,6 +170,6 @@ class PathFinder:
                 )
             if path in self._paths:
                 return path, True
-            if found := self._composed.get(unicodedata.normalize("NFC", path)):
+            if found := self._composed.get(compose(path)):
                 return found, True
         return posixpath.normpath(posixpath.join(base, name)), False

@@ -1,5 +1,6 @@
 """Folders of image files: layouts, ids that never shift, files of every kind, bad files, metadata."""
 
+import errno
 import io
 import json
 import logging
@@ -14,7 +15,7 @@ import pytest
 from data_sets import load, refusal, section
 from PIL import Image
 
-from rethink.data import decoding
+from rethink.data import decoding, folder
 from rethink.data.registry import open_dataset
 from rethink.schema.errors import UserError
 
@@ -106,6 +107,7 @@ def test_an_empty_class_folder_is_a_class_and_hidden_files_and_texts_are_nothing
         (["a.png"], "has no images in class folders (1 files .png)"),
         (["train/a/1.png"], "has a split 'train' and none to test with (there: train)"),
         (["foo/a/1.png", "bar/a/1.png"], "has folders (bar, foo) that hold folders alone"),
+        (["images/1.png", "images/2.png"], "has one class, the folder 'images': give each class a folder"),
     ],
 )
 def test_a_folder_of_no_layout_is_refused(tmp_path, paths, line):
@@ -142,7 +144,7 @@ def test_a_name_that_is_no_folder_is_refused(name):
 def test_channels_and_bits_are_those_of_all_files_together(tmp_path, kinds, channels, expected):
     for number, kind in enumerate(kinds):
         image = np.full((4, 4), 999, np.uint16) if kind == 16 else pixels(7, kind)
-        file = tmp_path / "a" / f"{number}.png"
+        file = tmp_path / "ab"[number % 2] / f"{number}.png"
         file.parent.mkdir(exist_ok=True)
         Image.fromarray(image).save(file)
     opened, train, test = load(name=f"folder:{tmp_path}", channels=channels)
@@ -203,11 +205,11 @@ def test_bad_files_are_left_out_and_all_other_ids_stay(tmp_path, cached):
 
 
 def test_leaving_bad_files_out_moves_no_other_example_between_drawn_splits(tmp_path):
-    write(tmp_path, [f"a/{i:02}.png" for i in range(20)])
+    write(tmp_path, [f"{'ab'[i // 10]}/{i:02}.png" for i in range(20)])
     before = open_dataset(section(name=f"folder:{tmp_path}"))
     bad = {int(before.train.ids[3]): "train", int(before.test.ids[1]): "test"}
     for number in bad:
-        (tmp_path / f"a/{number:02}.png").write_bytes(b"x")
+        (tmp_path / f"{'ab'[number // 10]}/{number:02}.png").write_bytes(b"x")
     after = open_dataset(section(name=f"folder:{tmp_path}", bad_files="skip"))
     for split in ("train", "test"):
         assert set(before.splits[split].ids) - set(after.splits[split].ids) == {i for i in bad if bad[i] == split}
@@ -215,7 +217,7 @@ def test_leaving_bad_files_out_moves_no_other_example_between_drawn_splits(tmp_p
 
 
 def test_a_split_of_bad_files_alone_is_refused(tmp_path):
-    write(tmp_path, ["train/a/1.png", "test/a/1.png"])
+    write(tmp_path, ["train/a/1.png", "train/b/1.png", "test/a/1.png"])
     (tmp_path / "test/a/1.png").write_bytes(b"x")
     assert "split 'test' has no file that can be used" in refusal(name=f"folder:{tmp_path}", bad_files="skip")
 
@@ -239,21 +241,42 @@ def test_what_is_decoded_is_kept_until_a_file_changes(tmp_path, monkeypatch):
 
 def test_a_read_only_folder_works_and_a_split_is_sent_to_another_process(tmp_path):
     write(tmp_path, ["train/a/1.png", "train/b/2.png", "test/a/1.png"])
-    for folder in [tmp_path, *tmp_path.rglob("*")]:
-        folder.chmod(0o555)
+    for path in [tmp_path, *tmp_path.rglob("*")]:
+        path.chmod(0o555)
     try:
         train = open_dataset(section(name=f"folder:{tmp_path}")).train
         sent = pickle.loads(pickle.dumps(train))
         assert numbers(sent.read(np.array([1, 0, 1]))) == [1, 0, 1] and sent.paths == train.paths
     finally:
-        for folder in [tmp_path, *tmp_path.rglob("*")]:
-            folder.chmod(0o755)
+        for path in [tmp_path, *tmp_path.rglob("*")]:
+            path.chmod(0o755)
 
 
 def test_a_link_to_a_folder_that_it_is_in_is_refused(tmp_path):
     write(tmp_path, ["a/1.png"])
     (tmp_path / "a" / "loop").symlink_to(tmp_path, target_is_directory=True)
     assert "is a link to a folder that it is in" in refusal(name=f"folder:{tmp_path}")
+
+
+def test_a_disk_that_fails_makes_no_bad_file(tmp_path, monkeypatch):
+    write(tmp_path, ["train/a/1.png", "train/b/1.png", "test/a/1.png"])
+
+    class Broken(io.BytesIO):
+        name = "some/file.png"
+
+        def read(self, size=-1):
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(folder, "_open_file", lambda path: Broken())
+    line = refusal(name=f"folder:{tmp_path}", bad_files="skip")
+    assert line == "some/file.png can't be read (Input/output error): check the disk, and start again."
+
+
+def test_names_that_differ_in_the_form_of_their_accents_alone_are_one_class(tmp_path):
+    apart = unicodedata.normalize("NFD", "é")
+    write(tmp_path, ["train/é/1.png", "train/z/1.png", f"test/{apart}/1.png"])
+    opened, train, test = load(name=f"folder:{tmp_path}")
+    assert (opened.class_names, sorted(train.labels.tolist()), test.labels.tolist()) == (("z", "é"), [0, 1], [1])
 
 
 # Metadata.
