@@ -308,9 +308,9 @@ def test_config_files_are_shown_by_paths_that_work_from_here(command, tmp_path, 
 @pytest.fixture
 def warned(caplog):
     """What the command line has warned of; main.py keeps the package's logger to itself."""
-    logger = logging.getLogger("rethink.schema.config_file")
+    logger = logging.getLogger("rethink.schema")
     logger.addHandler(caplog.handler)
-    yield lambda: [record.getMessage() for record in caplog.records if record.name == "rethink.schema.config_file"]
+    yield lambda: [record.getMessage() for record in caplog.records if record.name.startswith("rethink.schema.")]
     logger.removeHandler(caplog.handler)
 
 
