@@ -27,7 +27,7 @@ def import_module(path: str, where: str, form: str) -> tuple[types.ModuleType, s
     if not all(part.isidentifier() for part in (*module_name.split("."), name)):
         raise UserError(f"{where} is malformed: write {form}.")
     if module_name.endswith(".py"):
-        raise UserError(f"{where} has the ending of a file: leave out .py.")
+        raise UserError(f"{where}: write it without .py, {module_name.removesuffix('.py')}:{name}.")
     # The working directory comes last on Python's path: nothing there takes the place of what is installed.
     if not {"", os.getcwd()}.intersection(sys.path):
         sys.path.append(os.getcwd())
