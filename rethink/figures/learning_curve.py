@@ -3,6 +3,7 @@
 Nothing is smoothed or measured: each point is a row.
 """
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from rethink.figures import style
 
 SIZE = (4.8, 5.4)  # inches, width and height; the type still reads when scaled to a column of 3.3 inches
+LABEL_LENGTH = 22  # signs in a line of the upper axis' label, which is the shorter one
 
 
 def draw_learning_curve(
@@ -45,7 +47,7 @@ def draw_learning_curve(
             upper.set_yscale("log")
         elif positive:
             upper.set_ylim(0, 1.08 * max(positive))  # from zero: noise about a constant loss must not look like a fall
-        upper.set_ylabel(f"loss: {loss}" if loss else "loss")
+        upper.set_ylabel(textwrap.fill(f"loss: {loss}", LABEL_LENGTH) if loss else "loss")
 
         # Accuracy, in percent; the curves that no row has are left out.
         style.draw_curve(lower, rows, "train", "accuracy", style.DURING, scale=100)
