@@ -5,6 +5,7 @@ import logging
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -321,6 +322,17 @@ def test_what_is_no_run_of_train_is_refused(config):
         rethink.train(config, train=np.zeros((3, 3)))
     with pytest.raises(rethink.UserError, match="is no flax.linen.Module"):
         rethink.train(config, model=3)
+
+
+def test_a_run_of_a_version_with_other_fields_is_read_and_its_network_is_not_made(command_line, tmp_path):
+    shutil.copytree(command_line, tmp_path / "old")
+    manifest = json.loads((tmp_path / "old" / "manifest.json").read_text())
+    del manifest["config"]["data.value_range"]
+    (tmp_path / "old" / "manifest.json").write_text(json.dumps(manifest))
+    run = rethink.load(tmp_path / "old")
+    assert len(run.history) == 3
+    with pytest.raises(rethink.UserError, match="was made by a version without data.value_range"):
+        run.predict([])
 
 
 def test_a_run_is_a_line(in_memory):

@@ -19,7 +19,9 @@ from rethink.data.dataset import Dataset, MemorySplit, Split, SplitSource
 from rethink.experiment.input_pipeline import InputPipeline
 from rethink.experiment.network import GivenNetwork, Network, make_network
 from rethink.experiment.setup import make_update_rule
+from rethink.schema import validation
 from rethink.schema.errors import UserError
+from rethink.schema.fields import FIELDS
 from rethink.training import devices, state, step
 
 
@@ -45,8 +47,16 @@ class Trained:
           given: as of `make_network`.
 
         Raises:
-          UserError: the network can't be made, or the checkpoint is missing or damaged.
+          UserError: the run is of a version with other fields; the network can't be made; the checkpoint is missing or
+            damaged.
         """
+        recorded = dict(validation.flatten(config))
+        lacking = [field for field, row in FIELDS.items() if row.type is not dict and field not in recorded]
+        if lacking:
+            raise UserError(
+                f"The run {config.name} was made by a version without {', '.join(lacking)}: use its network in that "
+                "version, which its manifest names."
+            )
         self._config, self._data = config, manifest["data"]
         program, plan = manifest["program"], manifest["plan"]
         self._network: Network = make_network(config, program["input_shape"], program["num_classes"], given=given)
