@@ -1,5 +1,6 @@
 """Makes a data set of arrays, in memory or in .npy files that are mapped: images or feature vectors, and labels."""
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -11,7 +12,11 @@ from rethink.data.class_labels import encode_labels
 from rethink.data.dataset import Dataset, Split, format_shape
 from rethink.schema.errors import UserError, unknown_name
 
+# What stands for a split of the default name where there is none of that name.
+SPLIT_NAMES = {"train": ("train", "training"), "test": ("test", "val", "validation", "valid", "testing")}
 INTEGERS = np.dtype(np.int64)  # stands for all integers but uint8 and uint16
+
+_log = logging.getLogger(__name__)
 
 
 class Form(NamedTuple):
@@ -172,14 +177,20 @@ def check_images(images: Any, where: str) -> np.ndarray:
 def choose_splits(names: Sequence[str], config: ConfigDict) -> dict[str, str]:
     """Returns "train" and "test" -> the splits that the config section `data` chooses of `names`.
 
-    "test" is not there where "train" is the only one, so that a part of it will be drawn.
+    Where there is no "test", "val" or "validation" takes its place, and is logged. "test" is not there where "train" is
+    the only one, so that a part of it will be drawn.
 
     Raises:
       UserError: a split that is chosen is none of them.
     """
     chosen = {"train": config.train_split, "test": config.test_split}
-    if chosen["test"] == "test" and list(names) == [chosen["train"]]:
+    others = [name for name in names if name != chosen["train"]]
+    if chosen["test"] == "test" and not others and names:
         del chosen["test"]
+    elif chosen["test"] == "test" and "test" not in others:
+        if instead := [name for name in SPLIT_NAMES["test"] if name in others]:
+            chosen["test"] = instead[0]
+            _log.info("There is no split 'test': '%s' is tested on.", instead[0])
     for role, name in chosen.items():
         if name not in names:
             raise UserError(unknown_name(f"data.{role}_split", name, names))

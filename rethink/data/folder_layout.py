@@ -13,14 +13,13 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from rethink.data import metadata
+from rethink.data.arrays import SPLIT_NAMES
 from rethink.schema.errors import UserError, unknown_name, unreadable
 
 # Ends of names, in small letters.
 IMAGE_SUFFIXES = {
     ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".gif", ".webp", ".tif", ".tiff", ".apng"
 }  # fmt: skip
-# What stands for a split of the default name where there is none of that name.
-SPLIT_NAMES = {"train": ("train", "training"), "test": ("test", "val", "validation", "valid", "testing")}
 NAMED = 3  # examples that a message names
 
 _log = logging.getLogger(__name__)
@@ -34,10 +33,9 @@ class Tree(NamedTuple):
 
 
 class Examples(NamedTuple):
-    """The examples of a split, in the order of their ids: path, whether there is such a file, and raw label of each."""
+    """The examples of a split, in the order of their ids: path and raw label of each."""
 
     paths: list[str]
-    present: list[bool]
     labels: list[Any]
 
 
@@ -96,11 +94,15 @@ def find_layout(root: pathlib.Path, tree: Tree, where: str, config: ConfigDict) 
     """
     if file := metadata.find_metadata(root):
         return _read_root_metadata(file, tree, where, config)
-    # A split holds metadata or folders; a folder that holds images by itself is a class.
+    # A split holds metadata or folders. A folder that holds images by itself is a class, but for two with the names of
+    # splits that hold images in folders, too.
     with_metadata = {path.partition("/")[0] for path in tree.files if path.partition("/")[2] in metadata.NAMES}
     with_images = {path.partition("/")[0] for path in tree.files if path.count("/") == 1 and _is_image(path)}
     with_folders = {path.partition("/")[0] for path in tree.folders if path.count("/") == 1}
-    names = _find_splits(sorted(with_metadata | (with_folders - with_images)), where, config)
+    with_deep = {path.partition("/")[0] for path in tree.files if path.count("/") > 1 and _is_image(path)}
+    certain = with_metadata | (with_folders - with_images)
+    names = _find_splits(sorted(certain | with_deep), where, config, may_lack_one=True)
+    names = names or _find_splits(sorted(certain), where, config)
     if not names:
         classes, examples = _read_class_folders(tree, [""], where)
         return Layout({"train": examples[0]}, (), classes)
@@ -176,7 +178,7 @@ def _read_class_folders(tree: Tree, prefixes: list[str], where: str) -> tuple[tu
         if len(paths) < len(images):
             stray = [path for path in images if "/" not in path[len(prefix) :]]
             _log.warning("%s: %d images in no class folder are left out (%s).", folder, len(stray), name_some(stray))
-        parts.append(Examples(paths, [True] * len(paths), [number[metadata.compose(names[0])] for names in parts_of]))
+        parts.append(Examples(paths, [number[metadata.compose(names[0])] for names in parts_of]))
     if len(number) < 2:
         raise UserError(
             f"{where} has one class, the folder '{next(iter(number))}': give each class a folder of its own, or, if a "
@@ -212,12 +214,14 @@ def _read_root_metadata(file: pathlib.Path, tree: Tree, where: str, config: Conf
     as splits; else there are none.
     """
     rows = metadata.read_metadata(file, config.label_column)
+    finder = metadata.PathFinder(tree.files)
+    paths = [finder.find(row, "") for row in rows]
     if unsplit := [row for row in rows if row.split is None]:
         if len(unsplit) < len(rows):
             raise UserError(f"{unsplit[0].where} has no split, as others have: give it one, such as train or test.")
-        folders = [row.file_name.replace("\\", "/").removeprefix("./").partition("/")[0] for row in rows]
+        folders = [path.rpartition("/")[0].partition("/")[0] for path in paths]
         rows = [row._replace(split=folder) for row, folder in zip(rows, folders, strict=True)]
-        names = _find_splits(sorted(set(folders) & set(tree.folders)), where, config, may_lack_one=True)
+        names = _find_splits(sorted({*folders} - {""}), where, config, may_lack_one=len(set(folders)) == 1)
     else:
         found = sorted({row.split or "" for row in rows})
         names = _find_splits(found, where, config)
@@ -226,36 +230,36 @@ def _read_root_metadata(file: pathlib.Path, tree: Tree, where: str, config: Conf
                 f"{where} has the splits {name_some(found)} in {file.name}: set --config.data.train_split and "
                 "--config.data.test_split to two of these."
             )
-    return _locate_rows([(row, "") for row in rows], names, tree, where)
+    return _collect_rows(list(zip(rows, paths, strict=True)), names, tree, where)
 
 
 def _read_split_metadata(
     files: dict[str, pathlib.Path], names: dict[str, str], tree: Tree, where: str, config: ConfigDict
 ) -> Layout:
     """Returns the examples of one metadata file in the folder of each split."""
+    finder = metadata.PathFinder(tree.files)
     rows = [
-        (row._replace(split=names[split]), names[split])
+        (row._replace(split=names[split]), finder.find(row, names[split]))
         for split, file in files.items()
         for row in metadata.read_metadata(file, config.label_column)
     ]
-    return _locate_rows(rows, names, tree, where)
+    return _collect_rows(rows, names, tree, where)
 
 
-def _locate_rows(rows: list[tuple[metadata.Row, str]], names: dict[str, str], tree: Tree, where: str) -> Layout:
+def _collect_rows(rows: list[tuple[metadata.Row, str]], names: dict[str, str], tree: Tree, where: str) -> Layout:
     """Returns the examples that rows stand for, by splits, or all of them as "train" where there are no `names`.
 
     Args:
-      rows: with the folder that their names are relative to.
+      rows: with the paths of their files.
 
     Raises:
       UserError: two rows give one file different labels.
     """
-    finder = metadata.PathFinder(tree.files)
-    examples: dict[str, Examples] = {split: Examples([], [], []) for split in names or ("train",)}
+    examples: dict[str, Examples] = {split: Examples([], []) for split in names or ("train",)}
     split_of = {name: split for split, name in names.items()}
     first_rows: dict[str, metadata.Row] = {}
-    for row, base in rows:
-        path, present = finder.find(row, base)
+    left_out = []
+    for row, path in rows:
         first = first_rows.setdefault(path, row)
         if first.label != row.label:
             raise UserError(
@@ -264,8 +268,11 @@ def _locate_rows(rows: list[tuple[metadata.Row, str]], names: dict[str, str], tr
             )
         if split := split_of.get(row.split or "") if names else "train":
             examples[split].paths.append(path)
-            examples[split].present.append(present)
             examples[split].labels.append(row.label)
+        else:
+            left_out.append(row.file_name)
+    if left_out:
+        _log.warning("%s: %d rows are of no split that is used (%s).", where, len(left_out), name_some(left_out))
     unlisted = sorted(path for path in tree.files if path not in first_rows and _is_image(path))
     if unlisted:
         _log.warning("%s: %d images are in no row and left out (%s).", where, len(unlisted), name_some(unlisted))

@@ -148,8 +148,8 @@ class PathFinder:
         """The path of each path whose accents are part of their letters."""
         return {compose(path): path for path in self._paths}
 
-    def find(self, row: Row, base: str) -> tuple[str, bool]:
-        """Returns the path of a row's file in the data set, and whether there is such a file.
+    def find(self, row: Row, base: str) -> str:
+        """Returns the path of a row's file in the data set, which may be none of those that there are.
 
         Args:
           base: the folder in which the metadata are, which names are relative to.
@@ -160,8 +160,9 @@ class PathFinder:
         name = row.file_name
         plain = f"{base}/{name}" if base else name
         if plain in self._paths:
-            return plain, True
-        for form in (name, name.replace("\\", "/"), name.strip()):
+            return plain
+        path = plain
+        for form in (name, name.replace("\\", "/"), name.strip(), name.strip().replace("\\", "/")):
             path = posixpath.normpath(posixpath.join(base, form))
             if form.startswith("/") or path.split("/")[0] == ".." or re.match(r"[A-Za-z]:[\\/]", form):
                 raise UserError(
@@ -169,7 +170,7 @@ class PathFinder:
                     "relative to the metadata and in the folder."
                 )
             if path in self._paths:
-                return path, True
+                return path
             if found := self._composed.get(compose(path)):
-                return found, True
-        return posixpath.normpath(posixpath.join(base, name)), False
+                return found
+        return path

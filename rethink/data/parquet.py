@@ -20,11 +20,13 @@ from rethink.data import decoding
 from rethink.data.arrays import choose_splits
 from rethink.data.dataset import Dataset
 from rethink.data.encoded import dataset_from_encoded
+from rethink.data.folder_layout import walk
 from rethink.schema import validation
 from rethink.schema.errors import UserError, exists, unreadable
 
 KEPT_BYTES = 2**28  # of the row groups that were read last, in each process
-PART = re.compile(r"(?P<split>.*?)(?:^|[-_.])\d+(?:-of-(?P<shards>\d+))?(?:[-_.].*)?")  # train-00000-of-00002, 0000
+SHARD = re.compile(r"(?P<split>.*)[-_.](?P<index>\d+)-of-(?P<shards>\d+)(?:[-_.].*)?")  # train-00000-of-00002
+PART = re.compile(r"(part[-_.]?)?\d+(-[0-9a-f-]+)?(\.\w+)*")  # part-0-0a1b.snappy, 0000: says nothing of the split
 SPLITS = ("train", "test", "validation", "val")  # names of splits, whatever folder such a file is in
 
 
@@ -142,32 +144,27 @@ def _find_splits(location: str, config: ConfigDict) -> dict[str, list[pathlib.Pa
     root = validation.expand_path(location, "data.name")
     if not location or not exists(root):
         raise UserError(f"{where}: there is no {location or 'location'}: type parquet:FILE, or parquet:FOLDER.")
-    if not root.is_dir():
-        return {"train": [root]}
-    try:
-        files = sorted(root.rglob("*.parquet"))
-    except PermissionError as error:
-        raise unreadable(str(error.filename), error) from error
-    if not files:
+    below = sorted(path for path in walk(root).files if path.endswith(".parquet")) if root.is_dir() else [root.name]
+    if not below:
         raise UserError(f"{where}: {location} has no file *.parquet: type parquet:FOLDER with some in it.")
     found: dict[str, list[pathlib.Path]] = {}
-    for file in files:
-        found.setdefault(_split_of(file.relative_to(root), config), []).append(file)
-    if len(found) == 1 and config.train_split == "train" and config.test_split not in found:
-        chosen = dict.fromkeys(["train"], *found)
-    else:
-        chosen = choose_splits(list(found), config)
+    for path in map(pathlib.Path, below):
+        found.setdefault(_split_of(path, config), []).append(root / path if root.is_dir() else root)
+    if len(found) == 1 and config.train_split not in found and not (root.is_dir() and config.test_split in found):
+        found = dict(zip(["train"], found.values(), strict=True))
+    chosen = choose_splits(list(found), config)
     for split in chosen.values():
         _check_shards(found[split], f"{where}, split '{split}'")
     return {role: found[split] for role, split in chosen.items()}
 
 
 def _split_of(path: pathlib.Path, config: ConfigDict) -> str:
-    """Returns the split that a file is of, by its path below the location: by its name, without numbers, or folder."""
-    part = PART.fullmatch(path.stem)
-    name, folder = part["split"] if part else path.stem, path.parent.name
+    """Returns the split that a file is of, by its path below the location: by its name, without shards, or folder."""
+    shard = SHARD.fullmatch(path.stem)
+    name = shard["split"] if shard else "data" if PART.fullmatch(path.stem) else path.stem
+    folder = path.parent.name
     if name in (*SPLITS, config.train_split, config.test_split) or folder in ("", "data"):
-        return name or "data"
+        return name
     return folder
 
 
@@ -178,11 +175,13 @@ def _check_shards(files: list[pathlib.Path], where: str) -> None:
         raise UserError(
             f"{where} has files in {len(folders)} folders: choose one, such as --config.data.name=parquet:{folders[0]}"
         )
-    shards = [int(part["shards"]) for file in files if (part := PART.fullmatch(file.stem)) and part["shards"]]
-    if shards and (len(set(shards)) > 1 or len(files) != shards[0]):
+    shards = [match for file in files if (match := SHARD.fullmatch(file.stem))]
+    count = int(shards[0]["shards"]) if shards else 0
+    numbers = sorted((int(match["index"]), int(match["shards"])) for match in shards)
+    if shards and (numbers != [(index, count) for index in range(count)] or len(files) != count):
         raise UserError(
-            f"{where} has {len(files)} files in {folders[0]}, and {files[0].name} is one of {shards[0]}: "
-            "give a folder with exactly these."
+            f"{where} has {len(files)} files in {folders[0]}, and {shards[0][0]}.parquet is one of {count}: "
+            f"give a folder with each of 0 to {count - 1} once."
         )
 
 

@@ -68,7 +68,15 @@ def open_dataset(config: ConfigDict, given: Dataset | None = None) -> Dataset:
     if "test" not in data.splits:
         data = _split_test(data, config)
     _check_shapes(data, config)
-    splits = {**_split_train(data.train, config), "test": _take_subset(data.test, config, "test_examples")}
+    positions = {**_split_train(data, config), "test": _take_subset(data, "test", config)}
+    splits = {}
+    for name, chosen in positions.items():
+        full = data.splits["test" if name == "test" else "train"]
+        splits[name] = full if np.isin(full.ids, chosen).all() else _without_bad(full, chosen)
+        if not len(splits[name].ids):
+            raise UserError(
+                f"data.name='{config.name}': all {len(chosen)} examples drawn for {name} are bad files: take more."
+            )
     return _fold_classes(data._replace(splits=splits), config.classes)
 
 
@@ -118,27 +126,43 @@ def _suggest_name(name: str) -> str:
 def _split_test(data: Dataset, config: ConfigDict) -> Dataset:
     """Returns the data set with a part of its one split as "test", drawn by `split_seed` and `test_fraction`.
 
-    Bad files are drawn with the others, so that leaving them out moves no other example to another split.
-
     Raises:
       UserError: `test_fraction` leaves nothing to train on.
     """
-    split = data.train
-    count = len(split.ids) + len(data.bad_files)
+    split, positions = data.train, _stored_positions(data, "train")
+    count = len(positions)
     num_test = math.ceil(config.test_fraction * count)
-    order = randomness.draw_permutation(randomness.key_for(config.split_seed, "digits_split"), count)
-    drawn = {"train": order[num_test:], "test": order[:num_test]}
-    ids = {name: split.ids[np.isin(split.ids, drawn[name])] for name in drawn}
-    if not all(map(len, ids.values())):
+    test, train = _draw(positions, num_test, config, "digits_split")
+    splits = {"train": _without_bad(split, train), "test": _without_bad(split, test)}
+    if not all(len(part.ids) for part in splits.values()):
         raise UserError(
             f"data.test_fraction={config.test_fraction} takes {num_test} of the {count} examples of {config.name} for "
             "testing: set it so that some are left on both sides, such as 0.2."
         )
-    splits: dict[str, SplitSource] = {name: Subset(split, ids[name]) for name in ids}
-    bad_files = tuple(bad._replace(split="test" if bad.id in drawn["test"] else "train") for bad in data.bad_files)
+    bad_files = tuple(bad._replace(split="test" if bad.id in test else "train") for bad in data.bad_files)
     return data._replace(
-        splits=splits, full_train_examples=len(ids["train"]), train_positions=count, bad_files=bad_files
+        splits=splits, full_train_examples=len(splits["train"].ids), train_positions=count, bad_files=bad_files
     )
+
+
+def _stored_positions(data: Dataset, split: str) -> np.ndarray:
+    """Returns the ids of a split, those of its bad files with them, uint32, ascending.
+
+    All draws are of these, so that leaving bad files out changes nothing else.
+    """
+    bad = np.array([bad.id for bad in data.bad_files if bad.split == split], np.uint32)
+    return np.union1d(data.splits[split].ids, bad)
+
+
+def _draw(positions: np.ndarray, count: int, config: ConfigDict, purpose: str) -> tuple[np.ndarray, np.ndarray]:
+    """Returns `count` of the positions, which `split_seed` draws for a purpose, and the others, both ascending."""
+    order = positions[randomness.draw_permutation(randomness.key_for(config.split_seed, purpose), len(positions))]
+    return np.sort(order[:count]), np.sort(order[count:])
+
+
+def _without_bad(split: SplitSource, positions: np.ndarray) -> SplitSource:
+    """Returns the examples of a split that are at some positions."""
+    return Subset(split, np.intersect1d(split.ids, positions))
 
 
 def _check_shapes(data: Dataset, config: ConfigDict) -> None:
@@ -161,42 +185,41 @@ def _check_shapes(data: Dataset, config: ConfigDict) -> None:
         )
 
 
-def _take_subset(split: SplitSource, config: ConfigDict, field: str) -> SplitSource:
-    """Returns the fixed subset of `config[field]` examples, or the whole split for 0; a smaller is part of a larger.
+def _take_subset(data: Dataset, split: str, config: ConfigDict) -> np.ndarray:
+    """Returns the stored positions of the fixed subset of `config[split_examples]`, or all of the split for 0.
+
+    A smaller subset is part of a larger.
 
     Raises:
       UserError: the split has fewer.
     """
-    count = len(split.ids)
+    field, positions = f"{split}_examples", _stored_positions(data, split)
+    count = len(positions)
     if config[field] > count:
         raise UserError(
             f"data.{field}={config[field]} is more than {config.name} has: set it to at most {count}, or 0 for all."
         )
-    if not config[field]:
-        return split
-    order = randomness.draw_permutation(randomness.key_for(config.split_seed, "subset"), count)
-    return Subset(split, split.ids[np.sort(order[: config[field]])])
+    return _draw(positions, config[field], config, "subset")[0] if config[field] else positions
 
 
-def _split_train(split: SplitSource, config: ConfigDict) -> dict[str, SplitSource]:
-    """Returns the split to train on, and the part of it that is held out as "validation", where there is one.
+def _split_train(data: Dataset, config: ConfigDict) -> dict[str, np.ndarray]:
+    """Returns the stored positions to train on, and those that are held out as "validation", where there are some.
 
     Raises:
       UserError: there are fewer than `train_examples`, or the held-out part leaves none to train on.
     """
-    train = _take_subset(split, config, "train_examples")
+    train = _take_subset(data, "train", config)
     if not config.validation_fraction:
         return {"train": train}
-    count = len(train.ids)
+    count = len(train)
     held_out = math.ceil(config.validation_fraction * count)
     if held_out >= count:
         raise UserError(
             f"data.validation_fraction={config.validation_fraction} holds out all {count} training examples: "
             "set it so that some are left, such as 0.1."
         )
-    order = randomness.draw_permutation(randomness.key_for(config.split_seed, "validation"), count)
-    rows = {"train": np.sort(order[held_out:]), "validation": np.sort(order[:held_out])}
-    return {name: Subset(split, train.ids[rows[name]]) for name in rows}
+    validation, train = _draw(train, held_out, config, "validation")
+    return {"train": train, "validation": validation}
 
 
 def _fold_classes(data: Dataset, classes: int) -> Dataset:

@@ -110,8 +110,10 @@ def test_the_config_chooses_among_the_splits():
     assert choose_splits(["train", "val", "test"], section()) == {"train": "train", "test": "test"}
     assert choose_splits(["train", "val", "test"], section(test_split="val")) == {"train": "train", "test": "val"}
     assert choose_splits(["train"], section()) == {"train": "train"}
-    with pytest.raises(UserError, match="data.test_split='test' is unknown.* Choices: train, val"):
-        choose_splits(["train", "val"], section())
+    assert choose_splits(["val", "train"], section()) == {"train": "train", "test": "val"}
+    assert choose_splits(["validation", "val"], section(train_split="val")) == {"train": "val", "test": "validation"}
+    with pytest.raises(UserError, match="data.test_split='test' is unknown.* Choices: train, dev"):
+        choose_splits(["train", "dev"], section())
 
 
 def test_any_arrays_are_a_data_set_or_one_line():

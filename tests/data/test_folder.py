@@ -86,6 +86,14 @@ def test_class_folders_alone_get_the_fixed_split_and_ids_among_all_files(tmp_pat
     assert set(other.test.ids) != set(opened.test.ids)
 
 
+@pytest.mark.parametrize("stray", [["train/overview.png", "test/overview.png"], ["train/overview.png"]])
+def test_a_stray_picture_makes_no_class_of_a_split(tmp_path, caplog, stray):
+    write(tmp_path, ["train/cat/1.png", "train/dog/1.png", "test/cat/1.png", *stray])
+    opened, train, test = load(name=f"folder:{tmp_path}")
+    assert (opened.class_names, numbers(train), numbers(test)) == (("cat", "dog"), [0, 1], [2])
+    assert "folder 'train/': 1 images in no class folder are left out (train/overview.png)" in caplog.text
+
+
 def test_an_empty_class_folder_is_a_class_and_hidden_files_and_texts_are_nothing(tmp_path, caplog):
     images = ["a/1.png", "a/2.JPG", "c/3.png", "c/4.png", "c/5.png"]
     write(tmp_path, [*images, "c/.hidden.png", ".git/x.png", "__MACOSX/a/._1.png", "stray.png"])
@@ -368,6 +376,18 @@ def test_a_column_or_the_folders_tell_the_splits(tmp_path):
     (tmp_path / "metadata.csv").unlink()
     opened, train, test = load(name=f"folder:{tmp_path}", label_column="kind")
     assert opened.test.paths == ("val/2.png", "val/1.png") and (numbers(test), test.ids.tolist()) == ([3, 2], [0, 1])
+
+
+@pytest.mark.parametrize("start", ["{}", " {}", "././{}", "extra/../{}", ".\\{}"])
+def test_the_split_of_a_row_is_the_folder_in_which_its_file_is_found(tmp_path, caplog, start):
+    paths = ["train/0.png", "train/1.png", "test/0.png", "extra/0.png"]
+    write(tmp_path, paths)
+    text = "label, file_name\n" + "".join(f"{i % 2},{start.format(path)}\n" for i, path in enumerate(paths))
+    opened, *_ = load(name=f"folder:{write_metadata(tmp_path, text)}")
+    assert (opened.train.paths, opened.test.paths) == (tuple(paths[:2]), (paths[2],))
+    assert re.search(r"1 rows are of no split that is used \(.*extra/0.png\)", caplog.text)
+    text = "".join(line for line in text.splitlines(True) if "test" not in line)
+    assert "has a split 'train' and none to test with" in refusal(name=f"folder:{write_metadata(tmp_path, text)}")
 
 
 METADATA_OF_FOLDERS = "file_name,label\ntrain/2.png,b\nval/1.png,a\ntrain/1.png,a\n"

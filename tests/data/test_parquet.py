@@ -100,8 +100,24 @@ def test_a_split_is_chosen_by_its_name(tmp_path):
     write(tmp_path / "validation.parquet", encode("test"), pa.array(LABELS["test"]))
     name = f"parquet:{tmp_path}"
     assert_exact(load(name=name, test_split="validation")[2], "test")
-    message = refusal(name=name)
-    assert message.startswith("data.test_split='test' is unknown") and "validation" in message
+    assert_exact(load(name=name)[2], "test")
+    message = refusal(name=name, test_split="dev")
+    assert message.startswith("data.test_split='dev' is unknown") and "validation" in message
+    message = refusal(name=f"{name}/train.parquet", train_split="val")
+    assert message.startswith("data.train_split='val' is unknown")
+
+
+@pytest.mark.parametrize(
+    "name", ["cifar-10-{}", "v1.0-{}", "mnist_2024_{}", "2024_{}", "set-1.{}", "a-10-{}-00000-of-00001"]
+)
+def test_a_number_in_a_name_makes_no_shards_of_one_split(tmp_path, name):
+    write_set(tmp_path, pattern=f"{name.replace('{}', '{split}')}.parquet", shards=1)
+    (tmp_path / ".hidden.parquet").write_bytes(b"x")
+    train, test = (name.format(split).partition("-00000")[0] for split in ("train", "test"))
+    _, *splits = load(name=f"parquet:{tmp_path}", train_split=train, test_split=test)
+    assert_exact(splits[0], "train")
+    assert_exact(splits[1], "test")
+    assert refusal(name=f"parquet:{tmp_path}").startswith("data.train_split='train' is unknown")
 
 
 @pytest.mark.parametrize(
@@ -182,6 +198,9 @@ def test_what_does_not_fit_together_is_refused(tmp_path, monkeypatch):
     assert "split 'train' has labels of several types" in refusal(name=name)
     last.unlink()
     assert "has 1 files" in refusal(name=name) and "is one of 2" in refusal(name=name)
+    write(tmp_path / "train-00000-of-00002-copy.parquet", encode(), pa.array(LABELS["train"]))
+    assert "has 2 files" in refusal(name=name) and "each of 0 to 1 once" in refusal(name=name)
+    (tmp_path / "train-00000-of-00002-copy.parquet").unlink()
     write_set(tmp_path / "other")
     assert "has files in 2 folders: choose one, such as --config.data.name=parquet:" in refusal(name=name)
     # Labels that are none.

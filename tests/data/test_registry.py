@@ -9,7 +9,7 @@ import pytest
 from data_sets import RNG, assert_exact, load, refusal, section, write_set
 
 from rethink.data import registry
-from rethink.data.dataset import Dataset, MemorySplit, Split, Subset
+from rethink.data.dataset import BadFile, Dataset, MemorySplit, Split, Subset
 from rethink.data.registry import open_dataset
 from rethink.schema.errors import UserError
 from rethink.schema.fields import FIELDS
@@ -242,3 +242,20 @@ def test_every_scheme_is_in_the_help_and_in_the_docs():
     for scheme in registry.DATASETS.keys() | set(registry.ENDINGS.values()):
         assert scheme in registry.DATASETS
         assert all(re.search(rf"\b{scheme}\b", page, re.IGNORECASE) for page in pages), scheme
+
+
+def test_leaving_bad_files_out_changes_no_other_member_of_a_subset_or_a_held_out_part(monkeypatch):
+    def draw(bad):
+        def open_memory(location, config):
+            ids = np.setdiff1d(np.arange(60), bad).astype(np.uint32)
+            full = MemorySplit(Split(np.zeros((len(ids), 1, 1, 1), np.uint8), np.zeros(len(ids), np.int32), ids))
+            files = tuple(BadFile(split, i, str(i), "") for split in ("train", "test") for i in bad)
+            return Dataset("bad", "none", ("a", "b"), len(ids), {"train": full, "test": full}, bad_files=files)
+
+        monkeypatch.setitem(registry.DATASETS, "bad", open_memory)
+        fields = {"train_examples": 40, "test_examples": 30, "validation_fraction": 0.3}
+        return {name: set(split.ids) for name, split in open_dataset(section(name="bad", **fields)).splits.items()}
+
+    before, after = draw([]), draw([0, 31, 59])
+    assert {name: len(ids) for name, ids in before.items()} == {"train": 28, "validation": 12, "test": 30}
+    assert after == {name: ids - {0, 31, 59} for name, ids in before.items()}
