@@ -2,7 +2,9 @@
 
 import logging
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,6 +12,8 @@ import numpy as np
 from rethink.schema.errors import UserError
 
 MANY = 1000  # classes, of which fewer than two examples each are no classes but targets or names of examples
+
+EXACT = 2.0**53  # from which floats are no longer all whole numbers
 
 _log = logging.getLogger(__name__)
 _NUMBER = re.compile(r"[+-]?([0-9]{1,50}(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
@@ -91,17 +95,32 @@ def _read_column(values: Any, where: str) -> _Column:
         except UnicodeDecodeError as error:
             raise UserError(f"{where} has a label that is no UTF-8 ({error.object!r}): save it as UTF-8.") from error
     elif labels.dtype.kind == "f":
-        if (lost := ~np.isfinite(labels)).any():
-            raise _row_error(where, lost, f"has label {labels[lost][0]}: give it its class, or leave the example out")
-        if (broken := labels != np.round(labels)).any():
-            raise _row_error(where, broken, f"has label {labels[broken][0]}, which is no class but {_TARGET}")
+        _check_floats(labels, where)
     elif labels.dtype.kind not in "biuU":
         raise UserError(f"{where} has labels of dtype {labels.dtype}: give integers or strings.")
     if labels.dtype.kind == "U" and (blank := np.char.strip(labels) == "").any():
         raise _row_error(where, blank, "has no label: give it its class, or leave the example out")
     distinct, places = np.unique(labels, return_inverse=True)
+    if labels.dtype.kind == "U":
+        distinct, merged = np.unique([plain_name(label) for label in distinct.tolist()], return_inverse=True)
+        places = merged[places]
     found = distinct.tolist()
     return _Column(list(map(int, found)) if labels.dtype.kind == "f" else found, places, width, where)
+
+
+def _check_floats(labels: np.ndarray, where: str) -> None:
+    """Checks that floats [n] are whole numbers that floats can tell apart."""
+    if (lost := ~np.isfinite(labels)).any():
+        raise _row_error(where, lost, f"has label {labels[lost][0]}: give it its class, or leave the example out")
+    if (broken := labels != np.round(labels)).any():
+        raise _row_error(where, broken, f"has label {labels[broken][0]}, which is no class but {_TARGET}")
+    if (vast := np.abs(labels) >= EXACT).any():  # integers of two signs may have become floats, too
+        raise _row_error(where, vast, f"has label {labels[vast][0]}, which is not exact: give it as a string")
+
+
+def plain_name(name: str) -> str:
+    """Returns the name of a class without blanks around it, and with accents as part of their letters (NFC)."""
+    return unicodedata.normalize("NFC", name.strip())
 
 
 _TARGET = "a target of a regression: give classes, such as the numbers of intervals that you choose (numpy.digitize)"
@@ -113,6 +132,8 @@ def _to_array(values: Any, where: str) -> np.ndarray:
         labels = np.asarray(values)
     except ValueError as error:  # lists of different lengths
         raise UserError(f"{where} has rows of several labels: give one label for each example, [n].") from error
+    if labels.dtype.kind == "T":
+        labels = labels.astype(object)
     if labels.dtype != object:
         if labels.ndim == 0:
             raise UserError(f"{where} has the labels {str(labels)[:80]!r}: give one for each example, [n].")
@@ -145,7 +166,14 @@ def _decode_one_hot(labels: np.ndarray, where: str) -> np.ndarray:
 
 def _find_declared(column: _Column, names: Sequence[str]) -> list[int]:
     """Returns the class of each value: itself, or its place in `names`."""
-    numbers = {name: number for number, name in enumerate(names)}
+    numbers = {plain_name(name): number for number, name in enumerate(names)}
+    if len(numbers) < len(names):
+        twice = next(name for number, name in enumerate(names) if numbers[plain_name(name)] != number)
+        raise UserError(f"{column.where} declares the class '{twice}' twice: give each class a name of its own.")
+    if column.width not in (0, len(names)):
+        raise UserError(
+            f"{column.where} has one-hot rows of {column.width} for {len(names)} declared classes: give one for each."
+        )
     for place, value in enumerate(column.values):
         known = value in numbers if isinstance(value, str) else 0 <= value < len(names)
         if not known:
@@ -161,30 +189,22 @@ def _order_classes(columns: list[_Column]) -> tuple[list[list[int]], tuple[str, 
         if kinds != {bool}:
             classes = list(map(int, classes))
         return _place(classes, [column.values for column in columns]), tuple(map(str, classes))
-    # Strings, all of which may be numbers: then "1" and "1.0" are one class.
+    # Strings, all of which may be numbers: these are ordered as such, and "1" and "01" are two classes all the same.
     texts = [[str(value) for value in column.values] for column in columns]
     distinct = sorted({text for column in texts for text in column})
-    if not all(map(_NUMBER.fullmatch, distinct)):
-        return _place(distinct, texts), tuple(distinct)
-    numbers = [[_to_number(text) for text in column] for column in texts]
-    for column, of_column in zip(columns, numbers, strict=True):
-        for place, number in enumerate(of_column):
-            if number != number // 1:
-                raise column.error(place, f"which is no class but {_TARGET}")
-    classes = sorted({number for column in numbers for number in column})
-    names = sorted(distinct, key=_to_number) if len(distinct) == len(classes) else [str(int(one)) for one in classes]
-    return _place(classes, numbers), tuple(names)
+    if all(map(_NUMBER.fullmatch, distinct)):
+        for column, of_column in zip(columns, texts, strict=True):
+            for place, text in enumerate(of_column):
+                if Fraction(text).denominator > 1:
+                    raise column.error(place, f"which is no class but {_TARGET}")
+        distinct.sort(key=Fraction)
+    return _place(distinct, texts), tuple(distinct)
 
 
 def _place(classes: list[Any], columns: list[list[Any]]) -> list[list[int]]:
     """Returns the place of each value of each column among the classes."""
     places = {value: place for place, value in enumerate(classes)}
     return [[places[value] for value in column] for column in columns]
-
-
-def _to_number(text: str) -> int | float:
-    """Returns the number, as an int of any size where it is written as one."""
-    return int(text) if text.lstrip("+-").isdigit() else float(text)
 
 
 def _row_error(where: str, rows: np.ndarray, problem: str) -> UserError:

@@ -6,7 +6,7 @@ Random crops and colours are augmentation, in regularization/augmentation.py.
 import contextlib
 import io
 from collections.abc import Iterator
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import PIL
@@ -15,6 +15,7 @@ from PIL import Image
 from rethink.schema.errors import UserError
 
 DECODER = f"Pillow {PIL.__version__}"
+RULES = 2  # part of what is cached: raised where a file is decoded to other values than before
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP")  # all but PNG hold 8 bits a value at most
 FILE_FORMATS = (*FORMATS, "TIFF")  # of a user's own files
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # Pillow's, by number of channels
@@ -26,7 +27,7 @@ _PNG, _PNG_SIZE, _PNG_BITS, _PNG_COLOURS = b"\x89PNG\r\n\x1a\n", slice(16, 24), 
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}  # by its type of colours
 _HEAD_BYTES = 4096
 
-_TIFF_BITS, _EXIF_ORIENTATION = 258, 0x0112  # tags
+_TIFF_BITS, _TIFF_COLOURS, _TIFF_SIGNS, _EXIF_ORIENTATION = 258, 262, 339, 0x0112  # tags
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -97,6 +98,8 @@ def decode_file(encoded: bytes, *, channels: int | None, bits: int, image_size: 
     """
     with _bad_images(FILE_FORMATS):
         image, own_bits = _open_image(io.BytesIO(encoded), FILE_FORMATS)
+        if own_bits > 8:  # in the order of bytes that Pillow resizes
+            image = Image.fromarray(np.asarray(image).astype(np.uint16))
         turn = _TURNS.get(_read_orientation(image))
         if turn is not None:
             image = image.transpose(turn)
@@ -159,7 +162,13 @@ def _open_image(file: BinaryIO, formats: tuple[str, ...]) -> tuple[Image.Image, 
     if image.format == "PNG":
         return image, _check_png_bits(head)
     if image.format == "TIFF":
-        return image, _check_bits(max(image.tag_v2.get(_TIFF_BITS, (1,))), image.mode in _GREY_16)  # type: ignore
+        tags: Any = image.tag_v2  # type: ignore
+        bits = _check_bits(max(tags.get(_TIFF_BITS, (1,))), image.mode in _GREY_16)
+        if 2 in tags.get(_TIFF_SIGNS, (1,)):
+            raise BadImageError("values with a sign, which can't be read")
+        if bits > 8 and tags.get(_TIFF_COLOURS) == 0:
+            raise BadImageError("grey of 16 bits in which white is zero, which can't be read")
+        return image, bits
     return image, 8
 
 

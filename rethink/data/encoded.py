@@ -144,7 +144,7 @@ class EncodedSplit:
             "ids": _hash_json(self.ids.tolist()),
             "labels": _hash_json(self.labels.tolist()),
             "form": self.form,
-            "decoder": decoding.DECODER,
+            "decoder": [decoding.DECODER, decoding.RULES],
             "image_size": self.image_size,
         }
         images, labels = cache.load_or_make(self.cache_dir, f"{_cache_name(self.name)}-images", source, self._load)
@@ -234,7 +234,7 @@ def _read_headers(name: str, images: EncodedImages, config: ConfigDict) -> np.nd
         found = parallel.map_in_order(inspect, openers, total=count, label="looking at images")
         return np.array(list(found), np.int32).reshape(count, 4), np.empty(0, np.int32)
 
-    source = {"images": _hash_json(images.stamp), "decoder": decoding.DECODER, "whole": whole}
+    source = {"images": _hash_json(images.stamp), "decoder": [decoding.DECODER, decoding.RULES], "whole": whole}
     return cache.load_or_make(config.cache_dir, f"{_cache_name(name)}-headers", source, make)[0]
 
 

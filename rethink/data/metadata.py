@@ -14,6 +14,7 @@ import unicodedata
 from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
+from rethink.data.class_labels import plain_name
 from rethink.schema.errors import UserError, unreadable
 
 NAMES = ("metadata.csv", "metadata.jsonl")
@@ -122,8 +123,7 @@ def _make_row(where: str, values: dict[str, Any], label_column: str) -> Row:
     name, label, split = values[FILE_COLUMN], values[label_column], values.get(SPLIT_COLUMN)
     if not isinstance(name, str) or not name.strip():
         raise UserError(f"{where} has {FILE_COLUMN} {name!r}: give it the path of its file.")
-    if isinstance(label, str):
-        label = compose(label.strip())
+    label = plain_name(label) if isinstance(label, str) else label
     if label is None or str(label).lower() in _NO_LABEL:
         raise UserError(f"{where} has {label_column} {label!r}: give '{name}' its class, or leave the row out.")
     if SPLIT_COLUMN in values and (not isinstance(split, str) or not split.strip()):

@@ -23,7 +23,11 @@ WHERE = "data.name='npz:x.npz'"
         (np.array([[5], [4]]), [1, 0], ("4", "5")),
         (np.array(["10", "9", "9"]), [1, 0, 0], ("9", "10")),
         (np.array(["010", "9"]), [1, 0], ("9", "010")),
-        (np.array(["2", "1.0", "1"]), [1, 0, 0], ("1", "2")),
+        (np.array(["2", "1.0", "1", "01"]), [3, 2, 1, 0], ("01", "1", "1.0", "2")),
+        (np.array(["100", "1e2"]), [0, 1], ("100", "1e2")),
+        (np.array(["9007199254740993.0", "9007199254740992"]), [1, 0], ("9007199254740992", "9007199254740993.0")),
+        (np.array(["cat ", "cat", "e\u0301", "\u00e9"]), [0, 0, 1, 1], ("cat", "\u00e9")),
+        (np.array(["b", "a"], np.dtypes.StringDType()), [1, 0], ("a", "b")),
         (np.array(["10", "9", "cat"]), [0, 1, 2], ("10", "9", "cat")),
         (np.array(["Écureuil", "chat noir", "a/b", "Z"]), [3, 2, 1, 0], ("Z", "a/b", "chat noir", "Écureuil")),
         (np.array(["é".encode(), b"a"]), [1, 0], ("a", "é")),
@@ -82,6 +86,7 @@ def test_declared_names_keep_their_order_and_classes_without_examples(raw):
         (np.array([]), "no labels"),
         (np.array(3), "one for each example"),
         (np.zeros((2, 2, 2)), r"shape \[2, 2, 2\]"),
+        ([2**63, -1], r"row 0 has label 9.2\d+e\+18, which is not exact"),
         (np.arange(1001), "1,001 different labels for 1,001 examples"),
     ],
 )
@@ -96,6 +101,13 @@ def test_what_is_no_class_is_one_line_that_names_the_row_and_a_remedy(raw, messa
 def test_a_label_that_is_none_of_the_declared_is_refused(raw):
     with pytest.raises(UserError, match="row 1 has label .* none of the 2 declared classes"):
         encode_labels({"train": raw}, WHERE, names=("cat", "dog"))
+
+
+def test_declared_names_that_do_not_fit_are_refused():
+    with pytest.raises(UserError, match="declares the class 'b' twice"):
+        encode_labels({"train": [0, 1, 2]}, WHERE, names=("b", "a", "b"))
+    with pytest.raises(UserError, match="one-hot rows of 3 for 2 declared classes"):
+        encode_labels({"train": np.eye(3)[:2]}, WHERE, names=("cat", "dog"))
 
 
 def test_splits_whose_labels_have_different_forms_are_refused():

@@ -313,3 +313,25 @@ def test_damage_anywhere_is_an_image_or_a_reason():
                 read_file(bytes(damaged))
             except decoding.BadImageError as error:
                 assert str(error).isprintable()
+
+
+def test_grey_of_16_bits_is_resized_in_either_order_of_bytes():
+    ramp = np.linspace(0, 60_000, 64).reshape(8, 8).astype(np.uint16)
+    big = encode(Image.frombytes("I;16B", (8, 8), ramp.astype(">u2").tobytes()), "TIFF")
+    assert big[:2] == b"MM"
+    resized = [decoding.decode_file(file, channels=1, bits=16, image_size=4) for file in (encode(ramp, "TIFF"), big)]
+    np.testing.assert_array_equal(*resized)
+
+
+@pytest.mark.parametrize(
+    "dtype, tag, value, reason",
+    [(np.uint16, 262, 0, "white is zero"), (np.uint8, 339, 2, "values with a sign")],
+)
+def test_tiff_of_values_that_pillow_reads_as_others_are_bad_files(dtype, tag, value, reason):
+    encoded = encode(np.zeros((2, 2), dtype), "TIFF", tiffinfo={tag: value})
+    for read in (
+        lambda: decoding.read_header(io.BytesIO(encoded)),
+        lambda: decoding.decode_file(encoded, channels=1, bits=16, image_size=0),
+    ):
+        with pytest.raises(decoding.BadImageError, match=reason):
+            read()
