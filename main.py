@@ -6,6 +6,8 @@
   python main.py --config=configs/cifar_random.py:smoke       ... a run of seconds
   python main.py --config=cifar_random:smoke                  ... by its name, from any directory
   python main.py --config=configs/cifar_partial.py:0.4        ... 40% of the labels resampled
+  python main.py --config=configs/own.py --config.data.name=folder:data/pets
+                                                              your own data; own.py:random
   python main.py --config=configs/paper/table1.py             a table, beside the paper's
   python main.py --config=configs/paper/table1.py:'mlp_*'     ... those that match
   python main.py --config=configs/paper/theorem1.py           theorem 1; also linear, capacity
@@ -16,12 +18,13 @@
   python main.py --config=configs/paper/table1.py --config.executor=processes --config.jobs=2
                                                               two runs at a time; ray: on a cluster
 
-Fields that are set most often (all of them: python main.py --help):
+Fields that are set most often (all of them are below the flags):
   --config.seed=1                        everything random
   --config.corruption.seed=0             labels and pixels alone: the same for every seed
   --config.data.dir=DIR                  where prepared TFDS sets are
   --config.data.train_examples=5000      a fixed subset; data.test_examples=1000: of the test set
-  --config.corruption.labels=uniform     or symmetric, pair_flip, asymmetric, instance, matrix:FILE, none
+  --config.corruption.labels=uniform     or symmetric, pair_flip, asymmetric, instance, matrix:FILE,
+                                         file:FILE, none
   --config.corruption.label_probability=0.5
   --config.corruption.pixels=gaussian    or shuffled_pixels, random_pixels, none
   --config.model.name=my_net:MyNet       a Linen module of your own

@@ -263,15 +263,23 @@ def cell(name: str, *changes: dict) -> tuple:
     return tuple(fields.items())
 
 
-def digits_config(arguments: str | None, *, name: str) -> ConfigDict:
-    """Returns the embedded digits, trained until all are fitted; `arguments` as in `apply_arguments`."""
+def fitted_config(arguments: str | None, *, name: str) -> ConfigDict:
+    """Returns a run on data of any size, at a constant rate until all are fitted; `arguments` as in `apply_arguments`.
+
+    With few steps an epoch, x0.95 an epoch would end learning long before random labels are fitted.
+    """
     config = get_config()
     config.name = name
     apply_arguments(config, arguments, model="mlp_1x512")
-    # With 12 steps an epoch, x0.95 an epoch would end learning long before random labels are fitted: a constant rate.
-    config.optimizer.learning_rate = 0.1
     config.optimizer.schedule = "constant"
     config.stop.train_accuracy = 1.0
+    return config
+
+
+def digits_config(arguments: str | None, *, name: str) -> ConfigDict:
+    """Returns the embedded digits, trained until all are fitted; `arguments` as in `apply_arguments`."""
+    config = fitted_config(arguments, name=name)
+    config.optimizer.learning_rate = 0.1
     return config
 
 

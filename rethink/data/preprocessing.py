@@ -168,6 +168,11 @@ WHITENINGS: dict[str, Callable[[jax.Array], jax.Array]] = {
 }
 
 
+def resolve_whitening(whitening: str, has_vectors: bool) -> str:
+    """Returns the name in `WHITENINGS` that "auto" stands for, other names as they are."""
+    return {"auto": "none" if has_vectors else "per_image"}.get(whitening, whitening)
+
+
 def whiten_images(images: jax.Array, whitening: str) -> jax.Array:
     """Returns the images whitened, float32 [batch, height, width, channels].
 

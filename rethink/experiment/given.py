@@ -38,6 +38,7 @@ def take_given(
     if test is not None and train is None:
         raise UserError("test= is given without train=: give both, or neither for the config's data set.")
     if train is not None:
+        validation.name_after_parts(config, {"data.name": validation.GIVEN})
         config.data.name = validation.GIVEN
         splits = {"train": train} if test is None else {"train": train, "test": test}
         for name, pair in splits.items():
@@ -80,7 +81,7 @@ def _name_network(config: ConfigDict, model: Model) -> None:
             is_named, kwargs = False, {}
     if not is_named:
         name = f"{validation.GIVEN}:{model_class.__name__}"
-    validation.name_after_model(config, {"model.name": name})
+    validation.name_after_parts(config, {"model.name": name})
     config.model.name = name
     with config.unlocked():
         config.model.kwargs = ConfigDict(kwargs)

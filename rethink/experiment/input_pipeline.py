@@ -28,7 +28,6 @@ from rethink.schema.errors import UserError, pick
 from rethink.training import devices, distributed, feeds, step
 
 GIB = 2**30
-PLAIN_VIEW = {"crop": 0, "whiten": "none"}  # of feature vectors
 BATCHES_PER_WORKER = 16  # an evaluation that is shorter is not worth the start of a process
 
 
@@ -163,6 +162,11 @@ class InputPipeline:
 
     # What the model sees.
 
+    @property
+    def whitening(self) -> str:
+        """The name in `preprocessing.WHITENINGS` of what is done to images; "none" of vectors where `auto` says."""
+        return preprocessing.resolve_whitening(self.config.preprocess.whiten, self.dataset.has_vectors)
+
     def check_input_shape(self) -> tuple[int, ...]:
         """Returns the shape of the model's input: (height, width, channels), or (features,) of feature vectors.
 
@@ -175,7 +179,7 @@ class InputPipeline:
             self._check_vector_settings()
             return image_shape[-1:]
         size = preprocessing.crop_size(image_shape, self.config.preprocess.crop)
-        preprocessing.check_whitening((*size, image_shape[-1]), self.config.preprocess.whiten)
+        preprocessing.check_whitening((*size, image_shape[-1]), self.whitening)
         self._augment.check_images(image_shape, size)
         for name in ("saturation", "hue"):
             if self.config.corruption.pixels == "gaussian" and self.config.augmentation[name]:
@@ -190,20 +194,22 @@ class InputPipeline:
         """Checks that nothing is set that takes images.
 
         Raises:
-          UserError: the first field that does.
+          UserError: the fields that do.
         """
         config = self.config
-        off = {
-            **{f"preprocess.{name}": (config.preprocess[name], value) for name, value in PLAIN_VIEW.items()},
+        settings = {
+            "preprocess.crop": (config.preprocess.crop, 0),
+            "preprocess.whiten": (self.whitening, "none"),
             **{f"augmentation.{name}": (value, type(value)()) for name, value in config.augmentation.items()},
             "augmentation.crop": (config.augmentation.crop, "none"),
         }
-        for field, (value, plain) in off.items():
-            if value != plain:
-                raise UserError(
-                    f"{field}={value} takes images, and data.name='{config.data.name}' has feature vectors: set "
-                    f"--config.{field}={plain}."
-                )
+        off = {field: pair for field, pair in settings.items() if pair[0] != pair[1]}
+        if off:
+            given = " and ".join(f"{field}={value}" for field, (value, _) in off.items())
+            wanted = " ".join(f"--config.{field}={plain}" for field, (_, plain) in off.items())
+            raise UserError(
+                f"{given} take images, and data.name='{config.data.name}' has feature vectors: set {wanted}."
+            )
         if config.corruption.pixels == "gaussian_clipped":
             raise UserError(
                 "corruption.pixels='gaussian_clipped' clips to the range of pixels, and "
@@ -218,10 +224,8 @@ class InputPipeline:
         """Returns `evaluation_view` of images, corrupted, with what their values stand for."""
         if self.dataset.has_vectors:
             return self._decode(images, encoding).reshape(len(images), -1)
-        config = self.config.preprocess
-        return preprocessing.preprocess_images(
-            images, encoding, crop=config.crop, whitening=config.whiten, span=self._span
-        )
+        crop = self.config.preprocess.crop
+        return preprocessing.preprocess_images(images, encoding, crop=crop, whitening=self.whitening, span=self._span)
 
     def show_samples(self, samples: Corrupted) -> dict[str, np.ndarray]:
         """Returns what samples.npz has of examples: `images` to look at, uint8, or `vectors`, float32 [n, features]."""
@@ -246,7 +250,7 @@ class InputPipeline:
         def view(step_number: jax.Array, batch: step.Batch) -> jax.Array:
             key_of_step = jax.random.fold_in(key, step_number)
             images = self._augment(key_of_step, batch.ids, batch.images, batch.encoding, decode=self._decode, size=size)
-            return preprocessing.whiten_images(images, self.config.preprocess.whiten)
+            return preprocessing.whiten_images(images, self.whitening)
 
         return view
 

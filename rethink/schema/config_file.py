@@ -74,7 +74,9 @@ def make_config(source: str | ConfigDict, fields: Mapping[str, Any]) -> ConfigDi
       UserError: as `load_config` and `check_overrides`; a value is off.
     """
     if isinstance(source, str):
-        config = load_config(source, fields)
+        config = load_config(source, {*fields, "data.name"})
+        if config.data.name is None:  # left open, for what is given to `rethink.train`
+            fields = {"data.name": validation.GIVEN, **fields}
         check_overrides(source, config, fields)
     elif isinstance(source, ConfigDict):
         config = source.copy_and_resolve_references()
@@ -83,7 +85,7 @@ def make_config(source: str | ConfigDict, fields: Mapping[str, Any]) -> ConfigDi
         raise UserError(
             f"A config is named by a text such as 'cifar_random:mlp_1x512', or is a ConfigDict, and not {source!r}."
         )
-    validation.name_after_model(config, fields)
+    validation.name_after_parts(config, fields)
     with config.unlocked(), config.ignore_type():
         for field, value in fields.items():
             *above, name = field.split(".")

@@ -222,7 +222,10 @@ FIELDS: dict[str, Field] = {
     ),
     "corruption.seed": count(-1, 2**32, "of labels and pixels; -1: that of seed", high_open=True, figure_axis=False),
     "preprocess.crop": size("side of a crop from the centre; 0: none", "pixels"),
-    "preprocess.whiten": choice("none", "per_image", "symmetric", help="none: pixels in 0..1; symmetric: in -1..1"),
+    "preprocess.whiten": choice(
+        *("none", "per_image", "symmetric", "auto"),
+        help="none: pixels in 0..1; symmetric: in -1..1; auto: per_image, and none for feature vectors",
+    ),
     # The model.
     "model.name": text("a name of rethink/models, or your own package.module:ClassName", same_cost=True),
     "model.init": choice("lecun_normal", "he_normal", "glorot_uniform", help="initialization of the kernels"),

@@ -74,7 +74,7 @@ def define_config(words: list[str]) -> tuple[flags.FlagHolder[ConfigDict], list[
     path = path if given else DEFAULT
     config = config_file.load_config(path, overrides)
     config_file.check_overrides(path, config, overrides)
-    validation.name_after_model(config, overrides)
+    validation.name_after_parts(config, overrides)
     # Fields of a model are of types that are not known here: ml_collections takes what is None by this parser.
     config_flags.register_flag_parser_for_type(type(None), _LiteralParser())
     for field in filter(validation.is_kwarg, overrides):

@@ -169,23 +169,31 @@ def is_kwarg(field: str) -> bool:
     return name.isidentifier() and (section == KWARGS or section.endswith(f".{KWARGS}"))
 
 
-def name_after_model(config: ConfigDict, changes: Mapping[str, Any]) -> None:
-    """Names a config after the model that changes of fields will set, or after none where that is an axis of theirs.
+def name_after_parts(config: ConfigDict, changes: Mapping[str, Any]) -> None:
+    """Names a config after the model and the data that changes of fields will set, or after none where it is an axis.
 
-    The name changes where one of its words, with - between, is the model's, as configs/base.py makes it; and not where
-    the changes set it.
+    The name changes where words of it, with - between, are those of the model or the data, as configs/base.py and
+    configs/own.py make it; and not where the changes set it.
     """
-    before, now = str(config.model.name), changes.get("model.name", config.model.name)
-    if "model.name" in axis_fields(changes.get("axes", "")):
-        now = ""
-    if "name" not in changes:
-        words = (now if word == model_word(before) else word for word in config.name.split("-"))
-        config.name = "-".join(model_word(word) for word in words if word)
+    if "name" in changes:
+        return
+    axes, name = axis_fields(changes.get("axes", "")), f"-{config.name}-"
+    for field, word in (("model.name", model_word), ("data.name", data_word)):
+        section, _, _ = field.partition(".")
+        before = config[section].name or section  # None is left open
+        now = "" if field in axes else word(str(changes.get(field, before)))
+        name = name.replace(f"-{word(before)}-", f"-{now}-" if now else "-")
+    config.name = name.strip("-")
 
 
 def model_word(model: str) -> str:
     """Returns the name of a model as a word of a directory's name, where package.module:ClassName can't stand."""
     return re.sub(r"[^A-Za-z0-9_.+=-]", ".", model)
+
+
+def data_word(data: str) -> str:
+    """Returns the last part of a data set's path or name as a word of a directory's name, cut to 40 characters."""
+    return model_word(pathlib.PurePath(data.partition(":")[2] or data).name)[:40]
 
 
 def check_name(field: str, name: str) -> None:

@@ -61,7 +61,7 @@ def expand_suite(config: ConfigDict, overridden: Collection[str]) -> list[SuiteE
             raise UserError(f"experiments.{name}={config.experiments[name]!r} is no config: give a whole one.")
         experiment = config.experiments[name].copy_and_resolve_references()
         for_all = {field: value for field, value in changes.items() if f"experiments.{name}.{field}" not in overridden}
-        validation.name_after_model(experiment, for_all)
+        validation.name_after_parts(experiment, for_all)
         with experiment.unlocked():  # fields of the model may be new
             experiment.update_from_flattened_dict(for_all)
         if "seeds" in overridden and f"experiments.{name}.seeds" not in overridden:

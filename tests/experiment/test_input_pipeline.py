@@ -284,6 +284,17 @@ def test_what_takes_images_is_refused_for_vectors(field, value, remedy):
         pipeline.check_input_shape()
 
 
+def test_all_that_takes_images_is_named_at_once_and_auto_whitens_images_alone():
+    vectors, images = (make_pipeline(STORED[kind][0], **STORED[kind][1]) for kind in ("vectors", "float32"))
+    for pipeline in (vectors, images):
+        pipeline.config.preprocess.whiten = "auto"
+    assert (vectors.whitening, images.whitening) == ("none", "per_image")
+    assert vectors.check_input_shape() == (7,)
+    vectors.config.preprocess.update(crop=3, whiten="per_image")
+    with pytest.raises(UserError, match="set --config.preprocess.crop=0 --config.preprocess.whiten=none.$"):
+        vectors.check_input_shape()
+
+
 def test_augmented_images_stay_within_what_they_span():
     images, fields = STORED["float32"]
     pipeline = make_pipeline(images, **fields)

@@ -31,7 +31,7 @@ CHOICES = {  # field -> what the module that acts on it has
     "data.remainder": batches.REMAINDERS,
     "corruption.labels": LABEL_NOISE,
     "corruption.pixels": PIXEL_CORRUPTION,
-    "preprocess.whiten": preprocessing.WHITENINGS,
+    "preprocess.whiten": (*preprocessing.WHITENINGS, "auto"),
     "model.init": registry.INITIALIZERS,
     "weight_decay.kind": explicit.WEIGHT_DECAYS,
     "weight_decay.parameters": explicit.DECAYED,

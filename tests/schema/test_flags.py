@@ -213,10 +213,14 @@ def test_a_config_file_may_lock_its_config(command, file):
         (["--config.axes=model.name=alexnet,mlp_tiny"], "digits_random"),
         (["--config.axes=seeds=1,2"], "digits_random-mlp_1x512"),
         (["--config=OWN", "--config.model.name=alexnet"], "mine-mlp"),
+        (["--config=own", "--config.data.name=folder:data/my pets/"], "own-my.pets-mlp_1x512"),
+        (["--config=own:random,alexnet", "--config.data.name=module:my_data:load"], "own-my_data.load-random-alexnet"),
+        (["--config=own", "--config.data.name=npz:mine.npz", "--config.model.name=nets:N"], "own-mine.npz-nets.N"),
+        (["--config.data.name=npz:mine.npz"], "digits_random-mlp_1x512"),
         (["--config.model.name=my/net:Net"], "digits_random-my.net.Net"),  # no model, which its own check reports
     ],
 )
-def test_the_name_follows_the_model_where_it_has_that(command, file, words, name):
+def test_the_name_follows_the_model_and_the_data_where_it_has_those(command, file, words, name):
     own = file("config.name = 'mine-mlp'")
     assert command(*(word.replace("DEFAULT", DEFAULT).replace("OWN", own) for word in words)).name == name
 
