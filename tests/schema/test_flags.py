@@ -586,14 +586,17 @@ def test_every_override_that_the_help_shows_is_understood(command):
 
 def test_every_config_that_the_help_shows_loads(command, monkeypatch):
     monkeypatch.chdir(ROOT)
-    words = re.findall(r"--config=\S+", main_docstring())
-    assert len(words) > 2
-    for word in words:
-        command(word)
+    lines = re.findall(r"--config=\S+(?: +--config\.data\.name=\S+)?", main_docstring())
+    assert len(lines) > 2
+    for line in lines:
+        command(*line.split())
 
 
 def load(path, *arguments):
-    return runpy.run_path(str(path))["get_config"](*arguments)
+    config = runpy.run_path(str(path))["get_config"](*arguments)
+    if path.stem == "own":  # which leaves it open
+        config.data.name = "digits"
+    return config
 
 
 RUNS = [path for path in CONFIGS if path not in TABLES]
