@@ -48,7 +48,9 @@ def main() -> None:
                 config.corruption.labels, config.corruption.label_probability = files.get(kind, kind), probability
                 results.append({"kind": kind, "p": probability, **measure(InputPipeline(config, dataset))})
     examples = len(dataset.train.ids)
-    print(json.dumps({"data": dataset.name, "examples": examples, "cores": os.cpu_count(), "kinds": results}, indent=2))
+    facts = {"data": dataset.name, "examples": examples, "cores": os.cpu_count()}
+    rows = ",\n".join(f"    {json.dumps(row)}" for row in results)  # a line for each
+    print(f'{json.dumps(facts, indent=2)[:-2]},\n  "kinds": [\n{rows}\n  ]\n}}')
 
 
 def write_files(folder: pathlib.Path, classes: int, examples: int) -> dict[str, str]:

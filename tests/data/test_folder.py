@@ -354,10 +354,7 @@ def test_a_column_or_the_folders_tell_the_splits(tmp_path):
     write(tmp_path, ["train/1.png", "train/2.png", "val/1.png", "val/2.png"])
     opened, train, test = load(name=f"folder:{write_metadata(tmp_path, METADATA_OF_FOLDERS)}")
     assert (opened.train.paths, opened.test.paths) == (
-        (
-            "train/2.png",
-            "train/1.png",
-        ),
+        ("train/2.png", "train/1.png"),
         ("val/1.png",),
     )
     assert (train.ids.tolist(), train.labels.tolist(), test.ids.tolist()) == ([0, 1], [1, 0], [0])
@@ -365,10 +362,7 @@ def test_a_column_or_the_folders_tell_the_splits(tmp_path):
     rows = rows.replace("2.png,b", "2.png,b,test").replace("train/1.png,a", "train/1.png,a,train")
     opened, train, test = load(name=f"folder:{write_metadata(tmp_path, rows)}")
     assert (opened.train.paths, opened.test.paths) == (
-        (
-            "val/1.png",
-            "train/1.png",
-        ),
+        ("val/1.png", "train/1.png"),
         ("train/2.png",),
     )
     for split in ("train", "val"):
@@ -457,23 +451,7 @@ def test_rows_without_their_file_are_bad_files_and_files_without_a_row_are_menti
 
 # Any folder at all.
 
-NAMES = [
-    "a",
-    "b b",
-    "é",
-    "train",
-    "test",
-    "val",
-    "x~",
-    "10",
-    "9",
-    "metadata.csv",
-    "README",
-    ".git",
-    "a,b",
-    'q"q',
-    "Thumbs",
-]
+NAMES = ["a", "b b", *'é train test val x~ 10 9 metadata.csv README .git a,b q"q Thumbs'.split()]
 ENDS = [".png", ".PNG", ".jpg", ".gif", ".bmp", ".tif", ".webp", "", ".txt", ".png.txt", ".jsonl"]
 BITS = ["file_name", "label", "split", ",", ";", "\n", "\r\n", '"', "a.png", "train/a.png", "NaN", "1", "1.0", "-3"]
 BITS += ["\ufeff", "\\", "/", "..", "{", "}", '"file_name": "a.png"', '"label": 1', "[1]", "null", "test", "\0", "é"]

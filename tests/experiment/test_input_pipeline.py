@@ -103,10 +103,12 @@ CONDITIONS = {
 }
 
 
+@pytest.mark.slow
 def test_every_condition_of_the_paper_changes_only_what_it_names():
     prints_of, true_labels = {}, {}
     for name, fields in CONDITIONS.items():
         config = digits_true.get_config("mlp_tiny")
+        config.data.train_examples = 360  # as many as for testing, so that each kind is compiled once
         config.corruption.update(fields)
         pipeline = InputPipeline(config, open_dataset(config.data))
         true_labels[name] = pipeline.corrupt_splits()["train"].true_labels
@@ -175,12 +177,18 @@ def test_images_of_every_type_are_seen_as_they_are_declared(kind):
 @pytest.mark.parametrize(
     "kind, pixels",
     [
-        *((kind, "none") for kind in STORED),
-        ("uint16", "gaussian_clipped"),
-        ("float32", "gaussian_clipped"),
+        ("uint8", "none"),
         ("float32", "random_pixels"),
         ("vectors", "gaussian"),
-        ("whole vectors", "shuffled_pixels"),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in [
+                *((kind, "none") for kind in list(STORED)[1:]),
+                ("uint16", "gaussian_clipped"),
+                ("float32", "gaussian_clipped"),
+                ("whole vectors", "shuffled_pixels"),
+            ]
+        ),
     ],
 )
 def test_every_type_gives_the_same_bits_resident_and_streamed(kind, pixels):
@@ -207,34 +215,51 @@ def test_every_type_gives_the_same_bits_resident_and_streamed(kind, pixels):
     np.testing.assert_allclose(*flat, rtol=3e-7)
 
 
-def test_label_noise_gives_the_same_bits_resident_and_streamed(tmp_path):
-    images, rng = STORED["uint16"][0], np.random.default_rng(0)
-    given = rng.integers(0, 10, len(images))
+@pytest.fixture
+def noise_files(tmp_path):
+    """A folder with a matrix, and with labels whose clean ones are, or are not, those of `make_pipeline`."""
+    given = np.random.default_rng(0).integers(0, 10, 20)
     np.savetxt(tmp_path / "matrix.txt", np.full((10, 10), 0.1))
-    np.savez(tmp_path / "labels.npz", label=given, clean=np.arange(len(images)) % 10)
+    np.savez(tmp_path / "labels.npz", label=given, clean=np.arange(20) % 10)
     np.savez(tmp_path / "others.npz", label=given, clean=given)
-    file = f"file:{tmp_path / 'labels.npz'}"
-    for kind in ("asymmetric:cifar10", f"matrix:{tmp_path / 'matrix.txt'}", "instance", file):
-        labels, prints = {}, {}
-        for feed in ("resident", "streamed"):
-            pipeline = make_pipeline(images, feed, labels=kind, label_probability=0.7)
-            batches = read_all(pipeline)
-            rates, prints[feed] = pipeline.compare_rates(), pipeline.fingerprint_splits()
-            assert rates["test"] == {}
-            assert np.trace(rates["train"]["label_counts"]) < len(images)
-            data, items = batches.train(0, 1)  # as the step makes them
-            labels[feed] = batches.batch_of["train"](
-                jax.tree.map(lambda leaf: leaf[0], data), jax.tree.map(lambda leaf: leaf[0, 0], items)
-            ).labels
-            batches.close()
-        np.testing.assert_array_equal(labels["resident"], labels["streamed"], strict=True)
-        assert prints["resident"] == prints["streamed"]
-        assert ("label_file" in prints["resident"]) == (":/" in kind)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "file:{}/labels.npz",
+        *(
+            pytest.param(kind, marks=pytest.mark.slow)
+            for kind in ("asymmetric:cifar10", "matrix:{}/matrix.txt", "instance")
+        ),
+    ],
+)
+def test_label_noise_gives_the_same_bits_resident_and_streamed(noise_files, kind):
+    images = STORED["uint16"][0]
+    labels, prints = {}, {}
     for feed in ("resident", "streamed"):
-        pipeline = make_pipeline(images, feed, labels=f"file:{tmp_path / 'others.npz'}")
-        read_all(pipeline)
-        with pytest.raises(UserError, match="the clean labels in this file are not the true ones of"):
-            pipeline.compare_rates()
+        pipeline = make_pipeline(images, feed, labels=kind.format(noise_files), label_probability=0.7)
+        batches = read_all(pipeline)
+        rates, prints[feed] = pipeline.compare_rates(), pipeline.fingerprint_splits()
+        assert rates["test"] == {}
+        assert np.trace(rates["train"]["label_counts"]) < len(images)
+        data, items = batches.train(0, 1)  # as the step makes them
+        labels[feed] = batches.batch_of["train"](
+            jax.tree.map(lambda leaf: leaf[0], data), jax.tree.map(lambda leaf: leaf[0, 0], items)
+        ).labels
+        batches.close()
+    np.testing.assert_array_equal(labels["resident"], labels["streamed"], strict=True)
+    assert prints["resident"] == prints["streamed"]
+    assert ("label_file" in prints["resident"]) == ("{}" in kind)
+
+
+@FEEDS
+def test_clean_labels_that_are_not_the_true_ones_are_refused(noise_files, feed):
+    pipeline = make_pipeline(STORED["uint16"][0], feed, labels=f"file:{noise_files}/others.npz")
+    read_all(pipeline)
+    with pytest.raises(UserError, match="the clean labels in this file are not the true ones of"):
+        pipeline.compare_rates()
 
 
 @FEEDS

@@ -88,14 +88,8 @@ def test_names_of_classes_come_before_their_numbers(given_by):
         ({"label": GIVEN, "ids": [0, 1, 2, 3, 4, 4]}, "several rows for ids 4: dog/d.png: keep one"),
         ({"label": GIVEN, "ids": ["a"] * 6}, "'ids' holds no whole numbers"),
         ({"label": GIVEN[:5], "ids": np.arange(6)}, "has 5 labels, and the file 6 rows"),
-        (
-            "path,label\ncat/a.png,dog\n",
-            r"no label for 5 of 6 training examples \(ids 1: dog/a.png, 2: owl/é b.png",
-        ),
-        (
-            "id,label\n0,cow\n1,dog\n2,dog\n3,dog\n4,dog\n5,dog\n",
-            "has label 'cow', which is none of the 3",
-        ),
+        ("path,label\ncat/a.png,dog\n", r"no label for 5 of 6 training examples \(ids 1: dog/a.png, 2: owl/é b.png"),
+        ("id,label\n0,cow\n1,dog\n2,dog\n3,dog\n4,dog\n5,dog\n", "has label 'cow', which is none of the 3"),
         ({"label": GIVEN + 1}, "has label 3, which is none of the 3"),
         ({"label": np.where(GIVEN, GIVEN, np.nan)}, "row 4 has label nan"),
         ("id,label\n0,1\n1\n", "line 3 has 1 values, and the header 2 names"),
@@ -139,19 +133,14 @@ def test_a_pickle_inside_an_npz_is_not_read(tmp_path):
 @pytest.mark.parametrize("clean", CLEAN)
 def test_clean_labels_must_be_the_true_ones(tmp_path, clean):
     def check(labels, ids=FACTS.ids):
-        np.savez(tmp_path / "a.npz", label=GIVEN, **{clean: labels})
+        np.savez(tmp_path / "a.npz", label=GIVEN, **({} if labels is None else {clean: labels}))
         table = open_label_file(str(tmp_path / "a.npz"), section(labels="file:a.npz"), FACTS)
         check_clean_labels(table, ids, LABELS[ids], "here")
 
     check(LABELS)
     check(np.array(NAMES)[LABELS])
+    check(None)
     swapped = LABELS[[0, 2, 1, 3, 4, 5]]
     check(swapped, np.array([0, 3, 5]))
     with pytest.raises(UserError, match=r"^here: the clean labels .* of 2 of 6 examples \(ids 1, 2\), so it is of"):
         check(swapped)
-
-
-def test_a_file_without_clean_labels_is_not_checked(tmp_path):
-    np.savez(tmp_path / "a.npz", label=GIVEN)
-    table = open_label_file(str(tmp_path / "a.npz"), section(labels="file:a.npz"), FACTS)
-    check_clean_labels(table, FACTS.ids, LABELS[::-1], "here")

@@ -132,18 +132,23 @@ def test_labels_of_high_ids_are_no_copies_of_those_of_low_ids():
     assert standard_errors((low == high).mean(), 1 / K, FEW) < 4
 
 
-def test_labels_are_the_same_eager_jitted_and_inside_another_program():
+@pytest.mark.slow
+def test_labels_are_the_same_eager_and_jitted():
     ids, labels = IDS[:16], LABELS[:16]
     jitted = redraw(0.5, ids=ids, labels=labels)
     with jax.disable_jit():
         assert_same(redraw(0.5, ids=ids, labels=labels), jitted)
+
+
+def test_labels_are_the_same_inside_another_program():
+    ids, labels = IDS[:FEW], LABELS[:FEW]
 
     @jax.jit
     def step(ids, labels):
         key = randomness.key_for(0, "labels", "train")
         return corrupt_labels(key, ids, labels, np.float32(0.5), kind="uniform", num_classes=K)
 
-    assert_same(jax.device_get(step(ids, labels)), jitted)
+    assert_same(jax.device_get(step(ids, labels)), redraw(0.5, ids=ids, labels=labels))
 
 
 def test_labels_of_other_seeds_are_independent():

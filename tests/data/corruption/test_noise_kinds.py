@@ -147,11 +147,9 @@ def test_a_map_of_other_classes_is_refused(labels, facts, words):
 )
 def test_a_matrix_is_read_from_text_of_any_form(tmp_path, name, text):
     (tmp_path / name).write_text(text, encoding="utf-8", newline="")
-    labels = np.repeat(np.arange(3), 300).astype(np.int32)
-    given, resampled = redraw(f"matrix:{tmp_path / name}", labels=labels, facts=DataFacts(3, 0))
-    assert resampled.all()
-    assert (given[:300] == 0).all() and (given[600:] == 2).all()
-    assert_matrix(count(given, labels, 3), np.array([[1, 0, 0], [0.25, 0.5, 0.25], [0, 0, 1]]))
+    table = transitions.open_matrix(str(tmp_path / name), section(labels="matrix"), DataFacts(3, 0))
+    matrix = transitions.matrix_transition(3, table, None, None)
+    np.testing.assert_array_equal(matrix, [[1, 0, 0], [0.25, 0.5, 0.25], [0, 0, 1]])
 
 
 def test_a_matrix_in_a_file_gives_the_labels_of_the_array(tmp_path):
@@ -255,11 +253,12 @@ def test_the_weights_are_normal_and_a_function_of_the_seed():
     assert abs(values.var() - 1) < 4 * (2 / values.size) ** 0.5
 
 
-def test_no_switch_and_no_length_of_a_batch_changes_a_label_by_image():
+@pytest.mark.parametrize("length", [CHUNK, pytest.param(300, marks=pytest.mark.slow)])
+def test_no_switch_and_no_length_of_a_batch_changes_a_label_by_image(length):
     want = redraw("instance", 0.4, labels=LABELS[:CHUNK])
     with jax.enable_x64(True):
-        few = redraw("instance", 0.4, labels=LABELS[:300])
-    np.testing.assert_array_equal(few, [part[:300] for part in want])
+        given = redraw("instance", 0.4, labels=LABELS[:length])
+    np.testing.assert_array_equal(given, [part[:length] for part in want])
 
 
 def test_images_of_any_type_have_the_codes_of_those_of_8_bits():

@@ -154,14 +154,16 @@ def assert_as_if_at_once(split, **fields):
     assert all(isinstance(part, np.ndarray) for part in whole)
 
 
+@pytest.mark.slow
 def test_a_split_of_many_chunks_is_as_if_corrupted_at_once():
     assert_as_if_at_once(a_split(2 * CHUNK + FEW, side=2), labels="uniform", label_probability=0.5)
 
 
 @pytest.mark.parametrize("kind, together", PIXEL_KINDS)
-def test_chunks_change_no_kind_of_pixels(kind, together, monkeypatch):
+def test_chunks_change_no_label_and_no_kind_of_pixels(kind, together, monkeypatch):
     monkeypatch.setattr(spec, "CHUNK", 7)
-    assert_as_if_at_once(a_split(FEW), pixels=kind, channels_together=together)
+    labels = {"labels": "uniform", "label_probability": 0.5} if kind == "none" else {}
+    assert_as_if_at_once(a_split(FEW), pixels=kind, channels_together=together, **labels)
 
 
 @pytest.mark.parametrize("train", [True, False])
