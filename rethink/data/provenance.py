@@ -27,8 +27,7 @@ class Provenance:
     def __init__(self):
         self.complete = False
         self.samples: Corrupted | None = None
-        self._images = Fingerprint()
-        self._labels = Fingerprint()
+        self._fingerprints = {name: Fingerprint() for name in ("images", "labels", "true_labels")}
         self._columns = [np.empty((4, 0), np.int64)]  # ids, true labels, given labels, resampled
         self._digests = [np.empty((0, BYTES), np.uint8)]  # of the images as stored
         self._changed_images = np.zeros((), np.int64)
@@ -36,8 +35,9 @@ class Provenance:
     def add(self, piece: Corrupted, stored: np.ndarray) -> None:
         """Adds examples, each once in all calls; `stored`: their images before corruption."""
         self._digests.append(digest_images(stored))
-        self._images.add(piece.ids, _image_contents(piece))
-        self._labels.add(piece.ids, piece.labels)
+        contents = {"images": _image_contents(piece), "labels": piece.labels, "true_labels": piece.true_labels}
+        for name, own in self._fingerprints.items():
+            own.add(piece.ids, contents[name])
         self._keep_samples(piece)
         self._columns.append(np.stack([piece.ids, piece.true_labels, piece.labels, piece.resampled]).astype(np.int64))
         self._changed_images += piece.image_changed.sum()
@@ -74,10 +74,9 @@ class Provenance:
         return int(all_gather(self._changed_images).sum())
 
     def merge_fingerprints(self, all_gather: Gather) -> dict[str, str]:
-        """Returns the fingerprints, 64 hex digits, of the "images" and the "labels" (as given) of all processes."""
+        """Returns the fingerprints, 64 hex digits, of all processes' "images", "labels" (given) and "true_labels"."""
         return {
-            name: Fingerprint.merged(all_gather(own.state())).hexdigest()
-            for name, own in (("images", self._images), ("labels", self._labels))
+            name: Fingerprint.merged(all_gather(own.state())).hexdigest() for name, own in self._fingerprints.items()
         }
 
 

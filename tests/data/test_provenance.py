@@ -90,6 +90,15 @@ def test_processes_with_parts_of_different_lengths_give_the_labels_and_fingerpri
             assert changed == whole.count_changed_images(lambda array: array[None]) == 10
 
 
+def test_other_true_labels_are_noticed_where_the_given_ones_do_not_depend_on_them():
+    prints = []
+    for shift in (0, 1):
+        provenance, examples = Provenance(), piece(range(20))
+        provenance.add(examples._replace(true_labels=examples.true_labels + shift), examples.images)
+        prints.append(provenance.merge_fingerprints(lambda array: array[None]))
+    assert [name for name, value in prints[0].items() if prints[1][name] != value] == ["true_labels"]
+
+
 def test_the_fingerprint_of_codes_is_of_what_they_stand_for_too():
     def fingerprint(examples):
         provenance = Provenance()

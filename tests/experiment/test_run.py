@@ -126,7 +126,8 @@ def test_a_run_leaves_its_config_data_metrics_and_figures(make_config, tmp_path)
         2 * STEPS_PER_EPOCH,
         STEPS_PER_EPOCH,
     )
-    assert set(recorded["fingerprints"]) == {"images", "labels", "order", "test_images", "test_labels"}
+    of_data = {"images", "labels", "true_labels"}
+    assert set(recorded["fingerprints"]) == {"order", *of_data, *(f"test_{name}" for name in of_data)}
     assert all(len(value) == 64 for value in recorded["fingerprints"].values())
 
     evaluations = rows(workdir, "evaluation")

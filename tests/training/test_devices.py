@@ -165,7 +165,7 @@ def test_the_data_and_the_metrics_do_not_depend_on_the_devices(runs):
     for model in NETWORKS:
         (manifest, rows, _), (other_manifest, other_rows, _) = runs[model, 1], runs[model, 8]
         assert manifest["fingerprints"] == other_manifest["fingerprints"]
-        assert len(manifest["fingerprints"]) == 5
+        assert len(manifest["fingerprints"]) == 7
         assert [(row["kind"], row["step"]) for row in rows] == [(row["kind"], row["step"]) for row in other_rows]
         for row, other in zip(rows, other_rows, strict=True):
             for field in row.keys() & {"loss", "train_loss", "test_loss"}:
