@@ -10,7 +10,7 @@ import os
 import pathlib
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 import numpy as np
@@ -71,6 +71,18 @@ def load_or_make(
             error.strerror,
         )
     return arrays
+
+
+def stamp_files(paths: Iterable[pathlib.Path]) -> list[list[Any]]:
+    """Returns the place, the bytes and both times of change of each file, JSON values for the `source` of an entry."""
+    return [[str(path.resolve()), *stamp(path.stat())] for path in paths]
+
+
+def stamp(status: os.stat_result) -> tuple[int, int, int]:
+    """Returns the bytes of a file and its times of change, in ns: that of the content, which is easily kept by a copy
+    or set back, and that of the file system's entry, which can't be.
+    """
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _read_arrays(folder: pathlib.Path, mapped: bool) -> Arrays:

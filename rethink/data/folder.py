@@ -7,7 +7,7 @@ import dataclasses
 import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from ml_collections import ConfigDict
 
@@ -54,12 +54,17 @@ class FolderImages:
     Attributes:
       root: the folder.
       paths: relative to it.
-      stamp: (bytes, time of change in ns) of each file; None where there is none.
+      stamps: of each file, as of `cache.stamp`; None where there is none.
     """
 
     root: str
     paths: Sequence[str]
-    stamp: Sequence[tuple[int, int] | None]
+    stamps: Sequence[tuple[int, int, int] | None]
+
+    @property
+    def stamp(self) -> list[Any]:
+        """JSON values that change when the files do, or which of them is in which row."""
+        return [os.path.realpath(self.root), list(self.paths), list(self.stamps)]
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -76,7 +81,7 @@ class FolderImages:
         """
         for row in rows:
             path = os.path.join(self.root, self.paths[row])
-            yield functools.partial(_open_file, path) if self.stamp[row] else _refuse_missing
+            yield functools.partial(_open_file, path) if self.stamps[row] else _refuse_missing
 
 
 def _open_file(path: str) -> BinaryIO:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from rethink.data import metadata
+from rethink.data import cache, metadata
 from rethink.data.arrays import SPLIT_NAMES
 from rethink.schema.errors import UserError, unknown_name, unreadable
 
@@ -26,9 +26,9 @@ _log = logging.getLogger(__name__)
 
 
 class Tree(NamedTuple):
-    """What a folder holds below it: path -> (bytes, time of change in ns) of each file, and the folders; relative."""
+    """What a folder holds below it: path -> the `cache.stamp` of each file, and the folders; relative."""
 
-    files: dict[str, tuple[int, int]]
+    files: dict[str, tuple[int, int, int]]
     folders: list[str]
 
 
@@ -71,8 +71,7 @@ def walk(root: pathlib.Path) -> Tree:
                     tree.folders.append(path)
                     walk(entry.path, f"{path}/", (*above, place))
                 elif entry.is_file():
-                    status = entry.stat()
-                    tree.files[path] = (status.st_size, status.st_mtime_ns)
+                    tree.files[path] = cache.stamp(entry.stat())
 
     try:
         walk(str(root), "", ())

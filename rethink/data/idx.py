@@ -53,7 +53,7 @@ def open_idx(location: str, config: ConfigDict) -> Dataset:
 def _cache_images(pair: dict[str, pathlib.Path], labels: np.ndarray, where: str, config: ConfigDict) -> np.ndarray:
     """Returns the images of a split, mapped from the cache where there is one."""
     path = pair["images"]
-    source = {"files": [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in pair.values()]}
+    source = {"files": cache.stamp_files(pair.values())}
 
     def make() -> cache.Arrays:
         return check_images(read_idx(path), where), labels

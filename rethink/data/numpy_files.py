@@ -161,11 +161,10 @@ def _cache_images(
 ) -> np.ndarray:
     """Returns the images of a split, mapped from the cache where there is one."""
     where = f"data.name='{config.name}'"
-    stat = path.stat()
     assert file.zip
     members = {entry.filename.removesuffix(".npy"): entry for entry in file.zip.infolist()}
     source = {
-        "file": [path.name, stat.st_size, stat.st_mtime_ns],
+        "file": cache.stamp_files([path]),
         "arrays": [[name, members[name].file_size, members[name].CRC] for name in pair],
     }
 

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from ml_collections import ConfigDict
 
-from rethink.data import decoding
+from rethink.data import cache, decoding
 from rethink.data.arrays import choose_splits
 from rethink.data.dataset import Dataset
 from rethink.data.encoded import dataset_from_encoded
@@ -90,8 +90,7 @@ class ParquetImages:
     @property
     def stamp(self) -> list[Any]:
         """JSON values that change when the files do."""
-        status = [(file.name, file.stat()) for file in self.files]
-        return [self._column, [[name, one.st_size, one.st_mtime_ns] for name, one in status]]
+        return [self._column, cache.stamp_files(self.files)]
 
     def name(self, row: int) -> str:
         """Returns the file of an image, its row in it, and its path if it has one."""

@@ -134,7 +134,7 @@ class TfdsSplit:
         source = {
             "set": self._builder.info.full_name,
             "split": self.name,
-            "files": [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in self.files],
+            "files": cache.stamp_files(self.files),
             "decoder": decoding.DECODER,
             "image_size": self.image_size,
         }

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import pathlib
+import time
 
 import numpy as np
 import pytest
@@ -34,6 +35,18 @@ def load(root, make=None, source=SOURCE, name="set-train"):
     np.testing.assert_array_equal(images, IMAGES, strict=True)
     np.testing.assert_array_equal(labels, LABELS, strict=True)
     return make.calls
+
+
+def test_a_stamp_is_of_one_place_and_changes_where_size_and_date_are_kept(tmp_path):
+    stamps = []
+    for folder in ("a", "b", "b"):
+        path = tmp_path / folder / "x"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(folder)
+        os.utime(path, ns=(1, 1))
+        stamps += cache.stamp_files([path])
+        time.sleep(0.02)  # the clock of some file systems ticks in 10 ms
+    assert len({json.dumps(stamp) for stamp in stamps}) == 3 and cache.stamp_files([path]) == stamps[2:]
 
 
 def only_folder(root):

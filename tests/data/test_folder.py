@@ -247,6 +247,30 @@ def test_what_is_decoded_is_kept_until_a_file_changes(tmp_path, monkeypatch):
     assert numbers(load(**fields)[1]) == [77, 1]
 
 
+def test_other_images_of_the_same_sizes_and_dates_have_a_cache_of_their_own(tmp_path):
+    fields = {"cache_dir": str(tmp_path / "cache")}
+
+    def load_dated(root):
+        for path in root.rglob("*.png"):
+            os.utime(path, ns=(1, 1))
+        return numbers(load(name=f"folder:{root}", **fields)[1])
+
+    paths = ["train/a/1.png", "train/b/2.png", "test/a/1.png"]
+    roots = [
+        write(tmp_path / folder / "x", paths, lambda number, shift=shift: pixels(number + shift))
+        for folder, shift in (("B", 10), ("C", 20))
+    ]
+    assert [load_dated(root) for root in roots] == [[10, 11], [20, 21]]
+    size = (roots[0] / paths[0]).stat().st_size
+    Image.fromarray(pixels(30)).save(roots[0] / paths[0], "PNG")  # edited in place
+    assert size == (roots[0] / paths[0]).stat().st_size and load_dated(roots[0]) == [30, 11]
+    rows = write(tmp_path / "rows", ["0.png", "1.png", "2.png"])
+    for first, second in ((1, 2), (2, 1)):  # with the same labels
+        lines = f"{first}.png,a,train\n{second}.png,b,train\n0.png,a,test\n"
+        write_metadata(rows, f"file_name,label,split\n{lines}")
+        assert load_dated(rows) == [first, second]
+
+
 def test_a_read_only_folder_works_and_a_split_is_sent_to_another_process(tmp_path):
     write(tmp_path, ["train/a/1.png", "train/b/2.png", "test/a/1.png"])
     for path in [tmp_path, *tmp_path.rglob("*")]:

@@ -55,8 +55,10 @@ def test_images_are_kept_in_the_cache_until_the_files_change(tmp_path):
     np.testing.assert_array_equal(split.load().images, images[split.ids][..., None])
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(split)).load().images, split.load().images)
     assert len(pickle.dumps(split)) < len(pickle.dumps(load(**fields | {"cache_dir": ""})[0].train))
+    write_pair(tmp_path / "b", "train", 255 - images, labels, zipped=False)
+    assert not np.array_equal(load(**fields | {"name": f"idx:{tmp_path}/b"})[1].images, split.load().images)
     write_pair(tmp_path / "a", "train", *draw(12, 4, 5))
-    assert len(load(**fields)[0].train.ids) == 9 and len(list((tmp_path / "cache").iterdir())) == 2
+    assert len(load(**fields)[0].train.ids) == 9 and len(list((tmp_path / "cache").iterdir())) == 3
 
 
 def test_a_folder_without_test_files_gets_a_drawn_test_part(tmp_path):
