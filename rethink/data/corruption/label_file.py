@@ -189,13 +189,18 @@ def _labels_by_position(values: Any, positions: np.ndarray, size: int, facts: Da
     if len(values) != len(positions):
         raise UserError(f"{where} has {len(values):,} labels, and the file {len(positions):,} rows: give one to each.")
     names = tuple(facts.class_names) or tuple(map(str, range(facts.num_classes)))
-    # The names of the classes come before their numbers: they may be other numbers, such as 1 to K.
-    if values.dtype.kind in "iuU":
-        texts = values.reshape(-1).astype(str)
-        if np.isin(texts, names).all():
-            values = texts
-        elif values.dtype.kind == "U" and np.char.isdigit(texts).all():
-            values = texts.astype(np.int64)
+    # Texts are names, or places where no name is a number; numbers are places, as in a data set.
+    numerals = {int(name): number for number, name in enumerate(names) if name.isdecimal()}
+    if values.dtype.kind == "U" and not numerals and np.char.isdecimal(values).all():
+        values = values.astype(np.int64)
+    elif values.dtype.kind in "iuf":
+        given = np.unique(values).tolist()
+        as_names = [numerals.get(value, -1) for value in given]
+        if min(as_names, default=-1) >= 0 and max(given) < len(names) and as_names != given:
+            raise UserError(
+                f"{where} has numbers that are places of classes, from 0, as well as names of other classes: give the "
+                "names, as strings."
+            )
     labels = np.full(size, -1, np.int32)
     encoded, _ = encode_labels({"file": values}, where, names)
     labels[positions[positions >= 0]] = encoded["file"][positions >= 0]

@@ -71,11 +71,15 @@ def test_a_subset_takes_its_labels_out_of_those_of_the_split(given_by):
     assert given_by("path,label\ndog/a.png,owl\ndog/d.png,cat\n", PART)[PART.ids].tolist() == [2, 0]
 
 
-def test_names_of_classes_come_before_their_numbers(given_by):
+def test_numbers_are_places_of_classes_and_texts_their_names(given_by):
     facts = FACTS._replace(class_names=("1", "2", "3"))
-    for content in ({"label": GIVEN + 1}, "id,label\n" + "".join(f"{n},{k + 1}\n" for n, k in enumerate(GIVEN))):
+    names = np.array(facts.class_names)[GIVEN]
+    for content in ({"label": names}, "id,label\n" + "".join(f"{n},{name}\n" for n, name in enumerate(names))):
         np.testing.assert_array_equal(given_by(content, facts), GIVEN)
-    np.testing.assert_array_equal(given_by({"label": GIVEN}, facts), GIVEN)
+    for dtype in (np.int64, np.float32):
+        np.testing.assert_array_equal(given_by({"label": GIVEN.astype(dtype)}, facts), GIVEN)
+        with pytest.raises(UserError, match="places of classes, from 0, as well as names of other classes: give the"):
+            given_by({"label": np.maximum(GIVEN, 1).astype(dtype)}, facts)
 
 
 @pytest.mark.parametrize(
