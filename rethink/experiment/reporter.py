@@ -14,6 +14,8 @@ from ml_collections import ConfigDict
 from rethink.data.corruption.spec import shifts_images
 from rethink.data.dataset import BadFile, Dataset, format_shape
 from rethink.data.equal_images import describe_equal_images
+from rethink.data.preprocessing import crop_size
+from rethink.experiment.input_pipeline import InputPipeline
 from rethink.experiment.setup import Setup
 from rethink.regularization import early_stopping
 from rethink.results import progress, records, tensorboard
@@ -23,6 +25,7 @@ from rethink.schema.errors import EXIT_DIVERGED, exit_code_of_status
 from rethink.training import checkpoints, devices, loop, losses, metrics, profiler
 
 MIB = 2**20
+_SCALED = {"none": "values in 0..1", "symmetric": "values in -1..1", "per_image": "whitened per image"}
 PATHS, BAD_FILES = "paths.csv", "bad_files.csv"
 
 
@@ -42,6 +45,7 @@ def describe_run(config: ConfigDict, setup: Setup) -> dict[str, str]:
         "Devices": f"{hardware['devices']} x {hardware['kind']}, {hardware['processes']} process(es), "
         f"{plan.steps_per_call} step(s) a dispatch",
         "Data": describe_data(dataset),
+        "Input": describe_input(pipeline),
         "Feed": f"{pipeline.feed_kind} ({pipeline.feed_reason})",
         "Labels": _describe_labels(config.corruption),
         "Pixels": _describe_pixels(config.corruption),
@@ -67,6 +71,16 @@ def describe_data(dataset: Dataset) -> str:
     return f"{dataset.name}: {counts}, {kind}{dtype}, {dataset.num_classes} classes{bad}"
 
 
+def describe_input(pipeline: InputPipeline) -> str:
+    """Returns what the network sees of an example, for the screen: its shape, what is cut, and how it is scaled."""
+    shape = pipeline.dataset.train.image_shape
+    if pipeline.dataset.has_vectors:
+        return f"{shape[-1]} features, as they are"
+    size = crop_size(shape, pipeline.config.preprocess.crop)
+    cut = "" if size == shape[:2] else f", the centre of {shape[0]}x{shape[1]}"
+    return f"{format_shape((*size, shape[-1]))}{cut}, {_SCALED[pipeline.whitening]}"
+
+
 def save_file_lists(record: records.Run, dataset: Dataset) -> None:
     """Writes which files a run's examples are, and which were left out; nothing where there are none."""
     rows = [
@@ -90,7 +104,7 @@ def _describe_corruption_seed(config: ConfigDict) -> str:
 def _describe_labels(config: ConfigDict) -> str:
     """Returns what the config section `corruption` does to labels."""
     if config.labels == "none":
-        return "true"
+        return "the true ones"
     column = f", column {config.label_column}" if config.labels.startswith("file:") else ""
     test = ", TEST LABELS TOO" if config.test_labels else ""
     return f"{config.labels}{column}, resampled with p = {config.label_probability:g}{test}"
@@ -99,7 +113,7 @@ def _describe_labels(config: ConfigDict) -> str:
 def _describe_pixels(config: ConfigDict) -> str:
     """Returns what the config section `corruption` does to images."""
     if config.pixels == "none":
-        return "true"
+        return "as stored"
     return f"{config.pixels}, {'of train alone' if shifts_images(config) else 'of train and test'}"
 
 

@@ -357,9 +357,12 @@ def make_closing_rows(summary: Mapping[str, Any], labels: Mapping[str, str]) -> 
         rows.append((f"best step by {split}", f"{stopping['best_step']:,}{restored}"))
         rows.append(("  test accuracy gained over the last step", f"{100 * stopping['gain']:.2f} points"))
     # Time to fit, in steps.
-    for threshold, step in sorted(summary["steps_to_train_accuracy"].items(), key=lambda item: float(item[0])):
-        reached = "not reached" if step is None else f"{step:,}"
-        rows.append((f"steps to {100 * float(threshold):g}% train accuracy", reached))
+    steps = sorted(summary["steps_to_train_accuracy"].items(), key=lambda item: float(item[0]))
+    rows += [
+        (f"steps to {100 * float(part):g}% train accuracy", f"{step:,}") for part, step in steps if step is not None
+    ]
+    missed = ", ".join(f"{100 * float(part):g}%" for part, step in steps if step is None)
+    rows += [(f"steps to {missed}", "not reached")] if missed else []
     rows.append(("steps", f"{summary['steps']:,} ({summary['epochs']:.1f} epochs)"))
     return [*rows, ("time", format_duration(summary["seconds"]))]
 

@@ -24,7 +24,13 @@ from rethink.schema.fields import FIELDS
 CONFIGS = (pathlib.Path(__file__).parents[1] / "configs").resolve()  # this package's own config files
 SCHEMA = ("base", "analyses")  # files of configs/ that hold fields, not an experiment
 # What other programs call a field.
-_OTHER_NAMES = {"lr": "optimizer.learning_rate", "epochs": "train.total_epochs"}
+_OTHER_NAMES = {
+    "lr": "optimizer.learning_rate",
+    "epochs": "train.total_epochs",
+    "loss": "train.loss",
+    "mixup": "augmentation.mixup",
+    **dict.fromkeys(("noise", "noise_rate", "label_noise"), "corruption.label_probability"),
+}
 _log = logging.getLogger(__name__)
 
 
@@ -227,7 +233,8 @@ def _find_file(name: str) -> str:
     except PermissionError as error:
         raise errors.unreadable(f"--config={name}", error) from error
     except OSError as error:
-        choices = own if name and "." not in name else map(os.path.relpath, own.values())
+        by_path = (not name or "." in name) and pathlib.Path.cwd() in CONFIGS.parents
+        choices = map(os.path.relpath, own.values()) if by_path else own
         raise UserError(unknown_name("--config", name, sorted(choices))) from error
 
 

@@ -12,6 +12,7 @@ from rethink.data import preprocessing
 from rethink.data.dataset import Dataset, MemorySplit, Split
 from rethink.data.registry import open_dataset
 from rethink.experiment.input_pipeline import InputPipeline
+from rethink.experiment.reporter import describe_input
 from rethink.schema.errors import UserError
 from rethink.training.step import Batch
 
@@ -315,6 +316,9 @@ def test_all_that_takes_images_is_named_at_once_and_auto_whitens_images_alone():
         pipeline.config.preprocess.whiten = "auto"
     assert (vectors.whitening, images.whitening) == ("none", "per_image")
     assert vectors.check_input_shape() == (7,)
+    images.config.preprocess.crop = 3
+    assert describe_input(images) == "3x3x5, the centre of 4x5, whitened per image"
+    assert describe_input(vectors) == "7 features, as they are"
     vectors.config.preprocess.update(crop=3, whiten="per_image")
     with pytest.raises(UserError, match="set --config.preprocess.crop=0 --config.preprocess.whiten=none.$"):
         vectors.check_input_shape()

@@ -150,6 +150,10 @@ def test_overrides_apply_to_the_config_file_that_is_given(command, file):
             "--config.train.learning_rate is no field; did you mean config.optimizer.lear",
         ),
         ("--config.lr=1", "--config.lr is no field; did you mean config.optimizer.learning_rate?"),
+        (
+            "--config.corruption.noise=1",
+            "--config.corruption.noise is no field; did you mean config.corruption.label_p",
+        ),
         ("--config.model.kwarg.width=1", "--config.model.kwarg.width is no field; did you mean config.model.kwargs.wi"),
         ("--config.stop.elapsed=1", "--config.stop.elapsed is no field; config.stop has: stop.train_accuracy."),
         ("--config.nothing.alike=1", "--config.nothing.alike is no field. All fields are in configs/base.py."),
