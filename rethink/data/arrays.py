@@ -73,16 +73,13 @@ def map_array(path: str) -> np.ndarray:
     return np.load(path, mmap_mode="r", allow_pickle=False).view(np.ndarray)
 
 
-def dataset_from_arrays(
-    name: str, splits: Mapping[str, tuple[Any, Any]], config: ConfigDict, class_names: Sequence[str] = ()
-) -> Dataset:
+def dataset_from_arrays(name: str, splits: Mapping[str, tuple[Any, Any]], class_names: Sequence[str] = ()) -> Dataset:
     """Returns a data set of arrays, none of which is copied without need, or written.
 
     Args:
       name: of the data set, as in `data.name`.
       splits: "train", and "test" unless it is to be drawn, -> (images as of `make_dataset`, labels as of
         `encode_labels`).
-      config: the config section `data`.
       class_names: of the classes 0, 1, ..., where the source declares them.
 
     Raises:
@@ -91,15 +88,13 @@ def dataset_from_arrays(
     labels, names = encode_labels(
         {split: pair[1] for split, pair in splits.items()}, f"data.name='{name}'", class_names
     )
-    return make_dataset(name, {split: (pair[0], labels[split]) for split, pair in splits.items()}, config, names)
+    return make_dataset(name, {split: (pair[0], labels[split]) for split, pair in splits.items()}, names)
 
 
 def make_dataset(
     name: str,
     splits: Mapping[str, tuple[Any, np.ndarray]],
-    config: ConfigDict,
     class_names: Sequence[str],
-    paths: Mapping[str, str] | None = None,
 ) -> Dataset:
     """Returns a data set of images and of labels that are encoded, int32 [n].
 
@@ -108,19 +103,15 @@ def make_dataset(
     becomes 255. Feature vectors are [n, features] of any of these, which become float32, True 1.
 
     Args:
-      name, splits, config: as of `dataset_from_arrays`; class_names: of all classes.
-      paths: split -> the .npy file that its images are mapped from (`map_array`).
+      name, splits: as of `dataset_from_arrays`; images that are a `numpy.memmap` are sent to processes as their path.
+      class_names: of all classes.
 
     Raises:
       UserError: images have another shape or dtype, or differ between the splits; there are not as many labels as
-        images; or `data.image_size` is set, which arrays are not resized to.
+        images.
     """
     where = f"data.name='{name}'"
-    if config.image_size:
-        raise UserError(
-            f"data.image_size={config.image_size} is for image files, and {where} has arrays: leave it at 0, and "
-            "resize them before."
-        )
+    paths = {split: str(pair[0].filename) for split, pair in splits.items() if isinstance(pair[0], np.memmap)}
     images = {split: check_images(pair[0], f"{where}, split '{split}'") for split, pair in splits.items()}
     labels = {split: pair[1] for split, pair in splits.items()}
     for split in splits:
@@ -135,9 +126,7 @@ def make_dataset(
         decoder="none",
         class_names=tuple(class_names),
         full_train_examples=len(labels["train"]),
-        splits={
-            split: ArraySplit(images[split], labels[split], form, (paths or {}).get(split, "")) for split in splits
-        },
+        splits={split: ArraySplit(images[split], labels[split], form, paths.get(split, "")) for split in splits},
         has_vectors=form.is_vector,
     )
 
@@ -167,7 +156,7 @@ def check_images(images: Any, where: str) -> np.ndarray:
             f"{where} has images of shape {shape}: give [n, height, width, channels] or [n, height, width], or feature "
             "vectors, [n, features]."
         )
-    if array.ndim == 4 and shape[3] > 4 and (shape[1] == 3 or (shape[1] in (1, 4) and shape[2] == shape[3])):
+    if array.ndim == 4 and shape[1] <= 4 and (shape[3] > 4 or shape[1] < shape[2] == shape[3]):
         raise UserError(
             f"{where} has images of shape {shape}, channels first: give them last, by numpy.moveaxis(images, 1, -1)."
         )

@@ -114,7 +114,7 @@ def _check_floats(labels: np.ndarray, where: str) -> None:
         raise _row_error(where, lost, f"has label {labels[lost][0]}: give it its class, or leave the example out")
     if (broken := labels != np.round(labels)).any():
         raise _row_error(where, broken, f"has label {labels[broken][0]}, which is no class but {_TARGET}")
-    if (vast := np.abs(labels) >= EXACT).any():  # integers of two signs may have become floats, too
+    if (vast := np.abs(labels.astype(np.float64)) >= EXACT).any():  # integers of two signs may have become floats, too
         raise _row_error(where, vast, f"has label {labels[vast][0]}, which is not exact: give it as a string")
 
 

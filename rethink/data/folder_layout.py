@@ -93,6 +93,12 @@ def find_layout(root: pathlib.Path, tree: Tree, where: str, config: ConfigDict) 
     """
     if file := metadata.find_metadata(root):
         return _read_root_metadata(file, tree, where, config)
+    in_splits = {path.partition("/")[2] for path in tree.files} & {*metadata.NAMES}
+    if config.label_column != "label" and not in_splits:
+        raise UserError(
+            f"data.label_column='{config.label_column}' has no effect on {where}, which has no metadata: leave it at "
+            "'label'."
+        )
     # A split holds metadata or folders. A folder that holds images by itself is a class, but for two with the names of
     # splits that hold images in folders, too.
     with_metadata = {path.partition("/")[0] for path in tree.files if path.partition("/")[2] in metadata.NAMES}

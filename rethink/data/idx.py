@@ -40,14 +40,12 @@ def open_idx(location: str, config: ConfigDict) -> Dataset:
     where = f"data.name='{config.name}'"
     files = _find_files(location, where)
     chosen = choose_splits(list(files), config)
-    labels, class_names = encode_labels({split: read_idx(pair["labels"]) for split, pair in files.items()}, where)
-    splits, paths = {}, {}
-    for role, split in chosen.items():
-        images = _cache_images(files[split], labels[split], f"{where}, split '{split}'", config)
-        splits[role] = (images, labels[split])
-        if isinstance(images, np.memmap):
-            paths[role] = str(images.filename)
-    return make_dataset(config.name, splits, config, class_names, paths)
+    labels, class_names = encode_labels({role: read_idx(files[chosen[role]]["labels"]) for role in chosen}, where)
+    splits = {
+        role: (_cache_images(files[split], labels[role], f"{where}, split '{split}'", config), labels[role])
+        for role, split in chosen.items()
+    }
+    return make_dataset(config.name, splits, class_names)
 
 
 def _cache_images(pair: dict[str, pathlib.Path], labels: np.ndarray, where: str, config: ConfigDict) -> np.ndarray:

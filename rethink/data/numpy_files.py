@@ -6,13 +6,13 @@ import pathlib
 import re
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
-from typing import IO, NamedTuple
+from typing import IO, Literal, NamedTuple
 
 import numpy as np
 from ml_collections import ConfigDict
 
 from rethink.data import cache, parallel
-from rethink.data.arrays import check_images, choose_splits, make_dataset, map_array
+from rethink.data.arrays import check_images, choose_splits, dataset_from_arrays, make_dataset
 from rethink.data.class_labels import encode_labels
 from rethink.data.dataset import Dataset
 from rethink.schema import validation
@@ -59,16 +59,14 @@ def open_npz(location: str, config: ConfigDict) -> Dataset:
     with file:
         pairs = _find_pairs(file.files, where)
         chosen = _choose(pairs, config, where)
-        raw = {split: _read_array(file, pair.labels, path, where) for split, pair in pairs.items()}
+        raw = {role: _read_array(file, pairs[split].labels, path, where) for role, split in chosen.items()}
         names = _read_array(file, CLASS_NAMES, path, where) if CLASS_NAMES in file.files else ()
         labels, class_names = encode_labels(raw, where, _check_class_names(names, where))
-        splits, paths = {}, {}
-        for role, split in chosen.items():
-            images = _cache_images(file, path, split, pairs[split], labels[split], config)
-            splits[role] = (images, labels[split])
-            if isinstance(images, np.memmap):
-                paths[role] = str(images.filename)
-        return make_dataset(config.name, splits, config, class_names, paths)
+        splits = {
+            role: (_cache_images(file, path, split, pairs[split], labels[role], config), labels[role])
+            for role, split in chosen.items()
+        }
+        return make_dataset(config.name, splits, class_names)
 
 
 def open_npy(location: str, config: ConfigDict) -> Dataset:
@@ -93,16 +91,12 @@ def open_npy(location: str, config: ConfigDict) -> Dataset:
         raise unreadable(str(folder), error) from error
     pairs = _find_pairs(files, where)
     chosen = _choose(pairs, config, where)
-    raw = {split: _read_npy(files[pair.labels], where) for split, pair in pairs.items()}
     names = _read_npy(files[CLASS_NAMES], where) if CLASS_NAMES in files else ()
-    labels, class_names = encode_labels(raw, where, _check_class_names(names, where))
-    splits, paths = {}, {}
+    splits = {}
     for role, split in chosen.items():
-        path = files[pairs[split].images].resolve()
-        with _wrap_read_errors(path, where):
-            splits[role] = (map_array(str(path)), labels[split])
-        paths[role] = str(path)
-    return make_dataset(config.name, splits, config, class_names, paths)
+        images, labels = (files[name] for name in pairs[split])
+        splits[role] = (_read_npy(images, where, "r"), _read_npy(labels, where))
+    return dataset_from_arrays(config.name, splits, _check_class_names(names, where))
 
 
 def _find(location: str, where: str, remedy: str) -> pathlib.Path:
@@ -203,10 +197,10 @@ def _read_array(file: np.lib.npyio.NpzFile, name: str, path: pathlib.Path, where
         return file[name]
 
 
-def _read_npy(path: pathlib.Path, where: str) -> np.ndarray:
-    """Returns the array of a .npy file, in memory."""
+def _read_npy(path: pathlib.Path, where: str, mmap_mode: Literal["r"] | None = None) -> np.ndarray:
+    """Returns the array of a .npy file, in memory or mapped."""
     with _wrap_read_errors(path, where):
-        return np.load(path, allow_pickle=False)
+        return np.load(path.resolve(), mmap_mode, allow_pickle=False)
 
 
 def _check_class_names(names: Iterable[str], where: str) -> list[str]:

@@ -26,7 +26,8 @@ def value_span(dtype: np.dtype, has_vectors: bool, value_range: tuple[float, flo
     Raises:
       UserError: the range is none, or has no effect on images of this dtype.
     """
-    if len(value_range) != 2 or not np.float32(value_range[0]) < np.float32(value_range[1]):
+    ends = np.array(value_range, np.float64).astype(np.float32)
+    if len(ends) != 2 or not np.isfinite(ends).all() or not ends[0] < ends[1]:
         raise UserError(
             f"data.value_range={tuple(value_range)} is no range: set --config.data.value_range='(LOW, HIGH)', two "
             "numbers of which the second is larger, such as '(0.0, 1.0)'."

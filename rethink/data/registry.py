@@ -6,6 +6,7 @@ A new source is one row of `DATASETS`.
 import difflib
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -37,6 +38,17 @@ DATASETS: dict[str, Callable[[str, ConfigDict], Dataset]] = {
     "tfds": open_tfds,
 }
 
+# Field -> its default, and the schemes that read it; of other schemes another value is refused.
+READ_BY: dict[str, tuple[Any, tuple[str, ...]]] = {
+    "train_split": ("train", ("folder", "idx", "module", "npy", "npz", "parquet", "tfds")),
+    "test_split": ("test", ("folder", "idx", "module", "npy", "npz", "parquet", "tfds")),
+    "image_size": (0, ("folder", "parquet", "tfds")),
+    "channels": (0, ("folder", "parquet")),
+    "image_column": ("", ("parquet",)),
+    "label_column": ("label", ("folder", "parquet")),
+    "bad_files": ("error", ("folder", "parquet")),
+}
+
 # What the names of files end with -> the scheme that reads them.
 ENDINGS = {".npz": "npz", ".npy": "npy", ".parquet": "parquet", "-ubyte": "idx", "-ubyte.gz": "idx"}
 
@@ -57,6 +69,7 @@ def open_dataset(config: ConfigDict, given: Dataset | None = None) -> Dataset:
             "alone: set --config.data.test_split to another."
         )
     scheme, _, location = config.name.partition(":")
+    _check_fields(scheme, config)
     if given:
         data = given
     elif scheme in DATASETS:
@@ -78,6 +91,17 @@ def open_dataset(config: ConfigDict, given: Dataset | None = None) -> Dataset:
                 f"data.name='{config.name}': all {len(chosen)} examples drawn for {name} are bad files: take more."
             )
     return _fold_classes(data._replace(splits=splits), config.classes)
+
+
+def _check_fields(scheme: str, config: ConfigDict) -> None:
+    """Checks that no field is set which the source does not read; sources that the table does not know read all."""
+    known = {scheme for _, schemes in READ_BY.values() for scheme in schemes} | {"digits", validation.GIVEN}
+    scheme = scheme if scheme in DATASETS or scheme == validation.GIVEN else "tfds"
+    for field, (default, schemes) in READ_BY.items():
+        if scheme in known and scheme not in schemes and config[field] != default:
+            raise UserError(
+                f"data.{field}={config[field]!r} has no effect on data.name='{config.name}': leave it at {default!r}."
+            )
 
 
 def _open_without_scheme(config: ConfigDict) -> Dataset:

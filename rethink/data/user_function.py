@@ -6,8 +6,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from rethink.data.arrays import choose_splits, make_dataset
-from rethink.data.class_labels import encode_labels
+from rethink.data.arrays import choose_splits, dataset_from_arrays
 from rethink.data.dataset import Dataset
 from rethink.schema.errors import UserError
 from rethink.schema.user_code import describe_error, import_module
@@ -42,10 +41,8 @@ def open_module(location: str, config: ConfigDict) -> Dataset:
     except (Exception, SystemExit) as error:
         raise UserError(f"{where} fails: {describe_error(error, module.__file__ or '')}: mend it there.") from error
     splits, class_names = _read_returned(returned, where)
-    labels, class_names = encode_labels({split: pair[1] for split, pair in splits.items()}, where, class_names)
     chosen = choose_splits(list(splits), config)
-    arrays = {role: (splits[split][0], labels[split]) for role, split in chosen.items()}
-    return make_dataset(config.name, arrays, config, class_names)
+    return dataset_from_arrays(config.name, {role: splits[split] for role, split in chosen.items()}, class_names)
 
 
 def _read_returned(returned: Any, where: str) -> tuple[dict[str, tuple[Any, Any]], tuple[str, ...]]:

@@ -44,7 +44,7 @@ def take_given(
         for name, pair in splits.items():
             if not (isinstance(pair, tuple | list) and len(pair) == 2):
                 raise UserError(f"{name}= must be (images, labels), two arrays.")
-        data = dataset_from_arrays(validation.GIVEN, {name: tuple(pair) for name, pair in splits.items()}, config.data)
+        data = dataset_from_arrays(validation.GIVEN, {name: tuple(pair) for name, pair in splits.items()})
     network = given_network(model)
     if model is not None:
         _name_network(config, model)

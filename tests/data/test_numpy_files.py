@@ -119,7 +119,6 @@ def test_files_that_are_not_there_or_damaged_are_one_line(tmp_path):
     assert "type npy:FOLDER" in refusal(name=npz.replace("npz:", "npy:"))
     assert "is a single array" in refusal(name=f"npz:{tmp_path}/mine/x_train.npy")
     assert "data.test_split='dev' is unknown" in refusal(name=npz, test_split="dev")
-    assert "data.image_size=8 is for image files" in refusal(name=npz, image_size=8)
     whole = (tmp_path / "mine.npz").read_bytes()
     for cut in (0, 10, len(whole) // 2, len(whole) - 1):
         (tmp_path / "cut.npz").write_bytes(whole[:cut])

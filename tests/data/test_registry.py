@@ -259,3 +259,27 @@ def test_leaving_bad_files_out_changes_no_other_member_of_a_subset_or_a_held_out
     before, after = draw([]), draw([0, 31, 59])
     assert {name: len(ids) for name, ids in before.items()} == {"train": 28, "validation": 12, "test": 30}
     assert after == {name: ids - {0, 31, 59} for name, ids in before.items()}
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "value"),
+    [
+        ("digits", "channels", 1),
+        ("digits", "bad_files", "skip"),
+        ("npz:a.npz", "label_column", "kind"),
+        ("npy:a", "image_size", 8),
+        ("module:a:b", "image_column", "x"),
+        ("cifar10", "channels", 1),
+        ("tfds:cifar10", "bad_files", "skip"),
+        ("folder:a", "image_column", "x"),
+    ],
+)
+def test_a_field_that_the_source_does_not_read_is_refused(name, field, value):
+    message = refusal(name=name, **{field: value})
+    assert message.startswith(f"data.{field}={value!r} has no effect on data.name='{name}': leave it at ")
+
+
+def test_every_source_is_in_the_table_of_fields_or_reads_none():
+    assert {scheme for _, schemes in registry.READ_BY.values() for scheme in schemes} | {"digits"} == {
+        *registry.DATASETS
+    }
