@@ -157,7 +157,8 @@ def report_already_finished(record: records.Run, quiet: bool) -> int:
     check_program(record.manifest, record.folder)
     if quiet:
         return exit_code_of_status(record.manifest["status"])
-    print(f"Nothing to do: {record.folder} holds this run, and it has ended. For another: --workdir=DIR.")
+    ended = f"Nothing to do: {record.folder} holds this run, and it has ended; its data are not read again."
+    print(f"{ended} For another: --workdir=DIR.")
     return show_end(record)
 
 
