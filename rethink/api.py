@@ -8,23 +8,23 @@ import contextlib
 import io
 import json
 import os
+import pathlib
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from rethink.configs import base
-from rethink.data.corruption.noise import DataFacts
-from rethink.data.corruption.spec import redraw_labels
-from rethink.experiment.given import Arrays, Model, given_network, take_given
+from rethink.experiment import label_noise
+from rethink.experiment.given import Arrays, Model, add_axes, check_swept, given_network, take_given
+from rethink.experiment.guest import as_guest
 from rethink.experiment.input_pipeline import InputPipeline
 from rethink.experiment.network import check_program
 from rethink.experiment.reporter import PATHS, Screen
 from rethink.experiment.run import check_config
-from rethink.experiment.setup import NOTHING_GIVEN, Given, open_dataset_once
+from rethink.experiment.setup import NOTHING_GIVEN, Given, check_classes, open_dataset_once
 from rethink.experiment.train import draw_curve, run_to_end
 from rethink.experiment.train import train as train_steps
 from rethink.experiment.trained import Trained
@@ -34,7 +34,7 @@ from rethink.results.memory import MemoryRun
 from rethink.schema import grid, validation
 from rethink.schema.config_file import make_config
 from rethink.schema.errors import UserError
-from rethink.training import checkpoints, distributed, preemption
+from rethink.training import checkpoints, preemption
 
 if TYPE_CHECKING:
     import pandas
@@ -42,6 +42,17 @@ if TYPE_CHECKING:
 __all__ = ["Run", "Sweep", "UserError", "config", "corrupt_labels", "load", "sweep", "train"]
 
 
+@contextlib.contextmanager
+def _in_python_words() -> Iterator[None]:
+    """Lets a mistake name arguments and fields as Python has them, where the command line would have flags."""
+    try:
+        yield
+    except UserError as error:
+        error.args = (re.sub(r"--(?:config\.|(?=config\b|workdir\b))", "", str(error)),)
+        raise
+
+
+@_in_python_words()
 def config(name: str | ConfigDict, /, **fields: Any) -> ConfigDict:
     """Returns a config with some of its fields set.
 
@@ -56,46 +67,7 @@ def config(name: str | ConfigDict, /, **fields: Any) -> ConfigDict:
     return make_config(name, fields)
 
 
-class NoisyLabels(NamedTuple):
-    """Labels with noise.
-
-    labels: as given, int32 [n]; resampled: whether a label was drawn anew, bool [n], which may be the same again.
-    """
-
-    labels: np.ndarray
-    resampled: np.ndarray
-
-
-def corrupt_labels(
-    labels: Any,
-    *,
-    num_classes: int,
-    kind: str,
-    probability: float = 1.0,
-    seed: int = 0,
-    images: np.ndarray | None = None,
-    matrix: Any = None,
-    class_names: Sequence[str] = (),
-) -> NoisyLabels:
-    """Returns the labels that a run of this corruption.seed gives to training examples 0, 1, ...
-
-    Args:
-      labels: true ones, int [n], in 0..num_classes - 1.
-      kind, probability: as the fields corruption.labels and corruption.label_probability.
-      images: uint8, uint16, or float32 in 0..1, [n, height, width, channels], which kind="instance" reads.
-      matrix: probability of each given label, a column, for each true one, a row, with kind="matrix".
-      class_names: by which kind="asymmetric" finds its map, and a file of labels its classes.
-
-    Raises:
-      UserError: labels are something else; there is no such kind, or it lacks what it reads; no such probability.
-    """
-    if not 0 <= probability <= 1:
-        raise UserError(f"probability={probability!r} is out of range: it must be in [0, 1].")
-    section = base.get_config().corruption
-    section.labels, section.label_probability = kind, float(probability)
-    facts = DataFacts(num_classes, seed, tuple(class_names), positions=len(labels))
-    with distributed.fixed_options():
-        return NoisyLabels(*redraw_labels(labels, section, facts, images, matrix))
+corrupt_labels = _in_python_words()(label_noise.corrupt_labels)
 
 
 class Run:
@@ -138,11 +110,12 @@ class Run:
 
     @property
     def history(self) -> "pandas.DataFrame":
-        """A row for each evaluation: step, epoch, losses and accuracies (fractions)."""
+        """A row for each evaluation: step, epoch, and the losses and accuracies (fractions) that the run has."""
         import pandas
 
         rows = [row for row in self._record.rows() if row["kind"] == "evaluation"]
-        return pandas.DataFrame(rows).drop(columns="kind", errors="ignore")
+        table = pandas.DataFrame(rows).drop(columns="kind", errors="ignore").dropna(axis="columns", how="all")
+        return table.astype({name: float for name in table if table[name].dtype == object})
 
     @property
     def examples(self) -> "pandas.DataFrame":
@@ -170,19 +143,21 @@ class Run:
         """What `model.apply` takes: the parameters and the model's other collections, such as batch statistics."""
         return {"params": self.params, **self._result().state.collections}
 
+    @_in_python_words()
     def predict(self, images: Any) -> np.ndarray:
         """Returns the logits of images as the data set has them, float32 [n, classes]; see `Trained.predict`."""
-        with _as_guest(self.config):
+        with as_guest(self.config.hardware):
             return self._result().predict(images)
 
+    @_in_python_words()
     def save(self, path: str | os.PathLike) -> None:
         """Writes the run as a directory, which `load` and the command line read.
 
         Raises:
           UserError: the directory is not empty, or can't be written.
         """
+        target = _to_path(path, "path")
         if not self._memory:
-            target = validation.expand_path(str(path), "path")
             if target.exists() and (not target.is_dir() or any(target.iterdir())):
                 raise UserError(f"save('{path}'): there is something already: choose a new directory.")
             shutil.copytree(self._record.folder, target, ignore=shutil.ignore_patterns(files.LOCK), dirs_exist_ok=True)
@@ -190,7 +165,7 @@ class Run:
         import matplotlib  # noqa: F401  # as in `_train`
 
         assert isinstance(self._record, MemoryRun)
-        with _as_guest(self.config), records.open_run(str(path), self.config) as record:
+        with as_guest(self.config.hardware), records.open_run(str(target), self.config) as record:
             if record.manifest["status"] != "new":
                 raise UserError(f"save('{path}') holds a run already: choose a new directory.")
             self._record.save(record)
@@ -210,6 +185,7 @@ class Run:
             return self._record.read_table(name)
         return tables.read_csv(self._record.folder / name)
 
+    @_in_python_words()
     def _result(self) -> Trained:
         if self._trained is None:
             manifest = self._record.manifest
@@ -217,9 +193,8 @@ class Run:
                 raise UserError(f"{self!r} is an analysis: it has no network of its own.")
             if self.status not in records.WITH_RESULT:
                 raise UserError(f"{self!r} has no result: its network is not one to use.")
-            with _as_guest(self.config):
-                if not self._memory:
-                    check_program(manifest, self._record.folder, given=self._given.network)
+            with as_guest(self.config.hardware):
+                check_program(manifest, self._record.folder, is_loaded=True, given=self._given.network)
                 with contextlib.ExitStack() as stack:
                     saved: Any = self._memory or stack.enter_context(
                         checkpoints.Checkpoints(self._record.folder / "checkpoints", self.config.checkpoint.keep)
@@ -228,8 +203,9 @@ class Run:
         return self._trained
 
 
+@_in_python_words()
 def train(
-    config: ConfigDict,
+    config: str | ConfigDict,
     model: Model | None = None,
     train: Arrays | None = None,
     test: Arrays | None = None,
@@ -239,6 +215,7 @@ def train(
     """Trains a network on corrupted data, as the config says; returns the run when it has ended.
 
     Args:
+      config: or its name, as of `config`.
       model: a class of flax.linen.Module with a field num_classes and `__call__(images, *, train)`, which is built as
         the command line would; or one of its objects, which is taken as it is; None for the config's.
       train, test: (images, labels); None for the config's data set. Without `test` a fixed part of `train` is it
@@ -260,6 +237,7 @@ def train(
     return _train(config, given, config.name, workdir, screen)
 
 
+@_in_python_words()
 def load(path: str | os.PathLike, model: Model | None = None) -> Run:
     """Returns the run in a directory, also one of the command line; its data set is not read.
 
@@ -269,8 +247,12 @@ def load(path: str | os.PathLike, model: Model | None = None) -> Run:
     Raises:
       UserError: there is no run, or it is damaged.
     """
-    record = results_runs.load_run(validation.expand_path(str(path), "path").absolute())
-    return Run(record, given=Given(network=given_network(model)))
+    record = results_runs.load_run(_to_path(path, "path"))
+    run = Run(record, given=Given(network=given_network(model)))
+    if model is not None:
+        with as_guest(run.config.hardware):
+            check_program(record.manifest, record.folder, is_loaded=True, given=run._given.network)
+    return run
 
 
 class Sweep(Sequence[Run]):
@@ -301,8 +283,9 @@ class Sweep(Sequence[Run]):
         return self.table._repr_html_()
 
 
+@_in_python_words()
 def sweep(
-    config: ConfigDict,
+    config: str | ConfigDict,
     axes: Mapping[str, Sequence[Any]] | None = None,
     seeds: int = 1,
     model: Model | None = None,
@@ -314,7 +297,7 @@ def sweep(
     """Trains a run for each point of the axes and each seed, one after another.
 
     Args:
-      axes: field -> its values; seeds: how many, from config.seed on.
+      config: as of `train`; axes: field -> its values; seeds: how many, from config.seed on.
       model, train, test, quiet: as of `train`.
       workdir: directory of the sweep, with one for each run; the same call again goes on. None writes no file.
 
@@ -322,13 +305,10 @@ def sweep(
       UserError: as `train`.
     """
     config, given = take_given(config, model, train, test)
-    for field, values in (axes or {}).items():
-        for value in values:
-            make_config(config, {field: value})
-    written = ";".join(f"{field}={','.join(map(str, values))}" for field, values in (axes or {}).items())
-    config = make_config(config, {"axes": written, "seeds": seeds} if axes else {"seeds": seeds})
+    config = make_config(add_axes(config, axes or {}), {"seeds": seeds})
     planned = grid.expand_grid(config)
-    folder = validation.expand_path(str(workdir), "workdir").absolute() if workdir is not None else None
+    check_swept(config, planned, given)
+    folder = _to_path(workdir, "workdir") if workdir is not None else None
     if folder:
         results_runs.check_kind_of_folder(folder)
     runs, rows = [], []
@@ -341,6 +321,13 @@ def sweep(
         fields = dict(validation.flatten(one.config))
         rows.append({"run": one.name, **{field: fields[field] for field in axes or {}}, "seed": one.config.seed})
     return Sweep(runs, rows)
+
+
+def _to_path(path: Any, name: str) -> pathlib.Path:
+    """Returns a path that is given, absolute; `name` is that of the argument in an error."""
+    if not isinstance(path, str | os.PathLike) or not os.fspath(path):
+        raise UserError(f"{name}={path!r} is no path: give one, such as 'runs/mine'.")
+    return validation.expand_path(str(path), name).absolute()
 
 
 def _metrics(run: Run) -> dict[str, Any]:
@@ -357,7 +344,7 @@ def _train(config: ConfigDict, given: Given, name: str, workdir: str | os.PathLi
     if given.network is None:
         check_config(config)
     signals = preemption.Signals()  # that are not handled: an interruption is Python's own
-    with _as_guest(config):
+    with as_guest(config.hardware):
         if workdir is None:
             memory, record = checkpoints.InMemory(), MemoryRun(name, config)
             steps = train_steps(
@@ -367,7 +354,7 @@ def _train(config: ConfigDict, given: Given, name: str, workdir: str | os.PathLi
             return Run(record, memory, given)
         import matplotlib  # noqa: F401  # before a figure is drawn, with the backend that the program chose
 
-        with records.open_run(os.fspath(workdir), config) as held:
+        with records.open_run(str(_to_path(workdir, "workdir")), config) as held:
             if held.finished:
                 _check_same(config, held, given)
             else:
@@ -386,13 +373,6 @@ def _check_same(config: ConfigDict, record: records.Run, given: Given) -> None:
     check_program(record.manifest, record.folder, given=given.network)
     if given.data:
         pipeline = InputPipeline(config, open_dataset_once(config, given.data))
+        check_classes(pipeline.dataset.class_names, record.manifest)
         pipeline.corrupt_splits()
         record.compare_fingerprints(pipeline.fingerprint_splits())
-
-
-@contextlib.contextmanager
-def _as_guest(config: ConfigDict) -> Iterator[None]:
-    """Sets what a run computes by while the block lasts, and leaves the program as it was."""
-    distributed.initialize_guest(config.hardware)
-    with distributed.fixed_options(), jax.enable_x64(False):
-        yield

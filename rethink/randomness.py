@@ -1,8 +1,8 @@
 """Random keys by name and by example id. Nothing else in the package makes a key from a seed.
 
 No global switch of JAX changes a number that is drawn: the generator is fixed here (Threefry, 2 x 32 bits), whatever
-`jax_default_prng_impl` is; `jax_threefry_partitionable`, which keys don't carry, is switched on when this module is
-imported; and callers give the dtype of what they draw, so that x64 has no effect.
+`jax_default_prng_impl` is; `jax_threefry_partitionable`, which keys don't carry, is one of jax_options.py; and callers
+give the dtype of what they draw, so that x64 has no effect.
 """
 
 import zlib
@@ -10,8 +10,6 @@ import zlib
 import jax
 import jax.numpy as jnp
 import numpy as np
-
-jax.config.update("jax_threefry_partitionable", True)
 
 SEED_LIMIT = 2**32  # seeds are 0 <= seed < this
 

@@ -9,7 +9,9 @@ import shutil
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
+import absl.logging
 import flax.linen as nn
 import jax
 import numpy as np
@@ -17,10 +19,11 @@ import pytest
 
 import rethink
 from rethink import api
-from rethink.configs import digits_random
-from rethink.experiment import train
+from rethink.configs import base, digits_random
+from rethink.experiment import guest, train
 from rethink.experiment.run import Launch, run_experiment
 from rethink.results import records
+from rethink.training import checkpoints
 
 ROOT = pathlib.Path(__file__).parents[1]
 TINY = {
@@ -113,6 +116,8 @@ def test_a_run_is_that_of_the_command_line_bit_for_bit(in_memory, command_line):
     for run in (in_memory, loaded):
         logits = run.predict(images)
         assert logits.dtype == np.float32 and np.array_equal(logits.argmax(axis=1), predictions.predicted)
+        assert np.array_equal(run.predict(images[:1]), logits[:1])
+        assert {str(dtype) for dtype in run.history.dtypes} == {"int64", "float64"}
 
 
 def test_a_saved_run_is_one_of_the_command_line(in_memory, command_line, config, tmp_path, capsys):
@@ -139,17 +144,27 @@ def test_the_same_call_again_returns_the_run_and_other_data_or_networks_are_refu
         **{"train.batch_size": 32, "train.total_epochs": 1, "preprocess.whiten": "none", "log.tensorboard": False},
     )
     call = {"train": arrays, "test": (images[:9], labels[:9]), "workdir": tmp_path / "run", "quiet": True}
-    run = rethink.train(config, model=Net(num_classes=3), **call)
+    run = rethink.train(config, model=Net, **call)
     assert rethink.train(config, model=Net(num_classes=3), **call).history.equals(run.history)
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
     assert len(manifest["launches"]) == 1 and manifest["data"]["image_shape"] == [4, 4, 1]
     with pytest.raises(rethink.UserError, match="the fingerprint of its images has changed"):
         rethink.train(config, model=Net(num_classes=3), **{**call, "train": (images[::-1], labels[::-1])})
-    with pytest.raises(rethink.UserError, match="model.kwargs.width: None -> 5"):
+    with pytest.raises(rethink.UserError, match=r"The class '1' of the data was '0' .*choose another workdir\."):
+        rethink.train(config, model=Net(num_classes=3), **{**call, "train": (images, labels + 1), "test": None})
+    with pytest.raises(rethink.UserError, match="^workdir=.*model.kwargs.width: None -> 5"):
         rethink.train(config, model=Net(num_classes=3, width=5), **call)
     with pytest.raises(rethink.UserError, match="were arrays of a program: give them again"):
         run_experiment(run.config, str(tmp_path / "other"), Launch())
+    with pytest.raises(rethink.UserError, match="computes something else .* or give that as model=.$"):
+        rethink.load(tmp_path / "run", model=Net(3, width=9))
+
+    class Edited(Net):
+        activation: object = nn.tanh
+
+    monkeypatch.setattr(sys.modules[Net.__module__], "Net", Edited)  # as a cell of a notebook that is run again
     assert run.predict(images).shape == (96, 3)
+    monkeypatch.undo()
     assert rethink.load(tmp_path / "run", model=Net(3)).predict(images.astype(int)).shape == (96, 3)
     for wrong in (images.astype(float), images[:, :3], images.astype(int) + 1000):
         with pytest.raises(rethink.UserError, match=r"predict wants images \[n, 4, 4, 1\] of uint8"):
@@ -170,8 +185,6 @@ def test_a_network_that_can_not_be_imported_is_given_again_to_a_loaded_run(array
     with pytest.raises(rethink.UserError, match="can't be imported: give it again, as model="):
         rethink.load(tmp_path / "run").predict([])
     assert equal_trees(rethink.load(tmp_path / "run", model=Local(3)).params, run.params)
-    with pytest.raises(rethink.UserError, match="computes something else"):
-        rethink.load(tmp_path / "run", model=Local(3, width=9)).predict([])
 
 
 @pytest.mark.parametrize(
@@ -180,12 +193,13 @@ def test_a_network_that_can_not_be_imported_is_given_again_to_a_loaded_run(array
         (Net, f"{__name__}:Net", {}),
         (Net(3), f"{__name__}:Net", {}),
         (Net(3, width=5), f"{__name__}:Net", {"width": 5}),
-        (nn.Dense(3), "given-in-python:Dense", {}),
+        (nn.Sequential([nn.Dense(3)]), "given-in-python:Sequential", {}),
     ],
 )
 def test_a_model_has_the_name_that_the_command_line_would_give_it(config, model, name, kwargs, monkeypatch):
     monkeypatch.setitem(sys.modules, __name__, sys.modules.get(__name__) or sys.modules[Net.__module__])
-    taken, _ = api.take_given(config, model, None, None)
+    taken, given = api.take_given(config, model, None, None)
+    assert given.network is model or given.network.module is model  # the name may stand for another one later
     assert (taken.model.name, taken.model.kwargs.to_dict()) == (name, kwargs)
     assert config.model.name == "mlp_tiny"  # the user's own config stays as it is
 
@@ -213,7 +227,7 @@ def test_the_best_state_is_restored_in_memory_too(tmp_path):
 def test_a_program_is_left_as_it_was(config, capsys):
     import sklearn.datasets  # noqa: F401  its import sets a variable of the environment
 
-    with jax.enable_x64(True):
+    with jax.enable_x64(True), jax.transfer_guard("disallow"):
         before = signal.getsignal(signal.SIGINT), jax.config.jax_enable_x64, jax.config.jax_compilation_cache_dir
         jax.config.update("jax_numpy_rank_promotion", "warn")
         try:
@@ -225,6 +239,7 @@ def test_a_program_is_left_as_it_was(config, capsys):
         finally:
             jax.config.update("jax_numpy_rank_promotion", "allow")
         after = signal.getsignal(signal.SIGINT), jax.config.jax_enable_x64, jax.config.jax_compilation_cache_dir
+    assert not jax.config.jax_enable_x64
     assert before == after and handlers == logging.getLogger("rethink").handlers and environment == dict(os.environ)
     assert capsys.readouterr() == ("", "")
 
@@ -258,15 +273,89 @@ def test_noisy_labels_have_the_bits_of_a_run(in_memory):
 @pytest.mark.parametrize(
     "labels, given, message",
     [
-        ([0, 3], {}, "labels must be whole numbers in 0..num_classes - 1 = 2"),
-        ([0.5, 1], {}, "labels must be whole numbers"),
+        ([0, 3], {}, "row 1 has label 3, which is none of the 3 declared classes"),
+        ([0.5, 1], {}, "row 0 has label 0.5, which is no class"),
+        (3, {}, "give one for each example"),
+        (np.eye(4), {}, r"labels= has shape \[4, 4\]: give one for each example, \[n\], or rows \[n, 3\]"),
+        (["cat", "dog"], {}, "labels= has 2 different texts, and num_classes=3: give class_names="),
+        ([0, 1], {"num_classes": 3.0}, "num_classes=3.0 is no number of classes"),
+        ([0, 1], {"class_names": ("a", "b")}, "class_names= has 2 names, and num_classes=3"),
+        ([0, 1], {"matrix": np.eye(3)}, "kind='matrix' and matrix= go together"),
+        ([0, 1], {"kind": "matrix", "matrix": [[1], [0, 1]]}, "matrix= has rows of several lengths"),
+        ([0, 1], {"kind": None}, "corruption.labels=None is no value"),
+        ([0, 1], {"probability": ".3"}, "label_probability='.3' is no number"),
+        ([0, 1], {"seed": 1.5}, "seed=1.5 is no whole number"),
+        ([0, 1], {"seed": -1}, "seed=-1 is out of range"),
+        ([0, 1], {"kind": "instance", "images": [[[np.nan]], [[0.5]]]}, "images=, example 0 holds nan"),
+        ([0, 1], {"kind": "instance", "images": np.full((2, 4, 4), 2.0)}, r"images=, example 0 holds 2, outside"),
         ([0, 1], {"kind": "unifrom"}, "did you mean 'uniform'"),
-        ([0, 1], {"probability": 1.5}, r"probability=1.5 is out of range: it must be in \[0, 1\]"),
+        ([0, 1], {"probability": 1.5}, r"probability=1.5 is out of range: it must be "),
     ],
 )
 def test_label_noise_that_can_not_be_made_is_one_line(labels, given, message):
     with pytest.raises(rethink.UserError, match=message):
         rethink.corrupt_labels(labels, **{"num_classes": 3, "kind": "uniform", "probability": 0.5, **given})
+
+
+def test_noisy_labels_read_labels_and_images_as_a_run_does():
+    labels, images = np.arange(30) % 3, np.random.default_rng(0).integers(0, 2, (30, 4, 4), np.uint8)
+
+    def corrupt(labels, images, **given):
+        return rethink.corrupt_labels(labels, num_classes=3, kind="instance", probability=0.5, images=images, **given)
+
+    first = corrupt(labels, images * np.uint8(255))
+    others = [
+        corrupt(labels, images.astype(bool)[..., None]),
+        corrupt(np.eye(3)[labels], images.astype(int) * 255),
+        corrupt([["cat", "dog", "owl"][label] for label in labels], images * np.uint8(255)),
+        corrupt([["z", "a", "m"][label] for label in labels], images * np.uint8(255), class_names=("z", "a", "m")),
+    ]
+    assert first.resampled.any() and all(map(np.array_equal, others, [first] * 4))
+    assert rethink.corrupt_labels([], num_classes=3, kind="uniform").labels.shape == (0,)
+
+
+def test_options_of_jax_are_set_for_one_thread_and_change_no_bit():
+    call = {"num_classes": 9, "kind": "uniform", "probability": 0.5}
+    first = rethink.corrupt_labels(np.arange(99) % 9, **call)
+    jax.config.update("jax_threefry_partitionable", False)
+    try:
+        again = rethink.corrupt_labels(np.arange(99) % 9, **call)
+        with guest.as_guest(base.get_config().hardware), ThreadPoolExecutor(1) as other:
+            assert jax.config.jax_threefry_partitionable
+            assert not other.submit(lambda: jax.config.jax_threefry_partitionable).result()
+        assert not jax.config.jax_threefry_partitionable
+    finally:
+        jax.config.update("jax_threefry_partitionable", True)
+    assert np.array_equal(first.labels, again.labels)
+
+
+def test_handlers_filters_and_hooks_are_as_before(monkeypatch):
+    monkeypatch.setattr(logging.root, "handlers", [])
+    hook, filters = sys.unraisablehook, list(logging.getLogger("absl").filters)
+    with guest.as_guest(base.get_config().hardware):
+        checkpoints.silence_echoes()
+        absl.logging.vlog(1, "as Orbax does")
+        assert sys.unraisablehook is not hook
+    assert logging.root.handlers == [] and sys.unraisablehook is hook
+    assert logging.getLogger("absl").filters == filters
+
+
+@pytest.mark.parametrize(
+    "model, axes, message",
+    [
+        (Net, {"model.name": ["mlp_1x512"]}, "name=mlp_1x512: model.name would do nothing, as model= is given"),
+        (Net(10), {"model.kwargs.width": [4]}, "width=4: model.kwargs(.width)? would do nothing, as model="),
+        (Net(10), {"dropout.rate": [0.0, 0.5]}, "rate=0.5: dropout.rate would do nothing, as model="),
+        (Net(10), {"model.init": ["he_normal"]}, "model.init would do nothing, as model="),
+        (Net, {"data.name": ["cifar10"]}, "data.name would do nothing, as train= is given"),
+        (Net, {"optimizer.learning_rate": 0.5}, "axes: optimizer.learning_rate=0.5 must be a list of values"),
+        (Net, {"optimizer.name": "sgd"}, "axes: optimizer.name='sgd' must be a list of values"),
+        (Net, [("optimizer.name", ["sgd"])], "must be a dictionary, field -> values"),
+    ],
+)
+def test_an_axis_that_would_change_nothing_is_refused(config, arrays, model, axes, message):
+    with pytest.raises(rethink.UserError, match=message):
+        rethink.sweep(config, axes=axes, model=model, train=arrays)
 
 
 @pytest.mark.parametrize(
@@ -314,21 +403,28 @@ def test_what_is_no_run_of_train_is_refused(config):
     for other, message in (
         (rethink.config("paper/linear"), "is an analysis"),
         (rethink.config("paper/table1"), "rethink.sweep runs a sweep"),
-        ("digits_random", "make one, rethink.config"),
+        (3, "A config is named by a text"),
+        ("digits_randm", "^config='digits_randm' is unknown; did you mean 'digits_random'"),
     ):
         with pytest.raises(rethink.UserError, match=message):
             rethink.train(other)
     with pytest.raises(rethink.UserError, match="test= is given without train="):
         rethink.train(config, test=(1, 2))
-    with pytest.raises(rethink.UserError, match="must be .images, labels."):
+    with pytest.raises(rethink.UserError, match="must be two arrays: write train=.images, labels."):
         rethink.train(config, train=np.zeros((3, 3)))
-    with pytest.raises(rethink.UserError, match="is no flax.linen.Module"):
-        rethink.train(config, model=3)
+    for model, message in ((3, "is no flax.linen.Module, but an object of int"), (nn.Dense(3), "can't be called with")):
+        with pytest.raises(rethink.UserError, match=message):
+            rethink.train(config, model=model)
+    with pytest.raises(rethink.UserError, match="workdir=5 is no path"):
+        rethink.train(config, workdir=5)
 
 
 def test_a_run_of_a_version_with_other_fields_is_read_and_its_network_is_not_made(command_line, tmp_path):
     shutil.copytree(command_line, tmp_path / "old")
     manifest = json.loads((tmp_path / "old" / "manifest.json").read_text())
+    del manifest["config"]["log.every_steps"]  # by which nothing is computed
+    (tmp_path / "old" / "manifest.json").write_text(json.dumps(manifest))
+    assert rethink.load(tmp_path / "old").params
     del manifest["config"]["data.value_range"]
     (tmp_path / "old" / "manifest.json").write_text(json.dumps(manifest))
     run = rethink.load(tmp_path / "old")
@@ -349,6 +445,7 @@ def test_every_snippet_of_the_docs_runs(tmp_path):
     """One program, as a script of the user's."""
     blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / "api.md").read_text(), re.MULTILINE | re.DOTALL)
     assert len(blocks) >= 7
+    blocks.append("import logging\nassert logging.root.handlers == []")
     (tmp_path / "script.py").write_text("\n".join(blocks))
     ended = subprocess.run(
         [sys.executable, "script.py"],

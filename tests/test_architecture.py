@@ -28,6 +28,7 @@ TIER = {
     "results": 1,
     "regularization": 1,
     "schema": 0,
+    "jax_options": 0,
     "randomness": 0,
     "configs": -1,
     "__init__": -1,  # of the package itself: it imports api.py when that is used, so that all else is light

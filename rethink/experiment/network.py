@@ -21,7 +21,7 @@ from rethink.training import devices, distributed
 from rethink.training.step import PRECISIONS
 
 KINDS_WITH_NETWORK = ("train", "capacity")
-_SECTIONS = ("model", "batch_norm", "dropout")  # of the config, from which a network is made
+SECTIONS = ("model", "batch_norm", "dropout")  # of the config, from which a network is made
 _TRACERS = ("jax", "flax")  # with other versions of these the same network is another program
 _log = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ def make_network(
     Raises:
       UserError: it can't be built, or not for this input, or fails.
     """
-    fields = {field: value for field, value in validation.flatten(config) if field.split(".")[0] in _SECTIONS}
+    fields = {field: value for field, value in validation.flatten(config) if field.split(".")[0] in SECTIONS}
     settings = validation.to_json(validation.from_flat(fields))
     builder: Any = given or registry.find_builder(config.model.name)
     key = (builder, settings, tuple(input_shape), num_classes, config.train.precision)
@@ -131,6 +131,7 @@ def check_program(
     folder: pathlib.Path,
     *,
     is_rerun: bool = False,
+    is_loaded: bool = False,
     given: GivenNetwork | None = None,
 ) -> None:
     """Checks that the network of a run, if it has one, still computes what it did when the run was started.
@@ -141,6 +142,7 @@ def check_program(
     Args:
       folder: of the run.
       is_rerun: whether it is only made again elsewhere and compared, so that what can't be known is no obstacle.
+      is_loaded: whether its state is only used, by a Python program.
       given: as of `make_network`.
 
     Raises:
@@ -168,12 +170,14 @@ def check_program(
     file = f"the file of its class {'is the same' if same_file else 'has changed'}"
     if not others:
         both = "only what it was can be rerun"
-        if not is_rerun:
+        if is_loaded:
+            both = "or give that as model="
+        elif not is_rerun:
             both = "to have both, choose another --workdir, or make the difference a field of the class, such as "
             both += "--config.model.kwargs.activation=tanh"
         raise UserError(
             f"The network {config.model.name} computes something else in {parts} than when the run in {folder} was "
-            f"started; {file}: bring back what it was; {both}."
+            f"started; {file}: bring back what it was{',' if is_loaded else ';'} {both}."
         )
     changes = " and ".join(f"{name} ({before.get(name)} -> {versions[name]})" for name in others)
     unknown = f"With another {changes} it can't be known whether the network {config.model.name} computes what it did"

@@ -121,8 +121,8 @@ def main() -> int:
     with exit_on_mistake():
         arguments = parser.parse_args()
         import_jax()
+        from rethink import jax_options
         from rethink.experiment.network import check_program
-        from rethink.training import distributed
 
         config = read_config(arguments.folder)
         if arguments.workdir and arguments.workdir.resolve() == arguments.folder.resolve():
@@ -135,7 +135,7 @@ def main() -> int:
                 "launch, can't be expected to be equal to the bit."
             )
         if arguments.workdir:
-            distributed.fix_options()
+            jax_options.fix()
             check_program(manifest, arguments.folder, is_rerun=True)
         exit_code = _run_recorded(config, arguments.workdir or arguments.folder)
         if arguments.workdir:

@@ -6,7 +6,7 @@ No step is made here. `make_run_spec` computes nothing on the data; `set_up_run`
 import dataclasses
 import hashlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import optax
@@ -244,6 +244,20 @@ def check_devices(metadata: Mapping[str, Any], manifest: Mapping[str, Any]) -> N
             f"{', '.join(metadata['depends_on_devices'])} would make it another run: go back to {before} (virtual ones "
             f"of a CPU: --config.hardware.cpu_devices={before}), or choose another --workdir."
         )
+
+
+def check_classes(names: Sequence[str], manifest: Mapping[str, Any]) -> None:
+    """Checks that the classes of the data have the names that they had in the earlier launches of a run.
+
+    Raises:
+      UserError: they haven't.
+    """
+    for before, now in zip(manifest["data"]["class_names"], names, strict=False):
+        if before != now:
+            raise UserError(
+                f"The class '{now}' of the data was '{before}' when the run in this directory was started: bring back "
+                "what it was, or choose another --workdir."
+            )
 
 
 def manifest_metadata(dataset: Dataset, feed_kind: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from rethink.data.corruption.spec import keeps_labels
 from rethink.experiment.network import check_program, check_same_program
 from rethink.experiment.reporter import Reporter, Screen, collect_provenance, show_end, summarize_run
-from rethink.experiment.setup import NOTHING_GIVEN, Given, Setup, check_devices, set_up_run
+from rethink.experiment.setup import NOTHING_GIVEN, Given, Setup, check_classes, check_devices, set_up_run
 from rethink.figures import learning_curve
 from rethink.results import records
 from rethink.schema.errors import UserError, exit_code_of_status
@@ -126,6 +126,7 @@ def _resume(
             _check_length(history.step, setup.plan.total_steps, profile_steps)
             if history.step:
                 check_devices(setup.metadata, record.manifest)
+                check_classes(setup.metadata["data"]["class_names"], record.manifest)
     text = distributed.all_gather_text(json.dumps(dataclasses.asdict(history)))[0]
     return setup.compiled.place(distributed.broadcast_from_host0(start)), loop.History(**json.loads(text)), saved
 

@@ -24,6 +24,12 @@ from rethink.schema.errors import UserError
 from rethink.schema.fields import FIELDS
 from rethink.training import devices, state, step
 
+# Sections of the config that a network, its input and its state are made from.
+_READ = (
+    *("model", "batch_norm", "dropout", "optimizer", "weight_decay", "augmentation"),
+    *("data", "preprocess", "corruption", "train", "evaluate", "seed"),
+)
+
 
 class Saved(Protocol):
     """The checkpoints of a run."""
@@ -51,7 +57,8 @@ class Trained:
             damaged.
         """
         recorded = dict(validation.flatten(config))
-        lacking = [field for field, row in FIELDS.items() if row.type is not dict and field not in recorded]
+        read = [field for field, row in FIELDS.items() if field.split(".")[0] in _READ and row.type is not dict]
+        lacking = [field for field in read if field not in recorded]
         if lacking:
             raise UserError(
                 f"The run {config.name} was made by a version without {', '.join(lacking)}: use its network in that "
@@ -73,7 +80,7 @@ class Trained:
             self.state = state.init_state(model, tx, config.seed, program["input_shape"], outputs)
 
     def predict(self, images: Any) -> np.ndarray:
-        """Returns the logits of evaluation for images as stored, float32 [n, classes].
+        """Returns the logits of evaluation for images as stored, float32 [n, classes]; those of one don't depend on n.
 
         Args:
           images: [n, height, width, channels] of the data set's dtype; [n, height, width] where it has one channel;
@@ -82,8 +89,14 @@ class Trained:
         Raises:
           UserError: they have another shape or dtype.
         """
-        stored = self._as_stored(np.asarray(images))
-        size = devices.round_up_batch(max(1, min(self._config.evaluate.batch_size, len(stored))))
+        try:
+            array = np.asarray(images)
+        except ValueError as error:  # lists of different lengths
+            raise UserError("predict wants one array of images, and these have several shapes.") from error
+        stored = self._as_stored(array)
+        # One size, that of the run's own evaluations, so that there is one compiled function.
+        longest = max(self._data["train_examples"], self._data["test_examples"])
+        size = devices.round_up_batch(min(self._config.evaluate.batch_size, longest))
         logits = np.empty((len(stored), self._network.program["num_classes"]), np.float32)
         variables = devices.replicate(self.state.replace(opt_state=()))
         for rows, weights in batches.cover_examples(len(stored), size):

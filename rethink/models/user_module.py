@@ -39,15 +39,24 @@ def import_module_class(path: str) -> type[nn.Module]:
         is_class = inspect.isclass(model_class)
         kind = model_class.__qualname__ if is_class else f"a value of type {type(model_class).__name__}"
         raise UserError(f"model.name='{path}' is not a class of flax.linen.Module, but {kind}: choose one that is.")
+    check_call(model_class, f"model.name='{path}'")
+    return model_class
+
+
+def check_call(model_class: type[nn.Module], where: str) -> None:
+    """Checks that the modules of a class take `train`; `where` names it in an error.
+
+    Raises:
+      UserError: they don't.
+    """
     try:
         call = next(vars(parent)["__call__"] for parent in model_class.__mro__ if "__call__" in vars(parent))
         inspect.signature(call).bind("self", "images", train=True)
     except (StopIteration, TypeError) as error:
         raise UserError(
-            f"model.name='{path}' can't be called with images and train=True or False ({str(error) or 'no __call__'}): "
+            f"{where} can't be called with images and train=True or False ({str(error) or 'no __call__'}): "
             "define __call__(self, images, *, train)."
         ) from error
-    return model_class
 
 
 class NetworkTrace(NamedTuple):

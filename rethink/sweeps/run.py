@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import jax
 from ml_collections import ConfigDict
 
+from rethink import jax_options
 from rethink.experiment.network import check_program
 from rethink.experiment.run import Launch, check_config
 from rethink.figures import registry
@@ -36,7 +37,7 @@ def init_distributed(config: ConfigDict, launch: Launch) -> bool:
         runs in this process can do, and the executor gives each run a process of its own.
     """
     if config.executor not in IN_THIS_PROCESS:
-        distributed.fix_options()
+        jax_options.fix()
         jax.config.update("jax_platforms", "cpu")  # the runs need the other devices, whatever a user's module touches
     check_config(config)
     if config.executor not in IN_THIS_PROCESS:

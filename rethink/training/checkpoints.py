@@ -4,6 +4,7 @@ Nothing is pickled: arrays are written by Orbax, the history as JSON. A checkpoi
 bit, is set aside and not restored.
 """
 
+import contextlib
 import copy
 import dataclasses
 import functools
@@ -14,18 +15,34 @@ import logging
 import os
 import pathlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
 
 from rethink.schema.errors import UserError
 from rethink.training.loop import History
 from rethink.training.state import TrainState
 
 _log = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def no_new_handler() -> Iterator[None]:
+    """Leaves the root logger's handlers as they are: Orbax logs by absl, which adds one where there is none."""
+    has_none = not logging.root.handlers
+    if has_none and logging.lastResort:  # what Python shows warnings by then
+        logging.root.addHandler(logging.lastResort)
+    try:
+        yield
+    finally:
+        if has_none and logging.lastResort:
+            logging.root.removeHandler(logging.lastResort)
+
+
+with no_new_handler():
+    import orbax.checkpoint as ocp
 
 
 class _BestStep(ocp.checkpoint_managers.PreservationPolicy):
@@ -77,7 +94,7 @@ class Checkpoints:
             preservation_policy=policies, create=False, multiprocessing_options=alone
         )
         self._manager = ocp.CheckpointManager(self._folder, options=options)
-        _silence_echoes()
+        silence_echoes()
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -172,12 +189,13 @@ class Checkpoints:
 
 
 @functools.cache  # once in a process: callbacks come when the checkpoints are closed already
-def _silence_echoes() -> None:
-    """Hides what Orbax prints besides raising an error: its log of the error, and callbacks that come late."""
+def silence_echoes() -> None:
+    """Hides what Orbax prints besides raising an error, and that it goes on in the folder of a save that was killed."""
     hook = sys.unraisablehook
 
     def is_no_echo(record: logging.LogRecord) -> bool:
-        return record.levelno < logging.ERROR or "orbax" not in pathlib.Path(record.pathname).parts
+        is_echo = record.levelno >= logging.ERROR or record.msg.startswith("Attempted to create temporary directory")
+        return not is_echo or "orbax" not in pathlib.Path(record.pathname).parts
 
     def report_unraisable(unraisable: Any) -> None:
         if str(unraisable.exc_value) != "Event loop is closed":  # of the other parts of a read or save that has failed

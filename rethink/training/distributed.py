@@ -12,12 +12,12 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-import flax
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
+from rethink import jax_options
 from rethink.data.parallel import count_cores
 from rethink.schema import validation
 from rethink.schema.errors import EXIT_MISTAKE, UserError
@@ -35,19 +35,6 @@ class Processes:
 
 TPU_POD = "TPU_WORKER_HOSTNAMES"  # set on TPU virtual machines: the hosts of the slice, separated by commas
 
-# Options of JAX and Flax that the package relies on; variables of the environment set them too, such as
-# JAX_NUMPY_RANK_PROMOTION=raise, and FLAX_FIX_RNG_SEPARATOR=1, by which other parameters are drawn.
-_OPTIONS = {
-    "jax_enable_x64": False,
-    "jax_numpy_dtype_promotion": "standard",
-    "jax_numpy_rank_promotion": "allow",
-    "jax_transfer_guard": "allow",
-}
-_FLAX_OPTIONS = {
-    "flax_fix_rng_separator": False,
-    "flax_preserve_adopted_names": False,
-    "flax_return_frozendict": False,
-}
 # Above what was seen: a run on 2 cores had 31 threads, and the pools of XLA and BLAS grow with the cores.
 _THREADS, _THREADS_PER_CORE = 32, 4
 _ANNOUNCE_SECONDS = 10  # after which a process says that it waits for the others
@@ -66,7 +53,7 @@ def initialize(config: ConfigDict, processes: Processes | None) -> None:
     # The devices of this process; JAX reads these settings at its first computation.
     _check_threads()
     allocator.prepare()
-    fix_options()
+    jax_options.fix()
     _set_cpu_devices(config.cpu_devices)
     # The other processes, where there are some.
     if (processes or find_launcher()) and not jax.distributed.is_initialized():
@@ -85,7 +72,7 @@ def initialize(config: ConfigDict, processes: Processes | None) -> None:
 
 
 def initialize_guest(config: ConfigDict) -> None:
-    """Lets JAX find the devices in a program of the user's, of which nothing else is changed; for `fixed_options`.
+    """Lets JAX find the devices in a program of the user's, of which nothing else is changed.
 
     Raises:
       UserError: the program is one of several processes, the devices are not there, or JAX has others already.
@@ -106,29 +93,6 @@ def _set_cpu_devices(count: int) -> None:
     already = jax.config.jax_num_cpu_devices  # type: ignore[attr-defined]
     if count not in (1, already):  # the runs of a sweep share a process
         jax.config.update("jax_num_cpu_devices", count)
-
-
-@contextlib.contextmanager
-def fixed_options() -> Iterator[None]:
-    """Sets what `fix_options` sets while the block lasts."""
-    before = {option: getattr(jax.config, option) for option in _OPTIONS}
-    of_flax = {option: getattr(flax.config, option) for option in _FLAX_OPTIONS}
-    fix_options()
-    try:
-        yield
-    finally:
-        for option, value in before.items():
-            jax.config.update(option, value)
-        for option, is_on in of_flax.items():
-            flax.config.update(option, is_on)
-
-
-def fix_options() -> None:
-    """Sets what a network computes by, whatever the environment says; before one is made or traced."""
-    for option, value in _OPTIONS.items():
-        jax.config.update(option, value)
-    for option, is_on in _FLAX_OPTIONS.items():
-        flax.config.update(option, is_on)
 
 
 @functools.cache  # JAX starts its threads once a process

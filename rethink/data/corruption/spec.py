@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from rethink import randomness
+from rethink import jax_options, randomness
 from rethink.data.corruption.label_file import FileTable, check_clean_labels
 from rethink.data.corruption.labels import LABEL_NOISE, corrupt_labels
 from rethink.data.corruption.moments import Moments, no_moments
@@ -178,8 +178,9 @@ def corrupt_split(split: Split, spec: CorruptionSpec, moments: Moments) -> Corru
 
     def corrupt_chunk(start: int) -> tuple[np.ndarray, ...]:
         rows = slice(start, start + CHUNK)
-        ids, images, labels = (jnp.asarray(part[rows]) for part in (split.ids, split.images, split.labels))
-        return jax.device_get(spec.apply(ids, images, labels, moments))
+        with jax_options.fixed_in_thread():
+            ids, images, labels = (jnp.asarray(part[rows]) for part in (split.ids, split.images, split.labels))
+            return jax.device_get(spec.apply(ids, images, labels, moments))
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         chunks = list(pool.map(corrupt_chunk, range(0, len(split.labels), CHUNK)))
