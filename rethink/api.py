@@ -320,6 +320,8 @@ def sweep(
         runs.append(run)
         fields = dict(validation.flatten(one.config))
         rows.append({"run": one.name, **{field: fields[field] for field in axes or {}}, "seed": one.config.seed})
+    if folder:
+        results_runs.check_same_data(run for of_cell in results_runs.load_runs(folder).values() for run in of_cell)
     return Sweep(runs, rows)
 
 

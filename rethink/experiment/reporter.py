@@ -318,7 +318,7 @@ class Reporter:
 def show_end(record: records.Run | LoadedRun) -> int:
     """Shows the closing table of an ended run; returns its exit code."""
     manifest = record.manifest
-    rows = make_corruption_rows(manifest["corruption"])
+    rows = make_corruption_rows(manifest["corruption"], manifest["data"]["class_names"])
     rows += progress.make_closing_rows(manifest["summary"], metrics.closing_labels())
     progress.Display().print_closing_table(manifest["status"], rows)
     if not (isinstance(record, records.Run) and record.in_memory):

@@ -13,6 +13,7 @@ import numpy as np
 
 from rethink.results import files, launches, records, tables
 from rethink.schema.errors import UserError, exists
+from rethink.schema.fields import FIELDS
 
 if TYPE_CHECKING:
     import pandas
@@ -184,6 +185,26 @@ def check_kind_of_folder(folder: Path, experiments: Collection[str] = ()) -> Non
     if held:
         kind = "suite" if experiments else "sweep"
         raise UserError(f"--workdir={folder} holds {held}, and this is a {kind}: choose another --workdir.")
+
+
+def check_same_data(runs: Iterable[LoadedRun]) -> None:
+    """Checks that runs whose data have the same fields had the same examples, as files may change between launches.
+
+    Raises:
+      UserError: two had not.
+    """
+    first: dict[tuple[Any, ...], tuple[LoadedRun, str]] = {}
+    for run in runs:
+        fields = [run.config.get(name) for name, row in FIELDS.items() if name[:5] == "data." and not row.resumable]
+        for name, value in run.manifest.get("fingerprints", {}).items():
+            is_stored = name.endswith("images") and run.config.get("corruption.pixels") == "none"
+            if is_stored or name.endswith("true_labels"):
+                other, same = first.setdefault((name, *map(str, fields)), (run, value))
+                if same != value:
+                    raise UserError(
+                        f"{run.folder} and {other.folder} had other {name.replace('_', ' ')} under the same data.name: "
+                        "the data have changed between them. Bring them back, or choose another --workdir."
+                    )
 
 
 def sweep_name(runs: RunsByCell) -> str:

@@ -162,6 +162,7 @@ def _show_results(config: ConfigDict, folder: pathlib.Path, figure: grid.FigureC
     What the paper says of them and the finding come last.
     """
     loaded = results_runs.load_runs(folder)
+    results_runs.check_same_data(run for runs in loaded.values() for run in runs)
     parts, compared, finding = [], "", ""
     if in_suite:
         pass

@@ -27,7 +27,7 @@ def write_pair(folder, split, images, labels, *, prefix="", zipped=True):
     for what, array in (("images", images), ("labels", labels)):
         content = idx(array)
         path = folder / f"{prefix}{split}-{what}-idx{array.ndim}-ubyte{'.gz' if zipped else ''}"
-        path.write_bytes(gzip.compress(content) if zipped else content)
+        path.write_bytes(gzip.compress(content, mtime=0) if zipped else content)
 
 
 def draw(count, *shape):
@@ -116,8 +116,8 @@ WHOLE = idx(np.arange(6, dtype=np.uint8).reshape(3, 2))
         (WHOLE[:-1], "is damaged: it has 5 bytes of values where its header says 3 x 2 uint8, 6 bytes"),
         (WHOLE + b"\0", "is damaged: it has 7 bytes"),
         (struct.pack(">BBBBII", 0, 0, 8, 2, 2**32 - 1, 2**32 - 1), "is damaged"),
-        (gzip.compress(WHOLE)[:-9], "is damaged"),
-        (gzip.compress(WHOLE)[:-6] + b"\0" * 6, "is damaged"),
+        (gzip.compress(WHOLE, mtime=0)[:-9], "is damaged"),
+        (gzip.compress(WHOLE, mtime=0)[:-6] + b"\0" * 6, "is damaged"),
         (b"\x1f\x8b\0\0", "is damaged"),
         (b"", "is no idx file (it begins with nothing)"),
         (WHOLE[:6], "is no idx file"),

@@ -342,7 +342,7 @@ def test_a_narrow_screen_cuts_no_figure(clock, monkeypatch, stream, label):
         live.show(EVALUATION)
     Display(stream).print_closing_table("fitted", make_closing_rows(SUMMARY, closing_labels()))
     text = visible(stream.getvalue())
-    for figure in ("step 782/39100", "10.42%", "9.98%", "chance 10.00%", "99.9% train"):
+    for figure in ("step 782/39100", "10.42%", "9.98%", "chance 10.00%", "99.9%"):
         assert figure in text
     assert "\u2026" not in text  # the sign of what was cut
 

@@ -45,6 +45,29 @@ def test_a_row_for_each_run_holds_config_and_result(write, tmp_path):
     assert list(numbers[:2]) == [0.5, 0.5] and numbers.isna()[2] and runs.read_numbers(table, "nothing").isna().all()
 
 
+@pytest.mark.parametrize(
+    "change, differs",
+    [
+        ({}, True),
+        ({"data.train_examples": 10}, False),  # others by the config
+        ({"data.dir": "elsewhere"}, True),  # a place, which may hold the same
+        ({"corruption.pixels": "gaussian"}, False),  # images as corrupted
+    ],
+)
+def test_runs_of_one_data_set_must_have_had_the_same_examples(write, tmp_path, change, differs):
+    config = {"data.name": "npz:a.npz", "data.train_examples": 0, "data.dir": "", "corruption.pixels": "none"}
+    for folder, images, fields in ((write("a", **config), "1", {}), (write("b", **config), "2", change)):
+        manifest = json.loads((folder / "manifest.json").read_text())
+        manifest["config"] |= fields
+        manifest["fingerprints"] = {"images": images, "true_labels": "3", "order": images}
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+    if differs:
+        with pytest.raises(UserError, match="had other images under the same data.name"):
+            runs.check_same_data(load(tmp_path))
+    else:
+        runs.check_same_data(load(tmp_path))
+
+
 def test_steps_that_were_not_reached_are_those_made(write, tmp_path):
     write("a")
     row = runs.run_table(load(tmp_path)).iloc[0]

@@ -72,7 +72,10 @@ def open_label_file(argument: str, config: ConfigDict, facts: DataFacts) -> File
         raise UserError(f"data.classes={facts.num_classes} folds classes, and {where} has them as stored: set it to 0.")
     columns = _read_columns(argument, where)
     if config.label_column not in columns:
-        raise UserError(f"{where}: {unknown_name('corruption.label_column', config.label_column, columns)}")
+        raise UserError(
+            f"{where}, columns of one value a row: "
+            f"{unknown_name('corruption.label_column', config.label_column, columns)}"
+        )
     positions = _match_rows(columns, facts, where, argument.lower().endswith(".csv"))
     size = max(facts.positions, int(positions.max(initial=-1)) + 1)
     given = _labels_by_position(columns[config.label_column], positions, size, facts, f"{where}, {config.label_column}")
@@ -127,11 +130,16 @@ def _read_columns(path: str, where: str) -> dict[str, np.ndarray]:
     content = read_bytes(path, where)
     try:
         if suffix == ".csv":
-            return _parse_csv(content.decode("utf-8-sig"), where)
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files if arrays[name].ndim}
+            columns = _parse_csv(content.decode("utf-8-sig"), where)
+        else:
+            with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+                columns = {name: arrays[name] for name in arrays.files if arrays[name].ndim}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, csv.Error) as error:
         raise UserError(f"{where} can't be read ({error}): save it as UTF-8 text, or by numpy.savez.") from error
+    columns = {name: column.reshape(-1) for name, column in columns.items() if column.shape[1:] in ((), (1,))}
+    if not any(column.size for column in columns.values()):
+        raise UserError(f"{where} has no rows of labels: write a row for each example.")
+    return columns
 
 
 def _parse_csv(text: str, where: str) -> dict[str, np.ndarray]:
@@ -157,9 +165,12 @@ def _match_rows(columns: Mapping[str, np.ndarray], facts: DataFacts, where: str,
     """
     if name := next((name for name in IDS if name in columns), ""):
         try:
-            positions = columns[name].astype(np.int64)
+            numbers = columns[name].astype(np.float64)
         except ValueError as error:
             raise UserError(f"{where}: column '{name}' holds no whole numbers ({error}): give ids.") from error
+        if (broken := ~np.isfinite(numbers) | (numbers != np.round(numbers))).any():
+            raise UserError(f"{where}: {numbers[broken][0]} in '{name}' is no id: give whole numbers.")
+        positions = numbers.astype(np.int64)
         if (positions < 0).any() or (facts.positions and (positions >= facts.positions).any()):
             wrong = positions[(positions < 0) | (positions >= (facts.positions or np.inf))][0]
             raise UserError(f"{where}: {wrong} in '{name}' is no id: these are 0 to {facts.positions - 1}.")
@@ -174,8 +185,9 @@ def _match_rows(columns: Mapping[str, np.ndarray], facts: DataFacts, where: str,
         rows = len(next(iter(columns.values())))
         if is_text or rows != facts.positions:
             raise UserError(
-                f"{where} names no examples, and its {rows:,} rows are not the {facts.positions:,} of the stored "
-                "training split: add a column 'ids' or 'path'."
+                f"{where} has {rows:,} rows and no column 'ids' or 'path' (its columns: {', '.join(columns)}): "
+                "add one. Only a .npz file may go by the order of the stored training split, with a row for each of "
+                f"its {facts.positions:,} examples."
             )
         positions = np.arange(rows)
     named, counts = np.unique(positions[positions >= 0], return_counts=True)

@@ -49,6 +49,10 @@ def test_rows_are_matched_by_id_or_path_or_are_those_of_the_stored_split(given_b
     np.testing.assert_array_equal(given_by(content), GIVEN, strict=True)
 
 
+def test_a_column_of_ids_may_be_a_column_of_a_matrix(given_by):
+    np.testing.assert_array_equal(given_by({"label": GIVEN[::-1], "ids": np.arange(6.0)[::-1, None]}), GIVEN)
+
+
 def test_an_example_takes_the_label_of_the_file_where_its_coin_falls_below_the_probability(tmp_path):
     n = 1001
     labels = np.arange(n, dtype=np.int32) % 3
@@ -85,8 +89,11 @@ def test_numbers_are_places_of_classes_and_texts_their_names(given_by):
 @pytest.mark.parametrize(
     "content, words",
     [
-        ({"label": GIVEN[:5]}, "names no examples, and its 5 rows are not the 6 of the stored training split"),
-        ("label\n1\n1\n2\n2\n0\n2\n", "names no examples"),  # rows of a text are sorted and cut by hand
+        ({"label": GIVEN[:5]}, "has 5 rows and no column .ids. or .path. .its columns: label.: add one"),
+        (
+            "label\n1\n1\n2\n2\n0\n2\n",
+            "has 6 rows and no column .ids. or .path.",
+        ),  # rows of a text are sorted and cut by hand
         ({"label": GIVEN, "ids": [0, 1, 2, 3, 4, 6]}, "6 in 'ids' is no id: these are 0 to 5"),
         ({"label": GIVEN, "ids": [0, 1, 2, 3, 4, -1]}, "-1 in 'ids' is no id"),
         ({"label": GIVEN, "ids": [0, 1, 2, 3, 4, 4]}, "several rows for ids 4: dog/d.png: keep one"),
@@ -99,7 +106,11 @@ def test_numbers_are_places_of_classes_and_texts_their_names(given_by):
         ("id,label\n0,1\n1\n", "line 3 has 1 values, and the header 2 names"),
         ("id,id,label\n0,0,1\n", "names a column twice"),
         ("id,noisy\n0,1\n", "corruption.label_column='label' is unknown.*Choices: id, noisy"),
-        ("", "corruption.label_column='label' is unknown"),
+        ("", "has no rows"),
+        ("path,label\n", "has no rows"),
+        ({"label": np.eye(3)[GIVEN]}, "has no rows of labels"),
+        ({"label": GIVEN, "ids": np.arange(6) + 0.7}, "0.7 in 'ids' is no id"),
+        ({"label": GIVEN, "ids": [0, 1, 2, 3, 4, np.nan]}, "nan in 'ids' is no id"),
         ('id,label\n0,"1\n', "can't be read"),
     ],
 )
