@@ -3,6 +3,7 @@
 Random crops and other random changes are augmentation, in regularization/augmentation.py.
 """
 
+import logging
 import math
 from collections.abc import Callable
 
@@ -14,6 +15,9 @@ from rethink.schema.errors import UserError, pick
 
 CHECKED_TOGETHER = 1024  # examples
 UINT8_SPAN, UINT16_SPAN, VECTOR_SPAN = (0.0, 255.0), (0.0, 65535.0), (0.0, 1.0)  # see `value_span`
+MOST_SPREAD = 100  # ratio of the standard deviations of two features, above which a warning says so
+
+_log = logging.getLogger(__name__)
 
 
 def value_span(dtype: np.dtype, has_vectors: bool, value_range: tuple[float, float]) -> tuple[float, float]:
@@ -216,3 +220,16 @@ def preprocess_images(
       whitening: a name of `WHITENINGS`.
     """
     return whiten_images(decode_images(crop_centre(images, crop), encoding, span), whitening)
+
+
+def warn_of_scales(vectors: np.ndarray) -> None:
+    """Warns where the features of vectors [n, 1, 1, features] have scales so different that networks learn little."""
+    spreads = vectors.reshape(len(vectors), -1).std(axis=0, dtype=np.float64)
+    spreads = spreads[spreads > 0]
+    if len(spreads) and spreads.max() > MOST_SPREAD * spreads.min():
+        _log.warning(
+            "The standard deviations of the features go from %.3g to %.3g, and a network hardly learns from the small "
+            "ones: standardize the features of all splits by train's, (x - x_train.mean(0)) / x_train.std(0).",
+            spreads.min(),
+            spreads.max(),
+        )

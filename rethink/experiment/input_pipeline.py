@@ -121,6 +121,8 @@ class InputPipeline:
     def corrupt_splits(self) -> dict[str, Corrupted]:
         """Returns every split, read and corrupted in host memory; takes this process's share into the provenance."""
         raw = {name: self._check_values(name, split.load()) for name, split in self.dataset.splits.items()}
+        if self.dataset.has_vectors:
+            preprocessing.warn_of_scales(raw["train"].images)
         moments = self._moments(lambda: tally_values(raw["train"].images))
         splits = {}
         for name, provenance in self.provenance.items():

@@ -107,7 +107,9 @@ def _describe_labels(config: ConfigDict) -> str:
         return "the true ones"
     column = f", column {config.label_column}" if config.labels.startswith("file:") else ""
     test = ", TEST LABELS TOO" if config.test_labels else ""
-    return f"{config.labels}{column}, resampled with p = {config.label_probability:g}{test}"
+    is_part = config.label_probability < 1 and config.labels.startswith(("file:", "matrix:"))
+    others = ", the others keep the true label" if is_part else ""
+    return f"{config.labels}{column}, resampled with p = {config.label_probability:g}{others}{test}"
 
 
 def _describe_pixels(config: ConfigDict) -> str:

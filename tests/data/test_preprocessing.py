@@ -157,3 +157,12 @@ def test_codes_are_decoded_before_all_else():
     clean = preprocessing.clean_encoding(3)
     np.testing.assert_array_equal(preprocessing.round_images(codes, clean), codes, strict=True)
     assert preprocessing.is_encoded(encoding) and not preprocessing.is_encoded(clean)
+
+
+@pytest.mark.parametrize("scales, warned", [([1, 99], False), ([1, 0, 101], True), ([0, 0], False)])
+def test_features_of_very_different_scales_are_warned_of(caplog, scales, warned):
+    signs = np.array([-1, 1], np.float32)[:, None]
+    preprocessing.warn_of_scales((signs * np.array(scales, np.float32)).reshape(2, 1, 1, -1))
+    assert [record.getMessage()[:64] for record in caplog.records] == warned * [
+        "The standard deviations of the features go from 1 to 101, and a "
+    ]
