@@ -41,6 +41,7 @@ def outcome(config):
     """Returns (config, spec) of the runs that a config stands for, of a sweep the first and the last, or the line that
     refuses it."""
     try:
+        validation.check_fields(config)
         configs = [run.config for run in grid.expand_grid(config)] if validation.is_sweep(config) else [config]
         ends = configs[:: max(1, len(configs) - 1)]
         for end in ends:

@@ -172,11 +172,14 @@ def test_what_is_kept_of_the_labels_is_what_was_trained_on(launch, make_config, 
 @pytest.mark.parametrize(
     "fields",
     [
-        {"evaluate__batch_size": 100},  # the last batch has 60 examples and 40 of padding
-        {"corruption__labels": "uniform", "corruption__label_probability": 0.5, "corruption__test_labels": True}
-        | {"data__feed": "streamed"},
+        pytest.param({"evaluate__batch_size": 100}, id="resident"),  # the last batch: 60 examples and 40 of padding
+        pytest.param(
+            {"corruption__labels": "uniform", "corruption__label_probability": 0.5, "corruption__test_labels": True}
+            | {"data__feed": "streamed"},
+            id="streamed",
+            marks=pytest.mark.slow,
+        ),
     ],
-    ids=["resident", "streamed"],
 )
 def test_a_run_keeps_what_it_predicts_on_its_test_set(launch, make_config, tmp_path, fields):
     launch(make_config(digits_true.get_config, data__workers=0, **fields), tmp_path)
@@ -186,6 +189,7 @@ def test_a_run_keeps_what_it_predicts_on_its_test_set(launch, make_config, tmp_p
     assert np.any(predictions.given_labels != predictions.true_labels) == noisy
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_at_its_end_makes_its_predictions_again(launch, make_config, tmp_path, monkeypatch):
     config = make_config(data__feed="streamed", data__workers=0)
     launch(config, tmp_path / "whole")
