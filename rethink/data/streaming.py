@@ -14,13 +14,16 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from multiprocessing import resource_tracker
 
-import grain
 import jax
 import numpy as np
 from absl import flags
 
 from rethink.data.dataset import Split, SplitSource
+from rethink.schema import output
 from rethink.schema.errors import UserError
+
+with output.no_new_handler():
+    import grain
 
 BUFFER = 2  # batches that each worker keeps ready, beside the one that it makes
 SHARED_MEMORY = "/dev/shm"  # of Linux, through which workers hand over their batches

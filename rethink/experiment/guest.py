@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from ml_collections import ConfigDict
 
 from rethink import jax_options
+from rethink.schema import output
 from rethink.training import checkpoints, distributed
 
 _lock = threading.Lock()
@@ -48,7 +49,7 @@ def _kept_logging() -> Iterator[None]:
     absl = logging.getLogger("absl")
     filters, hook = list(absl.filters), sys.unraisablehook
     try:
-        with checkpoints.no_new_handler():
+        with output.no_new_handler():
             yield
     finally:
         absl.filters[:], sys.unraisablehook = filters, hook

@@ -6,9 +6,11 @@ not what is computed; signs that the encoding lacks are written as escapes.
 
 import contextlib
 import io
+import logging
 import os
 import select
 import sys
+from collections.abc import Iterator
 from typing import Any, TextIO
 
 
@@ -66,3 +68,16 @@ def _replace(descriptor: int, stream: Any) -> TextIO:
         line_buffering=stream.line_buffering,
         write_through=stream.write_through,
     )
+
+
+@contextlib.contextmanager
+def no_new_handler() -> Iterator[None]:
+    """Leaves the root logger's handlers as they are: absl, by which Orbax and Grain log, adds one where there is none."""
+    has_none = not logging.root.handlers
+    if has_none and logging.lastResort:  # what Python shows warnings by then
+        logging.root.addHandler(logging.lastResort)
+    try:
+        yield
+    finally:
+        if has_none and logging.lastResort:
+            logging.root.removeHandler(logging.lastResort)

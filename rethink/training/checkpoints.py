@@ -4,7 +4,6 @@ Nothing is pickled: arrays are written by Orbax, the history as JSON. A checkpoi
 bit, is set aside and not restored.
 """
 
-import contextlib
 import copy
 import dataclasses
 import functools
@@ -15,33 +14,20 @@ import logging
 import os
 import pathlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import jax
 import numpy as np
 
+from rethink.schema import output
 from rethink.schema.errors import UserError
 from rethink.training.loop import History
 from rethink.training.state import TrainState
 
 _log = logging.getLogger(__name__)
 
-
-@contextlib.contextmanager
-def no_new_handler() -> Iterator[None]:
-    """Leaves the root logger's handlers as they are: Orbax logs by absl, which adds one where there is none."""
-    has_none = not logging.root.handlers
-    if has_none and logging.lastResort:  # what Python shows warnings by then
-        logging.root.addHandler(logging.lastResort)
-    try:
-        yield
-    finally:
-        if has_none and logging.lastResort:
-            logging.root.removeHandler(logging.lastResort)
-
-
-with no_new_handler():
+with output.no_new_handler():
     import orbax.checkpoint as ocp
 
 
