@@ -72,7 +72,7 @@ def _replace(descriptor: int, stream: Any) -> TextIO:
 
 @contextlib.contextmanager
 def no_new_handler() -> Iterator[None]:
-    """Leaves the root logger's handlers as they are: absl, by which Orbax and Grain log, adds one where there is none."""
+    """Leaves the root logger's handlers as they are; absl, by which Orbax and Grain log, adds one if it has none."""
     has_none = not logging.root.handlers
     if has_none and logging.lastResort:  # what Python shows warnings by then
         logging.root.addHandler(logging.lastResort)
