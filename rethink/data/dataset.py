@@ -123,16 +123,10 @@ class MemorySplit:
         return _take_rows(self._split, rows)
 
 
-class Subset:
-    """The part of a split that has the given ids, uint32 [n], in ascending order.
+class _Derived:
+    """What is made of a split, with its images."""
 
-    Pickled, it holds the split and the ids and nothing that was read, so that it can be sent to worker processes.
-    """
-
-    def __init__(self, split: SplitSource, ids: np.ndarray):
-        if not np.isin(ids, split.ids).all():
-            raise ValueError("a subset has ids that its split does not have")
-        self._split, self.ids = split, ids
+    _split: SplitSource
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -143,6 +137,18 @@ class Subset:
     def image_dtype(self) -> np.dtype:
         """The dtype of every image."""
         return self._split.image_dtype
+
+
+class Subset(_Derived):
+    """The part of a split that has the given ids, uint32 [n], in ascending order.
+
+    Pickled, it holds the split and the ids and nothing that was read, so that it can be sent to worker processes.
+    """
+
+    def __init__(self, split: SplitSource, ids: np.ndarray):
+        if not np.isin(ids, split.ids).all():
+            raise ValueError("a subset has ids that its split does not have")
+        self._split, self.ids = split, ids
 
     @property
     def paths(self) -> Sequence[str]:
@@ -163,22 +169,12 @@ class Subset:
         return np.searchsorted(self._split.ids, ids)
 
 
-class ModuloLabels:
+class ModuloLabels(_Derived):
     """A split with its labels taken modulo a number of classes."""
 
     def __init__(self, split: SplitSource, num_classes: int):
         self._split, self._num_classes = split, num_classes
         self.ids = split.ids
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """(height, width, channels) of every image."""
-        return self._split.image_shape
-
-    @property
-    def image_dtype(self) -> np.dtype:
-        """The dtype of every image."""
-        return self._split.image_dtype
 
     @property
     def paths(self) -> Sequence[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rethink.results.progress import format_percent
+from rethink.results.screen import format_percent, name_class
 
 MOST_ROWS, LARGEST_CHANGES = 12, 5  # classes of which a matrix has rows; changes that are named of more
 LONGEST_NAME = 12  # characters of a class's name
@@ -32,12 +32,13 @@ def make_corruption_rows(corruption: Mapping[str, Any], class_names: Sequence[st
 
 def _make_matrix_rows(counts: Sequence[Sequence[int]], split: str, class_names: Sequence[str]) -> list[tuple[str, str]]:
     """Returns a row for each true class with the percentages of the given ones; of many classes the largest changes."""
+    names = ["".join(filter(str.isprintable, name)) for name in class_names]
     percents = [[100 * count / max(sum(row), 1) for count in row] for row in counts]
     if len(counts) <= MOST_ROWS:
         heading = (f"% given as, {split}", " ".join(f"{label:3}" for label in range(len(counts))))
         rows = [
             (
-                f"  of true {_name_class(label, class_names)}",
+                f"  of true {name_class(label, names, LONGEST_NAME)}",
                 " ".join(f"{value:3.0f}" if value else "  ." for value in row),
             )
             for label, row in enumerate(percents)
@@ -48,14 +49,8 @@ def _make_matrix_rows(counts: Sequence[Sequence[int]], split: str, class_names: 
     ]
     largest = sorted(changes, key=lambda change: -change[0])[:LARGEST_CHANGES]
     words = ", ".join(
-        f"{_name_class(true, class_names)} -> {_name_class(given, class_names)} {value:.1f}%"
+        f"{name_class(true, names, LONGEST_NAME)} -> {name_class(given, names, LONGEST_NAME)} {value:.1f}%"
         for value, true, given in largest
         if value
     )
     return [(f"most frequent changes, {split}", words or "none")]
-
-
-def _name_class(label: int, class_names: Sequence[str]) -> str:
-    """Returns the number of a class, and its name where that says more; what a terminal can't print is left out."""
-    name = "".join(filter(str.isprintable, class_names[label])) if label < len(class_names) else ""
-    return f"{label} {name[:LONGEST_NAME]}" if name and name != str(label) else str(label)

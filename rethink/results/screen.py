@@ -2,6 +2,7 @@
 
 import math
 import textwrap
+from collections.abc import Sequence
 
 from rich.console import Console
 
@@ -21,6 +22,14 @@ def wrap(text: str, indent: int = 0) -> str:
 def wrap_value(label: str, value: str) -> str:
     """Returns a label and a value, which stays beside it: only the words that follow may come to stand below."""
     return wrap(f"{label}\0{value}", 4).replace("\0", " ")
+
+
+def name_class(label: int, class_names: Sequence[str], longest: int) -> str:
+    """Returns the name of a class, cut to `longest` characters, behind its number; or the number alone."""
+    name = str(class_names[label]) if 0 <= label < len(class_names) else ""
+    if not name.strip() or name == str(label):
+        return str(label)
+    return f"{label} ({name if len(name) <= longest else name[:longest] + '...'})"
 
 
 def format_percent(fraction: float) -> str:

@@ -250,6 +250,8 @@ def test_how_often_each_label_was_given_stands_in_rows_or_its_largest_parts_in_o
     ]
     many = 50 * np.eye(13, dtype=int)
     many[12, 3], many[0, 1] = 50, 5
+    named = make_corruption_rows(few, ["cat", "\x1b[2Jowl of a long name"])
+    assert [label for label, _ in named[1:]] == ["  of true 0 (cat)", "  of true 1 ([2Jowl of a ...)"]
     [row] = make_corruption_rows({"seed": 3, "train": {"label_counts": many.tolist()}})
     assert row == ("most frequent changes, train", "12 -> 3 50.0%, 0 -> 1 9.1%")
 

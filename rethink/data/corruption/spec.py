@@ -5,7 +5,6 @@ alike in every epoch, after every restart and on any number of devices. All act 
 """
 
 import hashlib
-import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -15,6 +14,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from rethink import jax_options, randomness
+from rethink.data import parallel
 from rethink.data.corruption.label_file import FileTable, check_clean_labels
 from rethink.data.corruption.labels import LABEL_NOISE, corrupt_labels
 from rethink.data.corruption.moments import Moments, no_moments
@@ -182,7 +182,7 @@ def corrupt_split(split: Split, spec: CorruptionSpec, moments: Moments) -> Corru
             ids, images, labels = (jnp.asarray(part[rows]) for part in (split.ids, split.images, split.labels))
             return jax.device_get(spec.apply(ids, images, labels, moments))
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(parallel.count_cores()) as pool:
         chunks = list(pool.map(corrupt_chunk, range(0, len(split.labels), CHUNK)))
     images, labels, resampled = (np.concatenate(arrays) for arrays in zip(*chunks, strict=True))
     encoding = spec.encoding(moments)

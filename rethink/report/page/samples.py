@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from rethink.report.page.run_index import RunRecord
+from rethink.results.screen import name_class
 
 MOST = 8  # images of a condition
 LARGEST = 96  # pixels a side
@@ -69,7 +70,7 @@ def read_samples(record: RunRecord) -> tuple[list[Sample], str] | None:
                 return [], "The examples are feature vectors, of which there is no picture."
             columns = [arrays[name][:MOST] for name in ARRAYS]
         samples = [
-            Sample(image_uri(image), *(name_class(record, int(label)) for label in labels))
+            Sample(image_uri(image), *(_name_class(record, int(label)) for label in labels))
             for image, *labels in zip(*columns, strict=True)
         ]
         channels = columns[0].shape[-1]
@@ -79,13 +80,9 @@ def read_samples(record: RunRecord) -> tuple[list[Sample], str] | None:
     return samples, "" if shown == channels else f"Of {channels} channels the first {shown} are shown."
 
 
-def name_class(record: RunRecord, label: int) -> str:
-    """Returns the name of a class, cut where it is long, behind its number; or the number alone."""
+def _name_class(record: RunRecord, label: int) -> str:
     names = record.run.data.get("class_names")
-    name = str(names[label]) if isinstance(names, list) and 0 <= label < len(names) else ""
-    if not name.strip() or name == str(label):
-        return str(label)
-    return f"{label} ({name if len(name) <= LONGEST_NAME else name[:LONGEST_NAME] + '...'})"
+    return name_class(label, names if isinstance(names, list) else (), LONGEST_NAME)
 
 
 def _shown_channels(channels: int) -> int:
