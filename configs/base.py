@@ -169,6 +169,7 @@ def get_config() -> ConfigDict:
 
     config.log = ConfigDict()
     config.log.every_steps = 50
+    config.log.examples = "auto"
     config.log.tensorboard = True
     config.log.patience_hours = 2.0
 

@@ -28,8 +28,9 @@ from rethink.experiment.setup import NOTHING_GIVEN, Given, check_classes, open_d
 from rethink.experiment.train import draw_curve, run_to_end
 from rethink.experiment.train import train as train_steps
 from rethink.experiment.trained import Trained
-from rethink.results import files, progress, records, tables
+from rethink.results import example_history, files, progress, records, tables
 from rethink.results import runs as results_runs
+from rethink.results.example_history import ExampleHistory
 from rethink.results.memory import MemoryRun
 from rethink.schema import grid, validation
 from rethink.schema.config_file import make_config
@@ -133,6 +134,18 @@ class Run:
             table["path"] = table["id"].map(paths)
         return table
 
+    @_in_python_words()
+    def example_history(self, split: str = "train") -> ExampleHistory:
+        """Returns what each evaluation saw of each example of "train", or of the held-out ones, "validation".
+
+        Raises:
+          UserError: that is not recorded (log.examples), or its files are damaged.
+        """
+        history = self._record.example_history(split)
+        if history is None:
+            raise UserError(f"{self!r} has no record of single examples of '{split}': train with log.examples='all'.")
+        return history
+
     @property
     def params(self) -> Any:
         """The parameters of the result, a pytree of host arrays; of the best step where early stopping restores it."""
@@ -178,7 +191,7 @@ class Run:
     def _read_arrays(self, name: str, dtypes: Mapping[str, type]) -> list[np.ndarray]:
         if isinstance(self._record, records.Run):
             return self._record.read_arrays(name, dtypes)
-        return records.read_arrays(self._record.folder / f"{name}.npz", dtypes)
+        return example_history.read_arrays(self._record.folder / f"{name}.npz", dtypes)
 
     def _read_table(self, name: str) -> list[dict[str, str]]:
         if isinstance(self._record, MemoryRun):

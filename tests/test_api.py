@@ -22,7 +22,7 @@ from rethink import api
 from rethink.configs import base, digits_random
 from rethink.experiment import guest, train
 from rethink.experiment.run import Launch, run_experiment
-from rethink.results import records
+from rethink.results import example_history
 from rethink.training import checkpoints
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -85,6 +85,16 @@ def equal_trees(first, second):
     )
 
 
+def test_a_run_keeps_what_each_evaluation_saw_of_each_example(config, command_line):
+    for run in (rethink.load(command_line), rethink.train(config, quiet=True)):
+        seen, rows = run.example_history(), run.history
+        assert seen.steps.tolist() == rows["step"].tolist()
+        assert np.allclose(seen.correct.mean(axis=1), rows["train_accuracy"])
+        assert np.allclose(seen.loss.astype(float).mean(axis=1), rows["train_loss"], rtol=1e-3)
+        assert np.array_equal(seen.margin > 0, seen.correct)
+        assert np.array_equal(seen.ids, run.examples["id"])
+
+
 def test_the_import_is_light():
     code = (
         "import sys, time; before = time.perf_counter(); import rethink; seconds = time.perf_counter() - before\n"
@@ -109,7 +119,7 @@ def test_a_run_is_that_of_the_command_line_bit_for_bit(in_memory, command_line):
     assert equal_trees(in_memory.variables, loaded.variables)
     assert in_memory._record.manifest["fingerprints"] == loaded._record.manifest["fingerprints"]
     predictions = loaded._record.predictions()
-    stored = records.read_arrays(command_line / "corruption_test.npz", {"ids": np.uint32})[0]
+    stored = example_history.read_arrays(command_line / "corruption_test.npz", {"ids": np.uint32})[0]
     from sklearn.datasets import load_digits
 
     images = np.round(load_digits().images * (255 / 16)).astype(np.uint8)[stored]

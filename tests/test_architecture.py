@@ -21,6 +21,7 @@ TIER = {
     "report": 6,
     "figures": 5,
     "paper": 4,
+    "memorization": 4,
     "training": 3,
     "models": 2,
     "theory": 1,

@@ -251,6 +251,7 @@ class Reporter:
         record.begin(first_step, hardware, setup.metadata, fingerprints, evaluated=history.is_evaluated)
         self._record, self._saved, self._fetch = record, saved, setup.compiled.fetch
         save_file_lists(record, setup.pipeline.dataset)
+        self._num_classes = setup.pipeline.dataset.num_classes
         # TensorBoard.
         self._tensorboard = None
         if config.log.tensorboard and not record.in_memory:
@@ -311,6 +312,9 @@ class Reporter:
         elif event.kind == "end":
             self._record.reach(event.step)
         else:
+            for split, examples in event.examples.items():
+                if split != "test":
+                    self._record.append_examples(split, event.step, self._num_classes, examples)
             self._record.append(event.row)
             self._screen.show(event.row)
             if self._tensorboard:

@@ -191,13 +191,14 @@ def set_up_run(
     pipeline, plan, network = spec.pipeline, spec.plan, spec.network
     start = state.init_state(network.model, spec.tx, config.seed, spec.input_shape, network.own_state.outputs)
     feed = pipeline.make_feed(plan.total_steps)
+    kept = plan.splits if keeps_examples(config, pipeline) else ("test",)
     return Setup(
         pipeline=pipeline,
         plan=plan,
         schedule=spec.schedule,
         start=start,
         feed=feed,
-        compiled=compile_fns(feed, spec.make_train_step, spec.evaluation_step, config.seed),
+        compiled=compile_fns(feed, spec.make_train_step, spec.evaluation_step, config.seed, kept),
         metadata={
             **manifest_metadata(pipeline.dataset, pipeline.feed_kind),
             "parameters": count_parameters(start.params),
@@ -207,6 +208,11 @@ def set_up_run(
             "plan": dataclasses.asdict(plan),
         },
     )
+
+
+def keeps_examples(config: ConfigDict, pipeline: InputPipeline) -> bool:
+    """Returns whether a run records what each evaluation sees of each training example."""
+    return config.log.examples == "all" or (config.log.examples == "auto" and pipeline.feed_kind == "resident")
 
 
 def describe_state(norm: ConfigDict, own: OwnState) -> dict[str, Any]:

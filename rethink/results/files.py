@@ -101,11 +101,15 @@ def no_room(error: BaseException | None, folder: pathlib.Path) -> str:
 
 def append_line(path: pathlib.Path, row: Mapping[str, Any]) -> None:
     """Appends a JSON object as a line, or nothing where there is no room for all of it."""
-    line = (json.dumps(row) + "\n").encode()
+    append(path, (json.dumps(row) + "\n").encode())
+
+
+def append(path: pathlib.Path, content: bytes) -> None:
+    """Appends bytes to a file, or nothing where there is no room for all of them."""
     with open(path, "ab", buffering=0) as file:
         before = file.tell()
         try:
-            if file.write(line) < len(line):
+            if file.write(content) < len(content):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError:
             file.truncate(before)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from rethink.results import files, records
+from rethink.results import example_history, files, records
 from rethink.schema import validation
 
 
@@ -22,6 +22,7 @@ class MemoryRun(records.Run):
         flat = json.loads(validation.to_json(config))
         super().__init__(pathlib.Path(name), {"config": {}, "status": "new"}, flat, lambda: True)
         self._lines: dict[str, list[dict[str, Any]]] = {"metrics": [], "timings": []}
+        self._examples: dict[str, tuple[int, list[np.ndarray]]] = {}
         self._arrays: dict[str, dict[str, np.ndarray]] = {}
         self._tables: dict[str, tuple[Sequence[str], list[Sequence[Any]]]] = {}
 
@@ -37,6 +38,15 @@ class MemoryRun(records.Run):
     def rows(self) -> list[dict[str, Any]]:
         """Returns the rows of the metrics."""
         return [dict(row) for row in self._lines["metrics"]]
+
+    def append_examples(self, split: str, step: int, num_classes: int, examples: Any) -> None:
+        """Keeps what an evaluation saw of each example of a split."""
+        _, rows = self._examples.setdefault(split, (num_classes, []))
+        rows.append(example_history.make_row(step, num_classes, examples))
+
+    def example_rows(self, split: str) -> np.ndarray | None:
+        """Returns what `append_examples` kept of a split, structured [evaluations]; None where nothing was."""
+        return np.stack(self._examples[split][1]) if split in self._examples else None
 
     def save_arrays(self, name: str, **arrays: np.ndarray) -> None:
         """Keeps what would be NAME.npz."""
@@ -61,6 +71,9 @@ class MemoryRun(records.Run):
         for name, rows in self._lines.items():
             content = "".join(json.dumps(row) + "\n" for row in rows)
             files.replace(record.path(f"{name}.jsonl"), content.encode())
+        for split, (num_classes, examples) in self._examples.items():
+            for row in examples:
+                example_history.append_row(record.path(example_history.FILE.format(split=split)), num_classes, row)
         for name, arrays in self._arrays.items():
             record.save_arrays(name, **arrays)
         for name, table in self._tables.items():

@@ -9,6 +9,8 @@ One process writes. Files are replaced whole or grow by whole lines, so that non
     corruption.npz   per training example: id, true label, given label, resampled; corruption_test.npz: per test example
     predictions.npz  of a training run or a kernel model, per test example: id, true label, given label, and the class
                      that the run's result predicts
+    examples_train.bin  what each evaluation saw of each training example, see example_history.py; and of the held-out
+                     ones, examples_validation.bin
     samples.npz      a few corrupted training examples, before crop and whitening: id, image uint8 or
                      vector float32, labels
     paths.csv        of data that are files: split, id and path of each example
@@ -33,7 +35,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from rethink.results import files, launches
+from rethink.results import example_history, files, launches
 from rethink.schema import validation
 from rethink.schema.errors import SurroundingsError, UserError, unreadable
 
@@ -114,6 +116,8 @@ class Run:
             last = {"train": step, "evaluation": step if evaluated else step - 1}
             kept = [row for row in read_rows(self.path(file)) if row["step"] <= last.get(row["kind"], step)]
             files.replace(self.path(file), "".join(json.dumps(row) + "\n" for row in kept).encode())
+        for path in self.folder.glob(example_history.FILE.format(split="*")):
+            example_history.drop_rows(path, step if evaluated else step - 1)
         self.path(PREDICTIONS).unlink(missing_ok=True)  # of an end that this launch goes beyond
         self._before = kept[-1]["seconds"] if kept else 0.0
 
@@ -157,6 +161,23 @@ class Run:
         timing = {"kind": row["kind"], "step": row["step"], "seconds": self.seconds()}
         files.append_line(self.path("timings.jsonl"), timing)
 
+    def append_examples(self, split: str, step: int, num_classes: int, examples: Any) -> None:
+        """Appends what an evaluation saw of each example of a split; `examples` as of `example_history.make_row`."""
+        row = example_history.make_row(step, num_classes, examples)
+        example_history.append_row(self.path(example_history.FILE.format(split=split)), num_classes, row)
+
+    def example_rows(self, split: str) -> np.ndarray | None:
+        """Returns what `append_examples` wrote of a split, structured [evaluations]; None where nothing was."""
+        return example_history.read_split(self.folder, split)
+
+    def example_history(self, split: str = "train") -> example_history.ExampleHistory | None:
+        """Returns what each evaluation saw of each example of "train" or "validation"; None where that is not recorded.
+
+        Raises:
+          UserError: its files are damaged.
+        """
+        return example_history.join_labels(split, self.example_rows(split), self.read_arrays)
+
     def seconds(self) -> float:
         """Returns the time since launch, after that of the earlier launches up to where this one resumed."""
         return round(self._before + time.monotonic() - self._launch, 3)
@@ -179,7 +200,7 @@ class Run:
 
     def read_arrays(self, name: str, dtypes: Mapping[str, type]) -> list[np.ndarray]:
         """Returns arrays of NAME.npz, as the function `read_arrays`."""
-        return read_arrays(self.folder / f"{name}.npz", dtypes)
+        return example_history.read_arrays(self.folder / f"{name}.npz", dtypes)
 
     def save_predictions(self, predicted: np.ndarray) -> None:
         """Writes what the run's result predicts on the test set, beside the labels of corruption_test.npz.
@@ -190,8 +211,7 @@ class Run:
         Raises:
           UserError: corruption_test.npz is damaged.
         """
-        dtypes = {"ids": np.uint32, "true_labels": np.int32, "given_labels": np.int32}
-        ids, true, given = self.read_arrays("corruption_test", dtypes)
+        ids, given, true = self.read_arrays("corruption_test", example_history.LABEL_DTYPES)
         self.save_arrays("predictions", ids=ids, true_labels=true, given_labels=given, predicted=predicted)
 
     def keep_part(self, name: str, compute: Callable[[], Any]) -> Any:
@@ -306,32 +326,6 @@ def _is_row(row: Any) -> bool:
         return False
     numbers = (value for name, value in row.items() if name != "kind")
     return isinstance(row["kind"], str) and row["step"] >= 0 and all(isinstance(v, int | float | None) for v in numbers)
-
-
-def read_arrays(path: pathlib.Path, dtypes: Mapping[str, type]) -> list[np.ndarray]:
-    """Returns arrays of a .npz file that holds a number for each of some examples, by ascending id: each [examples].
-
-    Args:
-      dtypes: name -> dtype of each array to read, the first of which are the ids.
-
-    Raises:
-      UserError: the file is missing or holds something else.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = [stored[name] for name in dtypes]
-        ids = arrays[0]
-        if (
-            [array.dtype for array in arrays] == [np.dtype(dtype) for dtype in dtypes.values()]
-            and {array.shape for array in arrays} == {(len(ids),)}
-            and np.all(ids[1:] > ids[:-1])
-        ):
-            return arrays
-    except MemoryError:
-        raise
-    except Exception:  # a damaged file may raise anything
-        pass
-    raise UserError(f"{path} is damaged: bring it back from a copy, or leave {path.parent} out.")
 
 
 def read_run(folder: pathlib.Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from rethink.results import files, launches, records, tables
+from rethink.results import example_history, files, launches, records, tables
 from rethink.schema.errors import UserError, exists
 from rethink.schema.fields import FIELDS
 
@@ -104,7 +104,18 @@ class LoadedRun(NamedTuple):
         if not path.exists():
             return None
         dtypes = {"ids": np.uint32, **dict.fromkeys(Predictions._fields[1:], np.int32)}
-        return Predictions(*records.read_arrays(path, dtypes))
+        return Predictions(*example_history.read_arrays(path, dtypes))
+
+    def example_history(self, split: str = "train") -> example_history.ExampleHistory | None:
+        """Returns what each evaluation saw of each example of "train" or "validation"; None where that is not recorded.
+
+        Raises:
+          UserError: its files are damaged.
+        """
+        rows = example_history.read_split(self.folder, split)
+        return example_history.join_labels(
+            split, rows, lambda name, dtypes: example_history.read_arrays(self.folder / f"{name}.npz", dtypes)
+        )
 
 
 RunsByCell = Mapping[str, Sequence[LoadedRun]]

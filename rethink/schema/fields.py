@@ -336,6 +336,10 @@ FIELDS: dict[str, Field] = {
     "evaluate.every_epochs": number(0, _EPOCHS, "between evaluations", "epochs", low_open=True, resumable=True),
     "evaluate.batch_size": count(1, _BATCH, "over all devices, rounded up to a multiple of them", "examples"),
     "log.every_steps": count(1, 10**9, "that a training row of metrics.jsonl averages", "steps", resumable=True),
+    "log.examples": choice(
+        *("auto", "all", "none"),
+        help="record what each evaluation sees of each training example; auto: of resident data",
+    ),
     "log.tensorboard": switch("write the same rows as TensorBoard events", resumable=True),
     "log.patience_hours": positive("a longer run prints what to choose instead", "hours", resumable=True),
     "checkpoint.every_epochs": number(0, _EPOCHS, "between checkpoints", "epochs", low_open=True, resumable=True),

@@ -6,7 +6,7 @@ devices, and the `items` of its steps.
 
 import functools
 import itertools
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -17,7 +17,6 @@ from rethink.training.state import TrainState
 from rethink.training.step import Batch, Evaluation, PerExample
 
 BATCHES_TOGETHER = 8  # of an evaluation, after which several processes agree whether to stop
-KEPT = ("test",)  # splits of which the host keeps what an evaluation computes of each example
 
 Weighted = tuple[np.ndarray, np.ndarray]  # rows int32 [batch], weights float32 [batch]
 
@@ -153,12 +152,17 @@ class CompiledFns(NamedTuple):
 
 
 def compile_fns(
-    feed: Feed, make_train_step: Callable[[Any], Callable], evaluation_step: Callable, seed: int
+    feed: Feed,
+    make_train_step: Callable[[Any], Callable],
+    evaluation_step: Callable,
+    seed: int,
+    kept: Collection[str] = ("test",),
 ) -> CompiledFns:
     """Returns the compiled functions of a run by itself.
 
     Args:
       make_train_step: seed -> the step of one device; evaluation_step: of one device; both as in training/step.py.
+      kept: splits of which the host keeps what an evaluation computes of each example.
     """
     # One compilation each: training, evaluation of each way to make a batch, and the check that a state is finite.
     compiled_train = devices.map_devices(
@@ -182,7 +186,7 @@ def compile_fns(
     ) -> Evaluation | None:
         compiled = compiled_evaluation[feed.batch_of[split]]
         calls = (functools.partial(compiled, state, *inputs) for inputs in feed.evaluation(split))
-        batches = add_batches(calls, throttle, should_stop, keep=split in KEPT)
+        batches = add_batches(calls, throttle, should_stop, keep=split in kept)
         return None if batches is None else finish_evaluation(batches)
 
     return CompiledFns(

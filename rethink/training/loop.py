@@ -16,7 +16,7 @@ from rethink.regularization import early_stopping
 from rethink.regularization.early_stopping import EarlyStopping
 from rethink.training import metrics
 from rethink.training.state import TrainState
-from rethink.training.step import Evaluation
+from rethink.training.step import Evaluation, PerExample
 
 DIVERGED = "diverged"
 THRESHOLDS = (0.9, 0.95, 0.99, 0.999, 1.0)  # train accuracies whose first step is recorded
@@ -106,6 +106,7 @@ class Event:
       kind: "advance" (steps were dispatched), "train" or "evaluation" (`row` is due in the metrics), "checkpoint"
         (`state` is due to be saved), "end".
       row: of an end by divergence, the `step` after which the loss is not finite, and the `learning_rate` of it.
+      examples: of an evaluation, split -> what it saw of each example, where that is kept.
       status: of an end: "fitted", "stopped early", "done", "diverged" or "interrupted".
     """
 
@@ -114,6 +115,7 @@ class Event:
     row: dict[str, Any] = dataclasses.field(default_factory=dict)
     state: TrainState | None = None
     status: str = ""
+    examples: Mapping[str, PerExample] = dataclasses.field(default_factory=dict)
 
 
 def train(
@@ -251,7 +253,8 @@ def _evaluate(
     for threshold, reached in history.steps_to_train_accuracy.items():
         if reached is None and row["train_accuracy"] >= float(threshold):
             history.steps_to_train_accuracy[threshold] = history.step
-    yield Event("evaluation", history.step, row=row)
+    seen = {split: examples for split, (_, examples) in evaluations.items() if examples is not None}
+    yield Event("evaluation", history.step, row=row, examples=seen)
     return ""
 
 

@@ -39,6 +39,13 @@ class Examples:
         return losses.cross_entropy(self.logits, self.labels)
 
     @functools.cached_property
+    def margins(self) -> jax.Array:
+        """The logit of the given label less the largest other one, float32 [batch]."""
+        is_given = jnp.arange(self.logits.shape[-1], dtype=jnp.int32) == self.labels[:, None]
+        of_label = jnp.sum(jnp.where(is_given, self.logits, 0), -1)
+        return of_label - jnp.max(jnp.where(is_given, -jnp.inf, self.logits), -1)
+
+    @functools.cached_property
     def predicted(self) -> jax.Array:
         """The class of the largest logit, of equal ones the smallest class: int32 [batch]."""
         return jnp.argmax(self.logits, -1)

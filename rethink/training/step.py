@@ -45,12 +45,15 @@ class Batch(NamedTuple):
 class PerExample(NamedTuple):
     """What an evaluation computes of each example, [batch]; a new field is computed in the step and kept like these.
 
-    ids: uint32; weights: float32, 0 for padding; predicted: int32, the class.
+    ids: uint32; weights: float32, 0 for padding; predicted: int32, the class. float16, by the given label: losses, its
+    cross-entropy; margins, as of `metrics.Examples`.
     """
 
     ids: Any
     weights: Any
     predicted: Any
+    losses: Any
+    margins: Any
 
 
 class Evaluation(NamedTuple):
@@ -174,7 +177,8 @@ def make_evaluation_step(
     def evaluation_step(state: TrainState, batch: Batch, weights: jax.Array) -> Evaluation:
         examples = metrics.Examples(compute_logits(state, batch), batch.labels, batch.true_labels, loss)
         sums = jax.lax.psum(metrics.sum_weighted(examples, weights), axis_name)
-        return Evaluation(sums, PerExample(batch.ids, weights, examples.predicted))
+        kept = (_to_float16(values) for values in (examples.cross_entropies, examples.margins))
+        return Evaluation(sums, PerExample(batch.ids, weights, examples.predicted, *kept))
 
     return _compute_in(evaluation_step, precision, matmul_precision)
 
@@ -211,6 +215,12 @@ def _compute_in(function: Callable, precision: str, matmul_precision: str) -> Ca
             return summed(*arguments)
 
     return computed
+
+
+def _to_float16(values: jax.Array) -> jax.Array:
+    """Returns values as float16; what is beyond its range becomes its end."""
+    largest = jnp.finfo(jnp.float16).max
+    return jnp.clip(values, -largest, largest).astype(jnp.float16)
 
 
 def _cast(tree: Any, dtype: Any) -> Any:

@@ -27,7 +27,12 @@ class VmappedRuns:
         self._waiting: list[VmappedRun] = []
 
     def join(
-        self, feed: feeds.Feed, make_train_step: Callable[[Any], Callable], evaluation_step: Callable, seed: int
+        self,
+        feed: feeds.Feed,
+        make_train_step: Callable[[Any], Callable],
+        evaluation_step: Callable,
+        seed: int,
+        kept: Any = (),
     ) -> feeds.CompiledFns:
         """Returns the functions of one more run; arguments as of `feeds.compile_fns`, alike but for data and seed."""
         assert isinstance(feed, feeds.ResidentFeed)
@@ -189,7 +194,7 @@ class _Stack:
             calls = (
                 functools.partial(compiled, self._state, data, *batch) for batch in self._feed.evaluation_batches[split]
             )
-            keep = split in feeds.KEPT
+            keep = split == "test"
             self._cached[split] = feeds.add_batches(calls, self._throttle, should_stop, keep=keep)
         return self._cached[split]
 

@@ -28,6 +28,7 @@ CHOICES = {  # field -> what the module that acts on it has
     "figure": ("auto", "none", *figure_registry.FIGURES),
     "data.bad_files": encoded.BAD_FILES,
     "data.feed": ("auto", *input_pipeline.FEEDS),
+    "log.examples": ("auto", "all", "none"),
     "data.remainder": batches.REMAINDERS,
     "corruption.labels": LABEL_NOISE,
     "corruption.pixels": PIXEL_CORRUPTION,

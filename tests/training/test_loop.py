@@ -80,7 +80,8 @@ class FakeFns:
         parts = {"clean_correct": 1.0, "corrupted_given": 1.0, "corrupted_true": 1.0, "corrupted_count": 2.0}
         sums = {"loss": 64 * loss, "correct": 64 * right, "top5_correct": 64 * right, "count": 64.0, **parts}
         predicted = np.full(64, state, np.int32)  # a class that names the step
-        examples = PerExample(np.arange(64, dtype=np.uint32), np.ones(64, np.float32), predicted)
+        zeros = np.zeros(64, np.float16)
+        examples = PerExample(np.arange(64, dtype=np.uint32), np.ones(64, np.float32), predicted, zeros, zeros)
         return Evaluation(sums, examples if split == "test" else None)
 
     def fetch(self, sums):
