@@ -56,7 +56,7 @@ def launch() -> None:
     """Reads the flags and runs the experiment; a user's mistake ends in one line and exit code 2."""
     with exit_on_mistake():
         import_jax()  # and what imports it
-        from rethink.experiment.run import Launch, read_processes, read_step_range, run_experiment, run_group
+        from rethink.experiment.run import Launch, read_processes, read_step_range, run_experiment
         from rethink.sweeps.executors.tasks import RunFunctions
         from rethink.sweeps.reproduce import run_sweep_or_suite
         from rethink.sweeps.run import init_distributed
@@ -78,8 +78,8 @@ def launch() -> None:
             folder = workdir.value or f"runs/{config.value.name}-{validation.digest(config.value, overridden)}"
             if config.value.experiments or validation.is_sweep(config.value):
                 quiet = dataclasses.replace(launched, quiet=True)
-                run_alone, run_together = (functools.partial(run, launch=quiet) for run in (run_experiment, run_group))
-                functions = RunFunctions(run_alone, run_together, init_distributed(config.value, launched))
+                run_one = functools.partial(run_experiment, launch=quiet)
+                functions = RunFunctions(run_one, init_distributed(config.value, launched))
                 return run_sweep_or_suite(config.value, overridden, folder, functions)
             grid.check_overrides_matter({"": config.value}, overridden)
             return run_experiment(config.value, folder, launched)

@@ -25,8 +25,8 @@ from rethink.experiment.network import check_program
 from rethink.experiment.reporter import PATHS, Screen
 from rethink.experiment.run import check_config
 from rethink.experiment.setup import NOTHING_GIVEN, Given, check_classes, open_dataset_once
-from rethink.experiment.train import draw_curve, run_to_end
-from rethink.experiment.train import train as train_steps
+from rethink.experiment.train import draw_curve
+from rethink.experiment.train import train as train_run
 from rethink.experiment.trained import Trained
 from rethink.results import example_history, files, progress, records, tables
 from rethink.results import runs as results_runs
@@ -362,10 +362,7 @@ def _train(config: ConfigDict, given: Given, name: str, workdir: str | os.PathLi
     with as_guest(config.hardware):
         if workdir is None:
             memory, record = checkpoints.InMemory(), MemoryRun(name, config)
-            steps = train_steps(
-                config, record, signals, profile_steps=None, group=None, screen=screen, given=given, memory=memory
-            )
-            run_to_end(steps)
+            train_run(config, record, signals, profile_steps=None, screen=screen, given=given, memory=memory)
             return Run(record, memory, given)
         import matplotlib  # noqa: F401  # before a figure is drawn, with the backend that the program chose
 
@@ -373,9 +370,7 @@ def _train(config: ConfigDict, given: Given, name: str, workdir: str | os.PathLi
             if held.finished:
                 _check_same(config, held, given)
             else:
-                run_to_end(
-                    train_steps(config, held, signals, profile_steps=None, group=None, screen=screen, given=given)
-                )
+                train_run(config, held, signals, profile_steps=None, screen=screen, given=given)
         return Run(results_runs.load_run(held.folder), given=given)
 
 

@@ -14,11 +14,11 @@ import numpy as np
 SEED_LIMIT = 2**32  # seeds are 0 <= seed < this
 
 
-def key_for(seed: int | jax.Array, *names: str) -> jax.Array:
+def key_for(seed: int, *names: str) -> jax.Array:
     """Returns the key of a named stream, e.g. `key_for(config.seed, "labels")`.
 
     Args:
-      seed: 0 <= seed < SEED_LIMIT; inside a compiled function also a uint32 scalar.
+      seed: 0 <= seed < SEED_LIMIT.
       names: the stream's path; each is folded in by its CRC-32, so that streams of different names are independent.
 
     Raises:

@@ -5,15 +5,12 @@ import functools
 import numpy as np
 
 from rethink.configs import digits_random
-from rethink.experiment.run import Launch, run_experiment, run_group
+from rethink.experiment.run import Launch, run_experiment
 from rethink.results import runs
 from rethink.sweeps.executors.tasks import RunFunctions
 
 BRIEF = Launch(quiet=True)
-RUN_FUNCTIONS = RunFunctions(
-    functools.partial(run_experiment, launch=BRIEF),
-    functools.partial(run_group, launch=BRIEF),
-)
+RUN_FUNCTIONS = RunFunctions(functools.partial(run_experiment, launch=BRIEF))
 
 TRUE, RANDOM = {"corruption.labels": "none"}, {"corruption.labels": "uniform", "optimizer.learning_rate": 0.2}
 

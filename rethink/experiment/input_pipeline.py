@@ -79,16 +79,13 @@ class InputPipeline:
         share = devices.process_slice(self.config.train.batch_size)
         return (share.stop - share.start) * self.dataset.image_bytes
 
-    def choose_feed(self, copies: int = 1) -> tuple[str, str]:
+    def choose_feed(self) -> tuple[str, str]:
         """Returns ("resident" or "streamed", why): as `data.feed` says, where that is "auto" by the stored size.
-
-        Args:
-          copies: of the images, where runs that are trained together hold several.
 
         Raises:
           UserError: `data.feed` is unknown.
         """
-        config, size = self.config.data, copies * self.stored_size / GIB
+        config, size = self.config.data, self.stored_size / GIB
         pick({"auto": None, **FEEDS}, config.feed, "data.feed")
         if config.feed != "auto":
             return config.feed, f"{size:.2f} GiB"
@@ -236,17 +233,14 @@ class InputPipeline:
             return {"vectors": values.reshape(len(values), -1)}
         return {"images": preprocessing.round_images(samples.images, samples.encoding, self._span)}
 
-    def train_view(self, seed: Any) -> Callable[[jax.Array, step.Batch], jax.Array]:
+    def train_view(self) -> Callable[[jax.Array, step.Batch], jax.Array]:
         """Returns (step, batch) -> the model's input in training, float32 [batch, *input shape].
 
         Each step and example draws another augmentation, which takes the place of the centre crop.
-
-        Args:
-          seed: an int, or a uint32 scalar inside a compiled function.
         """
         if self._augment.is_off:
             return lambda _, batch: self.evaluation_view(batch)
-        key = randomness.key_for(seed, "augmentation")
+        key = randomness.key_for(self.config.seed, "augmentation")
         size = preprocessing.crop_size(self.dataset.train.image_shape, self.config.preprocess.crop)
 
         def view(step_number: jax.Array, batch: step.Batch) -> jax.Array:

@@ -165,12 +165,10 @@ class Screen(NamedTuple):
 
     Attributes:
       brief: whether it is one of several: it shows a line while it runs, and who runs them shows its end.
-      shared: whether it is trained side by side with others: no bar is drawn in place.
       stream: what it is printed on; None is standard output.
     """
 
     brief: bool = False
-    shared: bool = False
     stream: TextIO | None = None
 
 
@@ -270,7 +268,6 @@ class Reporter:
                 steps_per_epoch=setup.plan.steps_per_epoch,
                 patience_seconds=3600 * config.log.patience_hours,
                 label=record.folder.name if screen.brief else "",
-                in_place=not screen.shared,
                 stream=screen.stream,
             )
         )

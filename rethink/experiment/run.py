@@ -1,4 +1,4 @@
-"""Runs one experiment, by its kind: a training run or an analysis; or several training runs together.
+"""Runs one experiment, by its kind: a training run or an analysis.
 
 Nothing is trained or analysed here: train.py and analyses/ do. Here are what belongs to a launch, the other processes
 of a run, and how it ends.
@@ -7,22 +7,19 @@ of a run, and how it ends.
 import contextlib
 import dataclasses
 import functools
-import pathlib
 import re
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from rethink.analyses import ANALYSES, analysis
-from rethink.data.corruption.spec import resolve_seed
 from rethink.data.equal_images import describe_equal_images
 from rethink.experiment.input_pipeline import InputPipeline
 from rethink.experiment.network import KINDS_WITH_NETWORK, check_program
 from rethink.experiment.reporter import Screen, describe_data, describe_divergence, save_file_lists, show_end
 from rethink.experiment.setup import make_run_spec, manifest_metadata, open_dataset_once
-from rethink.experiment.train import RunSteps, run_lockstep, run_to_end, train
+from rethink.experiment.train import train
 from rethink.figures import style
 from rethink.models import registry
 from rethink.results import files, progress, records
@@ -39,7 +36,6 @@ from rethink.training import (
     loop,
     preemption,
     state,
-    vmapped_runs,
 )
 
 
@@ -162,77 +158,14 @@ def report_already_finished(record: records.Run, quiet: bool) -> int:
     return show_end(record)
 
 
-# Several training runs at once
-
-
-def run_group(runs: Sequence[tuple[ConfigDict, str]], launch: Launch) -> list[int | Exception]:
-    """Runs the experiments of a sweep that share their compiled functions; returns the exit code or error of each.
-
-    They are trained together where one process holds their data. Of several processes, with a profiler's trace, with a
-    streamed feed, or (`data.feed=auto`) where all their images are above `data.resident_limit_gib`, they run in turn.
-
-    Args:
-      runs: (config, directory) of each; the configs are alike but for what `executors.vmapped` lets differ.
-
-    Raises:
-      UserError: the data set can't be opened.
-      Interrupted: a signal ended the runs.
-    """
-    for config, _ in runs:
-        check_config(config)
-    check_surroundings()
-    first, _ = runs[0]
-    distributed.initialize(first.hardware, launch.processes)
-    must_run_alone = distributed.several_processes() or launch.profile_steps
-    copies = len(runs) if len({_image_identity(config) for config, _ in runs}) > 1 else 1  # all are stacked, or none
-    if must_run_alone or InputPipeline(first, open_dataset_once(first)).choose_feed(copies)[0] != "resident":
-        return [_run_or_error(config, workdir, launch) for config, workdir in runs]
-    signals, screen = preemption.Signals(), Screen(brief=True, shared=True)
-    group = vmapped_runs.VmappedRuns(lambda: signals.stop_requested(together=False))
-    with signals, allocator.keeping_freed_memory():
-        results = run_lockstep([_train_in_group(*run, signals, group, screen) for run in runs], group)
-    if signals.stop_requested(together=True):
-        raise signals.interruption()
-    return results
-
-
-def _image_identity(config: ConfigDict) -> tuple[Any, ...]:
-    """Returns what is the same for runs that hold the same images."""
-    corruption = config.corruption
-    if corruption.pixels == "none":
-        return ("none",)
-    return corruption.pixels, corruption.channels_together, corruption.test_pixels, resolve_seed(config)
-
-
-def _train_in_group(
-    config: ConfigDict, workdir: str, signals: preemption.Signals, group: vmapped_runs.VmappedRuns, screen: Screen
-) -> RunSteps:
-    try:
-        with records.open_run(workdir, config) as record:
-            if record.finished:
-                return report_already_finished(record, quiet=True)
-            return (yield from train(config, record, signals, profile_steps=None, group=group, screen=screen))
-    except Exception as error:  # printed now: the others may be trained for hours, or be interrupted
-        print(f"\n{pathlib.Path(workdir).name} leaves its group: {error}", file=sys.stderr, flush=True)
-        raise
-
-
-def _run_or_error(config: ConfigDict, workdir: str, launch: Launch) -> int | Exception:
-    try:
-        return run_experiment(config, workdir, launch)
-    except Exception as error:
-        return error
-
-
 # The kinds of experiment
 
 
 def run_training(config: ConfigDict, record: records.Run | None, launch: Launch, signals: preemption.Signals) -> int:
     """Trains one network on one corrupted data set (paper, sections 2 and 3); see `train.train`."""
     screen = Screen(brief=launch.quiet)
-    steps = train(config, record, signals, profile_steps=launch.profile_steps, group=None, screen=screen)
     with allocator.keeping_freed_memory():
-        return run_to_end(steps)
+        return train(config, record, signals, profile_steps=launch.profile_steps, screen=screen)
 
 
 def run_analysis(

@@ -39,7 +39,7 @@ class RunSpec:
       schedule: step -> learning rate.
       tx: the update rule, decoupled weight decay included.
       matmul_precision: of the matrix products and convolutions of both steps.
-      make_train_step: seed -> the step of one device, as in training/step.py; evaluation_step: of one device.
+      train_step, evaluation_step: of one device, as in training/step.py.
     """
 
     pipeline: InputPipeline
@@ -49,7 +49,7 @@ class RunSpec:
     schedule: optax.Schedule
     tx: optax.GradientTransformation
     matmul_precision: str
-    make_train_step: Callable[[Any], Callable]
+    train_step: Callable
     evaluation_step: Callable
 
 
@@ -118,21 +118,22 @@ def make_run_spec(config: ConfigDict, given: Given = NOTHING_GIVEN) -> RunSpec:
     matmul_precision = step.resolve_matmul_precision(config.train.matmul_precision, config.train.precision)
     precisions = {"precision": config.train.precision, "matmul_precision": matmul_precision}
     loss, mixup = losses.loss_from_config(config.train), make_mixup(config)
-
-    def make_train_step(seed: Any) -> Callable:
-        return step.make_train_step(
-            model,
-            tx,
-            pipeline.train_view(seed),
-            decay.penalty,
-            loss,
-            key=randomness.key_for(seed, "dropout"),
-            mixing=(mixup, randomness.key_for(seed, "mixup")) if mixup else None,
-            auxiliary_weight=config.train.auxiliary_weight,
-            axis_name=devices.AXIS,
-            streams=network.own_state.streams,
-            **precisions,
-        )
+    train_step = step.make_train_step(
+        model,
+        tx,
+        pipeline.train_view(),
+        decay.penalty,
+        loss,
+        key=randomness.key_for(config.seed, "dropout"),
+        mixing=(mixup, randomness.key_for(config.seed, "mixup")) if mixup else None,
+        auxiliary_weight=config.train.auxiliary_weight,
+        axis_name=devices.AXIS,
+        streams=network.own_state.streams,
+        **precisions,
+    )
+    evaluation_step = step.make_evaluation_step(
+        model, pipeline.evaluation_view, loss, axis_name=devices.AXIS, **precisions
+    )
 
     return RunSpec(
         pipeline=pipeline,
@@ -141,11 +142,9 @@ def make_run_spec(config: ConfigDict, given: Given = NOTHING_GIVEN) -> RunSpec:
         network=network,
         schedule=schedule,
         tx=tx,
-        make_train_step=make_train_step,
         matmul_precision=matmul_precision,
-        evaluation_step=step.make_evaluation_step(
-            model, pipeline.evaluation_view, loss, axis_name=devices.AXIS, **precisions
-        ),
+        train_step=train_step,
+        evaluation_step=evaluation_step,
     )
 
 
@@ -173,16 +172,8 @@ def make_mixup(config: ConfigDict) -> Mixup | None:
     return Mixup(alpha, devices.AXIS) if alpha else None
 
 
-def set_up_run(
-    config: ConfigDict,
-    compile_fns: Callable[..., feeds.CompiledFns] = feeds.compile_fns,
-    given: Given = NOTHING_GIVEN,
-) -> Setup:
+def set_up_run(config: ConfigDict, given: Given = NOTHING_GIVEN) -> Setup:
     """Returns everything that a training run needs: data opened (resident: corrupted), network, compiled functions.
-
-    Args:
-      compile_fns: (feed, make_train_step, evaluation_step, seed) -> functions of a run by itself, or of one of several
-        that are trained together.
 
     Raises:
       UserError: as `make_run_spec`.
@@ -198,7 +189,7 @@ def set_up_run(
         schedule=spec.schedule,
         start=start,
         feed=feed,
-        compiled=compile_fns(feed, spec.make_train_step, spec.evaluation_step, config.seed, kept),
+        compiled=feeds.compile_fns(feed, spec.train_step, spec.evaluation_step, kept),
         metadata={
             **manifest_metadata(pipeline.dataset, pipeline.feed_kind),
             "parameters": count_parameters(start.params),

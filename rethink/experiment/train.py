@@ -1,14 +1,10 @@
-"""Trains one run, from its config to its closing table: a generator that can be run to its end or beside other runs.
-
-Between two steps it yields, so that several runs can be trained together in lockstep.
-"""
+"""Trains one run, from its config to its closing table."""
 
 import contextlib
 import dataclasses
 import functools
 import json
 import pathlib
-from collections.abc import Generator
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -20,10 +16,7 @@ from rethink.experiment.setup import NOTHING_GIVEN, Given, Setup, check_classes,
 from rethink.figures import learning_curve
 from rethink.results import records
 from rethink.schema.errors import UserError, exit_code_of_status
-from rethink.training import checkpoints, distributed, feeds, heartbeat, loop, losses, metrics, preemption, vmapped_runs
-
-RunSteps = Generator[None, None, int]  # yields where it waits for the others of its group, returns the exit code
-RunEnd = int | Exception | preemption.Interrupted
+from rethink.training import checkpoints, distributed, heartbeat, loop, losses, metrics, preemption
 
 
 def train(
@@ -32,17 +25,15 @@ def train(
     signals: preemption.Signals,
     *,
     profile_steps: tuple[int, int] | None,
-    group: vmapped_runs.VmappedRuns | None,
     screen: Screen,
     given: Given = NOTHING_GIVEN,
     memory: checkpoints.InMemory | None = None,
-) -> RunSteps:
+) -> int:
     """Trains one network on one corrupted data set (paper, sections 2 and 3); returns the exit code.
 
     Args:
       record: None in the processes that don't write.
       profile_steps: (first, last) step of a profiler's trace.
-      group: of the runs that are trained together, None for a run by itself; screen: of the group, or of this run.
       given: in place of what the config names.
       memory: takes the checkpoints of a run that has no directory.
 
@@ -53,7 +44,7 @@ def train(
     with contextlib.ExitStack() as stack:
         # Set up, from the newest checkpoint where there is one.
         with distributed.sync_errors():
-            setup = set_up_run(config, group.join if group else feeds.compile_fns, given)
+            setup = set_up_run(config, given)
         stack.callback(setup.feed.close)
         with distributed.sync_errors():
             check_same_program(setup.metadata["program"])
@@ -65,7 +56,6 @@ def train(
         with distributed.sync_errors():
             if record and saved:
                 reporter = Reporter(config, setup, record, saved, history, provenance, profile_steps, screen, stack)
-        yield
 
         # Train; from here on a signal waits for the next step.
         signals.wait_for_steps()
@@ -79,7 +69,7 @@ def train(
             fetch=setup.compiled.fetch,
             learning_rate=setup.schedule,
             is_finite=setup.compiled.is_finite,
-            should_stop=group.should_stop if group else signals.stop_requested,
+            should_stop=signals.stop_requested,
         ):
             if provenance is None:  # streamed: complete after the first evaluation
                 provenance = collect_provenance(setup)
@@ -87,8 +77,6 @@ def train(
                     reporter.record_provenance(provenance)
             if reporter:
                 reporter.handle_event(event, history)
-            if event.kind == "advance":
-                yield
 
     # End, when all that was on the stack is closed.
     assert event is not None
@@ -183,62 +171,3 @@ def draw_curve(config: ConfigDict, record: records.Run, num_classes: int) -> Non
     learning_curve.draw_learning_curve(
         record.rows(), stem, title=title, num_classes=num_classes, has_parts=has_parts, loss=loss
     )
-
-
-def run_to_end(run: RunSteps) -> int:
-    """Trains a run by itself; returns its exit code."""
-    while True:
-        try:
-            next(run)
-        except StopIteration as end:
-            return end.value
-
-
-def run_lockstep(runs: list[RunSteps], group: vmapped_runs.VmappedRuns) -> list[int | Exception]:
-    """Trains the runs of a group side by side; returns the exit code of each, or its error.
-
-    Raises:
-      Interrupted: a signal ended the runs; each has recorded it.
-    """
-    ends: list[RunEnd | None] = [None for _ in runs]
-
-    def advance_all(error: Exception | None = None) -> None:
-        for index, run in enumerate(runs):
-            if ends[index] is None:
-                ends[index] = _advance(run, error)
-
-    try:
-        # Each run stops where it needs its next steps; then the group makes those of all at once.
-        while None in ends:
-            advance_all()
-            try:
-                group.advance()
-            except Exception as error:  # whatever it is, no run of the group can be trained any further
-                advance_all(error)
-    except KeyboardInterrupt as error:  # Ctrl-C at once, not at a step where all can end
-        for run in runs:  # where one has ended, this changes nothing
-            with contextlib.suppress(KeyboardInterrupt, Exception):
-                run.throw(error)
-        raise
-    results = []
-    for end in ends:
-        if isinstance(end, preemption.Interrupted):
-            raise end
-        assert end is not None
-        results.append(end)
-    return results
-
-
-def _advance(run: RunSteps, error: Exception | None) -> RunEnd | None:
-    """Trains a run up to where it waits, or raises an error in it there; returns how it ended, None where it didn't."""
-    try:
-        run.throw(error) if error else next(run)
-    except StopIteration as end:
-        return end.value
-    except preemption.Interrupted as interruption:
-        if not heartbeat.is_synchronized(interruption):  # at once, not at a step where all can end
-            raise
-        return interruption
-    except Exception as failure:
-        return failure
-    return None

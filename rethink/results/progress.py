@@ -54,22 +54,21 @@ class Display:
     Not for use from several threads.
     """
 
-    def __init__(self, stream: TextIO | None = None, label: str = "", in_place: bool = True) -> None:
+    def __init__(self, stream: TextIO | None = None, label: str = "") -> None:
         """Chooses how to print.
 
         Args:
           stream: None is `sys.stdout`.
           label: begins each line, to tell runs apart that share the stream.
-          in_place: whether a terminal may get more than plain lines.
         """
         stream = sys.stdout if stream is None else stream
         self._stream, self._prefix = stream, f"{label}: " if label else ""
         self._console = console = Console(file=stream, highlight=False)
         # A file stays plain, whatever FORCE_COLOR says: hence `isatty`.
         is_terminal = stream.isatty() and console.is_terminal and not console.is_dumb_terminal
-        self._is_plain = not (is_terminal and in_place)
+        self._is_plain = not is_terminal
         self._has_bars = not self._is_plain
-        self._in_notebook = console.is_jupyter and in_place and stream is sys.stdout
+        self._in_notebook = console.is_jupyter and stream is sys.stdout
 
     def print_lines(self, *lines: str) -> None:
         """Prints plain lines, each after the label."""
@@ -117,11 +116,9 @@ class LiveView(Display):
 
     _live: Live | NotebookBar  # the bars, made by each view
 
-    def __init__(
-        self, header: Mapping[str, str], stream: TextIO | None, label: str = "", in_place: bool = True
-    ) -> None:
+    def __init__(self, header: Mapping[str, str], stream: TextIO | None, label: str = "") -> None:
         """Takes the header, label -> text: what runs on what; none of a run that is one of several."""
-        super().__init__(stream, label, in_place)
+        super().__init__(stream, label)
         self._header, self._is_brief = dict(header), bool(label)
 
     def __enter__(self) -> Self:
@@ -155,7 +152,6 @@ class RunProgress(LiveView):
         steps_per_epoch: int,
         patience_seconds: float | None = None,
         label: str = "",
-        in_place: bool = True,
         stream: TextIO | None = None,
     ) -> None:
         """Takes what does not change.
@@ -167,10 +163,9 @@ class RunProgress(LiveView):
           steps_per_epoch: steps in one pass over the training examples.
           patience_seconds: a run that will take longer prints an advice; None never does.
           label: of one of several runs: it shows one line that begins so, or without a terminal one now and then.
-          in_place: False for runs side by side, of which none can draw a bar.
           stream: None is `sys.stdout`.
         """
-        super().__init__(header, stream, label, in_place)
+        super().__init__(header, stream, label)
         self._step, self._total_steps = first_step, total_steps
         self._batch_size, self._steps_per_epoch = batch_size, steps_per_epoch
         self._patience = patience_seconds

@@ -152,8 +152,8 @@ FIELDS: dict[str, Field] = {
     ),
     "filter": text("of a sweep or suite: what is run, patterns with commas between", single_run="*", **_OF_SWEEP),
     "executor": choice(
-        *("sequential", "vmapped", "processes", "ray"),
-        help="of a sweep: runs in turn, trained together by one compiled function, in processes, or on a cluster",
+        *("sequential", "processes", "ray"),
+        help="of a sweep: runs in turn, in processes, or on a cluster",
         single_run="sequential",
         **_OF_SWEEP,
     ),

@@ -40,8 +40,8 @@ def validate(config: ConfigDict) -> None:
         _check_single_run(config)
     if config.get("jobs") and config.executor == "sequential":
         raise UserError(
-            f"jobs={config.jobs} would change nothing with executor='sequential': set config.executor to 'vmapped', "
-            "'processes' or 'ray', or leave it out."
+            f"jobs={config.jobs} would change nothing with executor='sequential': set config.executor='processes' or "
+            "'ray', or leave it out."
         )
 
 

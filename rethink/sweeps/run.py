@@ -21,7 +21,7 @@ from rethink.results import runs as results_runs
 from rethink.schema import grid, validation
 from rethink.schema.errors import EXIT_FAILED, UserError, pick, print_error
 from rethink.sweeps import estimate
-from rethink.sweeps.executors import EXECUTORS, IN_THIS_PROCESS
+from rethink.sweeps.executors import EXECUTORS
 from rethink.sweeps.executors.tasks import RunFunctions, Task, TaskEvent, is_finished
 from rethink.training import distributed
 
@@ -36,11 +36,11 @@ def init_distributed(config: ConfigDict, launch: Launch) -> bool:
       UserError: the config is wrong; the other processes are missing, or have another config; `launch` sets what only
         runs in this process can do, and the executor gives each run a process of its own.
     """
-    if config.executor not in IN_THIS_PROCESS:
+    if config.executor != "sequential":
         jax_options.fix()
         jax.config.update("jax_platforms", "cpu")  # the runs need the other devices, whatever a user's module touches
     check_config(config)
-    if config.executor not in IN_THIS_PROCESS:
+    if config.executor != "sequential":
         if launch.processes or distributed.find_launcher():
             raise UserError(
                 f"executor='{config.executor}' starts a process for each run: launch it once, without --num_processes "

@@ -57,16 +57,12 @@ def share_batch(batch_size: int) -> int:
     return batch_size // jax.device_count()
 
 
-def map_devices(function: Callable, *, donate_state: bool, run_axes: tuple[Any, ...] = ()) -> Callable:
+def map_devices(function: Callable, *, donate_state: bool) -> Callable:
     """Returns `function` compiled for all devices at once; its arguments and results have a leading axis of devices.
 
     Args:
       donate_state: whether the memory of the first argument is reused for the result.
-      run_axes: also maps over runs that are trained together: for each argument 0 where an axis of runs follows that
-        of devices, None where the runs share it.
     """
-    if run_axes:
-        function = jax.vmap(function, in_axes=run_axes)
     return jax.pmap(function, axis_name=AXIS, donate_argnums=(0,) if donate_state else ())
 
 

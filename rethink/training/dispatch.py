@@ -1,6 +1,6 @@
 """How much is dispatched to the devices at once: steps in a call, and calls that may be under way.
 
-No call is made here: the compiled functions of feeds.py and vmapped_runs.py do.
+No call is made here: the compiled functions of feeds.py do.
 """
 
 import collections

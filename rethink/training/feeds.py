@@ -4,9 +4,8 @@ Order, decoding and corruption come from data/. A feed yields the arguments of a
 devices, and the `items` of its steps.
 """
 
-import functools
 import itertools
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -42,9 +41,7 @@ class ResidentFeed:
     """Examples corrupted once, in the devices' memory as stored; a step takes row numbers.
 
     Attributes:
-      splits: those that are not on the devices yet, as host arrays.
-      train_rows: (first step, steps) -> this process's rows, int32 [steps, batch].
-      evaluation_batches: split -> batches (row numbers, weights), each [devices, batch], that cover it once.
+      splits: name -> the whole split, on the devices.
     """
 
     def __init__(
@@ -54,39 +51,34 @@ class ResidentFeed:
         train_rows: Callable[[int, int], np.ndarray],
         evaluation_rows: Mapping[str, Iterable[Weighted]],
     ):
-        """Places nothing yet: runs that are trained together place once what they share.
+        """Copies the splits to the devices.
 
         Args:
           splits: each has the fields of a Batch for its whole split, as host arrays.
-          train_rows: as the attribute.
-          evaluation_rows: this process's batches of each split.
+          train_rows: (first step, steps) -> this process's rows, int32 [steps, batch].
+          evaluation_rows: split -> this process's batches, which cover it once.
         """
-        self.splits = {
-            name: Batch(*(getattr(split, field) for field in Batch._fields)) for name, split in splits.items()
+        self.splits: dict[str, Batch] = {
+            name: devices.replicate(Batch(*(getattr(split, field) for field in Batch._fields)))
+            for name, split in splits.items()
         }
-        self._on_devices: dict[str, Batch] = {}
-        self.train_rows = train_rows
-        self.evaluation_batches = {
+        self._train_rows = train_rows
+        self._evaluation_batches = {
             name: [devices.shard(batch, 0) for batch in rows] for name, rows in evaluation_rows.items()
         }
         self.batch_of = dict.fromkeys(splits, _select_rows)
 
     def train(self, first_step: int, steps: int) -> tuple[Batch, np.ndarray]:
         """Returns (the train split, row numbers [devices, steps, batch])."""
-        return self._place("train"), devices.shard(self.train_rows(first_step, steps), 1)
+        return self.splits["train"], devices.shard(self._train_rows(first_step, steps), 1)
 
     def evaluation(self, split: str) -> Iterator[tuple[Batch, np.ndarray, np.ndarray]]:
         """Yields (the split, row numbers [devices, batch], weights [devices, batch])."""
-        for rows, weights in self.evaluation_batches[split]:
-            yield self._place(split), rows, weights
+        for rows, weights in self._evaluation_batches[split]:
+            yield self.splits[split], rows, weights
 
     def close(self) -> None:
         """Nothing reads ahead."""
-
-    def _place(self, split: str) -> Batch:
-        if split not in self._on_devices:
-            self._on_devices[split] = devices.replicate(self.splits.pop(split))
-        return self._on_devices[split]
 
 
 class StreamedFeed:
@@ -151,23 +143,15 @@ class CompiledFns(NamedTuple):
     fetch: Callable[[Any], Any]
 
 
-def compile_fns(
-    feed: Feed,
-    make_train_step: Callable[[Any], Callable],
-    evaluation_step: Callable,
-    seed: int,
-    kept: Collection[str] = ("test",),
-) -> CompiledFns:
-    """Returns the compiled functions of a run by itself.
+def compile_fns(feed: Feed, train_step: Callable, evaluation_step: Callable, kept: Collection[str]) -> CompiledFns:
+    """Returns the compiled functions of a run.
 
     Args:
-      make_train_step: seed -> the step of one device; evaluation_step: of one device; both as in training/step.py.
+      train_step, evaluation_step: of one device, as in training/step.py.
       kept: splits of which the host keeps what an evaluation computes of each example.
     """
     # One compilation each: training, evaluation of each way to make a batch, and the check that a state is finite.
-    compiled_train = devices.map_devices(
-        step.make_train_call(make_train_step(seed), feed.batch_of["train"]), donate_state=True
-    )
+    compiled_train = devices.map_devices(step.make_train_call(train_step, feed.batch_of["train"]), donate_state=True)
     compiled_evaluation = {
         batch_of: devices.map_devices(step.make_evaluation_call(evaluation_step, batch_of), donate_state=False)
         for batch_of in set(feed.batch_of.values())
@@ -185,9 +169,17 @@ def compile_fns(
         state: TrainState, split: str, should_stop: Callable[[bool], bool] = lambda together: False
     ) -> Evaluation | None:
         compiled = compiled_evaluation[feed.batch_of[split]]
-        calls = (functools.partial(compiled, state, *inputs) for inputs in feed.evaluation(split))
-        batches = add_batches(calls, throttle, should_stop, keep=split in kept)
-        return None if batches is None else finish_evaluation(batches)
+        batch_sums: list[step.Sums] = []
+        batch_examples: list[PerExample] = []
+        for inputs in feed.evaluation(split):
+            if should_stop(len(batch_sums) % BATCHES_TOGETHER == BATCHES_TOGETHER - 1):
+                return None
+            sums, examples = compiled(state, *inputs)
+            batch_sums.append(sums)
+            if split in kept:
+                batch_examples.append(examples)
+            throttle(sums)
+        return Evaluation(_add_sums(batch_sums), _gather_examples(batch_examples) if split in kept else None)
 
     return CompiledFns(
         place=devices.replicate,
@@ -198,48 +190,19 @@ def compile_fns(
     )
 
 
-def add_batches(
-    calls: Iterable[Callable[[], Evaluation]],
-    throttle: Callable[[Any], None],
-    should_stop: Callable[[bool], bool],
-    *,
-    keep: bool,
-) -> Evaluation | None:
-    """Returns the sums of an evaluation's calls, added in float64; None where `should_stop` broke it off.
+def _add_sums(batches: Sequence[step.Sums]) -> dict[str, float]:
+    """Returns the sums over a split, added in float64, of those of its batches on the devices."""
+    fetched = devices.fetch(batches)
+    return {name: float(sum(batch[name].astype(np.float64) for batch in fetched)) for name in fetched[0]}
 
-    Args:
-      calls: each evaluates a batch; throttle: as of `dispatch.make_throttle`.
-      should_stop: whether all processes are at this point -> whether to stop.
-      keep: whether this process's examples are kept too, as they come and with padding: [..., examples].
+
+def _gather_examples(batches: Sequence[PerExample]) -> PerExample:
+    """Returns the examples of a split, of those of its batches on the devices; all processes call this.
+
+    They are those of all processes, by ascending id and without padding: host arrays [examples].
     """
-    batch_sums: list[Any] = []
-    batch_examples: list[Any] = []
-    for call in calls:
-        if should_stop(len(batch_sums) % BATCHES_TOGETHER == BATCHES_TOGETHER - 1):
-            return None
-        sums, examples = call()
-        batch_sums.append(sums)
-        if keep:
-            batch_examples.append(examples)
-        throttle(sums)
-    fetched = devices.fetch(batch_sums)
-    added = {name: sum(batch[name].astype(np.float64) for batch in fetched) for name in fetched[0]}
-    if not keep:
-        return Evaluation(added, None)
-    kept = jax.tree.map(lambda *leaves: np.concatenate(leaves, -1), *devices.fetch_batch(batch_examples))
-    return Evaluation(added, kept)
-
-
-def finish_evaluation(batches: Evaluation) -> Evaluation:
-    """Returns a run's evaluation of a split: sums as floats, the examples of all processes in order, without padding.
-
-    Args:
-      batches: of `add_batches`, of one run; several processes call this together.
-    """
-    examples: PerExample | None = batches.examples
-    if examples:
-        examples = jax.tree.map(lambda own: distributed.all_gather(own).reshape(-1), examples)
-        order = np.argsort(examples.ids, kind="stable")
-        order = order[examples.weights[order] > 0]
-        examples = jax.tree.map(lambda values: values[order], examples)
-    return Evaluation({name: float(value) for name, value in batches.sums.items()}, examples)
+    own = jax.tree.map(lambda *leaves: np.concatenate(leaves), *devices.fetch_batch(batches))
+    examples = jax.tree.map(lambda values: distributed.all_gather(values).reshape(-1), own)
+    order = np.argsort(examples.ids, kind="stable")
+    order = order[examples.weights[order] > 0]
+    return jax.tree.map(lambda values: values[order], examples)

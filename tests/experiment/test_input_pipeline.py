@@ -14,6 +14,7 @@ from rethink.data.registry import open_dataset
 from rethink.experiment.input_pipeline import InputPipeline
 from rethink.experiment.reporter import describe_input
 from rethink.schema.errors import UserError
+from rethink.training import devices
 from rethink.training.step import Batch
 
 FEEDS = pytest.mark.parametrize("feed", ["resident", "streamed"])
@@ -77,8 +78,8 @@ def test_noise_without_a_spread_is_refused(feed):
 def test_gaussian_images_have_the_moments_of_the_training_images_and_colours_of_pixels_are_refused():
     images = np.random.default_rng(1).integers(0, 120, (400, 8, 8, 3)).astype(np.uint8)
     pipeline = make_pipeline(images, pixels="gaussian", test_pixels=True)
-    feed = pipeline.make_feed(1)
-    for split in feed.splits.values():
+    splits = devices.fetch(pipeline.make_feed(1).splits)
+    for split in splits.values():
         assert split.encoding.shape == (2, 3)  # the same of each example, and kept once
         seen = 255 * np.asarray(pipeline.evaluation_view(split._replace(images=jnp.asarray(split.images))), np.float64)
         wanted = images.reshape(-1, 3).astype(np.float64)
@@ -86,8 +87,8 @@ def test_gaussian_images_have_the_moments_of_the_training_images_and_colours_of_
         assert (abs(values.mean(axis=0) - wanted.mean(axis=0)) < 4 * wanted.std(axis=0) / len(values) ** 0.5).all()
         assert (abs(values.var(axis=0) / wanted.var(axis=0) - 1) < 4 * (2 / len(values)) ** 0.5).all()
         assert values.min() < -40
-    shown = preprocessing.round_images(feed.splits["train"].images, feed.splits["train"].encoding)
-    assert shown.min() == 0 and (feed.splits["test"].images != feed.splits["train"].images).any()
+    shown = preprocessing.round_images(splits["train"].images, splits["train"].encoding)
+    assert shown.min() == 0 and (splits["test"].images != splits["train"].images).any()
     pipeline.config.augmentation.hue = 0.1
     with pytest.raises(UserError, match="^augmentation.hue=0.1 is for colours in 0..1, and"):
         pipeline.check_input_shape()
@@ -331,5 +332,5 @@ def test_augmented_images_stay_within_what_they_span():
     pipeline = InputPipeline(pipeline.config, pipeline.dataset)
     splits = pipeline.corrupt_splits()["train"]
     batch = Batch(*(jnp.asarray(getattr(splits, name)) for name in Batch._fields))
-    seen = np.asarray(pipeline.train_view(0)(jnp.int32(1), batch))
+    seen = np.asarray(pipeline.train_view()(jnp.int32(1), batch))
     assert seen.min() == 0 and seen.max() == 1 and len(np.unique(seen)) > 20

@@ -1,4 +1,4 @@
-"""A network of the user's own with batch norm, memory and noise: recorded, resumed, trained together, refused."""
+"""A network of the user's own with batch norm, memory and noise: recorded, resumed, refused."""
 
 import json
 
@@ -7,7 +7,7 @@ import orbax.checkpoint as ocp
 import pytest
 
 from rethink.configs import digits_random
-from rethink.experiment.run import Launch, run_experiment, run_group
+from rethink.experiment.run import Launch, run_experiment
 from rethink.figures import learning_curve
 from rethink.results import progress
 from rethink.schema.errors import UserError
@@ -123,26 +123,3 @@ def test_it_is_recorded_resumes_exactly_and_only_on_as_many_devices(make_config,
     manifest.write_text(there)
     assert start(make_config(), tmp_path / "run") == 0
     assert read_results(tmp_path / "run") == read_results(tmp_path / "whole")
-
-
-@pytest.mark.slow
-def test_trained_together_each_run_keeps_its_own(make_config, tmp_path):
-    configs = [make_config(seed=seed) for seed in (0, 1)]
-    for config in configs:
-        assert start(config, tmp_path / f"alone-{config.seed}") == 0
-    group = [(config, str(tmp_path / f"together-{config.seed}")) for config in configs]
-    assert run_group(group, Launch()) == [0, 0]
-    means = []
-    for config in configs:
-        alone, together = (read_state(tmp_path / f"{how}-{config.seed}") for how in ("alone", "together"))
-        for name in ("batch_stats", "memory"):
-            for one, other in zip(
-                *(map(np.ravel, leaves(s["collections"][name])) for s in (alone, together)), strict=True
-            ):
-                np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
-        means.append(together["collections"]["memory"]["mean"])
-    assert np.any(means[0] != means[1])
-
-
-def leaves(tree):
-    return [leaf for value in tree.values() for leaf in (leaves(value) if isinstance(value, dict) else [value])]

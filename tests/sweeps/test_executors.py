@@ -55,7 +55,7 @@ def scripts(monkeypatch):
 
 
 def run_without_table(config, folder):
-    return run_sweep(config, str(folder), RunFunctions(None, None, writes=False))
+    return run_sweep(config, str(folder), RunFunctions(None, writes=False))
 
 
 OWN_MODEL = """
@@ -281,7 +281,7 @@ def test_fields_of_a_model_are_checked_in_the_runs_that_have_it(tmp_path, monkey
     config, started = make_sweep(), []
     config.model.name, config.axes = name, axes
     config.model.kwargs.update(kwargs)
-    without_runs = RunFunctions(lambda config, folder: started.append(folder) or 0, None, writes=False)
+    without_runs = RunFunctions(lambda config, folder: started.append(folder) or 0, writes=False)
     assert init_distributed(config, Launch())
     suite = base.get_config()
     suite.experiments.one = config
@@ -325,7 +325,7 @@ def test_the_experiments_of_a_suite_share_its_executor(in_processes, scripts, tm
     with pytest.raises(UserError, match="experiments.two.jobs can't differ between experiments: set config.jobs"):
         expand_suite(suite, ["experiments.two.jobs"])
     scripts["a"], scripts["two"] = "print('a')", "raise SystemExit(3)"
-    functions = RunFunctions(None, None, writes=False)
+    functions = RunFunctions(None, writes=False)
     assert run_sweep_or_suite(suite, overridden, str(tmp_path), functions) == EXIT_DIVERGED
     shown = capsys.readouterr().out
     assert "[1/1] a-seed5: done\n" in shown and "[1/1] two: diverged\n" in shown

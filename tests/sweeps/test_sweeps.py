@@ -36,7 +36,7 @@ class Runs:
 
 
 def without_table(runs):
-    return RunFunctions(runs, run_group=None, writes=False)
+    return RunFunctions(runs, writes=False)
 
 
 def test_a_failure_is_reported_and_the_others_run(tmp_path, capsys):

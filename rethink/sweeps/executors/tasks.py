@@ -46,17 +46,14 @@ class TaskEvent(NamedTuple):
 
 
 class RunFunctions(NamedTuple):
-    """How to run one config or several together; a sweep is handed these, as it does not know what a run computes.
+    """How to run a config; a sweep is handed these, as it does not know what a run computes.
 
     Attributes:
       run_one: (config, directory) -> exit code.
-      run_group: [(config, directory), ...] -> the exit code of each, or why it failed; the runs share one compiled
-        function.
       writes: whether this process is the one that writes files.
     """
 
     run_one: Callable[[ConfigDict, str], int]
-    run_group: Callable[[Sequence[tuple[ConfigDict, str]]], list[int | Exception]]
     writes: bool = True
 
 
