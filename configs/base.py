@@ -63,6 +63,8 @@ def get_config() -> ConfigDict:
     config.data.train_examples = 0
     config.data.test_examples = 0
     config.data.validation_fraction = 0.0
+    config.data.folds = 0
+    config.data.fold = 0
     config.data.split_seed = 0
     config.data.test_fraction = 0.2
     config.data.classes = 0

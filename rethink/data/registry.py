@@ -180,8 +180,13 @@ def _stored_positions(data: Dataset, split: str) -> np.ndarray:
 
 def _draw(positions: np.ndarray, count: int, config: ConfigDict, purpose: str) -> tuple[np.ndarray, np.ndarray]:
     """Returns `count` of the positions, which `split_seed` draws for a purpose, and the others, both ascending."""
-    order = positions[randomness.draw_permutation(randomness.key_for(config.split_seed, purpose), len(positions))]
+    order = _draw_order(positions, config, purpose)
     return np.sort(order[:count]), np.sort(order[count:])
+
+
+def _draw_order(positions: np.ndarray, config: ConfigDict, purpose: str) -> np.ndarray:
+    """Returns the positions in an order which `split_seed` draws for a purpose."""
+    return positions[randomness.draw_permutation(randomness.key_for(config.split_seed, purpose), len(positions))]
 
 
 def _without_bad(split: SplitSource, positions: np.ndarray) -> SplitSource:
@@ -230,9 +235,12 @@ def _split_train(data: Dataset, config: ConfigDict) -> dict[str, np.ndarray]:
     """Returns the stored positions to train on, and those that are held out as "validation", where there are some.
 
     Raises:
-      UserError: there are fewer than `train_examples`, or the held-out part leaves none to train on.
+      UserError: there are fewer than `train_examples`, the held-out part leaves none to train on, or there is no such
+        fold.
     """
     train = _take_subset(data, "train", config)
+    if config.folds:
+        return _hold_out_fold(train, config)
     if not config.validation_fraction:
         return {"train": train}
     count = len(train)
@@ -244,6 +252,30 @@ def _split_train(data: Dataset, config: ConfigDict) -> dict[str, np.ndarray]:
         )
     validation, train = _draw(train, held_out, config, "validation")
     return {"train": train, "validation": validation}
+
+
+def _hold_out_fold(positions: np.ndarray, config: ConfigDict) -> dict[str, np.ndarray]:
+    """Returns the positions of fold `fold` as "validation", and the others as "train".
+
+    They are dealt in an order that `split_seed` draws, whatever their labels are; folds differ by one example at most.
+    """
+    if config.validation_fraction:
+        raise UserError(
+            f"data.validation_fraction={config.validation_fraction} and data.folds={config.folds} both hold out a part "
+            "of train: leave one of them at 0."
+        )
+    if not 2 <= config.folds <= len(positions):
+        raise UserError(
+            f"data.folds={config.folds} can't be made of {len(positions)} training examples: set it to 2 up to "
+            f"{len(positions)}, such as 5, or to 0 for none."
+        )
+    if config.fold >= config.folds:
+        raise UserError(
+            f"data.fold={config.fold} is none of data.folds={config.folds}: set it to 0 up to {config.folds - 1}."
+        )
+    dealt = _draw_order(positions, config, "folds")
+    held_out = np.sort(dealt[config.fold :: config.folds])
+    return {"train": np.setdiff1d(positions, held_out), "validation": held_out}
 
 
 def _fold_classes(data: Dataset, classes: int) -> Dataset:

@@ -320,9 +320,10 @@ def make_plan(config: ConfigDict, pipeline: InputPipeline, has_convolutions: boo
     if config.train.batch_size > num_examples:
         raise UserError(
             f"train.batch_size={config.train.batch_size} is more than the {num_examples} training examples that "
-            f"data.train_examples={config.data.train_examples} and data.validation_fraction="
-            f"{config.data.validation_fraction} leave of data.name='{config.data.name}', split "
-            f"'{config.data.train_split}': set --config.train.batch_size to at most {num_examples}."
+            f"data.train_examples={config.data.train_examples}, data.validation_fraction="
+            f"{config.data.validation_fraction} and data.folds={config.data.folds} leave of data.name="
+            f"'{config.data.name}', split '{config.data.train_split}': set --config.train.batch_size to at most "
+            f"{num_examples}."
         )
     steps_per_epoch = batches.count_steps_per_epoch(num_examples, config.train.batch_size, config.data.remainder)
     total_steps = loop.to_steps(config.train.total_epochs, steps_per_epoch)

@@ -173,12 +173,12 @@ FIELDS: dict[str, Field] = {
     "data.train_examples": size("a fixed subset of train, smaller ones within larger ones; 0: all", "examples"),
     "data.test_examples": size("a fixed subset of test, smaller ones within larger ones; 0: all", "examples"),
     "data.validation_fraction": number(0, 1, "part of train, held out and evaluated", "fraction", high_open=True),
-    "data.split_seed": count(0, 2**32, "of subsets, the held-out part and the drawn test part", high_open=True),
+    "data.folds": size("that train is dealt into, one of which is held out and evaluated; 0: none", "folds"),
+    "data.fold": size("the one that is held out, counted from 0", "", depends_on=("data.folds", 0)),
+    "data.split_seed": count(0, 2**32, "of subsets, folds, the held-out and the drawn test part", high_open=True),
     "data.test_fraction": number(0, 1, "for testing where no split is", "fraction", low_open=True, high_open=True),
     "data.classes": size("labels are taken modulo this, such as 2 for even and odd; 0: as they are", "classes"),
-    "data.image_size": count(
-        0, 2**12, "shorter side that images get before they are cut square; 0: as they are", "pixels"
-    ),
+    "data.image_size": count(0, 2**12, "shorter side of images before they are cut square; 0: as they are", "pixels"),
     "data.value_range": number(
         -_LARGEST, _LARGEST, "what float32 images span, seen as 0..1; others have their type's", least_length=2
     ),
@@ -189,9 +189,7 @@ FIELDS: dict[str, Field] = {
     "data.feed": choice("auto", "resident", "streamed", help="on the device, or read as needed", resumable=True),
     "data.resident_limit_gib": positive("feed=auto streams what is larger, as stored", "GiB", resumable=True),
     "data.workers": count(0, _PROCESSES, "that decode a streamed feed; 0: the run's own does", "processes", **_OF_HOST),
-    "data.remainder": choice(
-        "wrap", "drop", help="last batch of an epoch: filled up with the epoch's first, or left out"
-    ),
+    "data.remainder": choice("wrap", "drop", help="last batch of an epoch: filled up with its first, or left out"),
     # Random labels and random pixels.
     "corruption.labels": choice(
         *("none", "uniform", "symmetric", "pair_flip", "asymmetric", "asymmetric:SET", "matrix:FILE", "instance"),

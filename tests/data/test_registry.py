@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 import pytest
-from data_sets import RNG, assert_exact, load, refusal, section, write_set
+from data_sets import LABELS, RNG, assert_exact, load, refusal, section, write_set
 
 from rethink.data import registry
 from rethink.data.dataset import BadFile, Dataset, MemorySplit, Split, Subset
@@ -111,6 +111,37 @@ def test_the_held_out_part_is_taken_from_the_training_examples_and_fixed_by_the_
 def test_holding_out_all_training_examples_is_refused():
     message = refusal(name="digits", train_examples=10, validation_fraction=0.95)
     assert message.startswith("data.validation_fraction=0.95 holds out all 10 training examples")
+
+
+@pytest.mark.parametrize(("count", "folds"), [(0, 4), (10, 3), (10, 10)])
+def test_every_training_example_is_in_one_fold_whatever_its_label(tiny, tmp_path, count, folds):
+    fields = {"name": "tiny", "train_examples": count, "folds": folds}
+    opened = [open_dataset(section(**fields, dir=str(tiny), fold=fold)) for fold in range(folds)]
+    whole = open_dataset(section(name="tiny", dir=str(tiny), train_examples=count)).train.ids
+    held_out = [one.splits["validation"].ids for one in opened]
+    np.testing.assert_array_equal(np.sort(np.concatenate(held_out)), whole)
+    assert len(set(map(len, held_out))) <= 2 and max(map(len, held_out)) == -(-len(whole) // folds)
+    for one, ids in zip(opened, held_out, strict=True):
+        np.testing.assert_array_equal(np.union1d(one.train.ids, ids), whole)
+        assert len(one.train.ids) + len(ids) == len(whole)
+    write_set(tmp_path, labels={name: np.zeros(len(labels), int) for name, labels in LABELS.items()})
+    relabelled = open_dataset(section(**fields, dir=str(tmp_path), fold=1))
+    np.testing.assert_array_equal(relabelled.splits["validation"].ids, held_out[1])
+    other = open_dataset(section(**fields, dir=str(tiny), fold=1, split_seed=1))
+    assert folds == count or set(other.splits["validation"].ids) != set(held_out[1])
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"folds": 11}, "data.folds=11 can't be made of 10 training examples: set it to 2 up to 10"),
+        ({"folds": 1}, "data.folds=1 can't be made of 10 training examples"),
+        ({"folds": 4, "fold": 4}, "data.fold=4 is none of data.folds=4: set it to 0 up to 3."),
+        ({"folds": 4, "validation_fraction": 0.1}, "data.validation_fraction=0.1 and data.folds=4 both hold out"),
+    ],
+)
+def test_folds_that_there_are_not_are_refused(fields, said):
+    assert refusal(name="digits", train_examples=10, **fields).startswith(said)
 
 
 def test_the_sources_split_is_used_as_it_is_without_a_subset(tiny):
