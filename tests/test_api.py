@@ -92,6 +92,8 @@ def test_a_run_keeps_what_each_evaluation_saw_of_each_example(config, command_li
         assert np.allclose(seen.correct.mean(axis=1), rows["train_accuracy"])
         assert np.allclose(seen.loss.astype(float).mean(axis=1), rows["train_loss"], rtol=1e-3)
         assert np.array_equal(seen.margin > 0, seen.correct)
+        missing = 1 - seen.probability  # the other classes share it
+        assert np.all(seen.error > missing - 1e-3) and np.all(seen.error < np.sqrt(2) * missing + 1e-3)
         assert np.array_equal(seen.ids, run.examples["id"])
 
 

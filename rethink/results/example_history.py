@@ -1,9 +1,9 @@
 """What each evaluation of a run saw of each example: a file for a split, which grows by one whole row an evaluation.
 
-    16 bytes: examples, classes (int64); then rows: step int64, loss and margin float16 [examples], predicted uint8
-    [examples], or uint16 with more than 256 classes; all little-endian
+    16 bytes: examples, classes (int64); then rows: step int64, loss, margin and error float16 [examples], predicted
+    uint8 [examples], or uint16 with more than 256 classes; all little-endian
 
-That is 0.25 MB an evaluation for 50,000 examples. The loss is kept in place of the probability of the given label, as
+That is 0.35 MB an evaluation for 50,000 examples. The loss is kept in place of the probability of the given label, as
 float16 holds both its ends: a probability of 0.9999 would be 1. Imports no JAX.
 """
 
@@ -32,6 +32,7 @@ class ExampleHistory(NamedTuple):
         both are as given.
       loss: cross-entropy of the given label, float16 [evaluations, examples].
       margin: logit of the given label less the largest other one, float16 [evaluations, examples].
+      error: Euclidean norm of the probabilities less the one-hot given label, float16 [evaluations, examples].
       predicted: the class, uint8 or uint16 [evaluations, examples].
     """
 
@@ -41,6 +42,7 @@ class ExampleHistory(NamedTuple):
     true_labels: np.ndarray
     loss: np.ndarray
     margin: np.ndarray
+    error: np.ndarray
     predicted: np.ndarray
 
     @property
@@ -63,12 +65,11 @@ def make_row(step: int, num_classes: int, examples: Any) -> np.ndarray:
     """Returns one row of the file, a structured scalar.
 
     Args:
-      examples: has `losses`, `margins` and `predicted`, each [examples].
+      examples: has `losses`, `margins`, `errors` and `predicted`, each [examples].
     """
     row = np.zeros((), _row_dtype(len(examples.predicted), num_classes))
-    for field, values in (("loss", examples.losses), ("margin", examples.margins), ("predicted", examples.predicted)):
-        row[field] = values
-    row["step"] = step
+    row["step"], row["predicted"] = step, examples.predicted
+    row["loss"], row["margin"], row["error"] = examples.losses, examples.margins, examples.errors
     return row
 
 
@@ -107,9 +108,7 @@ def join_labels(
     if rows is None:
         return None
     labels = read("corruption" if split == "train" else f"corruption_{split}", LABEL_DTYPES)
-    return ExampleHistory(
-        np.asarray(rows["step"]), *labels, *(rows[field] for field in ("loss", "margin", "predicted"))
-    )
+    return ExampleHistory(np.asarray(rows["step"]), *labels, *(rows[field] for field in ExampleHistory._fields[4:]))
 
 
 def read_arrays(path: pathlib.Path, dtypes: Mapping[str, type]) -> list[np.ndarray]:
@@ -153,6 +152,7 @@ def _row_dtype(examples: int, num_classes: int) -> np.dtype:
             ("step", "<i8"),
             ("loss", *values),
             ("margin", *values),
+            ("error", *values),
             ("predicted", class_dtype(num_classes), (examples,)),
         ]
     )

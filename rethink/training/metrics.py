@@ -46,6 +46,12 @@ class Examples:
         return of_label - jnp.max(jnp.where(is_given, -jnp.inf, self.logits), -1)
 
     @functools.cached_property
+    def errors(self) -> jax.Array:
+        """The Euclidean norm of the probabilities less the one-hot given label, 0 to sqrt(2): float32 [batch]."""
+        one_hot = jax.nn.one_hot(self.labels, self.logits.shape[-1])
+        return jnp.linalg.norm(jax.nn.softmax(self.logits) - one_hot, axis=-1)
+
+    @functools.cached_property
     def predicted(self) -> jax.Array:
         """The class of the largest logit, of equal ones the smallest class: int32 [batch]."""
         return jnp.argmax(self.logits, -1)

@@ -46,7 +46,7 @@ class PerExample(NamedTuple):
     """What an evaluation computes of each example, [batch]; a new field is computed in the step and kept like these.
 
     ids: uint32; weights: float32, 0 for padding; predicted: int32, the class. float16, by the given label: losses, its
-    cross-entropy; margins, as of `metrics.Examples`.
+    cross-entropy; margins and errors, as of `metrics.Examples`.
     """
 
     ids: Any
@@ -54,6 +54,7 @@ class PerExample(NamedTuple):
     predicted: Any
     losses: Any
     margins: Any
+    errors: Any
 
 
 class Evaluation(NamedTuple):
@@ -177,7 +178,7 @@ def make_evaluation_step(
     def evaluation_step(state: TrainState, batch: Batch, weights: jax.Array) -> Evaluation:
         examples = metrics.Examples(compute_logits(state, batch), batch.labels, batch.true_labels, loss)
         sums = jax.lax.psum(metrics.sum_weighted(examples, weights), axis_name)
-        kept = (_to_float16(values) for values in (examples.cross_entropies, examples.margins))
+        kept = (_to_float16(values) for values in (examples.cross_entropies, examples.margins, examples.errors))
         return Evaluation(sums, PerExample(batch.ids, weights, examples.predicted, *kept))
 
     return _compute_in(evaluation_step, precision, matmul_precision)

@@ -14,6 +14,7 @@ def seen(seed, examples=5, classes=300):
     return SimpleNamespace(
         losses=numbers.exponential(size=examples).astype(np.float16),
         margins=numbers.normal(size=examples).astype(np.float16),
+        errors=numbers.uniform(size=examples).astype(np.float16),
         predicted=numbers.integers(classes, size=examples),
     )
 
@@ -31,8 +32,9 @@ def test_rows_come_back_as_they_were(path):
     assert table["step"].tolist() == [0, 3, 6]
     for row in table:
         wanted = seen(int(row["step"]))
-        for field, values in (("loss", wanted.losses), ("margin", wanted.margins), ("predicted", wanted.predicted)):
-            assert np.array_equal(row[field], values)
+        for field in ("loss", "margin", "error"):
+            assert np.array_equal(row[field], getattr(wanted, "losses" if field == "loss" else f"{field}s"))
+        assert np.array_equal(row["predicted"], wanted.predicted)
 
 
 def test_a_row_that_a_kill_has_cut_is_left_out_and_dropped(path):
@@ -64,4 +66,4 @@ def test_a_bare_beginning_has_no_rows(path):
 
 
 def test_few_classes_take_a_byte():
-    assert example_history.make_row(0, 10, seen(0, classes=10)).nbytes == 8 + 5 * 5
+    assert example_history.make_row(0, 10, seen(0, classes=10)).nbytes == 8 + 5 * 7

@@ -110,3 +110,7 @@ def test_an_evaluation_row_keeps_its_order():
         *("test_top5_accuracy", "test_accuracy_true", "generalization_gap"),
     ]
     assert list(row)[-3:] == ["validation_loss", "validation_accuracy", "validation_accuracy_true"]
+
+
+def test_the_error_is_the_distance_of_the_probabilities_from_the_label():
+    np.testing.assert_allclose(make_examples().errors, np.sqrt(2) * np.array([0.2, 0.8, 0.2, 0.8]), rtol=1e-6)
