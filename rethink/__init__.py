@@ -8,12 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rethink.api import Run, Sweep, UserError, config, corrupt_labels, load, sweep, train
+    from rethink.memorization.logits import score_history
 
-__all__ = ["Run", "Sweep", "UserError", "config", "corrupt_labels", "load", "sweep", "train"]
+__all__ = ["Run", "Sweep", "UserError", "config", "corrupt_labels", "load", "score_history", "sweep", "train"]
 
 
 def __getattr__(name: str) -> Any:
     """Returns a name of the API."""
+    if name == "score_history":  # without JAX
+        from rethink.memorization import logits
+
+        return logits.score_history
     if name in __all__:
         from rethink import api
 

@@ -3,12 +3,15 @@
 A new score is a new row of `SCORES`: tables, files and the detection of wrong labels then have it. Imports no JAX.
 """
 
-from collections.abc import Callable, Iterator
+import collections
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from rethink.results.example_history import ExampleHistory
+from rethink.schema.errors import pick
 
 FIRST_COUNTED_STEP = 1  # an evaluation before it is of a network that has learned nothing, and is left out
 
@@ -18,7 +21,7 @@ class Score(NamedTuple):
 
     Attributes:
       compute: ExampleHistory -> the score at each evaluation, float64 [evaluations, examples], which reads no later
-        one; NaN where there is nothing to read yet. Of `PRESENTATION_SCORES`: Presentations -> float64 [examples].
+        one; NaN where there is nothing to read yet. Of other tables: -> float64 [examples].
       suspicious: "high" or "low", the end at which examples are hard, or have a wrong label.
       formula: in one line; z logits, p probabilities, y the given label, t evaluations (or presentations).
       source: the paper.
@@ -119,15 +122,105 @@ SCORES: dict[str, Score] = {
     ),
     "aum": Score(_aum, "low", "mean over t of z_y - max over k != y of z_k", "Pleiss et al. 2020"),
     "mean_probability": Score(_mean_probability, "low", "mean over t of p_y", _CARTOGRAPHY),
-    "std_probability": Score(
-        _std_probability, "high", "standard deviation over t of p_y (1/n)", _CARTOGRAPHY
-    ),
+    "std_probability": Score(_std_probability, "high", "standard deviation over t of p_y (1/n)", _CARTOGRAPHY),
     "correctness": Score(_correctness, "low", "share of the evaluations that are correct", _CARTOGRAPHY),
     "cumulative_loss": Score(_cumulative_loss, "high", "sum over t of -log p_y", "Huang et al. 2019"),
     "last_loss": Score(_last_loss, "high", "-log p_y at the evaluation", "Arpit et al. 2017"),
     "last_margin": Score(_last_margin, "low", "z_y - max over k != y of z_k at the evaluation", "Pleiss et al. 2020"),
     "el2n": Score(_el2n, "high", "Euclidean norm of p - e_y at the evaluation", "Paul et al. 2021"),
 }
+
+
+def _per_presentation(name: str) -> Callable[[Any], np.ndarray]:
+    """Returns what gives the mean over presentations of a sum of them, NaN over none."""
+
+    def compute(seen: Any) -> np.ndarray:
+        counts = np.where(seen.count, seen.count, np.nan)
+        return np.asarray(getattr(seen, name), np.float64) / counts
+
+    return compute
+
+
+def _std_of_presentations(seen: Any) -> np.ndarray:
+    mean, square = (_per_presentation(name)(seen) for name in ("probability_sum", "probability_square_sum"))
+    return np.sqrt(np.maximum(square - mean**2, 0))
+
+
+def _first_correct(seen: Any) -> np.ndarray:
+    return np.where(seen.first_correct < 0, np.inf, seen.first_correct + 1)
+
+
+def _forgetting_of_presentations(seen: Any) -> np.ndarray:
+    return np.where(seen.first_correct < 0, np.inf, seen.forgetting_events)
+
+
+# Of the presentations of an example in training, as the network met it there: `Presentations`.
+PRESENTATION_SCORES: dict[str, Score] = {
+    "training_first_learned": Score(
+        _first_correct, "high", "the first presentation that is correct; infinity without one", "Toneva et al. 2019"
+    ),
+    "training_forgetting_events": Score(
+        _forgetting_of_presentations,
+        "high",
+        "presentations that are wrong after a correct one; infinity where none is correct",
+        "Toneva et al. 2019",
+    ),
+    "training_aum": Score(
+        _per_presentation("margin_sum"), "low", "mean over t of z_y - max over k != y of z_k", "Pleiss et al. 2020"
+    ),
+    "training_mean_probability": Score(_per_presentation("probability_sum"), "low", "mean over t of p_y", _CARTOGRAPHY),
+    "training_std_probability": Score(
+        _std_of_presentations, "high", "standard deviation over t of p_y (1/n)", _CARTOGRAPHY
+    ),
+    "training_correctness": Score(
+        _per_presentation("correct"), "low", "share of the presentations that are correct", _CARTOGRAPHY
+    ),
+}
+
+
+def _mean_el2n(histories: Sequence[ExampleHistory]) -> np.ndarray:
+    return np.mean([_el2n(history)[-1] for history in histories], axis=0)
+
+
+def _disagreement(histories: Sequence[ExampleHistory]) -> np.ndarray:
+    pairs = itertools.combinations([history.predicted[-1] for history in histories], 2)
+    return np.mean([first != second for first, second in pairs], axis=0)
+
+
+# Of several runs of the same examples and labels, each at its last evaluation: `several_runs.compute_run_scores`.
+RUN_SCORES: dict[str, Score] = {
+    "mean_el2n": Score(_mean_el2n, "high", "mean over runs of el2n", "Paul et al. 2021"),
+    "disagreement": Score(
+        _disagreement, "high", "share of the pairs of runs that predict different classes", "Jiang et al. 2022"
+    ),
+}
+
+
+def _self_influence(gradients: Any) -> np.ndarray:
+    return np.sum(gradients.learning_rates[:, None] * gradients.norms.astype(np.float64) ** 2, axis=0)
+
+
+def _grand(gradients: Any) -> np.ndarray:
+    return gradients.norms[0].astype(np.float64)
+
+
+# Of the gradients of examples at checkpoints of a run: `Gradients`. GraNd's mean over seeds is that of several runs.
+GRADIENT_SCORES: dict[str, Score] = {
+    "self_influence": Score(
+        _self_influence, "high", "sum over checkpoints of rate * |gradient of the loss|^2", "Pruthi et al. 2020"
+    ),
+    "grand": Score(_grand, "high", "|gradient of the loss| at the first of the checkpoints", "Paul et al. 2021"),
+}
+_TABLES = (SCORES, PRESENTATION_SCORES, RUN_SCORES, GRADIENT_SCORES)
+
+
+def find_score(name: str) -> Score:
+    """Returns the row of a score, of any of the tables.
+
+    Raises:
+      UserError: there is none.
+    """
+    return pick(collections.ChainMap(*_TABLES), name, "score")
 
 
 def score_evaluations(history: ExampleHistory) -> Iterator[tuple[str, np.ndarray]]:
@@ -142,9 +235,10 @@ def compute_scores(history: ExampleHistory, last: int | None = None) -> dict[str
     Args:
       last: place of the evaluation in `history.steps`, from 0; None for the last.
     """
-    end = len(history.steps) if last is None else last + 1
-    rows = {name: getattr(history, name)[:end] for name in ("steps", "loss", "margin", "error", "predicted")}
-    return {name: values[-1] for name, values in score_evaluations(history._replace(**rows))}
+    if last is not None:
+        rows = {name: getattr(history, name)[: last + 1] for name in ("steps", "loss", "margin", "error", "predicted")}
+        history = history._replace(**rows)
+    return {name: values[-1] for name, values in score_evaluations(history)}
 
 
 def suspicion(name: str, values: np.ndarray) -> np.ndarray:
@@ -153,9 +247,9 @@ def suspicion(name: str, values: np.ndarray) -> np.ndarray:
     An infinity lies beyond every number. NaN, of which nothing is known, is the least suspicious.
 
     Args:
-      name: of the score.
+      name: of the score, in any of the tables.
     """
     values = np.asarray(values, np.float64)
-    larger = values if SCORES[name].suspicious == "high" else -values
+    larger = values if find_score(name).suspicious == "high" else -values
     ordered = np.where(np.isnan(larger), -np.inf, larger)
     return np.unique(ordered, return_inverse=True)[1].reshape(values.shape)

@@ -2,12 +2,21 @@
 
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
 
 from rethink.memorization import dynamics
-from rethink.memorization.dynamics import SCORES, compute_scores, score_evaluations, suspicion
+from rethink.memorization.dynamics import (
+    GRADIENT_SCORES,
+    PRESENTATION_SCORES,
+    RUN_SCORES,
+    SCORES,
+    compute_scores,
+    score_evaluations,
+    suspicion,
+)
 from rethink.results.example_history import ExampleHistory
 
 INF = np.inf
@@ -124,6 +133,41 @@ def test_the_spread_of_equal_probabilities_is_zero():
 def test_suspicion_orders_infinities_and_what_is_not_known():
     assert suspicion("last_loss", [1.0, INF, -INF, np.nan, 1.0, 2.0]).tolist() == [1, 3, 0, 0, 1, 2]
     assert suspicion("aum", [1.0, INF, -INF, np.nan]).tolist() == [1, 0, 2, 0]
+
+
+def test_scores_of_presentations_by_hand():
+    # Two presentations: right (p 3/4, margin 1) and wrong (p 1/4, margin -2); never right; never presented.
+    seen = types.SimpleNamespace(
+        count=np.array([2, 2, 0]),
+        correct=np.array([1, 0, 0]),
+        forgetting_events=np.array([1, 0, 0]),
+        first_correct=np.array([0, -1, -1]),
+        margin_sum=np.array([-1.0, -4.0, 0.0]),
+        probability_sum=np.array([1.0, 0.5, 0.0]),
+        probability_square_sum=np.array([10 / 16, 2 / 16, 0.0]),
+    )
+    by_hand = {
+        "training_first_learned": [1, INF, INF],
+        "training_forgetting_events": [1, INF, INF],
+        "training_aum": [-0.5, -2, np.nan],
+        "training_mean_probability": [0.5, 0.25, np.nan],
+        "training_std_probability": [0.25, 0, np.nan],
+        "training_correctness": [0.5, 0, np.nan],
+    }
+    for name, score in PRESENTATION_SCORES.items():
+        np.testing.assert_allclose(score.compute(seen), by_hand[name])
+
+
+def test_scores_of_gradients_by_hand():
+    gradients = types.SimpleNamespace(learning_rates=np.array([0.1, 0.2]), norms=np.array([[1.0, 2.0], [3.0, 0.0]]))
+    np.testing.assert_allclose(GRADIENT_SCORES["self_influence"].compute(gradients), [0.1 + 0.2 * 9, 0.1 * 4])
+    np.testing.assert_allclose(GRADIENT_SCORES["grand"].compute(gradients), [1, 2])
+
+
+def test_no_two_scores_have_one_name():
+    tables = (SCORES, PRESENTATION_SCORES, RUN_SCORES, GRADIENT_SCORES)
+    assert len({name for table in tables for name in table}) == sum(map(len, tables))
+    assert all(score.suspicious in ("high", "low") for table in tables for score in table.values())
 
 
 def test_a_row_of_the_table_is_all_that_a_score_takes(monkeypatch):
