@@ -32,7 +32,7 @@ class UserError(Exception):
 
     def __str__(self) -> str:
         """Returns the line: what the user gave can't break it or command a terminal."""
-        return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in super().__str__())
+        return output.spell_out(super().__str__())
 
 
 def exit_code_of_status(status: str) -> int:

@@ -14,6 +14,11 @@ from collections.abc import Iterator
 from typing import Any, TextIO
 
 
+def spell_out(text: str, keep: str = "") -> str:
+    """Returns text in which what can't be printed, such as a change of direction, is spelt out, but signs to keep."""
+    return "".join(sign if sign.isprintable() or sign in keep else ascii(sign)[1:-1] for sign in text)
+
+
 class _Descriptor(io.RawIOBase):
     """Writes to a file descriptor, and takes what that refuses as written."""
 

@@ -13,6 +13,7 @@ import jinja2
 from markupsafe import Markup
 
 from rethink.report.page import drawing
+from rethink.schema.output import spell_out
 
 HERE = Path(__file__).parent
 WIDTHS = {"measure": "word", "status": "word", "paper": "word", "ours": "word", "notes": "long"}  # column -> class
@@ -27,7 +28,7 @@ def render_page(data: Mapping[str, Any]) -> str:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE / "templates"),
         autoescape=True,
-        finalize=spell_out,
+        finalize=show_value,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -39,11 +40,11 @@ def render_page(data: Mapping[str, Any]) -> str:
     return environment.get_template("page.html").render({**data, **own}) + "\n"
 
 
-def spell_out(value: Any) -> Any:
-    """Returns text in which what can't be printed, such as a change of direction, is spelt out; HTML as it is."""
+def show_value(value: Any) -> Any:
+    """Returns a value as text without what can't be printed; HTML as it is."""
     if value is None or hasattr(value, "__html__"):
         return "" if value is None else value
-    return "".join(sign if sign.isprintable() or sign == "\n" else ascii(sign)[1:-1] for sign in str(value))
+    return spell_out(str(value), keep="\n")
 
 
 def lay_out(
