@@ -189,11 +189,12 @@ def digests(folder: pathlib.Path) -> dict[str, str]:
 
     jax.config.update("jax_platforms", "cpu")  # accelerators are for the runs
     manager = ocp.CheckpointManager(folder / "checkpoints")
-    content = ocp.args.Composite(state=ocp.args.StandardRestore(), history=ocp.args.JsonRestore())
+    parts = {name: ocp.args.StandardRestore() for name in ("state", "presentations")}
+    content = ocp.args.Composite(history=ocp.args.JsonRestore(), **parts)
     found = manager.restore(manager.latest_step(), args=content)
     manager.close()
     state = hashlib.sha256()
-    for path, leaf in jax.tree_util.tree_leaves_with_path(found["state"]):
+    for path, leaf in jax.tree_util.tree_leaves_with_path([found[name] for name in parts]):
         leaf = np.asarray(leaf, order="C")
         state.update(f"{jax.tree_util.keystr(path)} {leaf.dtype} {leaf.shape}".encode())
         state.update(leaf.tobytes())
@@ -205,7 +206,8 @@ def digests(folder: pathlib.Path) -> dict[str, str]:
     names += [path.name for path in (folder / "checkpoints").iterdir()]
     texts = {"history": found["history"]["history"], "manifest.json": compared, "names of files": sorted(names)}
     whole = ["metrics.jsonl", "figures/learning_curve.png", "predictions.npz"]
-    whole += [path.name for path in folder.glob("corruption*.npz")]
+    whole += ["presentations.npz", *(path.name for path in folder.glob("corruption*.npz"))]
+    whole += [path.name for path in folder.glob("examples_*.bin")]
     return {
         "state": state.hexdigest(),
         **{name: _sha256(json.dumps(value, sort_keys=True).encode()) for name, value in texts.items()},

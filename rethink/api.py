@@ -32,6 +32,7 @@ from rethink.results import example_history, files, progress, records, tables
 from rethink.results import runs as results_runs
 from rethink.results.example_history import ExampleHistory
 from rethink.results.memory import MemoryRun
+from rethink.results.presentations import Presentations
 from rethink.schema import grid, validation
 from rethink.schema.config_file import make_config
 from rethink.schema.errors import UserError
@@ -141,10 +142,20 @@ class Run:
         Raises:
           UserError: that is not recorded (log.examples), or its files are damaged.
         """
-        history = self._record.example_history(split)
-        if history is None:
+        if (history := self._record.example_history(split)) is None:
             raise UserError(f"{self!r} has no record of single examples of '{split}': train with log.examples='all'.")
         return history
+
+    @_in_python_words()
+    def presentations(self) -> Presentations:
+        """Returns what training saw of each training example, over all times that it came in a batch.
+
+        Raises:
+          UserError: as `example_history`; or the run has not come to an end.
+        """
+        if (found := self._record.presentations()) is None:
+            raise UserError(f"{self!r} has no record of presentations: train to an end with log.examples='auto'.")
+        return found
 
     @property
     def params(self) -> Any:

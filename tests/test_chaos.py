@@ -41,7 +41,10 @@ def test_a_copy_of_a_run_is_equal_to_it(ended, copied):
     assert chaos.differences(expected, chaos.digests(copied)) == []
 
 
-@pytest.mark.parametrize("name", ["metrics.jsonl", "corruption.npz", "predictions.npz", "figures/learning_curve.png"])
+FILES = ["metrics.jsonl", "corruption.npz", "predictions.npz", "examples_train.bin", "presentations.npz"]
+
+
+@pytest.mark.parametrize("name", [*FILES, "figures/learning_curve.png"])
 def test_one_other_bit_in_a_file_is_seen(ended, copied, name):
     content = bytearray((copied / name).read_bytes())
     content[len(content) // 2] ^= 1
@@ -49,20 +52,21 @@ def test_one_other_bit_in_a_file_is_seen(ended, copied, name):
     assert chaos.differences(chaos.digests(ended), chaos.digests(copied)) == [f"{name} differs"]
 
 
-@pytest.mark.parametrize("part", ["params", "opt_state"])
-def test_one_other_bit_in_the_last_state_is_seen(ended, copied, part):
+@pytest.mark.parametrize("item, part", [("state", "params"), ("state", "opt_state"), ("presentations", "sums")])
+def test_one_other_bit_in_the_last_state_is_seen(ended, copied, item, part):
     import orbax.checkpoint as ocp
 
     with ocp.CheckpointManager(copied / "checkpoints") as manager:
         step = manager.latest_step()
-        content = ocp.args.Composite(state=ocp.args.StandardRestore(), history=ocp.args.JsonRestore())
-        restored = manager.restore(step, args=content)
-        leaves, tree = jax.tree.flatten(restored["state"][part])
+        parts = dict.fromkeys(("state", "presentations"), ocp.args.StandardRestore())
+        restored = manager.restore(step, args=ocp.args.Composite(history=ocp.args.JsonRestore(), **parts))
+        leaves, tree = jax.tree.flatten(restored[item][part])
         leaves = [np.array(leaf) for leaf in leaves]
         leaves[-1].reshape(-1).view(np.uint8)[0] ^= 1
-        state = {**restored["state"], part: jax.tree.unflatten(tree, leaves)}
+        restored[item][part] = jax.tree.unflatten(tree, leaves)
         manager.delete(step)
-        content = ocp.args.Composite(state=ocp.args.StandardSave(state), history=ocp.args.JsonSave(restored["history"]))
+        items = {name: ocp.args.StandardSave(restored[name]) for name in parts}
+        content = ocp.args.Composite(history=ocp.args.JsonSave(restored["history"]), **items)
         manager.save(step, args=content, force=True)
     assert chaos.differences(chaos.digests(ended), chaos.digests(copied)) == ["state differs"]
 

@@ -22,7 +22,7 @@ from rethink.results import progress, records, tensorboard
 from rethink.results.corruption_rows import make_corruption_rows
 from rethink.results.runs import LoadedRun
 from rethink.schema.errors import EXIT_DIVERGED, exit_code_of_status
-from rethink.training import checkpoints, devices, loop, losses, metrics, profiler
+from rethink.training import checkpoints, devices, loop, losses, metrics, presentations, profiler
 
 MIB = 2**20
 _SCALED = {"none": "values in 0..1", "symmetric": "values in -1..1", "per_image": "whitened per image"}
@@ -308,6 +308,9 @@ class Reporter:
             self._record.reach(event.step)
         elif event.kind == "end":
             self._record.reach(event.step)
+            if event.state is not None and event.state.presentations is not None:
+                presented = presentations.to_record(self._fetch(event.state.presentations))
+                self._record.save_arrays("presentations", **presented._asdict())
         else:
             for split, examples in event.examples.items():
                 if split != "test":

@@ -25,7 +25,7 @@ from rethink.regularization import early_stopping, explicit
 from rethink.regularization.mixup import Mixup
 from rethink.schema.errors import UserError
 from rethink.schema.validation import device_ties
-from rethink.training import devices, dispatch, distributed, feeds, loop, losses, optimizer, state, step
+from rethink.training import devices, dispatch, distributed, feeds, loop, losses, optimizer, presentations, state, step
 
 MOST_STEPS = 2**31 - 1  # compiled functions count them in int32
 
@@ -181,6 +181,8 @@ def set_up_run(config: ConfigDict, given: Given = NOTHING_GIVEN) -> Setup:
     spec = make_run_spec(config, given)
     pipeline, plan, network = spec.pipeline, spec.plan, spec.network
     start = state.init_state(network.model, spec.tx, config.seed, spec.input_shape, network.own_state.outputs)
+    if config.log.examples != "none":
+        start = start.replace(presentations=presentations.start(pipeline.dataset.train.ids))
     feed = pipeline.make_feed(plan.total_steps)
     kept = plan.splits if keeps_examples(config, pipeline) else ("test",)
     return Setup(

@@ -98,7 +98,7 @@ class Trained:
         longest = max(self._data["train_examples"], self._data["test_examples"])
         size = devices.round_up_batch(min(self._config.evaluate.batch_size, longest))
         logits = np.empty((len(stored), self._network.program["num_classes"]), np.float32)
-        variables = devices.replicate(self.state.replace(opt_state=()))
+        variables = devices.replicate(self.state.replace(opt_state=(), presentations=None))
         for rows, weights in batches.cover_examples(len(stored), size):
             batch = stored[rows], np.zeros(size, np.int32), np.zeros(size, np.int32), np.zeros(size, np.uint32)
             computed = devices.fetch_batch(self._compiled(variables, *devices.shard(batch, 0))).T

@@ -9,6 +9,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from rethink.results import example_history, files, records
+from rethink.results.presentations import Presentations
 from rethink.schema import validation
 
 
@@ -47,6 +48,11 @@ class MemoryRun(records.Run):
     def example_rows(self, split: str) -> np.ndarray | None:
         """Returns what `append_examples` kept of a split, structured [evaluations]; None where nothing was."""
         return np.stack(self._examples[split][1]) if split in self._examples else None
+
+    def presentations(self) -> Presentations | None:
+        """Returns what training saw of each training example; None where that is not kept."""
+        arrays = self._arrays.get("presentations")
+        return Presentations(**arrays) if arrays else None
 
     def save_arrays(self, name: str, **arrays: np.ndarray) -> None:
         """Keeps what would be NAME.npz."""

@@ -11,6 +11,7 @@ One process writes. Files are replaced whole or grow by whole lines, so that non
                      that the run's result predicts
     examples_train.bin  what each evaluation saw of each training example, see example_history.py; and of the held-out
                      ones, examples_validation.bin
+    presentations.npz  what training saw of each training example, see presentations.py
     samples.npz      a few corrupted training examples, before crop and whitening: id, image uint8 or
                      vector float32, labels
     paths.csv        of data that are files: split, id and path of each example
@@ -36,6 +37,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from rethink.results import example_history, files, launches
+from rethink.results.presentations import PRESENTATIONS, Presentations, read_presentations
 from rethink.schema import validation
 from rethink.schema.errors import SurroundingsError, UserError, unreadable
 
@@ -118,7 +120,8 @@ class Run:
             files.replace(self.path(file), "".join(json.dumps(row) + "\n" for row in kept).encode())
         for path in self.folder.glob(example_history.FILE.format(split="*")):
             example_history.drop_rows(path, step if evaluated else step - 1)
-        self.path(PREDICTIONS).unlink(missing_ok=True)  # of an end that this launch goes beyond
+        for name in (PREDICTIONS, PRESENTATIONS):  # of an end that this launch goes beyond
+            self.path(name).unlink(missing_ok=True)
         self._before = kept[-1]["seconds"] if kept else 0.0
 
     def check_fingerprints(self, fingerprints: Mapping[str, str]) -> None:
@@ -177,6 +180,14 @@ class Run:
           UserError: its files are damaged.
         """
         return example_history.join_labels(split, self.example_rows(split), self.read_arrays)
+
+    def presentations(self) -> Presentations | None:
+        """Returns what training saw of each training example; None where that is not recorded.
+
+        Raises:
+          UserError: the file is damaged.
+        """
+        return read_presentations(self.folder)
 
     def seconds(self) -> float:
         """Returns the time since launch, after that of the earlier launches up to where this one resumed."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from rethink.results import example_history, files, launches, records, tables
+from rethink.results.presentations import Presentations, read_presentations
 from rethink.schema.errors import UserError, exists
 from rethink.schema.fields import FIELDS
 
@@ -116,6 +117,14 @@ class LoadedRun(NamedTuple):
         return example_history.join_labels(
             split, rows, lambda name, dtypes: example_history.read_arrays(self.folder / f"{name}.npz", dtypes)
         )
+
+    def presentations(self) -> Presentations | None:
+        """Returns what training saw of each training example; None where that is not recorded.
+
+        Raises:
+          UserError: the file is damaged.
+        """
+        return read_presentations(self.folder)
 
 
 RunsByCell = Mapping[str, Sequence[LoadedRun]]

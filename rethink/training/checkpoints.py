@@ -95,12 +95,11 @@ class Checkpoints:
           state: host arrays, without an axis of devices.
         """
         values = dataclasses.asdict(history)
-        digests = {"history": _digest_of_history(values), "state": _digest_of_state(state)}
-        content = ocp.args.Composite(
-            state=ocp.args.StandardSave(state), history=ocp.args.JsonSave({"history": values, "sha256": digests})
-        )
+        digests = {"history": _digest_of_history(values), **_digest_of_parts(state)}
+        items = {name: ocp.args.StandardSave(part) for name, part in _divide(state).items()}
+        items["history"] = ocp.args.JsonSave({"history": values, "sha256": digests})
         self._best.step = history.best["step"] if history.best else None
-        self._manager.save(history.step, args=content, force=True)
+        self._manager.save(history.step, args=ocp.args.Composite(**items), force=True)
 
     def exist(self) -> bool:
         """Returns whether there are any, whole or damaged."""
@@ -112,7 +111,7 @@ class Checkpoints:
         One that is damaged is named in a warning and set aside as STEP.damaged, so that its step can be saved again.
 
         Args:
-          like: host arrays of the shapes and types to restore.
+          like: host arrays of the shapes and types to restore; presentations may be left out.
           there_must_be_one: whether the run has saved one before.
 
         Raises:
@@ -165,13 +164,21 @@ class Checkpoints:
 
     def _read_checkpoint(self, step: int, like: TrainState) -> tuple[TrainState, History]:
         """Returns a checkpoint; raises whatever a damaged one leads to, ValueError where it is not what was saved."""
-        content = ocp.args.Composite(state=ocp.args.StandardRestore(like), history=ocp.args.JsonRestore())
-        restored = self._manager.restore(step, args=content)
+        items = {name: ocp.args.StandardRestore(part) for name, part in _divide(like).items()}
+        restored = self._manager.restore(step, args=ocp.args.Composite(history=ocp.args.JsonRestore(), **items))
         values, digests = restored["history"]["history"], restored["history"]["sha256"]
-        for name, digest in (("history", _digest_of_history(values)), ("state", _digest_of_state(restored["state"]))):
+        state = TrainState(**restored["state"], presentations=restored.get("presentations"))
+        for name, digest in {"history": _digest_of_history(values), **_digest_of_parts(state)}.items():
             if digest != digests[name]:
                 raise ValueError(f"the SHA-256 of its {name} is not that of what was saved")
-        return restored["state"], History(**values)
+        return state, History(**values)
+
+
+def _divide(state: TrainState) -> dict[str, Any]:
+    """Returns item -> part of a state: presentations are an item of their own, as only training reads them."""
+    values = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
+    presentations = values.pop("presentations")
+    return {"state": values} if presentations is None else {"state": values, "presentations": presentations}
 
 
 @functools.cache  # once in a process: callbacks come when the checkpoints are closed already
@@ -196,7 +203,13 @@ def _digest_of_history(values: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
-def _digest_of_state(state: TrainState) -> str:
+def _digest_of_parts(state: TrainState) -> dict[str, str]:
+    """Returns item -> SHA-256 of that part of a state."""
+    presentations = {} if state.presentations is None else {"presentations": _digest_of_state(state.presentations)}
+    return {"state": _digest_of_state(state.replace(presentations=None)), **presentations}
+
+
+def _digest_of_state(state: Any) -> str:
     """Returns one SHA-256 of the names, types, shapes and bits of all leaves, in hex."""
     digest = hashlib.sha256()
     for path, leaf in jax.tree_util.tree_leaves_with_path(state):

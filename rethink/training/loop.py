@@ -104,7 +104,7 @@ class Event:
 
     Attributes:
       kind: "advance" (steps were dispatched), "train" or "evaluation" (`row` is due in the metrics), "checkpoint"
-        (`state` is due to be saved), "end".
+        (`state` is due to be saved), "end" (`state` is the last one, but of a run that diverged).
       row: of an end by divergence, the `step` after which the loss is not finite, and the `learning_rate` of it.
       examples: of an evaluation, split -> what it saw of each example, where that is kept.
       status: of an end: "fitted", "stopped early", "done", "diverged" or "interrupted".
@@ -184,7 +184,7 @@ def train(
                 return
             yield Event("checkpoint", step, state=state)
     if status != DIVERGED:
-        yield Event("end", history.step, status=status)
+        yield Event("end", history.step, state=state, status=status)
 
 
 def next_call(plan: Plan, step: int) -> int:

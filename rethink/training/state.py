@@ -26,12 +26,14 @@ class TrainState(flax.struct.PyTreeNode):
       collections: name -> any other collection that the model makes when it is initialized; "batch_stats", float32,
         are those of batch norm, a module of the user's may have more.
       opt_state: of optax.
+      presentations: `presentations.Accumulators`, None where a run keeps none.
     """
 
     step: jax.Array
     params: Any
     collections: Any
     opt_state: Any
+    presentations: Any = None
 
 
 def init_state(

@@ -16,7 +16,7 @@ from rethink import randomness
 from rethink.regularization import explicit, mixup
 from rethink.regularization.mixup import Mixup
 from rethink.schema.errors import pick
-from rethink.training import metrics
+from rethink.training import metrics, presentations
 from rethink.training.losses import Loss
 from rethink.training.state import TrainState
 from rethink.training.sums import add_in_float32
@@ -138,9 +138,9 @@ def make_train_step(
             total += penalty(params)
             for auxiliary_loss in auxiliary:
                 total += auxiliary_weight * auxiliary_loss
-            return total, (sums, {name: changed[name] for name in state.collections})
+            return total, (sums, logits, {name: changed[name] for name in state.collections})
 
-        grads, (sums, collections) = jax.grad(loss_of, has_aux=True)(state.params)
+        grads, (sums, logits, collections) = jax.grad(loss_of, has_aux=True)(state.params)
         collections = jax.tree.map(lambda now, before: now.astype(before.dtype), collections, state.collections)
         # What single devices have computed is made one, so that the state is the same everywhere.
         if jax.lax.axis_size(axis_name) > 1:
@@ -148,7 +148,11 @@ def make_train_step(
         # The update, the same on every device.
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        state = TrainState(state.step + 1, params, collections, opt_state)
+        presented = state.presentations
+        if presented is not None:
+            examples = metrics.Examples(logits, batch.labels, batch.true_labels)
+            presented = presentations.update(presented, batch.ids, examples, axis_name)
+        state = TrainState(state.step + 1, params, collections, opt_state, presented)
         return state, jax.lax.psum(sums, axis_name)
 
     return _compute_in(train_step, precision, matmul_precision)

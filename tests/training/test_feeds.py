@@ -68,10 +68,10 @@ def test_a_streamed_run_equals_a_resident_one_bit_for_bit(real_data, tmp_path, m
     monkeypatch.setattr(learning_curve, "draw_learning_curve", lambda *_, **__: [])
     for feed in ("resident", "streamed"):
         config = small_config(real_data, condition)
-        config.data.feed = feed
+        config.data.feed, config.log.examples = feed, "all"
         assert run_experiment(config, str(tmp_path / feed), Launch()) == 0
     assert differences(last_state(tmp_path / "resident"), last_state(tmp_path / "streamed")) == 0
-    for name in ("metrics.jsonl",):
+    for name in ("metrics.jsonl", "examples_train.bin", "presentations.npz"):
         assert (tmp_path / "resident" / name).read_bytes() == (tmp_path / "streamed" / name).read_bytes()
     assert fingerprints(tmp_path / "resident") == fingerprints(tmp_path / "streamed")
     labels = [np.load(tmp_path / feed / "corruption.npz") for feed in ("resident", "streamed")]

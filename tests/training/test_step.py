@@ -226,7 +226,8 @@ def test_an_evaluation_counts_each_part_by_its_own_labels(devices):
     evaluation_step = evaluator(Oracle())
     now = state.TrainState(step=0, params={}, collections={}, opt_state=())
     evaluation = on_devices(evaluation_step, devices)(now, batch, np.float32(weights))
-    assert [np.ravel(values).tolist() for values in evaluation.examples] == [list(range(8)), weights, predicted]
+    assert [np.ravel(values).tolist() for values in evaluation.examples[:3]] == [list(range(8)), weights, predicted]
+    assert [margin > 0 for margin in np.ravel(evaluation.examples.margins)] == list(np.equal(predicted, labels))
     sums = first(evaluation.sums)
     right, wrong = -np.log(np.exp(5) / (np.exp(5) + 2)), -np.log(1 / (np.exp(5) + 2))
     assert sums.pop("loss") == pytest.approx(4 * right + 3 * wrong, rel=1e-6)
