@@ -336,7 +336,7 @@ FIELDS: dict[str, Field] = {
     "log.every_steps": count(1, 10**9, "that a training row of metrics.jsonl averages", "steps", resumable=True),
     "log.examples": choice(
         *("auto", "all", "none"),
-        help="record what each evaluation sees of each training example; auto: of resident data",
+        help="record of each training example what training and evaluations see; auto: evaluations of resident data",
     ),
     "log.tensorboard": switch("write the same rows as TensorBoard events", resumable=True),
     "log.patience_hours": positive("a longer run prints what to choose instead", "hours", resumable=True),
