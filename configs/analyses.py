@@ -1,4 +1,4 @@
-"""The fields of analyses with their defaults: what the paper proves and solves, sections 2.2, 4 and 5.
+"""The fields of analyses with their defaults: theory (sections 2.2, 4 and 5), memorization.
 
 What they mean: `python main.py --help`, or their rows in rethink/schema/fields.py.
 """
@@ -49,3 +49,9 @@ def add_fields(config: ConfigDict) -> None:
     config.capacity.draws = 5
     config.capacity.delta = 0.05
     config.capacity.margin_quantile = 0.05
+
+    config.influence = ConfigDict()  # for kind "influence": networks trained on random subsets
+    config.influence.networks = 2000
+    config.influence.share = 0.7
+    config.influence.pair_threshold = 0.15
+    config.influence.stack = 0

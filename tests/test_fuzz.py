@@ -104,7 +104,7 @@ def check_compiled(config, spec):
         return given, spec.evaluation_step(given, batch, jnp.ones(batch.labels.shape))
 
     sizes = config.train.batch_size, spec.pipeline.evaluation_batch_size
-    for size, program in zip(sizes, (spec.train_step, evaluation_step), strict=True):
+    for size, program in zip(sizes, (spec.make_train_step(config.seed), evaluation_step), strict=True):
         labels = jax.ShapeDtypeStruct((1, size), jnp.int32)
         images = jax.ShapeDtypeStruct((1, size, *spec.pipeline.dataset.train.image_shape), jnp.uint8)
         ids = jax.ShapeDtypeStruct((1, size), jnp.uint32)

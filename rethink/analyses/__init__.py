@@ -1,12 +1,12 @@
 """Analyses: what the paper proves and solves, each computed on one data set and recorded as a run is.
 
-Networks are not trained here: an analysis that needs some is handed the function that trains them.
+How a network is trained does not stand here: an analysis that needs some is handed what trains them.
 """
 
 from collections.abc import Callable
 from typing import Any
 
-from rethink.analyses import capacity, kernel, linear, theorem1
+from rethink.analyses import capacity, influence, kernel, linear, theorem1
 from rethink.analyses.analysis import Analysis
 
 # kind -> function that computes and records the analysis, and returns the summary of the run.
@@ -15,4 +15,5 @@ ANALYSES: dict[str, Callable[[Analysis], dict[str, Any]]] = {
     "linear": linear.analyze_linear_models,
     "capacity": capacity.analyze_capacity,
     "kernel": kernel.analyze_kernel_model,
+    "influence": influence.analyze_influence,
 }

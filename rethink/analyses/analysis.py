@@ -3,8 +3,8 @@
 Nothing is computed here: theory/ does, and a file beside this one joins a chapter of it to data and records.
 """
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -12,8 +12,11 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from rethink.data.corruption.spec import Corrupted
+from rethink.data.dataset import Dataset
+from rethink.memorization.subset_networks import NetworkParts
 from rethink.results import records
 from rethink.results.progress import StageProgress
+from rethink.schema import validation
 from rethink.schema.errors import UserError
 
 BLOCK = 5000  # images preprocessed at a time
@@ -27,6 +30,15 @@ class TrainedRun(NamedTuple):
     initial: Any
 
 
+class Pipeline(Protocol):
+    """What an analysis reads of the input pipeline of experiment/."""
+
+    dataset: Dataset
+
+    def show_samples(self, samples: Corrupted) -> dict[str, np.ndarray]:
+        """Returns `images` to look at, uint8, of examples, or `vectors`, float32 [n, features]."""
+
+
 class Analysis(NamedTuple):
     """What an analysis works on.
 
@@ -38,6 +50,7 @@ class Analysis(NamedTuple):
       record: of the run; rows, arrays and figures go there.
       stages: the screen.
       train: (config, name) -> an ordinary training run in the sub-folder of that name, ended.
+      pipeline: the input of the run; make_networks: number of examples -> the parts of training runs on so many.
     """
 
     config: ConfigDict
@@ -47,6 +60,8 @@ class Analysis(NamedTuple):
     record: records.Run
     stages: StageProgress
     train: Callable[[ConfigDict, str], TrainedRun]
+    pipeline: Pipeline
+    make_networks: Callable[[int], NetworkParts]
 
     def read_rows(self, split: str) -> np.ndarray:
         """Returns the images of a split, preprocessed as for a network in evaluation: float32 [n, features]."""
@@ -80,6 +95,18 @@ class Analysis(NamedTuple):
                 f"preprocess.crop={settings.crop} and preprocess.whiten='{settings.whiten}' have no effect here, as "
                 f"{what} takes the pixels as stored: set them to 0 and 'none'."
             )
+
+
+def require_values(config: ConfigDict, values: Mapping[str, Any]) -> None:
+    """Refuses fields that have no meaning in an analysis, unless they have these values.
+
+    Raises:
+      UserError: the first that has another.
+    """
+    fields = dict(validation.flatten(config))
+    for field, value in values.items():
+        if fields[field] != value:
+            raise UserError(f"{field}={fields[field]!r} has no meaning in this analysis: leave it at {value!r}.")
 
 
 def one_hot(labels: np.ndarray, num_classes: int) -> np.ndarray:

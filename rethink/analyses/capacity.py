@@ -10,9 +10,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from rethink import randomness
-from rethink.analyses.analysis import Analysis, TrainedRun
+from rethink.analyses.analysis import Analysis, TrainedRun, require_values
 from rethink.figures import theory
-from rethink.schema import validation
 from rethink.schema.errors import UserError
 from rethink.theory.capacity import rademacher, weight_matrices
 from rethink.theory.capacity.bounds import (
@@ -95,10 +94,7 @@ def check_capacity_config(config: ConfigDict) -> None:
         "corruption.test_labels": False,
         "early_stopping.monitor": "none",
     }
-    fields = dict(validation.flatten(config))
-    for field, value in fixed.items():
-        if fields[field] != value:
-            raise UserError(f"{field}={fields[field]!r} has no meaning in this analysis: leave it at {value!r}.")
+    require_values(config, fixed)
     if not config.model.name.startswith("mlp_") or config.batch_norm.kind != "none":
         raise UserError(
             f"model.name='{config.model.name}' has no bounds in this analysis, which are for fully connected networks: "

@@ -233,14 +233,17 @@ class InputPipeline:
             return {"vectors": values.reshape(len(values), -1)}
         return {"images": preprocessing.round_images(samples.images, samples.encoding, self._span)}
 
-    def train_view(self) -> Callable[[jax.Array, step.Batch], jax.Array]:
+    def train_view(self, seed: Any) -> Callable[[jax.Array, step.Batch], jax.Array]:
         """Returns (step, batch) -> the model's input in training, float32 [batch, *input shape].
 
         Each step and example draws another augmentation, which takes the place of the centre crop.
+
+        Args:
+          seed: an int, or a uint32 scalar inside a compiled function.
         """
         if self._augment.is_off:
             return lambda _, batch: self.evaluation_view(batch)
-        key = randomness.key_for(self.config.seed, "augmentation")
+        key = randomness.key_for(seed, "augmentation")
         size = preprocessing.crop_size(self.dataset.train.image_shape, self.config.preprocess.crop)
 
         def view(step_number: jax.Array, batch: step.Batch) -> jax.Array:

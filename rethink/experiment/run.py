@@ -18,9 +18,10 @@ from rethink.data.equal_images import describe_equal_images
 from rethink.experiment.input_pipeline import InputPipeline
 from rethink.experiment.network import KINDS_WITH_NETWORK, check_program
 from rethink.experiment.reporter import Screen, describe_data, describe_divergence, save_file_lists, show_end
-from rethink.experiment.setup import make_run_spec, manifest_metadata, open_dataset_once
+from rethink.experiment.setup import make_network_parts, make_run_spec, manifest_metadata, open_dataset_once
 from rethink.experiment.train import train
 from rethink.figures import style
+from rethink.memorization.subset_networks import NetworkParts
 from rethink.models import registry
 from rethink.results import files, progress, records
 from rethink.results.screen import wrap
@@ -188,6 +189,8 @@ def run_analysis(
         "corruption": pipeline.compare_rates(),
         "equal_images": pipeline.count_equal_images(),
     }
+    if "program" in record.manifest:
+        check_program(record.manifest, record.folder)
     record.begin(-1, devices.describe_hardware(), metadata, pipeline.fingerprint_splits())
     save_file_lists(record, dataset)
     counts = {name: len(split.ids) for name, split in splits.items()}
@@ -202,12 +205,19 @@ def run_analysis(
     shown = {"label": record.folder.name, "header": {}} if launch.quiet else {"header": header}
     with progress.StageProgress(**shown) as screen, blas_threads.for_product(0):
         train_network = functools.partial(_train_for_analysis, record, launch, screen)
-        summary = solve(
-            analysis.Analysis(config, dataset.num_classes, pipeline.view_images, splits, record, screen, train_network)
-        )
+        make_networks = functools.partial(_make_networks, config, pipeline, record)
+        handed = (config, dataset.num_classes, pipeline.view_images, splits, record, screen, train_network)
+        summary = solve(analysis.Analysis(*handed, pipeline, make_networks))
     record.update(status="done", summary={**summary, "seconds": record.seconds()})
     record.forget_parts()
     return exit_code_of_status("done") if launch.quiet else show_end(record)
+
+
+def _make_networks(config: ConfigDict, pipeline: InputPipeline, record: records.Run, members: int) -> NetworkParts:
+    """Returns what training networks on `members` examples takes; the program of the network is recorded."""
+    network, parts = make_network_parts(config, pipeline, members)
+    record.update(program=network.program)
+    return parts
 
 
 def _train_for_analysis(

@@ -9,16 +9,18 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import optax
 from ml_collections import ConfigDict
 
 from rethink import randomness
 from rethink.data import batches
 from rethink.data.corruption.spec import shifts_images
-from rethink.data.dataset import Dataset
+from rethink.data.dataset import Dataset, Subset
 from rethink.data.registry import open_dataset
 from rethink.experiment.input_pipeline import InputPipeline
 from rethink.experiment.network import GivenNetwork, Network, make_network
+from rethink.memorization.subset_networks import NetworkParts, choose_stack
 from rethink.models import registry
 from rethink.models.user_module import OwnState, count_parameters
 from rethink.regularization import early_stopping, explicit
@@ -39,7 +41,7 @@ class RunSpec:
       schedule: step -> learning rate.
       tx: the update rule, decoupled weight decay included.
       matmul_precision: of the matrix products and convolutions of both steps.
-      train_step, evaluation_step: of one device, as in training/step.py.
+      make_train_step: seed -> the step of one device, as in training/step.py; evaluation_step: of one device.
     """
 
     pipeline: InputPipeline
@@ -49,7 +51,7 @@ class RunSpec:
     schedule: optax.Schedule
     tx: optax.GradientTransformation
     matmul_precision: str
-    train_step: Callable
+    make_train_step: Callable[[Any], Callable]
     evaluation_step: Callable
 
 
@@ -89,8 +91,8 @@ class Given(NamedTuple):
 NOTHING_GIVEN = Given()
 
 
-def make_run_spec(config: ConfigDict, given: Given = NOTHING_GIVEN) -> RunSpec:
-    """Returns the parts of a run: its data set is opened, its network evaluated abstractly.
+def make_run_spec(config: ConfigDict, given: Given = NOTHING_GIVEN, pipeline: InputPipeline | None = None) -> RunSpec:
+    """Returns the parts of a run: its data set is opened, unless its input is given; its network evaluated abstractly.
 
     Raises:
       UserError: fields that are valid alone, but not together or not with these data.
@@ -100,7 +102,7 @@ def make_run_spec(config: ConfigDict, given: Given = NOTHING_GIVEN) -> RunSpec:
         registry.find_builder(config.model.name)  # a wrong name is an error before anything is downloaded
 
     # Data, and what the model sees of them.
-    pipeline = InputPipeline(config, open_dataset_once(config, given.data))
+    pipeline = pipeline or InputPipeline(config, open_dataset_once(config, given.data))
     input_shape = pipeline.check_input_shape()
 
     # Model.
@@ -118,19 +120,22 @@ def make_run_spec(config: ConfigDict, given: Given = NOTHING_GIVEN) -> RunSpec:
     matmul_precision = step.resolve_matmul_precision(config.train.matmul_precision, config.train.precision)
     precisions = {"precision": config.train.precision, "matmul_precision": matmul_precision}
     loss, mixup = losses.loss_from_config(config.train), make_mixup(config)
-    train_step = step.make_train_step(
-        model,
-        tx,
-        pipeline.train_view(),
-        decay.penalty,
-        loss,
-        key=randomness.key_for(config.seed, "dropout"),
-        mixing=(mixup, randomness.key_for(config.seed, "mixup")) if mixup else None,
-        auxiliary_weight=config.train.auxiliary_weight,
-        axis_name=devices.AXIS,
-        streams=network.own_state.streams,
-        **precisions,
-    )
+
+    def make_train_step(seed: Any) -> Callable:
+        return step.make_train_step(
+            model,
+            tx,
+            pipeline.train_view(seed),
+            decay.penalty,
+            loss,
+            key=randomness.key_for(seed, "dropout"),
+            mixing=(mixup, randomness.key_for(seed, "mixup")) if mixup else None,
+            auxiliary_weight=config.train.auxiliary_weight,
+            axis_name=devices.AXIS,
+            streams=network.own_state.streams,
+            **precisions,
+        )
+
     evaluation_step = step.make_evaluation_step(
         model, pipeline.evaluation_view, loss, axis_name=devices.AXIS, **precisions
     )
@@ -143,8 +148,42 @@ def make_run_spec(config: ConfigDict, given: Given = NOTHING_GIVEN) -> RunSpec:
         schedule=schedule,
         tx=tx,
         matmul_precision=matmul_precision,
-        train_step=train_step,
+        make_train_step=make_train_step,
         evaluation_step=evaluation_step,
+    )
+
+
+def make_network_parts(config: ConfigDict, pipeline: InputPipeline, members: int) -> tuple[Network, NetworkParts]:
+    """Returns a network, and the parts of an ordinary run of it on any `members` of the training examples.
+
+    Args:
+      pipeline: of all examples.
+
+    Raises:
+      UserError: as `make_run_spec`.
+    """
+    train = Subset(pipeline.dataset.train, pipeline.dataset.train.ids[:members])  # of which only the number counts
+    dataset = pipeline.dataset._replace(splits={**pipeline.dataset.splits, "train": train})
+    spec = make_run_spec(config, pipeline=InputPipeline(config, dataset))
+    network, plan = spec.network, spec.plan
+    has_convolutions = network.trace.has_convolutions
+
+    def make_start(seed: Any) -> state.TrainState:
+        outputs = network.own_state.outputs
+        return state.start_state(network.model, spec.tx, spec.input_shape, state.start_key(seed), outputs)
+
+    def draw_order(seed: int) -> np.ndarray:
+        settings = {"batch_size": config.train.batch_size, "remainder": config.data.remainder}
+        return batches.select_train_rows(seed, 0, plan.total_steps, num_examples=members, **settings)
+
+    return network, NetworkParts(
+        make_start=make_start,
+        make_train_step=spec.make_train_step,
+        evaluation_step=spec.evaluation_step,
+        draw_order=draw_order,
+        evaluation_rows={name: pipeline.evaluation_rows(name) for name in ("train", "test")},
+        steps_per_call=plan.steps_per_call if has_convolutions else plan.steps_per_epoch,
+        stack=choose_stack(config.influence.stack, has_convolutions),
     )
 
 
@@ -191,7 +230,7 @@ def set_up_run(config: ConfigDict, given: Given = NOTHING_GIVEN) -> Setup:
         schedule=spec.schedule,
         start=start,
         feed=feed,
-        compiled=feeds.compile_fns(feed, spec.train_step, spec.evaluation_step, kept),
+        compiled=feeds.compile_fns(feed, spec.make_train_step(config.seed), spec.evaluation_step, kept),
         metadata={
             **manifest_metadata(pipeline.dataset, pipeline.feed_kind),
             "parameters": count_parameters(start.params),

@@ -29,6 +29,7 @@ Builder = Callable[..., nn.Module]  # (*, num_classes, norm, dropout, kernel_ini
 MODELS: dict[str, Builder] = {
     "mlp_1x512": functools.partial(MLP, hidden_sizes=(512,)),
     "mlp_3x512": functools.partial(MLP, hidden_sizes=(512, 512, 512)),
+    "mlp_512_256": functools.partial(MLP, hidden_sizes=(512, 256)),
     "alexnet": AlexNet,
     "inception": Inception,
     "wide_resnet": WideResNet,

@@ -45,7 +45,7 @@ WITH_RESULT = ("fitted", "stopped early", "done")  # statuses
 FINISHED = (*WITH_RESULT, "diverged")
 PREDICTIONS = "predictions.npz"
 PARTS = "parts.json"
-_DECIDES_LENGTH = ("train.total_epochs", "stop.train_accuracy")
+_DECIDES_LENGTH = ("train.total_epochs", "stop.train_accuracy", "influence.networks")
 
 
 class Run:

@@ -3,123 +3,22 @@
 Defaults are in configs/base.py and configs/analyses.py. Nothing is checked here: validation.py does.
 """
 
-import dataclasses
-import math
 from typing import Any
 
-
-@dataclasses.dataclass(frozen=True)
-class Interval:
-    """An interval of numbers; an end that is `open` does not belong to it."""
-
-    low: float
-    high: float = math.inf
-    low_open: bool = False
-    high_open: bool = False
-
-    def __contains__(self, value: float) -> bool:
-        above = self.low < value if self.low_open else self.low <= value
-        below = value < self.high if self.high_open else value <= self.high
-        return above and below and abs(value) != math.inf
-
-    def __str__(self) -> str:
-        if self.high == math.inf:
-            return f"a finite number {'above' if self.low_open else 'of at least'} {self.low}"
-        return f"in {'(' if self.low_open else '['}{self.low}, {self.high}{')' if self.high_open else ']'}"
-
-
-@dataclasses.dataclass(frozen=True)
-class Field:
-    """All that is known of a config field, but its default.
-
-    Attributes:
-      type: of its value, or of each value of a tuple: int, float, bool, str; dict for a section with names of its own.
-      help: what it means, in a few words.
-      unit: of a number, "" where it has none.
-      interval: where a number lies.
-      choices: the texts that it may hold; empty where any text does. NAME:WORD stands for NAME: with any text behind.
-      least_length: of a tuple of numbers; None where it holds one value.
-      resumable: whether it may change when a run is resumed, as nothing that is computed depends on it.
-      host_local: whether the processes of one run may differ in it.
-      depends_on: a field, and the values there that make this one do nothing; () for none.
-      same_cost: whether runs must agree in it to take about the same time.
-      shared: whether all runs of a sweep have the same value, so that it is no axis and in no cell.
-      single_run: what a run by itself has, for a field that describes a sweep; None for a field of runs.
-      figure_axis: whether a figure may be drawn against it.
-    """
-
-    type: type
-    help: str
-    unit: str = ""
-    interval: Interval | None = None
-    choices: tuple[str, ...] = ()
-    least_length: int | None = None
-    resumable: bool = False
-    host_local: bool = False
-    depends_on: tuple[Any, ...] = ()
-    same_cost: bool = False
-    shared: bool = False
-    single_run: Any = None
-    figure_axis: bool = True
-
-
-def count(low: int, high: int, help: str, unit: str = "", *, high_open: bool = False, **more: Any) -> Field:
-    """Returns the row of a whole number."""
-    return Field(int, help, unit, Interval(low, high, high_open=high_open), **more)
-
-
-def size(help: str, unit: str, **more: Any) -> Field:
-    """Returns the row of a whole number that int32 holds."""
-    return count(0, 2**31, help, unit, high_open=True, **more)
-
-
-def number(
-    low: float,
-    high: float,
-    help: str,
-    unit: str = "",
-    *,
-    low_open: bool = False,
-    high_open: bool = False,
-    **more: Any,
-) -> Field:
-    """Returns the row of a number that need not be whole."""
-    return Field(float, help, unit, Interval(low, high, low_open, high_open), **more)
-
-
-# The ends of what the compiled functions hold in float32: nothing that becomes 0 or infinite there.
-_SMALLEST, _LARGEST = 1e-37, 1e37
-
-
-def positive(help: str, unit: str = "", **more: Any) -> Field:
-    """Returns the row of a number above 0 that float32 holds."""
-    return number(_SMALLEST, _LARGEST, help, unit, **more)
-
-
-def not_negative(help: str, unit: str = "", **more: Any) -> Field:
-    """Returns the row of a number from 0 that float32 holds."""
-    return number(0, _LARGEST, help, unit, **more)
-
-
-def switch(help: str, **more: Any) -> Field:
-    """Returns the row of True or False."""
-    return Field(bool, help, **more)
-
-
-def text(help: str, **more: Any) -> Field:
-    """Returns the row of any printable text."""
-    return Field(str, help, **more)
-
-
-def choice(*choices: str, help: str, **more: Any) -> Field:
-    """Returns the row of one of several texts."""
-    return Field(str, help, choices=choices, **more)
-
-
-def section(help: str, **more: Any) -> Field:
-    """Returns the row of a section in which a config file chooses the names."""
-    return Field(dict, help, **more)
-
+from rethink.schema.field_rows import (
+    LARGEST,
+    SMALLEST,
+    Field,
+    choice,
+    count,
+    not_negative,
+    number,
+    positive,
+    section,
+    size,
+    switch,
+    text,
+)
 
 # Upper ends are above all that a run comes near: beyond them lie misprints that would exhaust memory or time.
 _EPOCHS, _BATCH, _PROCESSES = 10**6, 2**20, 256
@@ -138,7 +37,9 @@ def _unless(loss: str) -> tuple[str, ...]:
 FIELDS: dict[str, Field] = {
     # One run, a sweep (cells, axes) or a suite (experiments).
     "kind": choice(
-        "train", "theorem1", "linear", "capacity", "kernel", help="training, or an analysis", same_cost=True
+        *("train", "theorem1", "linear", "capacity", "kernel", "influence"),
+        help="training, or an analysis",
+        same_cost=True,
     ),
     "name": text("letters, digits, _.+=-; the default workdir is runs/NAME-HASH", figure_axis=False, **_OF_SWEEP),
     "cells": section("of a sweep: name of a cell -> ((field, value), ...)", shared=True, single_run={}),
@@ -180,7 +81,7 @@ FIELDS: dict[str, Field] = {
     "data.classes": size("labels are taken modulo this, such as 2 for even and odd; 0: as they are", "classes"),
     "data.image_size": count(0, 2**12, "shorter side of images before they are cut square; 0: as they are", "pixels"),
     "data.value_range": number(
-        -_LARGEST, _LARGEST, "what float32 images span, seen as 0..1; others have their type's", least_length=2
+        -LARGEST, LARGEST, "what float32 images span, seen as 0..1; others have their type's", least_length=2
     ),
     "data.channels": count(0, 4, "that images are converted to; 0: grey where all files are grey, else 3"),
     "data.image_column": text("of parquet files; empty: the only one of images"),
@@ -304,7 +205,7 @@ FIELDS: dict[str, Field] = {
     "optimizer.epsilon": positive("of rmsprop and adam", depends_on=("optimizer.name", "sgd")),
     "optimizer.schedule": choice("exponential", "cosine", "constant", help="course of the learning rate"),
     "optimizer.decay_factor": number(
-        _SMALLEST, 1, "exponential: what the rate is multiplied by", depends_on=_EXPONENTIAL
+        SMALLEST, 1, "exponential: what the rate is multiplied by", depends_on=_EXPONENTIAL
     ),
     "optimizer.decay_every": number(
         1e-6, 10**9, "exponential: how often, counted in decay_unit; need not be whole", depends_on=_EXPONENTIAL
@@ -384,6 +285,13 @@ FIELDS: dict[str, Field] = {
     "capacity.draws": count(1, 1000, "of random signs, each learned by a run of its own", "draws"),
     "capacity.delta": number(0, 1, "with which a bound may fail", "probability", low_open=True, high_open=True),
     "capacity.margin_quantile": number(0, 1, "part of train that the bounds with a margin leave out", "fraction"),
+    # kind=influence: networks trained on random subsets, what each memorizes and is influenced by.
+    "influence.networks": count(2, 10**6, "that are trained; more may be added later", "networks", resumable=True),
+    "influence.share": number(
+        0, 1, "of the training examples that each is trained on", "fraction", low_open=True, high_open=True
+    ),
+    "influence.pair_threshold": number(0, 1, "least influence of the pairs that are kept", low_open=True),
+    "influence.stack": count(0, 10**4, "that a device trains at a time; 0: by platform", "networks"),
     # The machine.
     "hardware.cpu_devices": count(
         1, _PROCESSES, "virtual ones that share the batch; no effect on GPU and TPU", "devices", **_OF_SWEEP

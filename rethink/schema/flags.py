@@ -16,7 +16,8 @@ from ml_collections import ConfigDict, config_flags
 
 from rethink.schema import config_file, validation
 from rethink.schema.errors import UserError
-from rethink.schema.fields import FIELDS, Field
+from rethink.schema.field_rows import Field
+from rethink.schema.fields import FIELDS
 
 _HELP_FLAGS = {"--help", "-help", "-h", "-?"}
 DEFAULT = "digits_random"  # the config that is taken without `--config`

@@ -17,7 +17,8 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from rethink.schema.errors import UserError, unknown_name
-from rethink.schema.fields import FIELDS, Field
+from rethink.schema.field_rows import Field
+from rethink.schema.fields import FIELDS
 
 _log = logging.getLogger(__name__)
 
@@ -236,7 +237,8 @@ def tuples(value: Any) -> Any:
 def resumable_fields(config: ConfigDict) -> frozenset[str]:
     """Returns the fields that may change when a run is resumed: those on which nothing that it computes depends."""
     tied = set()
-    if config.optimizer.schedule == "cosine":  # the learning rate of every step depends on the last one
+    if config.kind == "influence" or config.optimizer.schedule == "cosine":
+        # All networks are trained alike; or the learning rate of every step depends on the last one.
         tied.add("train.total_epochs")
     if config.early_stopping.monitor != "none":  # which counts evaluations
         tied.add("evaluate.every_epochs")

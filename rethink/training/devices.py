@@ -66,6 +66,24 @@ def map_devices(function: Callable, *, donate_state: bool) -> Callable:
     return jax.pmap(function, axis_name=AXIS, donate_argnums=(0,) if donate_state else ())
 
 
+def map_networks(function: Callable, *, donate_state: bool, shared: tuple[bool, ...], stacked: bool) -> Callable:
+    """Returns `function` compiled for networks of which each device trains its own, alone on the axis `AXIS`.
+
+    Its results and arguments have a leading axis of devices, and of networks on it where they are `stacked`.
+
+    Args:
+      donate_state: whether the memory of the first argument is reused for the result.
+      shared: for each argument whether all networks of a device share it, so that it has no axis of networks.
+    """
+
+    def map_one(*arguments: Any) -> Any:
+        result = jax.vmap(function, in_axes=None, axis_name=AXIS, axis_size=1)(*arguments)  # type: ignore[arg-type]
+        return jax.tree.map(lambda leaf: leaf[0], result)
+
+    mapped = jax.vmap(map_one, in_axes=tuple(None if by_all else 0 for by_all in shared)) if stacked else map_one
+    return jax.pmap(mapped, axis_name="networks", donate_argnums=(0,) if donate_state else ())
+
+
 def replicate(tree: Any) -> Any:
     """Returns host arrays copied to every local device: [devices, ...] for each [...]."""
     return jax_utils.replicate(jax.tree.map(np.asarray, tree), axis_name=AXIS)

@@ -66,7 +66,7 @@ class ResidentFeed:
         self._evaluation_batches = {
             name: [devices.shard(batch, 0) for batch in rows] for name, rows in evaluation_rows.items()
         }
-        self.batch_of = dict.fromkeys(splits, _select_rows)
+        self.batch_of = dict.fromkeys(splits, select_rows)
 
     def train(self, first_step: int, steps: int) -> tuple[Batch, np.ndarray]:
         """Returns (the train split, row numbers [devices, steps, batch])."""
@@ -124,7 +124,8 @@ class StreamedFeed:
             self._open.close()
 
 
-def _select_rows(data: Batch, item: jax.Array) -> Batch:
+def select_rows(data: Batch, item: jax.Array) -> Batch:
+    """Returns the batch of some rows, int32 [batch], of a split."""
     images, labels, true_labels, ids, encoding = data
     return Batch(images[item], labels[item], true_labels[item], ids[item], encoding)
 

@@ -194,7 +194,7 @@ def test_an_analysis_of_pixels_of_8_bits_refuses_gaussian_ones(tmp_path):
 @pytest.mark.parametrize("dtype", ["uint16", "float32"])
 def test_an_analysis_of_pixels_of_8_bits_refuses_images_of_another_type(dtype):
     examples = types.SimpleNamespace(images=np.zeros((2, 1, 1, 3), dtype))
-    handed = Analysis(theorem1(), 10, None, {"train": examples}, None, None, None)
+    handed = Analysis(theorem1(), 10, None, {"train": examples}, *[None] * 5)
     with pytest.raises(UserError, match=f"has {dtype} values, and pixels of 8 bits are needed for the thing"):
         handed.require_raw_pixels("the thing")
 

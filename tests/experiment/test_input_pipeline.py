@@ -332,5 +332,5 @@ def test_augmented_images_stay_within_what_they_span():
     pipeline = InputPipeline(pipeline.config, pipeline.dataset)
     splits = pipeline.corrupt_splits()["train"]
     batch = Batch(*(jnp.asarray(getattr(splits, name)) for name in Batch._fields))
-    seen = np.asarray(pipeline.train_view()(jnp.int32(1), batch))
+    seen = np.asarray(pipeline.train_view(0)(jnp.int32(1), batch))
     assert seen.min() == 0 and seen.max() == 1 and len(np.unique(seen)) > 20

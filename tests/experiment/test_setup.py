@@ -132,7 +132,7 @@ def trace_steps(config):
     def evaluate(given, batch):
         return spec.evaluation_step(given, batch, jnp.ones(4))
 
-    for function in (spec.train_step, evaluate):
+    for function in (spec.make_train_step(config.seed), evaluate):
         mapped = jax.jit(jax.vmap(function, in_axes=(None, 0), axis_name=devices.AXIS))
         yield mapped.trace(start, batch)
 

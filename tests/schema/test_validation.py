@@ -11,8 +11,8 @@ from ml_collections import ConfigDict
 from rethink.configs import base
 from rethink.schema import validation
 from rethink.schema.errors import UserError, pick, unknown_name
+from rethink.schema.field_rows import Interval
 from rethink.schema.fields import FIELDS as ROWS
-from rethink.schema.fields import Interval
 from rethink.training import loop
 
 FIELDS = dict(validation.flatten(base.get_config()))
