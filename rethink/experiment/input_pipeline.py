@@ -227,11 +227,15 @@ class InputPipeline:
         return preprocessing.preprocess_images(images, encoding, crop=crop, whitening=self.whitening, span=self._span)
 
     def show_samples(self, samples: Corrupted) -> dict[str, np.ndarray]:
-        """Returns what samples.npz has of examples: `images` to look at, uint8, or `vectors`, float32 [n, features]."""
+        """Returns what samples.npz has of examples, as `show_images`."""
+        return self.show_images(samples.images, samples.encoding)
+
+    def show_images(self, images: np.ndarray, encoding: np.ndarray) -> dict[str, np.ndarray]:
+        """Returns `images` to look at, uint8, or `vectors`, float32 [n, features], of corrupted images."""
         if self.dataset.has_vectors:
-            values = np.asarray(self._decode(jax.numpy.asarray(samples.images), jax.numpy.asarray(samples.encoding)))
+            values = np.asarray(self._decode(jax.numpy.asarray(images), jax.numpy.asarray(encoding)))
             return {"vectors": values.reshape(len(values), -1)}
-        return {"images": preprocessing.round_images(samples.images, samples.encoding, self._span)}
+        return {"images": preprocessing.round_images(images, encoding, self._span)}
 
     def train_view(self, seed: Any) -> Callable[[jax.Array, step.Batch], jax.Array]:
         """Returns (step, batch) -> the model's input in training, float32 [batch, *input shape].

@@ -7,6 +7,7 @@ import json
 import pathlib
 from typing import Any
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from rethink.data.corruption.spec import keeps_labels
@@ -14,9 +15,12 @@ from rethink.experiment.network import check_program, check_same_program
 from rethink.experiment.reporter import Reporter, Screen, collect_provenance, show_end, summarize_run
 from rethink.experiment.setup import NOTHING_GIVEN, Given, Setup, check_classes, check_devices, set_up_run
 from rethink.figures import learning_curve
+from rethink.memorization import dynamics
 from rethink.results import records
 from rethink.schema.errors import UserError, exit_code_of_status
-from rethink.training import checkpoints, distributed, heartbeat, loop, losses, metrics, preemption
+from rethink.training import checkpoints, distributed, feeds, heartbeat, loop, losses, metrics, preemption
+
+EXTREMES = 8  # examples that are kept from either end of the order in which they were learned
 
 
 def train(
@@ -155,10 +159,30 @@ def _end_run(config: ConfigDict, setup: Setup, record: records.Run, event: loop.
     summary = summarize_run(setup, history, record)
     if not record.in_memory:
         draw_curve(config, record, setup.pipeline.dataset.num_classes)
+        if event.status in records.WITH_RESULT:
+            _save_extremes(setup, record)
     if event.status in records.WITH_RESULT and history.predicted:
         record.save_predictions(history.predicted_classes)
     # Last: a run that is killed before it does all of this again.
     record.update(status=event.status, summary=summary, end=event.row)
+
+
+def _save_extremes(setup: Setup, record: records.Run) -> None:
+    """Records the images of the examples that were learned last, and first, where these are known and in memory."""
+    history, score = record.example_history(), "cumulative_loss"
+    if history is None or not len(history.steps) or not isinstance(setup.feed, feeds.ResidentFeed):
+        return
+    scores = dynamics.SCORES[score].compute(history)[-1]
+    order = np.argsort(-dynamics.suspicion(score, scores), kind="stable")
+    count = min(EXTREMES, len(order) // 2)
+    rows = np.concatenate([order[:count], order[len(order) - count :]])
+    examples = setup.feed.read_rows("train", rows)
+    record.save_arrays(
+        "extremes",
+        **setup.pipeline.show_images(examples["images"], examples["encoding"]),
+        **{"ids": examples["ids"], "given_labels": examples["labels"], "true_labels": examples["true_labels"]},
+        **{score: scores[rows]},
+    )
 
 
 def draw_curve(config: ConfigDict, record: records.Run, num_classes: int) -> None:

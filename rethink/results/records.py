@@ -12,8 +12,8 @@ One process writes. Files are replaced whole or grow by whole lines, so that non
     examples_train.bin  what each evaluation saw of each training example, see example_history.py; and of the held-out
                      ones, examples_validation.bin
     presentations.npz  what training saw of each training example, see presentations.py
-    samples.npz      a few corrupted training examples, before crop and whitening: id, image uint8 or
-                     vector float32, labels
+    samples.npz      a few corrupted training examples, before crop and whitening: id, image uint8 or vector, labels
+    extremes.npz     of a training run with records of single examples: those learned last and first, likewise
     paths.csv        of data that are files: split, id and path of each example
     bad_files.csv    split, id, path and reason of each file that was left out
     figures/         learning_curve.png and .pdf

@@ -77,6 +77,11 @@ class ResidentFeed:
         for rows, weights in self._evaluation_batches[split]:
             yield self.splits[split], rows, weights
 
+    def read_rows(self, split: str, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """Returns the fields of a Batch of examples of a split, int [n], as host arrays."""
+        host = {name: np.asarray(leaf.addressable_data(0))[0] for name, leaf in self.splits[split]._asdict().items()}
+        return {name: values if name == "encoding" else values[rows] for name, values in host.items()}
+
     def close(self) -> None:
         """Nothing reads ahead."""
 

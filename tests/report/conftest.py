@@ -54,10 +54,10 @@ def write_run(tmp_path):
 CONFIG = json.loads(validation.to_json(grid.expand_grid(table1.get_config("mlp_3x512-none"))[0].config))
 
 
-def save_samples(folder, *, given=(3, 7), true=(3, 2), side=8, channels=3):
+def save_samples(folder, name="samples", *, given=(3, 7), true=(3, 2), side=8, channels=3):
     images = np.arange(len(given) * side * side * channels, dtype=np.uint8).reshape(len(given), side, side, channels)
     labels = {"given_labels": np.asarray(given), "true_labels": np.asarray(true)}
-    np.savez(folder / "samples.npz", ids=np.arange(len(given)), images=images, **labels)
+    np.savez(folder / f"{name}.npz", ids=np.arange(len(given)), images=images, **labels)
     return images
 
 

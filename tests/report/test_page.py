@@ -349,6 +349,36 @@ def test_an_analysis_shows_its_rows_and_its_figure(write_run, show):
     assert any("theorem1 of theorem1" in alt for alt in reader.values("alt"))
 
 
+def test_what_was_learned_last_and_first_stands_with_its_run(write_run, write_samples, show):
+    folder = write_run("figure2a", "random", **{"corruption.labels": "uniform"})
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["data"]["class_names"] = [HOSTILE, "$x$"]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    write_samples(folder, "extremes", given=[0] * 8 + [1] * 8, true=[1] * 3 + [0] * 5 + [1] * 8)
+    (write_run("figure2a", "damaged") / "extremes.npz").write_bytes(b"damaged")
+    write_samples(write_run("figure2a", "single"), "extremes", given=(0,), true=(0,))
+    reader = show()
+    assert "8 training examples with the largest loss, summed over the evaluations: 3 of their labels" in reader.text
+    assert "8 training examples with the smallest loss, summed over the evaluations: 0 of their labels" in reader.text
+    alts = reader.values("alt")
+    assert len(alts) == 16 and "\u202e" not in "".join(alts) and not reader.values("onerror")
+
+
+def test_the_figures_of_a_run_are_held_by_the_page_and_large_ones_are_packed(write_run, show):
+    noise = np.random.default_rng(0).integers(0, 256, (400, 400, 3), np.uint8)
+    for folder in (write_run("figure2a", "random"), write_run("", "issues", **{"kind": "label_issues"})):
+        (folder / "figures").mkdir()
+        for name in ("learning_curve", "label_issues"):
+            Image.fromarray(noise if name == "label_issues" else noise[:9]).save(folder / "figures" / f"{name}.png")
+        (folder / "figures" / "broken.png").write_bytes(b"x" * 200_000)
+    reader = show()
+    shown = [attributes for tag, attributes in reader.elements if tag == "img"]
+    assert len(shown) == 2 and all("most likely wrong" in image["alt"] for image in shown)
+    for image in shown:
+        content = base64.b64decode(image["src"].removeprefix("data:image/webp;base64,"))
+        assert Image.open(io.BytesIO(content)).size == (400, 400) and len(content) < 150_000
+
+
 def test_a_table_of_analyses_has_no_empty_section_of_figures(write_run, show):
     for cell in ("mnist-pixels", "mnist-gabor"):
         folder = write_run("table3", cell, **{"kind": "kernel"})

@@ -19,6 +19,7 @@ from rethink.data.registry import open_dataset
 from rethink.experiment.input_pipeline import InputPipeline
 from rethink.experiment.run import Launch, run_experiment
 from rethink.figures import learning_curve
+from rethink.results.runs import load_run
 
 ROOT = pathlib.Path(__file__).parents[2]
 CONDITIONS = {
@@ -61,6 +62,19 @@ def fingerprints(workdir):
     return json.loads((workdir / "manifest.json").read_text())["fingerprints"]
 
 
+def assert_extremes(workdir, stored):
+    """Asserts that a run has kept the examples that were learned last and first, with their images and labels."""
+    kept, labels = np.load(workdir / "extremes.npz"), np.load(workdir / "corruption.npz")
+    rows, history = np.searchsorted(labels["ids"], kept["ids"]), load_run(workdir).example_history()
+    losses = history.loss[1:].astype(np.float64).sum(axis=0)  # the first row is of the network before the first step
+    np.testing.assert_array_equal(kept["cumulative_loss"], losses[rows])
+    ordered = np.sort(losses)[::-1]
+    np.testing.assert_array_equal(losses[rows], [*ordered[:8], *ordered[-8:]])
+    np.testing.assert_array_equal(kept["images"], stored.read(rows).images)
+    for name in ("given_labels", "true_labels"):
+        np.testing.assert_array_equal(kept[name], labels[name][rows])
+
+
 @pytest.mark.parametrize(
     "condition", ["labels", *(pytest.param(name, marks=pytest.mark.slow) for name in CONDITIONS if name != "labels")]
 )
@@ -78,6 +92,9 @@ def test_a_streamed_run_equals_a_resident_one_bit_for_bit(real_data, tmp_path, m
     for column in ("ids", "true_labels", "given_labels", "resampled"):
         np.testing.assert_array_equal(labels[0][column], labels[1][column])
     assert (tmp_path / "resident/samples.npz").read_bytes() == (tmp_path / "streamed/samples.npz").read_bytes()
+    if condition == "labels":
+        assert_extremes(tmp_path / "resident", open_dataset(config.data).train)
+    assert not (tmp_path / "streamed/extremes.npz").exists()  # it would read the images once more
 
 
 def test_the_feed_is_chosen_by_size_against_the_limit():

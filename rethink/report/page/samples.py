@@ -1,4 +1,4 @@
-"""The sample images of a page: a few training examples of each condition, corrupted, before crop and whitening.
+"""The pictures of a page, as data that it holds: samples of each condition, extremes of a run, and its figures.
 
 Images larger than a thumbnail are made smaller; small ones are scaled up by the browser, without smoothing.
 """
@@ -7,16 +7,20 @@ import base64
 import io
 import zipfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
+from rethink.figures.gallery import count_shown, describe_channels
 from rethink.report.page.run_index import RunRecord
 from rethink.results.screen import name_class
 
-MOST = 8  # images of a condition
+MOST = 8  # images of a condition, and of either end of a run's examples
 LARGEST = 96  # pixels a side
+LARGEST_THUMBNAIL, LARGEST_PNG = 8_000, 150_000  # bytes of an exact picture; a larger one is stored with losses
+LARGEST_FIGURE = 2**22  # bytes of a PNG that is shown in the page; larger ones are linked
 LONGEST_NAME = 40  # characters of a class
 ARRAYS = ("images", "given_labels", "true_labels")
 
@@ -45,7 +49,7 @@ def read_conditions(records: Sequence[RunRecord]) -> list[Condition]:
     conditions: dict[tuple[str, str, str], Condition] = {}
     for record in records:
         key = _name_condition(record)
-        if not record.problem and key not in conditions and (found := read_samples(record)):
+        if not record.problem and key not in conditions and (found := read_samples(record, "samples", MOST)):
             conditions[key] = Condition(*key, record, *found)
     return list(conditions.values())
 
@@ -59,16 +63,16 @@ def _name_condition(record: RunRecord) -> tuple[str, str, str]:
     return str(config.get("data.name", "unknown")), pixels, labels
 
 
-def read_samples(record: RunRecord) -> tuple[list[Sample], str] | None:
-    """Returns the samples that a run has kept, and what they leave out; None where it kept none that can be read."""
-    path = record.run.folder / "samples.npz"
+def read_samples(record: RunRecord, name: str, most: int) -> tuple[list[Sample], str] | None:
+    """Returns examples that a run has kept in NAME.npz, and what they leave out; None where none can be read."""
+    path = record.run.folder / f"{name}.npz"
     if not path.is_file():
         return None
     try:
         with np.load(path, allow_pickle=False) as arrays:
             if "vectors" in arrays:
                 return [], "The examples are feature vectors, of which there is no picture."
-            columns = [arrays[name][:MOST] for name in ARRAYS]
+            columns = [arrays[column][:most] for column in ARRAYS]
         samples = [
             Sample(image_uri(image), *(_name_class(record, int(label)) for label in labels))
             for image, *labels in zip(*columns, strict=True)
@@ -76,8 +80,19 @@ def read_samples(record: RunRecord) -> tuple[list[Sample], str] | None:
         channels = columns[0].shape[-1]
     except (ValueError, TypeError, KeyError, IndexError, OSError, EOFError, zipfile.BadZipFile):
         return None
-    shown = _shown_channels(channels)
-    return samples, "" if shown == channels else f"Of {channels} channels the first {shown} are shown."
+    return samples, describe_channels(channels)
+
+
+def read_extremes(record: RunRecord) -> list[tuple[str, list[Sample]]]:
+    """Returns (caption, examples) of those that a training run has learned last, and first; [] where it kept none."""
+    samples, note = read_samples(record, "extremes", 2 * MOST) or ([], "")
+    half, extremes = len(samples) // 2, []
+    for end, part in (("largest", samples[:half]), ("smallest", samples[half:])) if half else ():
+        caption = f"The {half} training examples with the {end} loss, summed over the evaluations"
+        if record.run.config.get("corruption.labels", "none") != "none":
+            caption += f": {sum(sample.given != sample.true for sample in part)} of their labels are wrong"
+        extremes.append((f"{caption}. {note}".rstrip(), part))
+    return extremes
 
 
 def _name_class(record: RunRecord, label: int) -> str:
@@ -85,27 +100,35 @@ def _name_class(record: RunRecord, label: int) -> str:
     return name_class(label, names if isinstance(names, list) else (), LONGEST_NAME)
 
 
-def _shown_channels(channels: int) -> int:
-    """Returns how many of an image's channels a picture has: the first as grey, or the first three as colours."""
-    return 3 if channels >= 3 else 1
-
-
 def image_uri(image: np.ndarray) -> str:
-    """Returns an image uint8 [height, width, channels] as a data URI of a PNG of the channels that a picture has.
+    """Returns an image uint8 [height, width, channels] as a data URI of the channels that a picture has.
 
     Raises:
       ValueError or TypeError: it is none such.
     """
     if image.ndim != 3 or image.dtype != np.uint8 or not image.size:
         raise ValueError(f"an image of shape {image.shape} and type {image.dtype}")
-    shown = _shown_channels(image.shape[2])
+    shown = count_shown(image.shape[2])
     picture = Image.fromarray(np.ascontiguousarray(image[:, :, 0] if shown == 1 else image[:, :, :shown]))
     picture.thumbnail((LARGEST, LARGEST))
     content = io.BytesIO()
     picture.save(content, format="PNG")
-    return png_uri(content.getvalue())
+    return _picture_uri(content.getvalue(), LARGEST_THUMBNAIL)
 
 
-def png_uri(content: bytes) -> str:
-    """Returns the bytes of a PNG file as a data URI."""
-    return f"data:image/png;base64,{base64.b64encode(content).decode()}"
+def figure_uri(path: Path) -> str:
+    """Returns a PNG file as a data URI; "" of one that is too large for the page, or no picture."""
+    try:
+        return _picture_uri(path.read_bytes(), LARGEST_PNG) if path.stat().st_size <= LARGEST_FIGURE else ""
+    except OSError:
+        return ""
+
+
+def _picture_uri(content: bytes, largest: int) -> str:
+    """Returns a PNG file's content as a data URI, of a larger one as WebP with losses."""
+    kind = "png"
+    if len(content) > largest:
+        smaller, kind = io.BytesIO(), "webp"
+        Image.open(io.BytesIO(content)).convert("RGB").save(smaller, format="WEBP", quality=75)
+        content = smaller.getvalue()
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

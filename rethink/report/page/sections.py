@@ -22,8 +22,12 @@ from rethink.report.page.run_index import RunGroup, RunRecord
 from rethink.results import launches, tables
 from rethink.results.runs import BRIEF_COLUMNS
 
-LARGEST_PICTURE = 2**20  # bytes of a PNG that is shown in the page; larger ones are linked
 MOST_FIELDS = 40  # of those that a run differs in: the others stand in its whole config
+PICTURES = {  # name of a figure -> what it shows; others are called by their names
+    "label_issues": "Training examples whose label is most likely wrong, with the given and the suggested class",
+    "memorization": "How much of each training example is memorized",
+    "influence_pairs": "Training examples beside the test examples that are predicted by having seen them",
+}
 RERUN = "python -m rethink.experiment.rerun"
 CONSTANTS = {
     "VERDICTS": comparison.VERDICTS,
@@ -32,6 +36,7 @@ CONSTANTS = {
     "RULE": group_verdicts.RULE,
     "BRIEF_COLUMNS": BRIEF_COLUMNS,
     "MOST_POINTS": run_data.MOST_POINTS,
+    "PICTURES": PICTURES,
 }
 
 
@@ -153,12 +158,22 @@ def _describe_analysis(record: RunRecord, output: Path) -> dict[str, Any]:
         norm = NORMS[record.run.cell]
         what = f"norm in the paper ({norm.certainty}), which does not say of what kernel"
         rows.append({"what": what, "value": norm.note})
-    pictures = []
-    for path in sorted((record.run.folder / "figures").glob("*.png")):
-        uri = samples.png_uri(path.read_bytes()) if path.stat().st_size <= LARGEST_PICTURE else ""
-        files = _static_files(record.run.folder, output, path.stem)
-        pictures.append((f"{path.stem} of {record.name}", uri, files))
-    return {"record": record, "rows": rows, "pictures": pictures}
+    return {"record": record, "rows": rows, "pictures": _read_pictures(record, output)}
+
+
+def _read_pictures(record: RunRecord, output: Path) -> list[tuple[str, str, str, list[str]]]:
+    """Returns (name, caption, data URI or "", files) of the figures of a run, but for what the page draws by itself."""
+    paths = sorted((record.run.folder / "figures").glob("*.png"))
+    return [
+        (
+            path.stem,
+            f"{PICTURES[path.stem]}: {record.name}" if path.stem in PICTURES else f"{path.stem} of {record.name}",
+            samples.figure_uri(path),
+            _static_files(record.run.folder, output, path.stem),
+        )
+        for path in paths
+        if path.stem != "learning_curve"
+    ]
 
 
 def _describe_run(record: RunRecord, common: Mapping[str, str], output: Path) -> dict[str, Any]:
@@ -181,7 +196,9 @@ def _describe_run(record: RunRecord, common: Mapping[str, str], output: Path) ->
     return described | {
         "embedded": embedded,
         "fields": _summarize_run(record, directory),
-        "static": _static_files(run.folder, output),
+        "static": _static_files(run.folder, output, "learning_curve"),
+        "pictures": _read_pictures(record, output) if run.kind == "train" else [],
+        "extremes": samples.read_extremes(record),
         "own_config": [{"field": field, "value": "no such field" if text is None else text} for field, text in shown],
         "own_caption": f"Where the config of {record.name} is unlike that of most runs{more}",
         "rerun": f"{RERUN} {shlex.quote(directory)}",
