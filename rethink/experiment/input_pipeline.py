@@ -226,12 +226,9 @@ class InputPipeline:
         crop = self.config.preprocess.crop
         return preprocessing.preprocess_images(images, encoding, crop=crop, whitening=self.whitening, span=self._span)
 
-    def show_samples(self, samples: Corrupted) -> dict[str, np.ndarray]:
-        """Returns what samples.npz has of examples, as `show_images`."""
-        return self.show_images(samples.images, samples.encoding)
-
-    def show_images(self, images: np.ndarray, encoding: np.ndarray) -> dict[str, np.ndarray]:
-        """Returns `images` to look at, uint8, or `vectors`, float32 [n, features], of corrupted images."""
+    def show_samples(self, samples: Corrupted | step.Batch) -> dict[str, np.ndarray]:
+        """Returns what samples.npz has of examples: `images` to look at, uint8, or `vectors`, float32 [n, features]."""
+        images, encoding = np.asarray(samples.images), np.asarray(samples.encoding)
         if self.dataset.has_vectors:
             values = np.asarray(self._decode(jax.numpy.asarray(images), jax.numpy.asarray(encoding)))
             return {"vectors": values.reshape(len(values), -1)}

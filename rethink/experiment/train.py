@@ -179,8 +179,9 @@ def _save_extremes(setup: Setup, record: records.Run) -> None:
     examples = setup.feed.read_rows("train", rows)
     record.save_arrays(
         "extremes",
-        **setup.pipeline.show_images(examples["images"], examples["encoding"]),
-        **{"ids": examples["ids"], "given_labels": examples["labels"], "true_labels": examples["true_labels"]},
+        ids=np.asarray(examples.ids),
+        **setup.pipeline.show_samples(examples),
+        **{"given_labels": np.asarray(examples.labels), "true_labels": np.asarray(examples.true_labels)},
         **{score: scores[rows]},
     )
 

@@ -77,10 +77,9 @@ class ResidentFeed:
         for rows, weights in self._evaluation_batches[split]:
             yield self.splits[split], rows, weights
 
-    def read_rows(self, split: str, rows: np.ndarray) -> dict[str, np.ndarray]:
-        """Returns the fields of a Batch of examples of a split, int [n], as host arrays."""
-        host = {name: np.asarray(leaf.addressable_data(0))[0] for name, leaf in self.splits[split]._asdict().items()}
-        return {name: values if name == "encoding" else values[rows] for name, values in host.items()}
+    def read_rows(self, split: str, rows: np.ndarray) -> Batch:
+        """Returns the batch of some rows, int [n], of a split, as host arrays."""
+        return select_rows(Batch(*(np.asarray(leaf.addressable_data(0))[0] for leaf in self.splits[split])), rows)
 
     def close(self) -> None:
         """Nothing reads ahead."""
@@ -129,7 +128,7 @@ class StreamedFeed:
             self._open.close()
 
 
-def select_rows(data: Batch, item: jax.Array) -> Batch:
+def select_rows(data: Batch, item: Any) -> Batch:
     """Returns the batch of some rows, int32 [batch], of a split."""
     images, labels, true_labels, ids, encoding = data
     return Batch(images[item], labels[item], true_labels[item], ids[item], encoding)
