@@ -15,7 +15,10 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11",
-    packages=[*find_packages(include=["rethink", "rethink.*"]), "rethink.configs", "rethink.configs.paper"],
+    packages=[
+        *find_packages(include=["rethink", "rethink.*"]),
+        *("rethink.configs", "rethink.configs.beyond", "rethink.configs.paper"),
+    ],
     package_data={"rethink.report.page": ["*.css", "*.js", "templates/*.html"]},
     install_requires=[
         "absl-py",
@@ -45,7 +48,7 @@ setup(
         "cuda": ["jax[cuda12]"],
         "tpu": ["jax[tpu]"],
         "tf": ["tensorflow-cpu>=2.21; platform_system == 'Linux'", "tensorflow>=2.21; platform_system != 'Linux'"],
-        "bench": ["psutil", "torch", "torchvision"],
+        "bench": ["cleanlab>=2.7", "psutil", "torch", "torchvision"],
         "cluster": ["ray>=2.50"],
         "page": PAGE,
         "parquet": ["pyarrow"],

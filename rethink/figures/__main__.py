@@ -21,6 +21,7 @@ def main() -> None:
     parser.add_argument("folder", type=pathlib.Path, metavar="FOLDER", help="holds run directories CELL-seedS")
     parser.add_argument("--field", default="", help="of metric_vs_field: a field of the config, as kernel.filters")
     parser.add_argument("--title", default="", help="default: the folder's name")
+    parser.add_argument("--markdown", action="store_true", help="print the tables as Markdown")
     with exit_on_mistake():
         arguments = parser.parse_args()
         title = arguments.title or arguments.folder.name
@@ -28,8 +29,8 @@ def main() -> None:
         loaded = runs.load_runs(arguments.folder)
         figure = registry.draw_figure(arguments.figure, loaded, arguments.folder, title=title, field=arguments.field)
         claims = figure_claims.describe_claims(runs.sweep_name(loaded), loaded)
-    rows = tables.to_text(figure.rows, figure.columns)
-    print("\n\n".join(filter(None, [rows, f"Figure: {figure.paths[0]}", *claims])))
+    write = tables.to_markdown if arguments.markdown else tables.to_text
+    print("\n\n".join(filter(None, [figure.to_text(write), f"Figure: {figure.paths[0]}", *claims])))
 
 
 if __name__ == "__main__":

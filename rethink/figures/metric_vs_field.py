@@ -56,7 +56,7 @@ def read_points(
         if isinstance(x, bool) or not isinstance(x, int | float):
             raise UserError(f"FIELD='{field}' is no number ({x!r}): choose one to draw against.")
         ended.append(run)
-        places.append((_series_name(run.cell, field, run.config[field]), float(x)))
+        places.append((series_name(run.cell, field, run.config[field]), float(x)))
 
     def notes(run: LoadedRun) -> list[str]:
         others = {other: value for other, value in run.config.items() if other != field}
@@ -70,7 +70,7 @@ def read_points(
     return points.sort_values(["series", "x", "seed"], ignore_index=True)
 
 
-def _series_name(name: str, field: str, value: Any) -> str:
+def series_name(name: str, field: str, value: Any) -> str:
     """Returns the name of a run without FIELD=VALUE."""
     for written in (field, field.rpartition(".")[2]):
         word = re.escape(f"{written}={value}".replace(":", "."))

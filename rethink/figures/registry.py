@@ -4,18 +4,35 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rethink.figures import best_so_far, label_corruption, loss_curves, metric_vs_field
+from rethink.figures import best_so_far, label_corruption, label_issues, loss_curves, metric_vs_field
 from rethink.results import files, tables
 from rethink.results.runs import RunsByCell
 from rethink.schema.errors import pick
 
 
+class Table(NamedTuple):
+    """Numbers of a figure beside its own: rows of `columns`; written as NAME.csv, printed where `caption` says what."""
+
+    name: str
+    columns: Sequence[str]
+    rows: list[dict[str, Any]]
+    caption: str = ""
+
+
 class FigureFiles(NamedTuple):
-    """A figure that was drawn: its files, and its numbers as rows of `columns`."""
+    """A figure that was drawn: its files, its numbers as rows of `columns`, and further tables."""
 
     paths: list[Path]
     columns: Sequence[str]
     rows: list[dict[str, Any]]
+    further: Sequence[Table] = ()
+
+    def to_text(self, write: Callable[..., str] = tables.to_text) -> str:
+        """Returns the numbers as they are printed, or as another function writes (rows, columns); "" for none."""
+        parts = [write(self.rows, self.columns)] if self.rows else []
+        shown = [table for table in self.further if table.caption and table.rows]
+        parts += [f"{table.caption}:\n\n{write(table.rows, table.columns)}" for table in shown]
+        return "\n\n".join(parts)
 
 
 def _draw_best_so_far(runs: RunsByCell, stem: Path, title: str, field: str) -> FigureFiles:
@@ -45,10 +62,43 @@ def _draw_metric_vs_field(runs: RunsByCell, stem: Path, title: str, field: str) 
     return FigureFiles(paths, metric_vs_field.metric_columns(field), metric_vs_field.metric_rows(points, field))
 
 
+def _draw_label_issues(runs: RunsByCell, stem: Path, title: str, field: str) -> FigureFiles:
+    del field
+    series = label_issues.read_series(runs)
+    paths = label_issues.draw_label_issues(series, stem, title=title)
+    return FigureFiles(
+        paths,
+        label_issues.COLUMNS,
+        label_issues.score_rows(series),
+        [
+            Table("label_issues_epochs", label_issues.EPOCH_COLUMNS, label_issues.epoch_rows(series)),
+            Table(
+                "label_issues_choices",
+                label_issues.CHOICE_COLUMNS,
+                label_issues.choice_rows(series),
+                "Score @ epoch that a tenth of the wrong labels choose where it is known, judged by the others",
+            ),
+            Table(
+                "label_issues_rules",
+                label_issues.RULE_COLUMNS,
+                label_issues.rule_rows(series),
+                f"AUROC behind the best score at its best epoch, over cells; near: by {label_issues.NEAR} at most",
+            ),
+            Table(
+                "label_issues_accuracy",
+                label_issues.ACCURACY_COLUMNS,
+                label_issues.accuracy_rows(runs),
+                "What memorization costs in test accuracy, points",
+            ),
+        ],
+    )
+
+
 FIGURES: Mapping[str, Callable[[RunsByCell, Path, str, str], FigureFiles]] = {
     "best_so_far": _draw_best_so_far,  # figure 2: train and test against steps
     "loss_curves": _draw_loss_curves,  # figure 1a
     "label_corruption": _draw_label_corruption,  # figures 1b and 1c
+    "label_issues": _draw_label_issues,  # wrong labels whose truth is known, by score and epoch
     "metric_vs_field": _draw_metric_vs_field,  # errors against the numbers of an axis
 }
 
@@ -66,5 +116,6 @@ def draw_figure(name: str, runs: RunsByCell, folder: Path, *, title: str, field:
     draw = pick(FIGURES, name, "FIGURE")
     (folder / "figures").mkdir(exist_ok=True)
     figure = draw(runs, folder / "figures" / name, title, field)
-    files.replace(folder / "figures" / f"{name}.csv", tables.to_csv(figure.rows, figure.columns).encode())
+    for table in (Table(name, figure.columns, figure.rows), *figure.further):
+        files.replace(folder / "figures" / f"{table.name}.csv", tables.to_csv(table.rows, table.columns).encode())
     return figure

@@ -46,7 +46,7 @@ FIELDS: dict[str, Field] = {
     "experiments": section("of a suite: name of an experiment -> its whole config", shared=True, single_run={}),
     "axes": text("of a sweep: FIELD=VALUE,VALUE;FIELD=VALUE: all combinations are run", single_run="", **_OF_SWEEP),
     "figure": choice(
-        *("auto", "none", "best_so_far", "loss_curves", "label_corruption", "metric_vs_field"),
+        *("auto", "none", "best_so_far", "loss_curves", "label_corruption", "label_issues", "metric_vs_field"),
         help="of a sweep: what is drawn; auto: by its axes",
         single_run="auto",
         **_OF_SWEEP,

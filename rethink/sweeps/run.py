@@ -179,7 +179,6 @@ def _show_results(config: ConfigDict, folder: pathlib.Path, figure: grid.FigureC
         compared, finding = figure_claims.describe_claims(config.name, loaded)
     if figure.name != "none":
         drawn = registry.draw_figure(figure.name, loaded, folder, title=config.name, field=figure.field)
-        parts += [tables.to_text(drawn.rows, drawn.columns)] if drawn.rows and not in_suite else []
-        parts.append(f"Figure: {drawn.paths[0]}")
+        parts += ["" if in_suite else drawn.to_text(), f"Figure: {drawn.paths[0]}"]
     parts += [compared, finding]
     print("", *filter(None, parts), sep="\n" if in_suite else "\n\n")

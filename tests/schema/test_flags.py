@@ -23,7 +23,7 @@ from rethink.schema.fields import FIELDS as ROWS
 
 ROOT = pathlib.Path(__file__).parents[2]
 DEFAULT = str(ROOT / "configs" / "digits_random.py")
-TABLES = sorted((ROOT / "configs" / "paper").glob("*.py"))
+TABLES = sorted(path for folder in ("beyond", "paper") for path in (ROOT / "configs" / folder).glob("*.py"))
 CONFIGS = sorted(path for path in (ROOT / "configs").rglob("*.py") if path.stem not in (*SCHEMA, "__init__"))
 FIELDS = list(dict(validation.flatten(base.get_config())))
 
