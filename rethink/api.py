@@ -19,16 +19,17 @@ from ml_collections import ConfigDict
 
 from rethink.experiment import label_noise
 from rethink.experiment.given import Arrays, Model, add_axes, check_swept, given_network, take_given
+from rethink.experiment.gradient_scores import make_gradient_table
 from rethink.experiment.guest import as_guest
-from rethink.experiment.input_pipeline import InputPipeline
 from rethink.experiment.network import check_program
-from rethink.experiment.reporter import PATHS, Screen
+from rethink.experiment.reporter import Screen
 from rethink.experiment.run import check_config
-from rethink.experiment.setup import NOTHING_GIVEN, Given, check_classes, open_dataset_once
-from rethink.experiment.train import draw_curve
+from rethink.experiment.setup import NOTHING_GIVEN, Given
+from rethink.experiment.train import check_same_run, draw_curve
 from rethink.experiment.train import train as train_run
 from rethink.experiment.trained import Trained
-from rethink.results import example_history, files, progress, records, tables
+from rethink.memorization import tables as score_tables
+from rethink.results import files, progress, records
 from rethink.results import runs as results_runs
 from rethink.results.example_history import ExampleHistory
 from rethink.results.memory import MemoryRun
@@ -84,7 +85,7 @@ class Run:
 
     def __init__(
         self,
-        record: records.Run | results_runs.LoadedRun,
+        record: MemoryRun | results_runs.LoadedRun,
         memory: checkpoints.InMemory | None = None,
         given: Given = NOTHING_GIVEN,
     ):
@@ -122,18 +123,30 @@ class Run:
     @property
     def examples(self) -> "pandas.DataFrame":
         """A row for each training example: id, true_label, given_label, resampled; the classes by name; its path."""
-        import pandas
+        return score_tables.make_example_table(self._record)
 
-        dtypes = {"ids": np.uint32, "true_labels": np.int32, "given_labels": np.int32, "resampled": np.bool_}
-        ids, true, given, resampled = self._read_arrays("corruption", dtypes)
-        table = pandas.DataFrame({"id": ids, "true_label": true, "given_label": given, "resampled": resampled})
-        names = np.array(self._record.manifest["data"]["class_names"])
-        if names.tolist() != list(map(str, range(len(names)))):
-            table["true_class"], table["given_class"] = names[true], names[given]
-        paths = {int(row["id"]): row["path"] for row in self._read_table(PATHS) if row["split"] == "train"}
-        if paths:
-            table["path"] = table["id"].map(paths)
-        return table
+    @property
+    @_in_python_words()
+    def scores(self) -> "pandas.DataFrame":
+        """`examples` with a column for each score at the last evaluation, see docs/memorization.md.
+
+        Raises:
+          UserError: no single examples are recorded (log.examples), or the records are damaged.
+        """
+        return score_tables.make_score_table(self._record)
+
+    @_in_python_words()
+    def gradient_scores(self) -> "pandas.DataFrame":
+        """Computes self-influence and GraNd of each training example, from all checkpoints that the run has kept.
+
+        Returns a row for each: id, given_label, the scores, and `gradient_norm_STEP` of each checkpoint. The data are
+        read again; see docs/memorization.md.
+
+        Raises:
+          UserError: the data are others than they were, or are streamed; or a checkpoint is damaged.
+        """
+        with as_guest(self.config.hardware), self._open_checkpoints() as saved:
+            return make_gradient_table(self.config, self._record.manifest, saved, self._given)
 
     @_in_python_words()
     def example_history(self, split: str = "train") -> ExampleHistory:
@@ -199,32 +212,25 @@ class Run:
             draw_curve(self.config, record, len(self._record.manifest["data"]["class_names"]))
             record.update(**self._record.manifest)
 
-    def _read_arrays(self, name: str, dtypes: Mapping[str, type]) -> list[np.ndarray]:
-        if isinstance(self._record, records.Run):
-            return self._record.read_arrays(name, dtypes)
-        return example_history.read_arrays(self._record.folder / f"{name}.npz", dtypes)
-
-    def _read_table(self, name: str) -> list[dict[str, str]]:
-        if isinstance(self._record, MemoryRun):
-            return self._record.read_table(name)
-        return tables.read_csv(self._record.folder / name)
-
     @_in_python_words()
     def _result(self) -> Trained:
         if self._trained is None:
-            manifest = self._record.manifest
-            if self.config.kind != "train":
-                raise UserError(f"{self!r} is an analysis: it has no network of its own.")
-            if self.status not in records.WITH_RESULT:
-                raise UserError(f"{self!r} has no result: its network is not one to use.")
-            with as_guest(self.config.hardware):
-                check_program(manifest, self._record.folder, is_loaded=True, given=self._given.network)
-                with contextlib.ExitStack() as stack:
-                    saved: Any = self._memory or stack.enter_context(
-                        checkpoints.Checkpoints(self._record.folder / "checkpoints", self.config.checkpoint.keep)
-                    )
-                    self._trained = Trained(self.config, manifest, saved, self._given.network)
+            with as_guest(self.config.hardware), self._open_checkpoints() as saved:
+                self._trained = Trained(self.config, self._record.manifest, saved, self._given.network)
         return self._trained
+
+    @contextlib.contextmanager
+    def _open_checkpoints(self) -> Iterator[Any]:
+        if self.config.kind != "train":
+            raise UserError(f"{self!r} is an analysis: it has no network of its own.")
+        if self.status not in records.WITH_RESULT:
+            raise UserError(f"{self!r} has no result: its network is not one to use.")
+        check_program(self._record.manifest, self._record.folder, is_loaded=True, given=self._given.network)
+        if self._memory:
+            yield self._memory
+            return
+        with checkpoints.Checkpoints(self._record.folder / "checkpoints", self.config.checkpoint.keep) as saved:
+            yield saved
 
 
 @_in_python_words()
@@ -379,21 +385,7 @@ def _train(config: ConfigDict, given: Given, name: str, workdir: str | os.PathLi
 
         with records.open_run(str(_to_path(workdir, "workdir")), config) as held:
             if held.finished:
-                _check_same(config, held, given)
+                check_same_run(config, held, given)
             else:
                 train_run(config, held, signals, profile_steps=None, screen=screen, given=given)
         return Run(results_runs.load_run(held.folder), given=given)
-
-
-def _check_same(config: ConfigDict, record: records.Run, given: Given) -> None:
-    """Checks that a run that has ended was of this network and, where they are at hand, of these data.
-
-    Raises:
-      UserError: it wasn't.
-    """
-    check_program(record.manifest, record.folder, given=given.network)
-    if given.data:
-        pipeline = InputPipeline(config, open_dataset_once(config, given.data))
-        check_classes(pipeline.dataset.class_names, record.manifest)
-        pipeline.corrupt_splits()
-        record.compare_fingerprints(pipeline.fingerprint_splits())

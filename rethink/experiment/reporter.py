@@ -26,7 +26,7 @@ from rethink.training import checkpoints, devices, loop, losses, metrics, presen
 
 MIB = 2**20
 _SCALED = {"none": "values in 0..1", "symmetric": "values in -1..1", "per_image": "whitened per image"}
-PATHS, BAD_FILES = "paths.csv", "bad_files.csv"
+BAD_FILES = "bad_files.csv"
 
 
 def describe_run(config: ConfigDict, setup: Setup) -> dict[str, str]:
@@ -89,7 +89,7 @@ def save_file_lists(record: records.Run, dataset: Dataset) -> None:
         for number, path in zip(split.ids.tolist(), split.paths, strict=bool(split.paths))
     ]
     for file, header, lines in (
-        (PATHS, ("split", "id", "path"), rows),
+        (records.PATHS, ("split", "id", "path"), rows),
         (BAD_FILES, BadFile._fields, dataset.bad_files),
     ):
         if lines:

@@ -11,9 +11,18 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from rethink.data.corruption.spec import keeps_labels
+from rethink.experiment.input_pipeline import InputPipeline
 from rethink.experiment.network import check_program, check_same_program
 from rethink.experiment.reporter import Reporter, Screen, collect_provenance, show_end, summarize_run
-from rethink.experiment.setup import NOTHING_GIVEN, Given, Setup, check_classes, check_devices, set_up_run
+from rethink.experiment.setup import (
+    NOTHING_GIVEN,
+    Given,
+    Setup,
+    check_classes,
+    check_devices,
+    open_dataset_once,
+    set_up_run,
+)
 from rethink.figures import learning_curve
 from rethink.memorization import dynamics
 from rethink.results import records
@@ -196,3 +205,17 @@ def draw_curve(config: ConfigDict, record: records.Run, num_classes: int) -> Non
     learning_curve.draw_learning_curve(
         record.rows(), stem, title=title, num_classes=num_classes, has_parts=has_parts, loss=loss
     )
+
+
+def check_same_run(config: ConfigDict, record: records.Run, given: Given) -> None:
+    """Checks that a run that has ended was of this network and, where they are at hand, of these data.
+
+    Raises:
+      UserError: it wasn't.
+    """
+    check_program(record.manifest, record.folder, given=given.network)
+    if given.data:
+        pipeline = InputPipeline(config, open_dataset_once(config, given.data))
+        check_classes(pipeline.dataset.class_names, record.manifest)
+        pipeline.corrupt_splits()
+        record.compare_fingerprints(pipeline.fingerprint_splits())

@@ -37,12 +37,17 @@ class Saved(Protocol):
     def read(self, step: int, like: state.TrainState) -> state.TrainState:
         """Returns the state after `step` updates, in the form of `like`."""
 
+    def steps(self) -> list[int]:
+        """Returns after how many updates there is one, ascending."""
+
 
 class Trained:
     """The network of a run that has ended, with the state that is its result.
 
     Attributes:
-      state: host arrays.
+      network: as it was trained.
+      schedule: step -> learning rate.
+      state: host arrays; like: zeros of its form, in which any checkpoint of the run is read.
     """
 
     def __init__(self, config: ConfigDict, manifest: Mapping[str, Any], saved: Saved, given: GivenNetwork | None):
@@ -66,16 +71,16 @@ class Trained:
             )
         self._config, self._data = config, manifest["data"]
         program, plan = manifest["program"], manifest["plan"]
-        self._network: Network = make_network(config, program["input_shape"], program["num_classes"], given=given)
-        _, tx = make_update_rule(config, plan["steps_per_epoch"], plan["total_steps"])
-        model, outputs = self._network.model, self._network.own_state.outputs
+        self.network: Network = make_network(config, program["input_shape"], program["num_classes"], given=given)
+        self.schedule, tx = make_update_rule(config, plan["steps_per_epoch"], plan["total_steps"])
+        model, outputs = self.network.model, self.network.own_state.outputs
         step_of_result = (manifest["summary"]["evaluation"] or {}).get("step", 0)
+        start = functools.partial(state.start_state, model, tx, tuple(program["input_shape"]), outputs=outputs)
+        self.like = jax.tree.map(
+            lambda leaf: np.zeros(leaf.shape, leaf.dtype), jax.eval_shape(start, state.start_key(config.seed))
+        )
         if step_of_result:
-            start = functools.partial(state.start_state, model, tx, tuple(program["input_shape"]), outputs=outputs)
-            like = jax.tree.map(
-                lambda leaf: np.zeros(leaf.shape, leaf.dtype), jax.eval_shape(start, state.start_key(config.seed))
-            )
-            self.state = saved.read(step_of_result, like)
+            self.state = saved.read(step_of_result, self.like)
         else:  # fitted before the first update
             self.state = state.init_state(model, tx, config.seed, program["input_shape"], outputs)
 
@@ -97,7 +102,7 @@ class Trained:
         # One size, that of the run's own evaluations, so that there is one compiled function.
         longest = max(self._data["train_examples"], self._data["test_examples"])
         size = devices.round_up_batch(min(self._config.evaluate.batch_size, longest))
-        logits = np.empty((len(stored), self._network.program["num_classes"]), np.float32)
+        logits = np.empty((len(stored), self.network.program["num_classes"]), np.float32)
         variables = devices.replicate(self.state.replace(opt_state=(), presentations=None))
         for rows, weights in batches.cover_examples(len(stored), size):
             batch = stored[rows], np.zeros(size, np.int32), np.zeros(size, np.int32), np.zeros(size, np.uint32)
@@ -145,7 +150,7 @@ class Trained:
         encoding = preprocessing.clean_encoding(shape[-1])
         matmul_precision = step.resolve_matmul_precision(config.train.matmul_precision, config.train.precision)
         compute = step.make_prediction(
-            self._network.model,
+            self.network.model,
             pipeline.evaluation_view,
             precision=config.train.precision,
             matmul_precision=matmul_precision,

@@ -122,7 +122,7 @@ SCORES: dict[str, Score] = {
     ),
     "aum": Score(_aum, "low", "mean over t of z_y - max over k != y of z_k", "Pleiss et al. 2020"),
     "mean_probability": Score(_mean_probability, "low", "mean over t of p_y", _CARTOGRAPHY),
-    "std_probability": Score(_std_probability, "high", "standard deviation over t of p_y (1/n)", _CARTOGRAPHY),
+    "std_probability": Score(_std_probability, "low", "standard deviation over t of p_y (1/n)", _CARTOGRAPHY),
     "correctness": Score(_correctness, "low", "share of the evaluations that are correct", _CARTOGRAPHY),
     "cumulative_loss": Score(_cumulative_loss, "high", "sum over t of -log p_y", "Huang et al. 2019"),
     "last_loss": Score(_last_loss, "high", "-log p_y at the evaluation", "Arpit et al. 2017"),
@@ -170,7 +170,7 @@ PRESENTATION_SCORES: dict[str, Score] = {
     ),
     "training_mean_probability": Score(_per_presentation("probability_sum"), "low", "mean over t of p_y", _CARTOGRAPHY),
     "training_std_probability": Score(
-        _std_of_presentations, "high", "standard deviation over t of p_y (1/n)", _CARTOGRAPHY
+        _std_of_presentations, "low", "standard deviation over t of p_y (1/n)", _CARTOGRAPHY
     ),
     "training_correctness": Score(
         _per_presentation("correct"), "low", "share of the presentations that are correct", _CARTOGRAPHY
@@ -235,10 +235,14 @@ def compute_scores(history: ExampleHistory, last: int | None = None) -> dict[str
     Args:
       last: place of the evaluation in `history.steps`, from 0; None for the last.
     """
-    if last is not None:
-        rows = {name: getattr(history, name)[: last + 1] for name in ("steps", "loss", "margin", "error", "predicted")}
-        history = history._replace(**rows)
-    return {name: values[-1] for name, values in score_evaluations(history)}
+    cut = history if last is None else take_evaluations(history, last)
+    return {name: values[-1] for name, values in score_evaluations(cut)}
+
+
+def take_evaluations(history: ExampleHistory, last: int) -> ExampleHistory:
+    """Returns a history up to an evaluation; `last` as of `compute_scores`."""
+    rows = {name: getattr(history, name)[: last + 1] for name in ("steps", "loss", "margin", "error", "predicted")}
+    return history._replace(**rows)
 
 
 def suspicion(name: str, values: np.ndarray) -> np.ndarray:

@@ -43,7 +43,7 @@ from rethink.schema.errors import SurroundingsError, UserError, unreadable
 
 WITH_RESULT = ("fitted", "stopped early", "done")  # statuses
 FINISHED = (*WITH_RESULT, "diverged")
-PREDICTIONS = "predictions.npz"
+PATHS, PREDICTIONS = "paths.csv", "predictions.npz"
 PARTS = "parts.json"
 _DECIDES_LENGTH = ("train.total_epochs", "stop.train_accuracy", "influence.networks")
 

@@ -113,10 +113,15 @@ class LoadedRun(NamedTuple):
         Raises:
           UserError: its files are damaged.
         """
-        rows = example_history.read_split(self.folder, split)
-        return example_history.join_labels(
-            split, rows, lambda name, dtypes: example_history.read_arrays(self.folder / f"{name}.npz", dtypes)
-        )
+        return example_history.join_labels(split, example_history.read_split(self.folder, split), self.read_arrays)
+
+    def read_arrays(self, name: str, dtypes: Mapping[str, type]) -> list[np.ndarray]:
+        """Returns arrays of NAME.npz, as `example_history.read_arrays`."""
+        return example_history.read_arrays(self.folder / f"{name}.npz", dtypes)
+
+    def read_table(self, name: str) -> list[dict[str, str]]:
+        """Returns the rows of a CSV file, [] where there is none."""
+        return tables.read_csv(self.folder / name)
 
     def presentations(self) -> Presentations | None:
         """Returns what training saw of each training example; None where that is not recorded.

@@ -60,6 +60,10 @@ class InMemory:
         kept = {history.step, history.best["step"] if history.best else history.step}
         self.saved = {step: checkpoint for step, checkpoint in self.saved.items() if step in kept}
 
+    def steps(self) -> list[int]:
+        """Returns after how many updates there is one, ascending."""
+        return sorted(self.saved)
+
     def read(self, step: int, like: TrainState) -> TrainState:
         """Returns the state after `step` updates; `like`: as of `Checkpoints.read`."""
         return self.saved[step][0]
@@ -104,6 +108,10 @@ class Checkpoints:
     def exist(self) -> bool:
         """Returns whether there are any, whole or damaged."""
         return bool(self._manager.all_steps())
+
+    def steps(self) -> list[int]:
+        """Returns after how many updates there is one, whole or damaged, ascending."""
+        return sorted(self._manager.all_steps())
 
     def restore(self, like: TrainState, there_must_be_one: bool = False) -> tuple[TrainState, History] | None:
         """Returns the newest checkpoint that is whole, None where there is none at all.
