@@ -119,6 +119,16 @@ def test_a_metric(package, run_main):
     assert "probability of the given label" in printed
 
 
+def test_a_score(package):
+    follow("A score", package)
+    program = (
+        "import numpy, rethink; logits = numpy.eye(3)[[[0, 0, 0], [0, 1, 0], [0, 1, 2], [0, 0, 1]]]\n"
+        "print(rethink.score_history(logits, [0, 0, 0])['prediction_changes'].tolist())"
+    )
+    printed = subprocess.run([sys.executable, "-c", program], cwd=package, capture_output=True, text=True, check=True)
+    assert printed.stdout == "[0.0, 2.0, 2.0]\n"
+
+
 @pytest.mark.slow
 def test_a_config_field(package, run_main):
     follow("A config field", package)

@@ -207,9 +207,12 @@ def _grand(gradients: Any) -> np.ndarray:
 # Of the gradients of examples at checkpoints of a run: `Gradients`. GraNd's mean over seeds is that of several runs.
 GRADIENT_SCORES: dict[str, Score] = {
     "self_influence": Score(
-        _self_influence, "high", "sum over checkpoints of rate * |gradient of the loss|^2", "Pruthi et al. 2020"
+        _self_influence,
+        "high",
+        "sum over checkpoints of the learning rate times the squared norm of the loss's gradient",
+        "Pruthi et al. 2020",
     ),
-    "grand": Score(_grand, "high", "|gradient of the loss| at the first of the checkpoints", "Paul et al. 2021"),
+    "grand": Score(_grand, "high", "norm of the loss's gradient at the first checkpoint", "Paul et al. 2021"),
 }
 _TABLES = (SCORES, PRESENTATION_SCORES, RUN_SCORES, GRADIENT_SCORES)
 

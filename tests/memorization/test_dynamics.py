@@ -1,5 +1,6 @@
 """Scores of examples against histories worked out by hand, and against their definitions."""
 
+import pathlib
 import subprocess
 import sys
 import types
@@ -168,6 +169,13 @@ def test_no_two_scores_have_one_name():
     tables = (SCORES, PRESENTATION_SCORES, RUN_SCORES, GRADIENT_SCORES)
     assert len({name for table in tables for name in table}) == sum(map(len, tables))
     assert all(score.suspicious in ("high", "low") for table in tables for score in table.values())
+
+
+def test_the_docs_have_every_score_as_the_tables_have_it():
+    lines = (pathlib.Path(__file__).parents[2] / "docs/memorization.md").read_text().splitlines()
+    for table in (SCORES, PRESENTATION_SCORES, RUN_SCORES, GRADIENT_SCORES):
+        for name, score in table.items():
+            assert f"| `{name}` | {score.formula} | {score.suspicious} | {score.source} |" in lines
 
 
 def test_a_row_of_the_table_is_all_that_a_score_takes(monkeypatch):

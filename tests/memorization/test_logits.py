@@ -22,12 +22,12 @@ def make_logits(epochs=4, examples=6, classes=3):
 def test_a_history_is_what_evaluations_of_a_run_record():
     logits, labels = make_logits()
     history = make_history(logits, labels)
-    for epoch in range(4):
-        examples = Examples(jnp.float32(logits[epoch]), jnp.int32(labels), jnp.int32(labels))
-        np.testing.assert_allclose(history.loss[epoch], examples.cross_entropies, rtol=1e-5, atol=1e-6)
-        np.testing.assert_allclose(history.margin[epoch], examples.margins, rtol=1e-5, atol=1e-6)
-        np.testing.assert_allclose(history.error[epoch], examples.errors, rtol=1e-5, atol=1e-6)
-        assert np.array_equal(history.predicted[epoch], examples.predicted)
+    given = jnp.int32(np.tile(labels, 4))
+    examples = Examples(jnp.float32(logits.reshape(24, 3)), given, given)
+    for values, wanted in (("loss", "cross_entropies"), ("margin", "margins"), ("error", "errors")):
+        found = getattr(history, values).reshape(24)
+        np.testing.assert_allclose(found, getattr(examples, wanted), rtol=1e-5, atol=1e-6)
+    assert np.array_equal(history.predicted.reshape(24), examples.predicted)
 
 
 def test_the_table_of_scores():
