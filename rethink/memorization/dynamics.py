@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rethink.results.example_history import ExampleHistory
+from rethink.results.presentations import Presentations
 from rethink.schema.errors import pick
 
 FIRST_COUNTED_STEP = 1  # an evaluation before it is of a network that has learned nothing, and is left out
@@ -131,26 +132,26 @@ SCORES: dict[str, Score] = {
 }
 
 
-def _per_presentation(name: str) -> Callable[[Any], np.ndarray]:
+def _per_presentation(name: str) -> Callable[[Presentations], np.ndarray]:
     """Returns what gives the mean over presentations of a sum of them, NaN over none."""
 
-    def compute(seen: Any) -> np.ndarray:
+    def compute(seen: Presentations) -> np.ndarray:
         counts = np.where(seen.count, seen.count, np.nan)
         return np.asarray(getattr(seen, name), np.float64) / counts
 
     return compute
 
 
-def _std_of_presentations(seen: Any) -> np.ndarray:
+def _std_of_presentations(seen: Presentations) -> np.ndarray:
     mean, square = (_per_presentation(name)(seen) for name in ("probability_sum", "probability_square_sum"))
     return np.sqrt(np.maximum(square - mean**2, 0))
 
 
-def _first_correct(seen: Any) -> np.ndarray:
+def _first_correct(seen: Presentations) -> np.ndarray:
     return np.where(seen.first_correct < 0, np.inf, seen.first_correct + 1)
 
 
-def _forgetting_of_presentations(seen: Any) -> np.ndarray:
+def _forgetting_of_presentations(seen: Presentations) -> np.ndarray:
     return np.where(seen.first_correct < 0, np.inf, seen.forgetting_events)
 
 

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from rethink.memorization.dynamics import compute_scores, take_evaluations
+from rethink.memorization.dynamics import PRESENTATION_SCORES, compute_scores, take_evaluations
 from rethink.results import records
 from rethink.results.example_history import ExampleHistory
+from rethink.results.presentations import Presentations
 from rethink.schema.errors import UserError
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ class Recorded(Protocol):
 
     def example_history(self, split: str = "train") -> ExampleHistory | None:
         """Returns what each evaluation saw of each example."""
+
+    def presentations(self) -> Presentations | None:
+        """Returns what training saw of each example."""
 
 
 def make_example_table(run: Recorded) -> "pandas.DataFrame":
@@ -55,12 +59,15 @@ def make_score_table(run: Recorded, step: int | None = None) -> "pandas.DataFram
     """Returns `make_example_table` with a column for each score: of evaluations, and of presentations where kept.
 
     Args:
-      step: as of `read_history`, of the scores of evaluations.
+      step: as of `read_history`. Presentations, which are of all of training, are left out where it is given.
 
     Raises:
       UserError: as `read_history`.
     """
-    return make_example_table(run).assign(**compute_scores(read_history(run, step)))
+    scores = compute_scores(read_history(run, step))
+    if step is None and (seen := run.presentations()):
+        scores |= {name: score.compute(seen) for name, score in PRESENTATION_SCORES.items()}
+    return make_example_table(run).assign(**scores)
 
 
 def read_history(run: Recorded, step: int | None = None) -> ExampleHistory:

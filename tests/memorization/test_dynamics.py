@@ -19,6 +19,7 @@ from rethink.memorization.dynamics import (
     suspicion,
 )
 from rethink.results.example_history import ExampleHistory
+from rethink.results.presentations import Presentations
 
 INF = np.inf
 # The evaluation at step 0 does not count. Example by example: always right, never right, learned late, forgotten twice
@@ -138,7 +139,8 @@ def test_suspicion_orders_infinities_and_what_is_not_known():
 
 def test_scores_of_presentations_by_hand():
     # Two presentations: right (p 3/4, margin 1) and wrong (p 1/4, margin -2); never right; never presented.
-    seen = types.SimpleNamespace(
+    seen = Presentations(
+        ids=np.arange(3, dtype=np.uint32),
         count=np.array([2, 2, 0]),
         correct=np.array([1, 0, 0]),
         forgetting_events=np.array([1, 0, 0]),

@@ -10,9 +10,10 @@ import pandas
 import pytest
 
 from rethink.memorization import dynamics
-from rethink.memorization.dynamics import RUN_SCORES, SCORES, compute_scores
+from rethink.memorization.dynamics import PRESENTATION_SCORES, RUN_SCORES, SCORES, compute_scores
 from rethink.memorization.tables import make_score_table
 from rethink.results import example_history, runs
+from rethink.results.presentations import DTYPES, PRESENTATIONS, SUMS, Presentations
 from rethink.schema.errors import UserError
 
 IDS = np.array([2, 3, 5, 8, 9, 11], np.uint32)
@@ -39,6 +40,8 @@ def write_run(folder, seed, given=GIVEN):
             predicted=numbers.integers(3, size=6),
         )
         example_history.append_row(folder / "examples_train.bin", 3, example_history.make_row(step, 3, seen))
+    seen = {name: numbers.random(6) if name in SUMS else np.arange(6) for name in Presentations._fields}
+    np.savez(folder / PRESENTATIONS, **{name: seen[name].astype(dtype) for name, dtype in DTYPES.items()})
     return runs.load_run(folder)
 
 
@@ -56,12 +59,15 @@ def test_the_command_line_writes_the_scores_and_what_they_are_worth(pair, tmp_pa
         assert list(written) == [
             *("id", "true_label", "given_label", "resampled", "true_class", "given_class", "path"),
             *SCORES,
+            *PRESENTATION_SCORES,
         ]
+        seen = run.presentations()
+        assert np.array_equal(written["training_aum"][1:], (seen.margin_sum / np.maximum(seen.count, 1))[1:])
         assert written["path"].tolist() == [f"a/{one}.png" for one in IDS]
         for name, values in compute_scores(run.example_history()).items():
             assert np.array_equal(written[name], values)
     assert ended.stdout.count("2 labels are wrong.") == 3  # of each run, and over both seeds
-    assert all(ended.stdout.count(f"\n{name} ") == 2 for name in SCORES)
+    assert all(ended.stdout.count(f"\n{name} ") == 2 for name in (*SCORES, *PRESENTATION_SCORES))
     assert all(ended.stdout.count(f"\n{name} ") == 1 for name in RUN_SCORES)
     over_seeds = pandas.read_csv(tmp_path / "cell-scores_over_seeds.csv")
     assert list(over_seeds) == ["id", "given_label", "true_label", *RUN_SCORES]
@@ -79,6 +85,7 @@ def test_scores_at_a_step_read_no_later_evaluation(pair, run_module):
     table = make_score_table(pair[0], step=5)
     for name, values in compute_scores(pair[0].example_history(), last=2).items():
         assert np.array_equal(table[name], values)
+    assert not set(PRESENTATION_SCORES) & set(table)
     ended = run_module("rethink.memorization", pair[0].folder, "--step=-1")
     assert ended.returncode == 2 and "--step=-1 is before the first evaluation" in ended.stderr
 
