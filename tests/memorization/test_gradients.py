@@ -73,7 +73,7 @@ def test_the_gradients_of_a_run_are_those_of_its_checkpoints(tmp_path):
         return jnp.sqrt(sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(jax.grad(loss)(run.params))))
 
     for image, label, found in zip(train[0], table["given_label"], table["gradient_norm_6"], strict=True):
-        assert found == pytest.approx(norm(jnp.float32(image), label), rel=1e-4)
+        assert found == pytest.approx(float(norm(jnp.float32(image), label)), rel=1e-4)
 
     # The rate is that of the last update before each checkpoint.
     rates = [run.config.optimizer.learning_rate * (1 + np.cos(np.pi * step / 6)) / 2 for step in (2, 5)]
