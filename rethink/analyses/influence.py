@@ -18,17 +18,16 @@ from ml_collections import ConfigDict
 from sklearn.metrics import roc_auc_score
 
 from rethink.analyses.analysis import Analysis, require_values
-from rethink.figures import memorization as figures
+from rethink.figures.gallery import draw_gallery
+from rethink.figures.memorization import draw_memorization
 from rethink.memorization import influence
 from rethink.memorization.influence import Memorization, Pairs
 from rethink.memorization.subset_networks import CorrectnessFile, SubsetNetworks
-from rethink.results.screen import name_class
 from rethink.schema.errors import UserError
 from rethink.theory import memory
 
 HIGH = 0.25  # from which on Feldman & Zhang call an example memorized
 SHOWN_PAIRS = 6
-LONGEST_NAME = 12  # of a class below a picture
 
 
 def analyze_influence(analysis: Analysis) -> dict[str, Any]:
@@ -66,7 +65,7 @@ def analyze_influence(analysis: Analysis) -> dict[str, Any]:
     header = ("train_id", "test_id", "influence", "standard_error", "train_label", "test_label")
     record.save_table("influence_pairs.csv", header, _list_pairs(analysis, pairs))
     folder, is_corrupted = record.subfolder("figures"), train.labels != train.true_labels
-    figures.draw_memorization(found.value, is_corrupted, folder / "memorization", title=config.name)
+    draw_memorization(found.value, is_corrupted, folder / "memorization", title=config.name)
     _draw_pairs(analysis, pairs)
 
     # Summary.
@@ -172,19 +171,28 @@ def _list_pairs(analysis: Analysis, pairs: Pairs) -> Iterator[tuple[Any, ...]]:
 
 
 def _draw_pairs(analysis: Analysis, pairs: Pairs) -> None:
-    """Draws the strongest pairs of different training images; feature vectors have no picture."""
+    """Draws the strongest pairs of different training examples, if there is any."""
     _, first = np.unique(pairs.train, return_index=True)
-    chosen = np.sort(first)[:SHOWN_PAIRS]
-    train, test = (
-        analysis.splits[name].take(rows[chosen]) for name, rows in (("train", pairs.train), ("test", pairs.test))
-    )
-    if not len(chosen) or analysis.pipeline.dataset.has_vectors:
+    chosen, names = np.sort(first)[:SHOWN_PAIRS], analysis.pipeline.dataset.class_names
+    if not len(chosen):
         return
-    pictures = [analysis.pipeline.show_samples(samples)["images"] for samples in (train, test)]
-    names = analysis.pipeline.dataset.class_names
-    labels = [[name_class(label, names, LONGEST_NAME) for label in samples.labels] for samples in (train, test)]
-    stem = analysis.record.subfolder("figures") / "influence_pairs"
-    figures.draw_pairs(pictures, labels, pairs.influence[chosen].tolist(), stem, title=analysis.config.name)
+    images, captions = [], []
+    for split, rows in (("train", pairs.train), ("test", pairs.test)):
+        examples = analysis.splits[split].take(rows[chosen])
+        (shown,) = analysis.pipeline.show_samples(examples).values()
+        images.append(shown)
+        captions.append([f"{split}: {names[label]}" for label in examples.labels])
+    lines = [
+        (train, f"influence {value:.2f}") for train, value in zip(captions[0], pairs.influence[chosen], strict=True)
+    ]
+    draw_gallery(
+        np.stack(images, axis=1).reshape(-1, *images[0].shape[1:]),
+        [caption for pair in zip(lines, [(test,) for test in captions[1]], strict=True) for caption in pair],
+        analysis.record.subfolder("figures") / "influence_pairs",
+        title=f"{analysis.config.name}: the strongest influences of a training on a test example",
+        columns=4,
+        group=2,
+    )
 
 
 def _make_closing_rows(
