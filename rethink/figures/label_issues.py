@@ -17,6 +17,7 @@ import numpy as np
 from rethink.figures import best_so_far, metric_vs_field, style
 from rethink.memorization import readings
 from rethink.memorization.detection import Detection
+from rethink.memorization.dynamics import PRESENTATION_SCORES
 from rethink.memorization.several_runs import join_folds
 from rethink.results import tables
 from rethink.results.runs import LoadedRun, RunsByCell
@@ -115,11 +116,17 @@ def read_series(runs: RunsByCell) -> list[Series]:
 
 def _read_runs(cell: str, runs: Sequence[LoadedRun]) -> Iterator[Series]:
     """Yields what is read of each seed by itself, and of all of them together where their noise is the same."""
-    histories = [history for run in runs if (history := run.example_history()) and readings.can_detect(history)]
+    histories, found = [], []
+    for run in runs:
+        if (history := run.example_history()) and readings.can_detect(history):
+            seen = run.presentations()
+            of_training = {name: score.compute(seen) for name, score in PRESENTATION_SCORES.items()} if seen else {}
+            histories.append(history)
+            found.append(readings.read_scores([history], of_training))
     if not histories:
         return
     epochs = _read_epochs(runs[0])
-    yield _make_series(cell, IN_SAMPLE, epochs, [readings.read_scores([history]) for history in histories])
+    yield _make_series(cell, IN_SAMPLE, epochs, found)
     first, *others = histories
     alike = all(
         np.array_equal(getattr(first, name), getattr(other, name))
@@ -254,11 +261,16 @@ def choice_rows(series: Sequence[Series]) -> list[dict[str, Any]]:
 def rule_rows(series: Sequence[Series]) -> list[dict[str, Any]]:
     """Returns how far rules that know no truth stay behind the best, over cells; the columns are `RULE_COLUMNS`.
 
-    A rule is a score at the last epoch, or the choice of a few known wrong labels. The nearest one comes first.
+    A rule is a score at the last epoch, or the choice of a few known wrong labels. The nearest one comes first. Cells
+    NOISE-LOSS stand apart from the cells NOISE.
     """
     behind: dict[tuple[str, str], list[float]] = {}
+    cells = {one.cell for one in series}
     for one in series:
         reading = "mean of seeds" if one.reading.startswith("mean") else one.reading
+        noise, _, loss = one.cell.rpartition("-")
+        if noise in cells:
+            reading += f", {loss}"
         chosen = statistics.fmean(chosen.best - chosen.auroc for chosen in one.choices)
         behind.setdefault((reading, "chosen by known wrong labels"), []).append(chosen)
         for score, points in one.points.items():
@@ -329,7 +341,7 @@ def _behind(values: Sequence[float]) -> dict[str, str]:
 def draw_label_issues(series: Sequence[Series], stem: Path, *, title: str) -> list[Path]:
     """Draws the AUROC of each score against epochs, a panel for each series; returns `stem`.png and `stem`.pdf.
 
-    In grey the share of the wrong labels that are fitted.
+    In grey the share of the wrong labels that are fitted. Scores that are of the end alone are no curve.
     """
     shown = series[: metric_vs_field.MOST_SERIES]
     columns = best_so_far.WIDTHS.get(len(shown), 3)
@@ -350,15 +362,15 @@ def draw_label_issues(series: Sequence[Series], stem: Path, *, title: str) -> li
 
 
 def _draw_panel(axes, series: Series, names: Sequence[str]) -> None:
-    fitted = next(iter(series.points.values()))
-    axes.plot([point.epoch for point in fitted], [point.fitted for point in fitted], **FITTED)
-    for score, points in series.points.items():
+    curves = {score: points for score, points in series.points.items() if len(points) == len(series.epochs)}
+    axes.plot(series.epochs, [point.fitted for point in next(iter(curves.values()))], **FITTED)
+    for score, points in curves.items():
         number = names.index(score)
         look = style.SERIES_STYLES[number % len(style.SERIES_STYLES)]
         line = ("-", "--", ":")[number // len(style.SERIES_STYLES) % 3]
         every = max(1, len(points) // 5)
         axes.plot(
-            [point.epoch for point in points],
+            series.epochs,
             [point.auroc for point in points],
             label=score,
             linestyle=line,

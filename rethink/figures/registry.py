@@ -76,7 +76,7 @@ def _draw_label_issues(runs: RunsByCell, stem: Path, title: str, field: str) -> 
                 "label_issues_choices",
                 label_issues.CHOICE_COLUMNS,
                 label_issues.choice_rows(series),
-                "Score @ epoch that a tenth of the wrong labels choose where it is known, judged by the others",
+                "Score @ epoch that some known wrong labels (5% of all) choose, judged by the others",
             ),
             Table(
                 "label_issues_rules",

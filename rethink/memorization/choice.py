@@ -84,9 +84,9 @@ def judge_choices(placement: Placement, ids: np.ndarray, share: float) -> list[J
 
     Args:
       ids: of the wrong labels, uint32 [wrong].
-      share: of the wrong ones that are known; at least one is, and one is not.
+      share: of all examples, as many of the wrong ones are known; half of them at most.
     """
-    count = min(max(1, round(share * len(ids))), len(ids) - 1)
+    count = max(1, min(round(share * placement.examples), len(ids) // 2))
     judged = []
     for repetition in range(REPETITIONS):
         planted = draw_planted(ids, count, repetition)

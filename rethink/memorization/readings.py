@@ -8,11 +8,11 @@ import numpy as np
 
 from rethink.memorization import choice
 from rethink.memorization.detection import Detection, measure_detection
-from rethink.memorization.dynamics import FIRST_COUNTED_STEP, RUN_SCORES, SCORES, suspicion
+from rethink.memorization.dynamics import FIRST_COUNTED_STEP, RUN_SCORES, SCORES, suspicion, take_evaluations
 from rethink.memorization.several_runs import compute_run_scores
 from rethink.results.example_history import ExampleHistory
 
-PLANTED = 0.1  # of the wrong labels, which are taken as known
+PLANTED = 0.05  # of all labels: as many of the wrong ones are taken as known
 
 
 class Chosen(NamedTuple):
@@ -82,14 +82,6 @@ def _score(histories: Sequence[ExampleHistory]) -> Iterator[tuple[str, np.ndarra
         yield name, np.mean([score.compute(history) for history in histories], axis=0)
     if len(histories) > 1:
         steps = range(len(histories[0].steps))
-        rows = [
-            compute_run_scores([take_evaluations(one, slice(step, step + 1)) for one in histories]) for step in steps
-        ]
+        rows = [compute_run_scores([take_evaluations(one, step) for one in histories]) for step in steps]
         for name in RUN_SCORES:
             yield name, np.stack([row[name] for row in rows])
-
-
-def take_evaluations(history: ExampleHistory, kept: slice) -> ExampleHistory:
-    """Returns a history of some of its evaluations."""
-    matrices = {name: values[kept] for name, values in history._asdict().items() if values.ndim == 2}
-    return history._replace(steps=history.steps[kept], **matrices)
