@@ -43,7 +43,7 @@ ONLY_IMPORTERS = {
     "flax.jax_utils": {"rethink/training/devices.py"},
     "jax.experimental": {"rethink/training/distributed.py"},
     "orbax": {"rethink/training/checkpoints.py"},
-    "sklearn": {"rethink/data/digits.py", "rethink/analyses/influence.py"},
+    "sklearn": {"rethink/data/digits.py"},
     "ray": {"rethink/sweeps/executors/ray.py"},
     "plotly": {"rethink/report/page/drawing.py"},
     "ml_collections.config_flags": {"rethink/schema/flags.py"},

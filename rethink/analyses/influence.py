@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
-from sklearn.metrics import roc_auc_score
 
 from rethink.analyses.analysis import Analysis, require_values
 from rethink.figures.gallery import draw_gallery
 from rethink.figures.memorization import draw_memorization
 from rethink.memorization import influence
+from rethink.memorization.detection import measure_order
 from rethink.memorization.influence import Memorization, Pairs
 from rethink.memorization.subset_networks import CorrectnessFile, SubsetNetworks
 from rethink.schema.errors import UserError
@@ -140,14 +140,14 @@ def summarize_memorization(found: Memorization, is_corrupted: np.ndarray) -> dic
     known = ~np.isnan(found.value)
     parts = {"all": known, "clean": known & ~is_corrupted, "corrupted": known & is_corrupted}
     means = {name: float(found.value[part].mean()) if part.any() else None for name, part in parts.items()}
-    both = parts["clean"].any() and parts["corrupted"].any()
+    order = measure_order(np.unique(found.value[known], return_inverse=True)[1], is_corrupted[known])
     return {
         "examples": {name: int(part.sum()) for name, part in parts.items()},
         "without_estimate": int((~known).sum()),
         "mean": means,
         "mean_standard_error": float(found.standard_error[known].mean()) if known.any() else None,
         "share_high": float((found.value[known] >= HIGH).mean()) if known.any() else None,
-        "auroc_corrupted": float(roc_auc_score(is_corrupted[known], found.value[known])) if both else None,
+        "auroc_corrupted": order.auroc if order else None,
     }
 
 

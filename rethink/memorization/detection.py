@@ -31,7 +31,15 @@ def measure_detection(name: str, values: np.ndarray, is_wrong: np.ndarray) -> De
       name: of the score; values: [examples], infinities and NaN as of `suspicion`.
       is_wrong: whether the given label differs from the true one, bool [examples].
     """
-    places, is_wrong = suspicion(name, values), np.asarray(is_wrong, bool)
+    return measure_order(suspicion(name, values), np.asarray(is_wrong, bool))
+
+
+def measure_order(places: np.ndarray, is_wrong: np.ndarray) -> Detection | None:
+    """Returns how well an order finds wrong labels, as `measure_detection`.
+
+    Args:
+      places: [examples] from 0, the least suspicious; equal ones have one.
+    """
     wrong, right = (np.bincount(places[mask], minlength=places.max(initial=0) + 1) for mask in (is_wrong, ~is_wrong))
     wrongs, rights = int(wrong.sum()), int(right.sum())
     if not wrongs or not rights:
