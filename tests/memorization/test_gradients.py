@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 import rethink
+from rethink.experiment.gradient_scores import measure_gradients
 from rethink.memorization.gradients import chunk_size, make_norms
+from rethink.schema.errors import UserError
 from rethink.training import losses
 
 
@@ -83,3 +85,11 @@ def test_the_gradients_of_a_run_are_those_of_its_checkpoints(tmp_path):
         sum(rate * table[name] ** 2 for rate, name in zip(rates, norms, strict=True)),
         rtol=1e-5,
     )
+
+    # Other data than it was trained on, and streamed ones, are refused before any gradient is taken.
+    manifest = run._record.manifest
+    with pytest.raises(UserError, match=r"The fingerprint of images has changed"):
+        measure_gradients(run.config, {**manifest, "fingerprints": {"images": "of others"}}, None, run._given)
+    streamed = rethink.config(run.config, **{"data.feed": "streamed"})
+    with pytest.raises(UserError, match=r"train with --config.data.feed=resident"):
+        measure_gradients(streamed, manifest, None, run._given)
