@@ -168,10 +168,10 @@ def _end_run(config: ConfigDict, setup: Setup, record: records.Run, event: loop.
     summary = summarize_run(setup, history, record)
     if not record.in_memory:
         draw_curve(config, record, setup.pipeline.dataset.num_classes)
-        if event.status in records.WITH_RESULT:
-            _save_extremes(setup, record)
-    if event.status in records.WITH_RESULT and history.predicted:
-        record.save_predictions(history.predicted_classes)
+    if event.status in records.WITH_RESULT:
+        _save_extremes(setup, record)
+        if history.predicted:
+            record.save_predictions(history.predicted_classes)
     # Last: a run that is killed before it does all of this again.
     record.update(status=event.status, summary=summary, end=event.row)
 
