@@ -96,6 +96,8 @@ def test_a_run_keeps_what_each_evaluation_saw_of_each_example(config, command_li
         assert np.all(seen.error > missing - 1e-3) and np.all(seen.error < np.sqrt(2) * missing + 1e-3)
         assert np.array_equal(seen.ids, run.examples["id"])
         assert np.array_equal(run.scores["last_loss"], seen.loss[-1]) and set(run.examples) < set(run.scores)
+        presented = run.presentations()
+        assert np.array_equal(presented.ids, seen.ids) and set(presented.count) == {2}  # of two epochs
 
 
 def test_the_import_is_light():

@@ -20,7 +20,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from rethink.results import launches, records
-from rethink.results.runs import LoadedRun, Predictions
+from rethink.results.presentations import PRESENTATIONS
+from rethink.results.runs import LoadedRun
 from rethink.schema import validation
 from rethink.schema.errors import EXIT_DONE, UserError, exit_on_mistake, import_jax
 
@@ -40,7 +41,7 @@ def compare_runs(first: pathlib.Path, second: pathlib.Path) -> tuple[str, bool]:
     """Returns one line on two runs of one config, and whether their examples and their results are the same.
 
     Compared are the fingerprints of the data, the rows of metrics.jsonl, and the results, all but times, and
-    predictions.npz where both have it.
+    predictions.npz and presentations.npz where both have them.
     """
     manifests = [records.read_run(folder) for folder in (first, second)]
     # Data.
@@ -59,10 +60,12 @@ def compare_runs(first: pathlib.Path, second: pathlib.Path) -> tuple[str, bool]:
     # Results.
     results = _differing(*(_result(manifest) for manifest in manifests))
     folders = zip((first, second), manifests, strict=True)
-    predicted = [LoadedRun(folder, folder.name, manifest).predictions() for folder, manifest in folders]
-    if predicted[0] and predicted[1]:
-        arrays = zip(Predictions._fields, predicted[0], predicted[1], strict=True)
-        results += [f"{name} of {records.PREDICTIONS}" for name, old, new in arrays if not np.array_equal(old, new)]
+    loaded = [LoadedRun(folder, folder.name, manifest) for folder, manifest in folders]
+    for file, read in ((records.PREDICTIONS, LoadedRun.predictions), (PRESENTATIONS, LoadedRun.presentations)):
+        first_arrays, second_arrays = map(read, loaded)
+        if first_arrays and second_arrays:
+            arrays = zip(first_arrays._fields, first_arrays, second_arrays, strict=True)
+            results += [f"{name} of {file}" for name, old, new in arrays if not np.array_equal(old, new)]
     if results:
         return f"Same data and rows, other results: {', '.join(results)} differ from {first}{why}.", False
     counted = f"all {len(rows[0]):,} rows of metrics.jsonl and " if rows[0] else ""

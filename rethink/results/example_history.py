@@ -138,8 +138,13 @@ def read_arrays(path: pathlib.Path, dtypes: Mapping[str, type]) -> list[np.ndarr
 
 
 def drop_rows(path: pathlib.Path, last_step: int) -> None:
-    """Drops the rows after a step, as an earlier launch wrote them and this one writes them again."""
-    if path.exists():
+    """Drops the rows after a step, as an earlier launch wrote them and this one writes them again.
+
+    Where the run begins anew it drops the file, whose beginning a kill may have cut.
+    """
+    if last_step < 0:
+        path.unlink(missing_ok=True)
+    elif path.exists():
         table = read_table(path)
         kept = int(np.searchsorted(table["step"], last_step, side="right"))
         os.truncate(path, _START + kept * table.dtype.itemsize)

@@ -95,8 +95,8 @@ def content(workdir):
 
 
 def assert_equal_runs(one, other):
-    assert (one / "metrics.jsonl").read_bytes() == (other / "metrics.jsonl").read_bytes()
-    assert (one / "corruption.npz").read_bytes() == (other / "corruption.npz").read_bytes()
+    for name in ("metrics.jsonl", "corruption.npz", "examples_train.bin", "presentations.npz"):
+        assert (one / name).read_bytes() == (other / name).read_bytes()
     assert state(one) == state(other)
     assert manifest(one)["status"] == manifest(other)["status"]
     assert manifest(one)["fingerprints"] == manifest(other)["fingerprints"]

@@ -46,10 +46,17 @@ def test_a_row_that_a_kill_has_cut_is_left_out_and_dropped(path):
     assert path.read_bytes() == whole
 
 
-@pytest.mark.parametrize("last, kept", [(-1, []), (0, [0]), (5, [0, 3]), (6, [0, 3, 6])])
+@pytest.mark.parametrize("last, kept", [(0, [0]), (5, [0, 3]), (6, [0, 3, 6])])
 def test_rows_after_a_step_are_dropped(path, last, kept):
     example_history.drop_rows(path, last)
     assert example_history.read_table(path)["step"].tolist() == kept
+
+
+def test_a_run_that_begins_anew_drops_a_file_whatever_a_kill_has_left_of_it(path):
+    for content in (path.read_bytes(), b"", b"short"):
+        path.write_bytes(content)
+        example_history.drop_rows(path, -1)
+        assert not path.exists()
 
 
 @pytest.mark.parametrize("content", [b"", b"short", bytes(16), b"\xff" * 40])
