@@ -102,7 +102,7 @@ def predict_held_out(folds: Sequence[LoadedRun], data_dir: str) -> np.ndarray:
         data.dir = data_dir
         held_out = open_dataset(data).splits["validation"].load()
         ids.append(held_out.ids)
-        logits.append(run.predict(held_out.images[..., 0] if held_out.images.shape[-1] == 1 else held_out.images))
+        logits.append(run.predict(held_out.images))
     order = np.argsort(np.concatenate(ids))
     return scipy.special.softmax(np.concatenate(logits).astype(np.float64), axis=1)[order]
 
