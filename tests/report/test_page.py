@@ -337,6 +337,15 @@ def test_classes_are_shown_by_number_and_name_and_names_are_inert(write_run, wri
     assert all("alert(1)" not in attributes.get("src", "") for tag, attributes in reader.elements if tag == "script")
 
 
+def test_of_a_sweeps_figures_those_are_embedded_that_the_page_does_not_draw(write_run, show):
+    folder = write_run("noise", "symmetric_20").parent / "figures"
+    folder.mkdir()
+    for name in ("label_issues", "best_so_far"):
+        Image.new("L", (40, 30)).save(folder / f"{name}.png")
+    shown = [text for text in show().values("alt") if text.startswith("Figure: ")]
+    assert len(shown) == 1 and shown[0].startswith("Figure: Which score finds wrong labels, by epoch: ")
+
+
 def test_an_analysis_shows_its_rows_and_its_figure(write_run, show):
     folder = write_run("", "theorem1", **{"kind": "theorem1"})
     manifest = json.loads((folder / "manifest.json").read_text())

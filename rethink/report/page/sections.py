@@ -28,6 +28,7 @@ PICTURES = {  # name of a figure -> what it shows; others are called by their na
     "memorization": "How much of each training example is memorized",
     "influence_pairs": "Training examples beside the test examples that are predicted by having seen them",
 }
+SWEEP_PICTURES = {"label_issues": "Which score finds wrong labels, by epoch"}  # that the page does not draw by itself
 RERUN = "python -m rethink.experiment.rerun"
 CONSTANTS = {
     "VERDICTS": comparison.VERDICTS,
@@ -126,6 +127,7 @@ def _collect_figures(
             files = exports.write(f"{group.folder.name}-{plot.name}", plot.rows, plot.columns, f"{title}: {plot.title}")
             static = _static_files(group.folder, output, plot.name)
             figure["plots"].append((f"plot-{number}-{plot.name}", plot, static, files))
+        figure["pictures"] = _read_pictures(group.folder, title, output, SWEEP_PICTURES)
         # The runs, unless the table of the paper links to them.
         if group.name not in TABLES:
             caption = title if group.name == run_index.SINGLE else f"Runs of {title}"
@@ -158,21 +160,28 @@ def _describe_analysis(record: RunRecord, output: Path) -> dict[str, Any]:
         norm = NORMS[record.run.cell]
         what = f"norm in the paper ({norm.certainty}), which does not say of what kernel"
         rows.append({"what": what, "value": norm.note})
-    return {"record": record, "rows": rows, "pictures": _read_pictures(record, output)}
+    return {"record": record, "rows": rows, "pictures": _read_pictures(record.run.folder, record.name, output)}
 
 
-def _read_pictures(record: RunRecord, output: Path) -> list[tuple[str, str, str, list[str]]]:
-    """Returns (name, caption, data URI or "", files) of the figures of a run, but for what the page draws by itself."""
-    paths = sorted((record.run.folder / "figures").glob("*.png"))
+def _read_pictures(
+    folder: Path, name: str, output: Path, only: Mapping[str, str] | None = None
+) -> list[tuple[str, str, str, list[str]]]:
+    """Returns (name, caption, data URI or "", files) of the figures in a folder, but for what the page draws by itself.
+
+    Args:
+      name: of what they are of.
+      only: of these alone, name -> what it shows; None: of all.
+    """
+    shown = PICTURES if only is None else only
     return [
         (
             path.stem,
-            f"{PICTURES[path.stem]}: {record.name}" if path.stem in PICTURES else f"{path.stem} of {record.name}",
+            f"{shown[path.stem]}: {name}" if path.stem in shown else f"{path.stem} of {name}",
             samples.figure_uri(path),
-            _static_files(record.run.folder, output, path.stem),
+            _static_files(folder, output, path.stem),
         )
-        for path in paths
-        if path.stem != "learning_curve"
+        for path in sorted((folder / "figures").glob("*.png"))
+        if path.stem != "learning_curve" and (only is None or path.stem in only)
     ]
 
 
@@ -197,7 +206,7 @@ def _describe_run(record: RunRecord, common: Mapping[str, str], output: Path) ->
         "embedded": embedded,
         "fields": _summarize_run(record, directory),
         "static": _static_files(run.folder, output, "learning_curve"),
-        "pictures": _read_pictures(record, output) if run.kind == "train" else [],
+        "pictures": _read_pictures(run.folder, record.name, output) if run.kind == "train" else [],
         "extremes": samples.read_extremes(record),
         "own_config": [{"field": field, "value": "no such field" if text is None else text} for field, text in shown],
         "own_caption": f"Where the config of {record.name} is unlike that of most runs{more}",
