@@ -25,6 +25,7 @@ from rethink.memorization.influence import Memorization, Pairs
 from rethink.memorization.subset_networks import CorrectnessFile, SubsetNetworks
 from rethink.schema.errors import UserError
 from rethink.theory import memory
+from rethink.training import allocator
 
 HIGH = 0.25  # from which on Feldman & Zhang call an example memorized
 SHOWN_PAIRS = 6
@@ -126,9 +127,10 @@ def train_networks(analysis: Analysis, members: int) -> np.ndarray:
     if kept.count < wanted:
         analysis.stages.report("networks", kept.count, wanted)
         program = SubsetNetworks(parts, {name: splits[name] for name in ("train", "test")})
-        for correct in program.train(range(kept.count, wanted), draw):
-            kept.append(np.concatenate([correct["train"], correct["test"]], axis=1))
-            analysis.stages.report("networks", kept.count, wanted)
+        with allocator.keeping_freed_memory():
+            for correct in program.train(range(kept.count, wanted), draw):
+                kept.append(np.concatenate([correct["train"], correct["test"]], axis=1))
+                analysis.stages.report("networks", kept.count, wanted, by_minute=True)
     return kept.read(wanted)
 
 

@@ -182,7 +182,8 @@ def make_network_parts(config: ConfigDict, pipeline: InputPipeline, members: int
         evaluation_step=spec.evaluation_step,
         draw_order=draw_order,
         evaluation_rows={name: pipeline.evaluation_rows(name) for name in ("train", "test")},
-        steps_per_call=plan.steps_per_call if has_convolutions else plan.steps_per_epoch,
+        # Without convolutions an epoch is one dispatch, unless the config says otherwise.
+        steps_per_call=plan.steps_per_call if has_convolutions or config.train.steps_per_call else plan.steps_per_epoch,
         stack=choose_stack(config.influence.stack, has_convolutions),
     )
 

@@ -282,7 +282,7 @@ class StageProgress(LiveView):
         """Takes header and label as in `RunProgress`; `stream` None is `sys.stdout`."""
         super().__init__(header, stream, label)
         self._tasks: dict[str, rich_progress.TaskID] = {}
-        self._start_times: dict[str, float] = {}
+        self._reports: dict[str, list[tuple[float, int]]] = {}  # of each stage the first two: seconds, parts done
         self._last_line = monotonic() if label else -math.inf
         columns = (
             rich_progress.TextColumn("{task.description}", table_column=Column(overflow="fold")),
@@ -302,19 +302,42 @@ class StageProgress(LiveView):
         finally:
             self._start()
 
-    def report(self, stage: str, done: int, total: int) -> None:
-        """Shows that `done` parts of `total` of a stage are done; the first report of a stage begins it."""
+    def report(self, stage: str, done: int, total: int, *, by_minute: bool = False) -> None:
+        """Shows that `done` parts of `total` of a stage are done; the first report of a stage begins it.
+
+        Parts that were done before do not count for its speed.
+
+        Args:
+          by_minute: whether to show how many parts are done in a minute.
+        """
         now = monotonic()
-        start_time = self._start_times.setdefault(stage, now)
+        reports = self._reports.setdefault(stage, [])
+        if len(reports) < 2:
+            reports.append((now, done))
+        pace = _describe_pace(reports, now, done, total, by_minute)
         if not self._is_plain:
             if stage not in self._tasks:
                 self._tasks[stage] = self._bars.add_task(f"{self._prefix}{stage}", total=total)
-            self._bars.update(self._tasks[stage], completed=done, total=total)
+            self._bars.update(
+                self._tasks[stage], description=f"{self._prefix}{stage}{pace}", completed=done, total=total
+            )
         elif (done >= total and not self._is_brief) or now - self._last_line >= LINE_SECONDS:
             self._last_line = now
-            seconds = now - start_time
-            left = f"  left {format_duration(seconds / done * (total - done))}" if 0 < done < total else ""
-            self.print_lines(f"{stage}  {done:,}/{total:,}  {format_duration(seconds)}{left}")
+            self.print_lines(f"{stage}  {done:,}/{total:,}  {format_duration(now - reports[0][0])}{pace}")
+
+
+def _describe_pace(reports: Sequence[tuple[float, int]], now: float, done: int, total: int, by_minute: bool) -> str:
+    """Returns how many parts a minute are done and the time that is left; "" while that is not known, and at the end.
+
+    Args:
+      reports: the first ones, (seconds, parts done): what was done before the second one took what comes once, too.
+    """
+    since, before = reports[-1] if done > reports[-1][1] else reports[0]
+    if not before < done < total or now <= since:
+        return ""
+    rate = (done - before) / (now - since)
+    shown = f"  {60 * rate:,.1f} a minute" if by_minute else ""
+    return f"{shown}  left {format_duration((total - done) / rate)}"
 
 
 def make_closing_rows(summary: Mapping[str, Any], labels: Mapping[str, str]) -> list[tuple[str, str]]:

@@ -307,6 +307,15 @@ def test_stages_make_plain_lines_without_escape_codes():
     assert "\x1b" not in text
 
 
+def test_a_stage_that_resumes_goes_by_what_it_has_done_since(clock):
+    stream = io.StringIO()
+    with StageProgress({}, stream) as stages:
+        for done, seconds in ((100, 60), (102, 40), (122, 0)):  # the first two take 60 s, as they are compiled
+            stages.report("networks", done, 202, by_minute=True)
+            clock.seconds += seconds
+    assert stream.getvalue().splitlines()[-1] == "networks  122/202  1m40s  30.0 a minute  left 2m40s"
+
+
 def test_a_stage_that_reports_often_makes_few_lines():
     text = show_stages(*(("factor", done, 1000) for done in range(1001)))
     assert len(text.splitlines()) <= 4
