@@ -7,7 +7,7 @@ import numpy as np
 
 from rethink.memorization.dynamics import compute_scores
 from rethink.results.example_history import ExampleHistory, class_dtype
-from rethink.schema.errors import UserError
+from rethink.schema.errors import UserError, say
 
 if TYPE_CHECKING:
     import pandas
@@ -56,7 +56,7 @@ def _split_epochs(logits: Any) -> Sequence[Any]:
 
 
 def _check_labels(labels: Any) -> np.ndarray:
-    array = _to_array(labels, "labels=")
+    array = to_array(labels, "labels=")
     if array.ndim != 1 or not array.size or array.dtype.kind not in "biu":
         raise UserError(
             f"labels= must be whole numbers [n], and are {array.dtype} {list(array.shape)}: give the numbers of "
@@ -65,16 +65,25 @@ def _check_labels(labels: Any) -> np.ndarray:
     return array.astype(np.int64)
 
 
-def _to_array(values: Any, name: str) -> np.ndarray:
+def to_array(values: Any, name: str) -> np.ndarray:
+    """Returns an array of lists, of an array, or of a tensor on the CPU; `name` is that of the argument in an error.
+
+    Raises:
+      UserError: it is none.
+    """
     try:
         return np.asarray(values)
     except ValueError as error:  # lists of different lengths
         raise UserError(f"{name} must be one array, and rows have different lengths: give a rectangle.") from error
+    except (RuntimeError, TypeError) as error:  # tensors with a gradient, or on a GPU
+        raise UserError(
+            f"{name} is no array ({say(error)}): of a tensor of PyTorch give .detach().cpu().numpy()."
+        ) from error
 
 
 def _check_logits(epoch: Any, number: int, labels: np.ndarray) -> np.ndarray:
     """Returns the logits of an epoch, float64 [n, classes]."""
-    array = _to_array(epoch, f"logits= of epoch {number}")
+    array = to_array(epoch, f"logits= of epoch {number}")
     if array.dtype.kind not in "fiu" or array.ndim != 2 or len(array) != len(labels) or array.shape[1] < 2:
         raise UserError(
             f"logits= of epoch {number} must be [{len(labels)}, classes], a row for each label, and are {array.dtype} "
