@@ -50,6 +50,9 @@ def add_fields(config: ConfigDict) -> None:
     config.capacity.delta = 0.05
     config.capacity.margin_quantile = 0.05
 
+    config.label_issues = ConfigDict()  # for kind "label_issues": which labels are wrong
+    config.label_issues.planted = 0.05
+
     config.influence = ConfigDict()  # for kind "influence": networks trained on random subsets
     config.influence.networks = 2000
     config.influence.share = 0.7

@@ -6,7 +6,7 @@ How a network is trained does not stand here: an analysis that needs some is han
 from collections.abc import Callable
 from typing import Any
 
-from rethink.analyses import capacity, influence, kernel, linear, theorem1
+from rethink.analyses import capacity, influence, kernel, label_issues, linear, theorem1
 from rethink.analyses.analysis import Analysis
 
 # kind -> function that computes and records the analysis, and returns the summary of the run.
@@ -16,4 +16,5 @@ ANALYSES: dict[str, Callable[[Analysis], dict[str, Any]]] = {
     "capacity": capacity.analyze_capacity,
     "kernel": kernel.analyze_kernel_model,
     "influence": influence.analyze_influence,
+    "label_issues": label_issues.analyze_label_issues,
 }

@@ -20,7 +20,7 @@ from rethink.schema.errors import UserError
 from rethink.training import devices, distributed
 from rethink.training.step import PRECISIONS
 
-KINDS_WITH_NETWORK = ("train", "capacity", "influence")
+KINDS_WITH_NETWORK = ("train", "capacity", "influence", "label_issues")
 SECTIONS = ("model", "batch_norm", "dropout")  # of the config, from which a network is made
 _TRACERS = ("jax", "flax")  # with other versions of these the same network is another program
 _log = logging.getLogger(__name__)

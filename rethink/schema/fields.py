@@ -37,7 +37,7 @@ def _unless(loss: str) -> tuple[str, ...]:
 FIELDS: dict[str, Field] = {
     # One run, a sweep (cells, axes) or a suite (experiments).
     "kind": choice(
-        *("train", "theorem1", "linear", "capacity", "kernel", "influence"),
+        *("train", "theorem1", "linear", "capacity", "kernel", "influence", "label_issues"),
         help="training, or an analysis",
         same_cost=True,
     ),
@@ -285,6 +285,8 @@ FIELDS: dict[str, Field] = {
     "capacity.draws": count(1, 1000, "of random signs, each learned by a run of its own", "draws"),
     "capacity.delta": number(0, 1, "with which a bound may fail", "probability", low_open=True, high_open=True),
     "capacity.margin_quantile": number(0, 1, "part of train that the bounds with a margin leave out", "fraction"),
+    # kind=label_issues: which labels are wrong, calibrated by labels that are flipped on purpose.
+    "label_issues.planted": number(0, 0.5, "of the labels, flipped in each round", "fraction", low_open=True),
     # kind=influence: networks trained on random subsets, what each memorizes and is influenced by.
     "influence.networks": count(2, 10**6, "that are trained; more may be added later", "networks", resumable=True),
     "influence.share": number(
