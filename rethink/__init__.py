@@ -9,13 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rethink.api import Run, Sweep, UserError, config, corrupt_labels, load, sweep, train
-    from rethink.memorization.given_probabilities import find_label_issues
     from rethink.memorization.logits import score_history
 
-_WITHOUT_JAX = {  # name -> its module
-    "find_label_issues": "rethink.memorization.given_probabilities",
-    "score_history": "rethink.memorization.logits",
-}
+_WITHOUT_JAX = {"score_history": "rethink.memorization.logits"}  # name -> its module
 __all__ = [
     "Run",
     "Sweep",
@@ -28,6 +24,43 @@ __all__ = [
     "sweep",
     "train",
 ]
+
+
+def find_label_issues(
+    train: Any = None,
+    *,
+    labels: Any = None,
+    pred_probs: Any = None,
+    class_names: Any = (),
+    model: Any = None,
+    config: Any = None,
+    workdir: Any = None,
+    quiet: bool = False,
+) -> Any:
+    """Returns which labels are suspicious, the worst first, as `.table`: docs/memorization.md.
+
+    Networks are trained on `train`, a pair (images or feature vectors, labels), or on the data of `config`, and say how
+    many labels are wrong: `rethink.experiment.find_label_issues.find_in_data`, which has the other arguments. With
+    `labels`, `pred_probs` and `class_names` nothing is trained, and no JAX is imported:
+    `rethink.memorization.given_probabilities.find_label_issues`.
+
+    Raises:
+      UserError: arguments of both are given, or they are something else.
+    """
+    of_training = {"train": train, "model": model, "config": config, "workdir": workdir}
+    if labels is None and pred_probs is None and not len(class_names):
+        return importlib.import_module("rethink.api").audit_labels(**of_training, quiet=quiet)
+    from rethink.memorization import given_probabilities
+    from rethink.schema.errors import UserError
+
+    if mixed := [f"{name}=" for name, value in of_training.items() if value is not None]:
+        raise UserError(
+            f"{' and '.join(mixed)} would do nothing, as labels=, pred_probs= or class_names= are given: nothing is "
+            "trained then: leave one of them out."
+        )
+    if labels is None or pred_probs is None:
+        raise UserError("labels= and pred_probs= go together: give both, or train=(x, y) for networks to be trained.")
+    return given_probabilities.find_label_issues(labels=labels, pred_probs=pred_probs, class_names=class_names)
 
 
 def __getattr__(name: str) -> Any:

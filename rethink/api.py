@@ -8,7 +8,6 @@ import contextlib
 import io
 import json
 import os
-import pathlib
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +17,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from rethink.experiment import label_noise
-from rethink.experiment.given import Arrays, Model, add_axes, check_swept, given_network, take_given
+from rethink.experiment.find_label_issues import find_in_data
+from rethink.experiment.given import Arrays, Model, add_axes, check_swept, given_network, take_given, to_path
 from rethink.experiment.gradient_scores import make_gradient_table
 from rethink.experiment.guest import as_guest
 from rethink.experiment.network import check_program
@@ -71,6 +71,7 @@ def config(name: str | ConfigDict, /, **fields: Any) -> ConfigDict:
 
 
 corrupt_labels = _in_python_words()(label_noise.corrupt_labels)
+audit_labels = _in_python_words()(find_in_data)  # of rethink.find_label_issues
 
 
 class Run:
@@ -193,7 +194,7 @@ class Run:
         Raises:
           UserError: the directory is not empty, or can't be written.
         """
-        target = _to_path(path, "path")
+        target = to_path(path, "path")
         if not self._memory:
             if target.exists() and (not target.is_dir() or any(target.iterdir())):
                 raise UserError(f"save('{path}'): there is something already: choose a new directory.")
@@ -277,7 +278,7 @@ def load(path: str | os.PathLike, model: Model | None = None) -> Run:
     Raises:
       UserError: there is no run, or it is damaged.
     """
-    record = results_runs.load_run(_to_path(path, "path"))
+    record = results_runs.load_run(to_path(path, "path"))
     run = Run(record, given=Given(network=given_network(model)))
     if model is not None:
         with as_guest(run.config.hardware):
@@ -338,7 +339,7 @@ def sweep(
     config = make_config(add_axes(config, axes or {}), {"seeds": seeds})
     planned = grid.expand_grid(config)
     check_swept(config, planned, given)
-    folder = _to_path(workdir, "workdir") if workdir is not None else None
+    folder = to_path(workdir, "workdir") if workdir is not None else None
     if folder:
         results_runs.check_kind_of_folder(folder)
     runs, rows = [], []
@@ -353,13 +354,6 @@ def sweep(
     if folder:
         results_runs.check_same_data(run for of_cell in results_runs.load_runs(folder).values() for run in of_cell)
     return Sweep(runs, rows)
-
-
-def _to_path(path: Any, name: str) -> pathlib.Path:
-    """Returns a path that is given, absolute; `name` is that of the argument in an error."""
-    if not isinstance(path, str | os.PathLike) or not os.fspath(path):
-        raise UserError(f"{name}={path!r} is no path: give one, such as 'runs/mine'.")
-    return validation.expand_path(str(path), name).absolute()
 
 
 def _metrics(run: Run) -> dict[str, Any]:
@@ -383,7 +377,7 @@ def _train(config: ConfigDict, given: Given, name: str, workdir: str | os.PathLi
             return Run(record, memory, given)
         import matplotlib  # noqa: F401  # before a figure is drawn, with the backend that the program chose
 
-        with records.open_run(str(_to_path(workdir, "workdir")), config) as held:
+        with records.open_run(str(to_path(workdir, "workdir")), config) as held:
             if held.finished:
                 check_same_run(config, held, given)
             else:

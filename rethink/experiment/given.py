@@ -4,6 +4,8 @@ A network that can be imported has the name and the fields that build it on the 
 """
 
 import dataclasses
+import os
+import pathlib
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -54,6 +56,17 @@ def take_given(
     if model is not None:
         _name_network(config, model)
     return config, Given(data, network)
+
+
+def to_path(path: Any, name: str) -> pathlib.Path:
+    """Returns a path that is given, absolute; `name` is that of the argument in an error.
+
+    Raises:
+      UserError: it is no path.
+    """
+    if not isinstance(path, str | os.PathLike) or not os.fspath(path):
+        raise UserError(f"{name}={path!r} is no path: give one, such as 'runs/mine'.")
+    return validation.expand_path(str(path), name).absolute()
 
 
 def add_axes(config: ConfigDict, axes: Mapping[str, Iterable[Any]]) -> ConfigDict:

@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TextIO
 
 from ml_collections import ConfigDict
 
@@ -18,8 +18,15 @@ from rethink.data.equal_images import describe_equal_images
 from rethink.experiment.input_pipeline import InputPipeline
 from rethink.experiment.network import KINDS_WITH_NETWORK, check_program
 from rethink.experiment.reporter import Screen, describe_data, describe_divergence, save_file_lists, show_end
-from rethink.experiment.setup import make_network_parts, make_run_spec, manifest_metadata, open_dataset_once
-from rethink.experiment.train import train
+from rethink.experiment.setup import (
+    NOTHING_GIVEN,
+    Given,
+    make_network_parts,
+    make_run_spec,
+    manifest_metadata,
+    open_dataset_once,
+)
+from rethink.experiment.train import check_same_run, train
 from rethink.figures import style
 from rethink.memorization.subset_networks import NetworkParts
 from rethink.models import registry
@@ -92,11 +99,21 @@ class Launch:
       processes: the other processes.
       profile_steps: (first, last) step of a profiler's trace.
       quiet: whether it is of one of several runs: it shows a line while it runs, and who runs them shows its end.
+      guest: what a Python program gives to the run, which then works in that program, within `as_guest`: it takes no
+        signals. None for a run that has the process to itself.
+      stream: what is printed on; None is standard output.
     """
 
     processes: distributed.Processes | None = None
     profile_steps: tuple[int, int] | None = None
     quiet: bool = False
+    guest: Given | None = None
+    stream: TextIO | None = None
+
+    @property
+    def given(self) -> Given:
+        """What takes the place of what the config names."""
+        return self.guest or NOTHING_GIVEN
 
 
 def run_experiment(config: ConfigDict, workdir: str, launch: Launch) -> int:
@@ -108,9 +125,13 @@ def run_experiment(config: ConfigDict, workdir: str, launch: Launch) -> int:
       UserError: the config or the directory is off.
       Interrupted: a signal ended the run.
     """
-    check_config(config)
-    check_surroundings()
-    distributed.initialize(config.hardware, launch.processes)
+    if launch.given.network is None:
+        check_config(config)
+    else:
+        validation.validate(config)
+    if launch.guest is None:
+        check_surroundings()
+        distributed.initialize(config.hardware, launch.processes)
     signals = preemption.Signals()
     try:
         exit_code = _run_kind(config, workdir, launch, signals)
@@ -128,7 +149,8 @@ def _run_kind(config: ConfigDict, workdir: str, launch: Launch, signals: preempt
     """Opens the directory and runs what `config.kind` names, unless it has finished before; returns the exit code."""
     run_kind = pick(KINDS, config.kind, "kind")
     with contextlib.ExitStack() as stack:
-        stack.enter_context(signals)
+        if launch.guest is None:
+            stack.enter_context(signals)
         record = None
         with distributed.sync_errors():
             distributed.check_same_config(config)
@@ -140,19 +162,19 @@ def _run_kind(config: ConfigDict, workdir: str, launch: Launch, signals: preempt
                 record = stack.enter_context(records.open_run(workdir, config))
             exit_code = ""
             if record and record.finished:
-                exit_code = str(report_already_finished(record, launch.quiet))
+                exit_code = str(report_already_finished(config, record, launch))
         exit_code = distributed.all_gather_text(exit_code)[0]  # the first process's is everybody's
         return int(exit_code) if exit_code else run_kind(config, record, launch, signals)
 
 
-def report_already_finished(record: records.Run, quiet: bool) -> int:
-    """Prints that a run has finished before and its closing table, unless `quiet`; returns its exit code.
+def report_already_finished(config: ConfigDict, record: records.Run, launch: Launch) -> int:
+    """Prints that a run has finished before and its closing table, unless quiet; returns its exit code.
 
     Raises:
-      UserError: its network is another one now.
+      UserError: its network is another one now, or other data are given.
     """
-    check_program(record.manifest, record.folder)
-    if quiet:
+    check_same_run(config, record, launch.given)
+    if launch.quiet:
         return exit_code_of_status(record.manifest["status"])
     ended = f"Nothing to do: {record.folder} holds this run, and it has ended; its data are not read again."
     print(f"{ended} For another: --workdir=DIR.")
@@ -164,9 +186,11 @@ def report_already_finished(record: records.Run, quiet: bool) -> int:
 
 def run_training(config: ConfigDict, record: records.Run | None, launch: Launch, signals: preemption.Signals) -> int:
     """Trains one network on one corrupted data set (paper, sections 2 and 3); see `train.train`."""
-    screen = Screen(brief=launch.quiet)
-    with allocator.keeping_freed_memory():
-        return train(config, record, signals, profile_steps=launch.profile_steps, screen=screen)
+    screen = Screen(brief=launch.quiet, stream=launch.stream)
+    with contextlib.ExitStack() as stack:
+        if launch.guest is None:
+            stack.enter_context(allocator.keeping_freed_memory())
+        return train(config, record, signals, profile_steps=launch.profile_steps, screen=screen, given=launch.given)
 
 
 def run_analysis(
@@ -181,7 +205,7 @@ def run_analysis(
     What was interrupted is computed again, but for the networks that it trained and the parts that it kept.
     """
     assert record is not None  # one process, see _run_kind
-    pipeline = InputPipeline(config, open_dataset_once(config))
+    pipeline = InputPipeline(config, open_dataset_once(config, launch.given.data))
     pipeline.check_input_shape()
     dataset, splits = pipeline.dataset, pipeline.corrupt_splits()
     metadata = {
@@ -190,7 +214,7 @@ def run_analysis(
         "equal_images": pipeline.count_equal_images(),
     }
     if "program" in record.manifest:
-        check_program(record.manifest, record.folder)
+        check_program(record.manifest, record.folder, given=launch.given.network)
     record.begin(-1, devices.describe_hardware(), metadata, pipeline.fingerprint_splits())
     save_file_lists(record, dataset)
     counts = {name: len(split.ids) for name, split in splits.items()}
@@ -203,7 +227,7 @@ def run_analysis(
     }
     # Products are small, but for those that name their size.
     shown = {"label": record.folder.name, "header": {}} if launch.quiet else {"header": header}
-    with progress.StageProgress(**shown) as screen, blas_threads.for_product(0):
+    with progress.StageProgress(**shown, stream=launch.stream) as screen, blas_threads.for_product(0):
         train_network = functools.partial(_train_for_analysis, record, launch, screen)
         make_networks = functools.partial(_make_networks, config, pipeline, record)
         handed = (config, dataset.num_classes, pipeline.view_images, splits, record, screen, train_network)
@@ -236,7 +260,7 @@ def _train_for_analysis(
     with screen.paused():
         exit_code = run_experiment(config, str(folder), dataclasses.replace(launch, quiet=True, profile_steps=None))
         manifest = records.read_run(folder)
-        print(wrap(f"{name}  {progress.describe_end(manifest)}", 4), flush=True)
+        print(wrap(f"{name}  {progress.describe_end(manifest)}", 4), file=launch.stream, flush=True)
     if exit_code == EXIT_DIVERGED:
         reason = describe_divergence(manifest["end"])
         raise UserError(f"The run in {folder} diverged. {reason} Then choose another --workdir.")
@@ -247,7 +271,7 @@ def _train_for_analysis(
             "--workdir."
         )
     # Its parameters, from its last checkpoint.
-    spec = make_run_spec(config)
+    spec = make_run_spec(config, launch.given)
     like = state.init_state(spec.network.model, spec.tx, config.seed, spec.input_shape, spec.network.own_state.outputs)
     with checkpoints.Checkpoints(folder / "checkpoints", config.checkpoint.keep) as saved:
         summary = manifest["summary"]
