@@ -14,26 +14,29 @@ Expect: memorization near 1 of most wrong labels and near 0 of most others, and 
 
 from rethink.configs import base
 
-EXAMPLES = {"digits": 0, "mnist": 10000, "cifar10": 4000}
+DATA = {
+    "digits": {"influence.networks": 200, "train.batch_size": 64, "train.total_epochs": 20.0},
+    "mnist": {"data.train_examples": 10_000},
+    "cifar10": {"data.train_examples": 4_000},
+}
 
 
 def get_config(arguments=None):
     words = (arguments or "").split(",")
-    data = next((word for word in words if word in EXAMPLES), "digits")
-    rest = ",".join(word for word in words if word not in EXAMPLES)
+    chosen = [word for word in words if word in DATA]
+    if len(chosen) > 1:
+        raise ValueError(f"'{arguments}': of {', '.join(DATA)} one at most")
+    data = (*chosen, "digits")[0]
     config = base.get_config()
     config.kind = "influence"
     config.name = f"influence-{data}"
     config.data.name = data
-    config.data.train_examples = EXAMPLES[data]
     config.corruption.labels = "symmetric"
     config.corruption.label_probability = 0.1
     config.optimizer.schedule = "constant"
     config.train.total_epochs = 10.0
-    if data == "digits":
-        config.influence.networks = 200
-        config.train.batch_size = 64
-        config.train.total_epochs = 20.0
+    config.update_from_flattened_dict(DATA[data])
+    rest = ",".join(word for word in words if word not in DATA)
     base.apply_arguments(config, rest, model="mlp_1x512" if data == "digits" else "mlp_512_256")
     if config.model.name.startswith("mlp_"):
         config.optimizer.learning_rate = 0.1

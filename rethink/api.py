@@ -138,10 +138,10 @@ class Run:
 
     @_in_python_words()
     def gradient_scores(self) -> "pandas.DataFrame":
-        """Computes self-influence and GraNd of each training example, from all checkpoints that the run has kept.
+        """Computes self-influence and gradient norms of each training example, from all checkpoints that it has kept.
 
-        Returns a row for each: id, given_label, the scores, and `gradient_norm_STEP` of each checkpoint. The data are
-        read again; see docs/memorization.md.
+        Returns a row for each: id, given_label, `self_influence`, and `gradient_norm_STEP` of each checkpoint. The
+        data are read again; see docs/memorization.md.
 
         Raises:
           UserError: the data are others than they were, or are streamed; or a checkpoint is damaged.

@@ -1,4 +1,4 @@
-"""Self-influence and GraNd of a run's training examples, from the checkpoints that it has kept and its data."""
+"""Self-influence and gradient norms of a run's training examples, from its checkpoints and its data."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def make_gradient_table(
     config: ConfigDict, manifest: Mapping[str, Any], saved: Saved, given: Given
 ) -> "pandas.DataFrame":
-    """Returns a row for each training example: id, given_label, the scores, gradient_norm_STEP of each checkpoint.
+    """Returns a row for each training example: id, given_label, self_influence, gradient_norm_STEP of each checkpoint.
 
     Args:
       manifest: of the run; saved: its checkpoints, all of which are read; given: as the run was trained with.

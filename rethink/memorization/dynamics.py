@@ -118,12 +118,17 @@ SCORES: dict[str, Score] = {
     "forgetting_events": Score(
         _forgetting_events,
         "high",
-        "evaluations that are wrong after a correct one; infinity where none is correct",
+        "evaluations that are wrong directly after a correct one; infinity where none is correct",
         "Toneva et al. 2019",
     ),
     "aum": Score(_aum, "low", "mean over t of z_y - max over k != y of z_k", "Pleiss et al. 2020"),
     "mean_probability": Score(_mean_probability, "low", "mean over t of p_y", _CARTOGRAPHY),
-    "std_probability": Score(_std_probability, "low", "standard deviation over t of p_y (1/n)", _CARTOGRAPHY),
+    "std_probability": Score(
+        _std_probability,
+        "low",
+        "standard deviation over t of p_y (1/n); high for wrong labels that are fitted in the end",
+        _CARTOGRAPHY,
+    ),
     "correctness": Score(_correctness, "low", "share of the evaluations that are correct", _CARTOGRAPHY),
     "cumulative_loss": Score(_cumulative_loss, "high", "sum over t of -log p_y", "Huang et al. 2019"),
     "last_loss": Score(_last_loss, "high", "-log p_y at the evaluation", "Arpit et al. 2017"),
@@ -163,7 +168,7 @@ PRESENTATION_SCORES: dict[str, Score] = {
     "training_forgetting_events": Score(
         _forgetting_of_presentations,
         "high",
-        "presentations that are wrong after a correct one; infinity where none is correct",
+        "presentations that are wrong directly after a correct one; infinity where none is correct",
         "Toneva et al. 2019",
     ),
     "training_aum": Score(
@@ -171,7 +176,10 @@ PRESENTATION_SCORES: dict[str, Score] = {
     ),
     "training_mean_probability": Score(_per_presentation("probability_sum"), "low", "mean over t of p_y", _CARTOGRAPHY),
     "training_std_probability": Score(
-        _std_of_presentations, "low", "standard deviation over t of p_y (1/n)", _CARTOGRAPHY
+        _std_of_presentations,
+        "low",
+        "standard deviation over t of p_y (1/n); high for wrong labels that are fitted in the end",
+        _CARTOGRAPHY,
     ),
     "training_correctness": Score(
         _per_presentation("correct"), "low", "share of the presentations that are correct", _CARTOGRAPHY
@@ -201,11 +209,7 @@ def _self_influence(gradients: Any) -> np.ndarray:
     return np.sum(gradients.learning_rates[:, None] * gradients.norms.astype(np.float64) ** 2, axis=0)
 
 
-def _grand(gradients: Any) -> np.ndarray:
-    return gradients.norms[0].astype(np.float64)
-
-
-# Of the gradients of examples at checkpoints of a run: `Gradients`. GraNd's mean over seeds is that of several runs.
+# Of the gradients of examples at checkpoints of a run: `Gradients`.
 GRADIENT_SCORES: dict[str, Score] = {
     "self_influence": Score(
         _self_influence,
@@ -213,7 +217,6 @@ GRADIENT_SCORES: dict[str, Score] = {
         "sum over checkpoints of the learning rate times the squared norm of the loss's gradient",
         "Pruthi et al. 2020",
     ),
-    "grand": Score(_grand, "high", "norm of the loss's gradient at the first checkpoint", "Paul et al. 2021"),
 }
 _TABLES = (SCORES, PRESENTATION_SCORES, RUN_SCORES, GRADIENT_SCORES)
 

@@ -1,4 +1,4 @@
-"""Gradients of the loss of single examples, by which self-influence (TracIn) and GraNd are computed.
+"""Gradients of the loss of single examples, by which self-influence (TracIn) is computed.
 
 The loss is that of evaluation: without augmentation, dropout and penalties, and with the running statistics of batch
 norm, of which an example is no part. `dynamics.GRADIENT_SCORES` makes scores of the norms.

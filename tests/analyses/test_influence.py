@@ -152,6 +152,17 @@ def test_networks_of_another_length_are_another_run(folder):
         run(folder, **{"train.total_epochs": 4.0})
 
 
+@pytest.mark.parametrize(
+    "words, expected",
+    [("", ("digits", 0, 0.1)), ("cifar10", ("cifar10", 4000, 0.1)), ("mnist,alexnet", ("mnist", 10000, 0.01))],
+)
+def test_the_config_takes_one_data_set(words, expected):
+    config = influence_config.get_config(words)
+    assert (config.data.name, config.data.train_examples, config.optimizer.learning_rate) == expected
+    with pytest.raises(ValueError, match="of digits, mnist, cifar10 one at most"):
+        influence_config.get_config("mnist,cifar10")
+
+
 def test_a_summary_leaves_out_what_has_no_estimate_and_what_there_is_not():
     values = np.array([1.0, 0.5, 0.0, np.nan])
     found = Memorization(values, values, np.full(4, 9))
