@@ -223,10 +223,12 @@ def _describe_no_field(wrong: str, fields: Sequence[str]) -> str:
 
 
 def _find_file(name: str) -> str:
-    """Returns the path of a config file that may be read: `name`, or this package's own of that name."""
+    """Returns the path of a config file that may be read: `name`, or this package's own: NAME, configs/NAME.py."""
     own = {path.relative_to(CONFIGS).with_suffix("").as_posix(): path for path in CONFIGS.rglob("*.py")}
     own = {key: path for key, path in own.items() if path.stem not in SCHEMA}
-    file = str(own[name]) if name in own else name
+    packaged = name.removeprefix("configs/").removesuffix(".py")
+    is_own = name in own or (name == f"configs/{packaged}.py" and packaged in own and not os.path.lexists(name))
+    file = str(own[packaged]) if is_own else name
     try:
         with open(file):
             return file

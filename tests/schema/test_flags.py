@@ -309,8 +309,17 @@ def test_an_unknown_config_file_is_answered_with_the_nearest(command):
 
 def test_config_files_are_shown_by_names_that_work_from_any_directory(command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    choices = mistake(command, "--config=configs/cifar_random.py").partition("Choices: ")[2].rstrip(".").split(", ")
+    choices = mistake(command, "--config=configs/cifar_randm.py").partition("Choices: ")[2].rstrip(".").split(", ")
     assert sorted(choices) == sorted(path.relative_to(ROOT / "configs").with_suffix("").as_posix() for path in CONFIGS)
+
+
+def test_a_path_of_a_packaged_config_works_from_any_directory_but_a_file_there_comes_first(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert config_file.load_config("configs/paper/table1.py", ()).name == "table1"
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs/own.py").write_text("get_config = None")
+    with pytest.raises(UserError, match="defines no function get_config"):
+        config_file.load_config("configs/own.py", ())
 
 
 @pytest.fixture
