@@ -45,7 +45,7 @@ def find(arrays, folder, model=Net):
 @pytest.mark.slow
 def test_every_label_that_is_given_is_judged_and_called_as_it_was_given(audit, arrays):
     assert sorted(audit.table["id"]) == list(range(120))  # no part of them is a test set
-    assert np.array_equal(audit.table["given_class"], arrays[1][audit.table["id"]])
+    assert np.array_equal(audit.table["given_label"], arrays[1][audit.table["id"]])
     assert audit.table["label_quality"].is_monotonic_increasing and audit.table["label_quality"].between(0, 1).all()
     assert audit.estimate["low"] <= audit.estimate["wrong"] <= audit.estimate["high"] and len(audit.calibration)
     assert "of 120 labels are flagged" in repr(audit) and "<table" in audit._repr_html_()

@@ -95,7 +95,12 @@ def check_influence_config(config: ConfigDict, members: int) -> None:
     """
     require_values(
         config,
-        {"early_stopping.monitor": "none", "stop.train_accuracy": 0.0, "data.validation_fraction": 0.0},
+        {
+            "early_stopping.monitor": "none",
+            "stop.train_accuracy": 0.0,
+            "data.validation_fraction": 0.0,
+            "data.folds": 0,
+        },
     )
     if config.train.batch_size > members:
         raise UserError(

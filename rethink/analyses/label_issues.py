@@ -18,9 +18,9 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from rethink import randomness
-from rethink.analyses.analysis import Analysis
+from rethink.analyses.analysis import Analysis, require_values
 from rethink.data.corruption.noise import DataFacts
-from rethink.data.corruption.spec import Corrupted, redraw_labels
+from rethink.data.corruption.spec import Corrupted, redraw_labels, resolve_seed
 from rethink.figures.gallery import draw_gallery
 from rethink.figures.label_quality import draw_calibration
 from rethink.memorization import label_issues as issues
@@ -70,7 +70,9 @@ def flip_labels(train: Corrupted, num_classes: int, *, seed: int, share: float, 
     key = randomness.key_for(seed, "label_issues")
     drawn = jax.vmap(lambda one: jax.random.bits(one, (2,)))(randomness.example_keys(key, jnp.asarray(train.ids)))
     numbers, draws = np.asarray(drawn[:, 0], np.float64) / 2**32, np.asarray(drawn[:, 1])
-    facts = DataFacts(num_classes, seed, ids=train.ids, has_vectors=has_vectors)
+    # Another seed than that of the config's own label noise, whose draws the flips would else repeat.
+    own_seed = int(jax.random.bits(randomness.key_for(seed, "label_issues", "flips"), (), np.uint32))
+    facts = DataFacts(num_classes, own_seed, ids=train.ids, has_vectors=has_vectors)
     flipped = [_flip_all(train, kind, facts) for kind in KINDS]
     kept = [labels for labels in flipped if labels is not None]
     of_kind = (draws % len(kept)).astype(np.int64)
@@ -177,14 +179,10 @@ def check_label_issues_config(config: ConfigDict) -> None:
     Raises:
       UserError: a part of train is held out, or a field ends training early.
     """
-    for field, value, nothing in (
-        ("data.validation_fraction", config.data.validation_fraction, 0.0),
-        ("early_stopping.monitor", config.early_stopping.monitor, "none"),
-        ("data.classes", config.data.classes, 0),
-        ("data.folds", config.data.folds, 0),
-    ):
-        if value != nothing:
-            raise UserError(f"{field}={value!r} has no meaning in this analysis: leave it at {nothing!r}.")
+    require_values(
+        config,
+        {"data.validation_fraction": 0.0, "early_stopping.monitor": "none", "data.classes": 0, "data.folds": 0},
+    )
 
 
 def choose_score(
@@ -252,7 +250,7 @@ def _train_round(analysis: Analysis, number: int, flips: Flips) -> ExampleHistor
     run.corruption.labels = f"file:{analysis.record.path(f'labels-{number}.npz')}"
     run.corruption.label_column, run.corruption.label_probability = "label", 1.0
     run.corruption.test_labels = False
-    run.corruption.seed = analysis.config.corruption.seed
+    run.corruption.seed = resolve_seed(analysis.config)  # the pixels of all rounds are those of the audit
     run.log.examples = "all"
     analysis.train(run, f"round-{number}")
     history = load_run(analysis.record.folder / f"round-{number}").example_history()

@@ -7,9 +7,10 @@ import os
 import pathlib
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from rethink.data.dataset import Subset
@@ -98,7 +99,19 @@ def find_in_data(
             folder = to_path(workdir, "workdir")
         launch = Launch(quiet=quiet or workdir is None, guest=given, stream=io.StringIO() if quiet else None)
         run_experiment(audit, str(folder), launch)
-        return _read_audit(folder, is_kept=workdir is not None)
+        audit_read = _read_audit(folder, is_kept=workdir is not None)
+    return audit_read if train is None else _name_labels(audit_read, np.asarray(train[1]).dtype)
+
+
+def _name_labels(audit: LabelAudit, dtype: np.dtype) -> LabelAudit:
+    """Returns an audit whose labels are those that were given, not the numbers of their classes."""
+    if "given_class" not in audit.table or dtype.kind not in "iuUSO":
+        return audit
+    columns = {f"{which}_label": audit.table[f"{which}_class"] for which in ("given", "suggested")}
+    if dtype.kind in "iu":
+        columns = {name: values.astype(dtype) for name, values in columns.items()}
+    named = audit.table.assign(**columns).drop(columns=["given_class", "suggested_class"])
+    return replace(audit, table=named)
 
 
 def _read_audit(folder: pathlib.Path, is_kept: bool) -> LabelAudit:

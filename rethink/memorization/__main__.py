@@ -98,11 +98,11 @@ def describe_detections(scores: Mapping[str, np.ndarray], is_wrong: np.ndarray) 
 
 def group_by_seed(loaded: Sequence[runs.LoadedRun]) -> list[list[runs.LoadedRun]]:
     """Returns the groups of two runs or more whose configs differ in nothing but seed and name."""
-    groups: dict[str, list[runs.LoadedRun]] = {}
+    groups: dict[str, dict[int, runs.LoadedRun]] = {}  # a copy of a run is no other seed
     for run in loaded:
         config = {field: value for field, value in run.config.items() if field not in ("seed", "name")}
-        groups.setdefault(json.dumps(config, sort_keys=True), []).append(run)
-    return [group for group in groups.values() if len(group) > 1]
+        groups.setdefault(json.dumps(config, sort_keys=True), {})[run.seed] = run
+    return [list(group.values()) for group in groups.values() if len(group) > 1]
 
 
 def _write(path: pathlib.Path, table: "pandas.DataFrame") -> str:

@@ -154,6 +154,9 @@ def _refuse_rows(wrong: np.ndarray, problem: str) -> None:
 def _find_columns(labels: Any, classes: int, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Returns the column of each label, int64 [n], and what the columns are called, [K]."""
     given = to_array(labels, "labels=")
+    if isinstance(names, str):
+        raise UserError(f"class_names='{names}' is one name: give one for each column, such as ['cat', 'dog'].")
+    names = [str(name) for name in names]
     if names:
         if len(names) != classes:
             raise UserError(

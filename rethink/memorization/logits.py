@@ -47,7 +47,7 @@ def make_history(logits: Any, labels: Any) -> ExampleHistory:
 def _split_epochs(logits: Any) -> Sequence[Any]:
     if isinstance(logits, list | tuple) and len(logits):
         return logits
-    array = np.asarray(logits)
+    array = to_array(logits, "logits=")
     if array.ndim != 3 or not len(array):
         raise UserError(
             f"logits= must be [epochs, n, classes], and are {list(array.shape)}: stack those of each epoch."

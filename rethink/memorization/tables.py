@@ -22,6 +22,9 @@ class Recorded(Protocol):
     def manifest(self) -> Mapping[str, Any]:
         """Its manifest."""
 
+    def rows(self) -> list[dict[str, Any]]:
+        """Returns the rows of its metrics."""
+
     def read_arrays(self, name: str, dtypes: Mapping[str, type]) -> list[np.ndarray]:
         """Returns arrays of NAME.npz."""
 
@@ -83,6 +86,12 @@ def read_history(run: Recorded, step: int | None = None) -> ExampleHistory:
     if history is None or not len(history.steps):
         name = run.manifest["config"]["name"]
         raise UserError(f"The run {name} has no record of single examples: train it with --config.log.examples=all.")
+    evaluated = [row["step"] for row in run.rows() if row["kind"] == "evaluation"]
+    if history.steps.tolist() != evaluated:
+        raise UserError(
+            f"The run {run.manifest['config']['name']} has records of single examples of {len(history.steps)} of its "
+            f"{len(evaluated)} evaluations, as its data.feed was changed on the way: train it with one feed."
+        )
     if step is None:
         return history
     if step < history.steps[0]:

@@ -45,7 +45,7 @@ WITH_RESULT = ("fitted", "stopped early", "done")  # statuses
 FINISHED = (*WITH_RESULT, "diverged")
 PATHS, PREDICTIONS = "paths.csv", "predictions.npz"
 PARTS = "parts.json"
-_DECIDES_LENGTH = ("train.total_epochs", "stop.train_accuracy", "influence.networks")
+_DECIDES_END = ("train.total_epochs", "stop.train_accuracy", "influence.networks", "influence.pair_threshold")
 
 
 class Run:
@@ -370,7 +370,7 @@ def read_manifest(path: pathlib.Path) -> dict[str, Any]:
 
 def is_finished(manifest: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
     """Returns whether the earlier launch of `manifest` reached its end, and `config` sets the same one."""
-    same = all(manifest["config"].get(field) == config.get(field) for field in _DECIDES_LENGTH)
+    same = all(manifest["config"].get(field) == config.get(field) for field in _DECIDES_END)
     return manifest["status"] in FINISHED and same
 
 

@@ -292,7 +292,7 @@ FIELDS: dict[str, Field] = {
     "influence.share": number(
         0, 1, "of the training examples that each is trained on", "fraction", low_open=True, high_open=True
     ),
-    "influence.pair_threshold": number(0, 1, "least influence of the pairs that are kept", low_open=True),
+    "influence.pair_threshold": number(0, 1, "least influence of the pairs kept", low_open=True, resumable=True),
     "influence.stack": count(0, 10**4, "that a device trains at a time; 0: by platform", "networks"),
     # The machine.
     "hardware.cpu_devices": count(

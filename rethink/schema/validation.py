@@ -240,6 +240,8 @@ def resumable_fields(config: ConfigDict) -> frozenset[str]:
     if config.kind == "influence" or config.optimizer.schedule == "cosine":
         # All networks are trained alike; or the learning rate of every step depends on the last one.
         tied.add("train.total_epochs")
+    if config.kind == "label_issues":  # whose networks are read at the same steps
+        tied |= {"train.total_epochs", "evaluate.every_epochs"}
     if config.early_stopping.monitor != "none":  # which counts evaluations
         tied.add("evaluate.every_epochs")
     if device_ties(config.batch_norm):

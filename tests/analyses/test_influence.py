@@ -133,6 +133,7 @@ def test_one_that_is_killed_on_two_devices_has_the_bits_of_one_device(folder, tm
     [
         ("early_stopping.monitor", "oracle", "early_stopping.monitor='oracle' has no meaning in this analysis"),
         ("stop.train_accuracy", 1.0, "stop.train_accuracy=1.0 has no meaning"),
+        ("data.folds", 3, "data.folds=3 has no meaning"),
         ("data.validation_fraction", 0.1, "data.validation_fraction=0.1 has no meaning"),
         (
             "train.batch_size",

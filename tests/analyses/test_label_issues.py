@@ -5,11 +5,14 @@ import json
 
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 from rethink.analyses import label_issues as analysis
 from rethink.configs import label_issues
-from rethink.data.corruption.spec import Corrupted
+from rethink.data.corruption.noise import DataFacts
+from rethink.data.corruption.spec import Corrupted, redraw_labels
 from rethink.experiment.run import Launch, run_experiment
+from rethink.schema import validation
 from rethink.schema.errors import UserError
 
 WRONG = 0.1
@@ -76,6 +79,21 @@ def test_vectors_have_no_flips_by_image_and_two_classes_are_flipped_to_the_other
     two = make_split(classes=2)
     (first, _) = flip(two, classes=2)
     assert np.array_equal(first.labels, np.where(first.kinds >= 0, 1 - two.labels, two.labels))
+
+
+def test_flips_are_drawn_apart_from_the_label_noise_of_the_same_seed():
+    """Else no flip of a wrong label would undo the error, by the same draws."""
+    split = make_split(examples=2000, classes=3)
+    noise = ConfigDict({"labels": "symmetric", "label_probability": 1.0, "instance_scale": 1.0, "label_column": ""})
+    noise.update({"channels_together": True, "test_labels": False, "test_pixels": False})
+    given = redraw_labels(split.labels, noise, DataFacts(3, 0, ids=split.ids), split.images)[0]
+    first, _ = flip(split._replace(labels=given), share=0.5, classes=3)
+    undone = (first.labels == split.true_labels)[first.kinds == 0]
+    assert 0.4 < undone.mean() < 0.6
+
+
+def test_the_rounds_of_a_resumed_audit_have_the_same_evaluations():
+    assert not {"train.total_epochs", "evaluate.every_epochs"} & validation.resumable_fields(config())
 
 
 def test_every_training_example_has_one_row_and_the_most_suspicious_are_wrong(audited):

@@ -156,3 +156,13 @@ def test_probabilities_are_read_without_jax():
         "print('jax' in sys.modules)"
     )
     assert subprocess.check_output([sys.executable, "-c", program], text=True) == "False\n"
+
+
+def test_names_of_classes_are_any_sequence_of_them_but_one_text():
+    probabilities = np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3]])
+    table = rethink.find_label_issues(
+        labels=["cat", "dog", "dog"], pred_probs=probabilities, class_names=np.array(["cat", "dog"])
+    ).table
+    assert table["given_label"].tolist()[0] == "dog"
+    with pytest.raises(UserError, match="class_names='ab' is one name"):
+        rethink.find_label_issues(labels=["a", "b", "b"], pred_probs=probabilities, class_names="ab")

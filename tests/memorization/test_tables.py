@@ -10,9 +10,10 @@ import pandas
 import pytest
 
 from rethink.memorization import dynamics
+from rethink.memorization.__main__ import group_by_seed
 from rethink.memorization.dynamics import PRESENTATION_SCORES, RUN_SCORES, SCORES, compute_scores
 from rethink.memorization.tables import make_score_table
-from rethink.results import example_history, runs
+from rethink.results import example_history, files, runs
 from rethink.results.presentations import DTYPES, PRESENTATIONS, SUMS, Presentations
 from rethink.schema.errors import UserError
 
@@ -40,6 +41,7 @@ def write_run(folder, seed, given=GIVEN):
             predicted=numbers.integers(3, size=6),
         )
         example_history.append_row(folder / "examples_train.bin", 3, example_history.make_row(step, 3, seen))
+        files.append_line(folder / "metrics.jsonl", {"kind": "evaluation", "step": step})
     seen = {name: numbers.random(6) if name in SUMS else np.arange(6) for name in Presentations._fields}
     np.savez(folder / PRESENTATIONS, **{name: seen[name].astype(dtype) for name, dtype in DTYPES.items()})
     return runs.load_run(folder)
@@ -106,6 +108,18 @@ def test_a_run_without_a_record_of_examples_is_one_line(pair, run_module):
     ended = run_module("rethink.memorization", pair[0].folder)
     assert ended.returncode == 2 and "train with --config.log.examples=all" in ended.stderr
     assert "Left out: 1" in run_module("rethink.memorization", pair[0].folder.parent).stdout
+
+
+def test_a_copy_of_a_run_is_no_other_seed(pair):
+    assert [len(group) for group in group_by_seed(pair)] == [2]
+    assert group_by_seed([pair[0], pair[0]]) == []
+
+
+def test_records_of_some_evaluations_alone_have_no_scores(pair):
+    run, _ = pair
+    files.append_line(run.folder / "metrics.jsonl", {"kind": "evaluation", "step": 8})
+    with pytest.raises(UserError, match="single examples of 4 of its 5 evaluations"):
+        make_score_table(run)
 
 
 def test_scores_are_written_without_jax(pair):
