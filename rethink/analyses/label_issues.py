@@ -25,7 +25,7 @@ from rethink.figures.gallery import draw_gallery
 from rethink.figures.label_quality import draw_calibration
 from rethink.memorization import label_issues as issues
 from rethink.memorization.detection import measure_order
-from rethink.memorization.dynamics import compute_scores, find_score, suspicion, take_evaluations
+from rethink.memorization.dynamics import compute_scores, find_score, orient, suspicion
 from rethink.memorization.label_issues import Scored, WrongLabels
 from rethink.results.example_history import ExampleHistory
 from rethink.results.runs import load_run
@@ -124,7 +124,7 @@ def analyze_label_issues(analysis: Analysis) -> dict[str, Any]:
     # Let the flipped labels choose the score and the evaluation, and estimate by these.
     choice, calibration = choose_score(histories, flips)
     suspicions = [
-        _signed(choice.score, compute_scores(history, choice.evaluation)[choice.score]) for history in histories
+        orient(choice.score, compute_scores(history, choice.evaluation)[choice.score]) for history in histories
     ]
     is_flipped = [one.kinds >= 0 for one in flips]
     scored = Scored(
@@ -198,11 +198,10 @@ def choose_score(
     lower bound of the precision, as wrong labels of the user's own count against it.
     """
     best, rows = Choice("", 0, -1.0, -1.0), []
+    values = {score: [find_score(score).compute(history) for history in histories] for score in SCORES}
     for evaluation in range(1, min(len(history.steps) for history in histories)):
         for score in SCORES:
-            places = [
-                suspicion(score, compute_scores(take_evaluations(history, evaluation))[score]) for history in histories
-            ]
+            places = [suspicion(score, of_round[evaluation]) for of_round in values[score]]
             step = int(histories[0].steps[evaluation])
             described = [_describe_kind(places, flips, kind) for kind in (-1, *range(len(KINDS)))]
             rows += [(score, step, *row) for row in described if row]
@@ -260,11 +259,6 @@ def _train_round(analysis: Analysis, number: int, flips: Flips) -> ExampleHistor
             "--workdir."
         )
     return history
-
-
-def _signed(score: str, values: np.ndarray) -> np.ndarray:
-    """Returns values of which a larger one is more suspicious."""
-    return -values if find_score(score).suspicious == "low" else values
 
 
 def _mean_scores(

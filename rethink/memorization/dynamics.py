@@ -252,6 +252,11 @@ def take_evaluations(history: ExampleHistory, last: int) -> ExampleHistory:
     return history._replace(**rows)
 
 
+def orient(name: str, values: np.ndarray) -> np.ndarray:
+    """Returns the values of a score, of any of the tables, so that a larger one is more suspicious."""
+    return values if find_score(name).suspicious == "high" else -values
+
+
 def suspicion(name: str, values: np.ndarray) -> np.ndarray:
     """Returns the places of values in order, int64 of their shape: from 0, the least suspicious; equal ones have one.
 
@@ -261,6 +266,6 @@ def suspicion(name: str, values: np.ndarray) -> np.ndarray:
       name: of the score, in any of the tables.
     """
     values = np.asarray(values, np.float64)
-    larger = values if find_score(name).suspicious == "high" else -values
+    larger = orient(name, values)
     ordered = np.where(np.isnan(larger), -np.inf, larger)
     return np.unique(ordered, return_inverse=True)[1].reshape(values.shape)

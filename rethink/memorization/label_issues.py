@@ -97,7 +97,7 @@ class Flags(NamedTuple):
     precision: Interval
 
 
-def measure_flags(scored: Scored, mixture: "Mixture") -> Flags:
+def measure_flags(scored: Scored, mixture: Mixture) -> Flags:
     """Returns recall and precision of the rule that flags what is wrong with a probability above one half."""
     flipped, own = ((mixture.wrong_probability(part) > 0.5).sum() for part in (scored.flipped, scored.own))
     return Flags(wilson(flipped, len(scored.flipped)), wilson(flipped, flipped + own))
@@ -138,8 +138,8 @@ def fit_mixture(scored: Scored) -> Mixture:
 
 
 def _fit_from(scored: Scored) -> float:
-    enough = np.partition(scored.own, max(len(scored.own) - 2 * len(scored.flipped), 0))
-    return min(np.quantile(scored.flipped, FIT_FROM), enough[max(len(scored.own) - 2 * len(scored.flipped), 0)])
+    place = max(len(scored.own) - 2 * len(scored.flipped), 0)
+    return min(np.quantile(scored.flipped, FIT_FROM), np.partition(scored.own, place)[place])
 
 
 def estimate_wrong(scored: Scored, mixture: Mixture, classes: int, total: int) -> WrongLabels:
