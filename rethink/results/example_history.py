@@ -86,8 +86,9 @@ def read_table(path: pathlib.Path) -> np.ndarray:
     Raises:
       UserError: it is damaged.
     """
-    content = path.read_bytes()[:_START]
-    sizes = np.frombuffer(content, _SIZES) if len(content) == _START else np.zeros(2, int)
+    with path.open("rb") as file:
+        start = file.read(_START)
+    sizes = np.frombuffer(start, _SIZES) if len(start) == _START else np.zeros(2, int)
     if not (0 < sizes[0] < 2**32 and 0 < sizes[1] < 2**16):
         raise UserError(f"{path} is damaged: bring it back from a copy, or leave {path.parent} out.")
     dtype = _row_dtype(int(sizes[0]), int(sizes[1]))
